@@ -1,0 +1,1 @@
+//! A write-through cache with a two-phase write contract.

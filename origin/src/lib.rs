@@ -1,0 +1,1 @@
+//! The sample inventory origin of wtcache, and its faults.

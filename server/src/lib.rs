@@ -1,0 +1,1 @@
+//! The REST front of wtcache and its command line.

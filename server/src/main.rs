@@ -1,0 +1,3 @@
+//! The `wtcache` command.
+
+fn main() {}

@@ -1,0 +1,1 @@
+//! Scripted source, manual clock and history checker for tests of wtcache.
