@@ -1,0 +1,196 @@
+//! The byte record: reference count, header, key, version and value in one allocation.
+//!
+//! The one file of this crate with unsafe code. Layout of the allocation, in this order:
+//!
+//! | part | bytes |
+//! | --- | --- |
+//! | `Head` (count, header, lengths) | `size_of::<Head>()` |
+//! | key | `key_len` |
+//! | version | `version_len` |
+//! | value | `value_len` |
+//!
+//! Invariants: the allocation is made by [`Stored::store`] with the layout that [`layout_of`] gives for the lengths in its
+//! head; head and bytes are written once, before the first handle exists, and never after (but for the atomics in the
+//! head); the allocation is freed by the handle that takes the count from one to zero.
+#![allow(unsafe_code)]
+
+use std::alloc::{self, handle_alloc_error};
+use std::ptr::NonNull;
+use std::slice;
+
+use crate::entry::sealed::Stored;
+use crate::entry::{Bytes, Header, Version};
+use crate::sync::{AtomicUsize, Ordering, fence};
+
+/// A handle on a byte record.
+#[doc(hidden)]
+pub struct ByteRecord(NonNull<Head>);
+
+#[repr(C)]
+struct Head {
+    header: Header,
+    count: AtomicUsize,
+    key_len: u32,
+    value_len: u32,
+    version_len: u16,
+    /// False for an absent mark.
+    present: bool,
+}
+
+/// Bytes of memory that a record takes.
+pub(crate) fn footprint(key_len: usize, version_len: usize, value_len: usize) -> usize {
+    size_of::<Head>().saturating_add(key_len).saturating_add(version_len).saturating_add(value_len)
+}
+
+fn layout_of(key_len: usize, version_len: usize, value_len: usize) -> alloc::Layout {
+    alloc::Layout::from_size_align(footprint(key_len, version_len, value_len), align_of::<Head>())
+        .expect("the lengths are bounded where a record is admitted")
+}
+
+// SAFETY: a record is immutable but for atomics, its header is Send and Sync, and its count is atomic, so handles may be
+// used and dropped from any thread.
+unsafe impl Send for ByteRecord {}
+// SAFETY: as above.
+unsafe impl Sync for ByteRecord {}
+
+impl ByteRecord {
+    fn head(&self) -> &Head {
+        // SAFETY: the handle holds one count, so the allocation is live, and its head was initialised by `store`. Nothing
+        // makes a mutable reference to it while a handle exists.
+        unsafe { self.0.as_ref() }
+    }
+
+    /// The `len` bytes that begin `offset` bytes behind the head.
+    fn tail(&self, offset: usize, len: usize) -> &[u8] {
+        // SAFETY: callers pass ranges inside key, version and value, which `store` initialised and which lie in the same
+        // allocation behind the head. The pointer was made from the allocation's own, so it may reach them.
+        unsafe { slice::from_raw_parts(self.0.as_ptr().cast::<u8>().add(size_of::<Head>() + offset), len) }
+    }
+}
+
+impl Stored<Bytes> for ByteRecord {
+    #[allow(private_interfaces)]
+    fn store(header: Header, key: Box<[u8]>, value: Option<Vec<u8>>, version: Option<Version>) -> Self {
+        let bytes: &[u8] = value.as_deref().unwrap_or_default();
+        let version = version.as_ref().map_or(&[][..], Version::as_bytes);
+        let head = Head {
+            header,
+            count: AtomicUsize::new(1),
+            key_len: u32::try_from(key.len()).expect("keys are bounded by the options"),
+            value_len: u32::try_from(bytes.len()).expect("values of 4 GiB and more are refused at the door"),
+            version_len: u16::try_from(version.len()).expect("versions are bounded when made"),
+            present: value.is_some(),
+        };
+        let layout = layout_of(key.len(), version.len(), bytes.len());
+        // SAFETY: the layout has a size, since a head has one. The three copies and the head fill exactly the allocation, in
+        // the order that the module's table gives; sources and destination cannot overlap, the destination being new.
+        unsafe {
+            let start = alloc::alloc(layout);
+            let Some(place) = NonNull::new(start.cast::<Head>()) else { handle_alloc_error(layout) };
+            place.write(head);
+            let tail = start.add(size_of::<Head>());
+            tail.copy_from_nonoverlapping(key.as_ptr(), key.len());
+            tail.add(key.len()).copy_from_nonoverlapping(version.as_ptr(), version.len());
+            tail.add(key.len() + version.len()).copy_from_nonoverlapping(bytes.as_ptr(), bytes.len());
+            Self(place)
+        }
+    }
+
+    #[allow(private_interfaces)]
+    fn header(&self) -> &Header {
+        &self.head().header
+    }
+
+    fn key(&self) -> &[u8] {
+        self.tail(0, self.head().key_len as usize)
+    }
+
+    fn value(&self) -> Option<&[u8]> {
+        let head = self.head();
+        let offset = head.key_len as usize + usize::from(head.version_len);
+        head.present.then(|| self.tail(offset, head.value_len as usize))
+    }
+
+    fn version(&self) -> Option<&[u8]> {
+        let head = self.head();
+        let len = usize::from(head.version_len);
+        (len > 0).then(|| self.tail(head.key_len as usize, len))
+    }
+
+    fn same(&self, other: &Self) -> bool {
+        self.0 == other.0
+    }
+}
+
+impl Clone for ByteRecord {
+    fn clone(&self) -> Self {
+        // Relaxed: the new handle is made from one that this thread holds already, as in std's Arc.
+        let before = self.head().count.fetch_add(1, Ordering::Relaxed);
+        // A count that wraps would free the record under its holders; no program holds this many handles.
+        if before > usize::MAX / 2 {
+            std::process::abort();
+        }
+        Self(self.0)
+    }
+}
+
+impl Drop for ByteRecord {
+    fn drop(&mut self) {
+        // Release: what this thread read of the record comes before the count falls; pairs with the fence below.
+        if self.head().count.fetch_sub(1, Ordering::Release) != 1 {
+            return;
+        }
+        // Acquire: pairs with the release of every other handle's drop, so that their reads come before the free.
+        fence(Ordering::Acquire);
+        let head = self.head();
+        let layout = layout_of(head.key_len as usize, usize::from(head.version_len), head.value_len as usize);
+        // SAFETY: this was the last handle. The head is dropped once, and the allocation is freed with the layout it was
+        // made with, since the lengths in it never change.
+        unsafe {
+            self.0.drop_in_place();
+            alloc::dealloc(self.0.as_ptr().cast::<u8>(), layout);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::clock::Tick;
+    use crate::entry::Times;
+
+    fn header() -> Header {
+        Header::new(7, Times { since: Tick::ZERO, expires: Tick::NEVER }, 1, None)
+    }
+
+    #[test]
+    fn a_record_keeps_its_parts_apart() {
+        let version = Version::new("\"r1\"");
+        let record = ByteRecord::store(header(), Box::from(&b"key"[..]), Some(b"value".to_vec()), version);
+        assert_eq!(record.key(), b"key");
+        assert_eq!(record.value(), Some(&b"value"[..]));
+        assert_eq!(record.version(), Some(&b"\"r1\""[..]));
+        assert_eq!(record.header().hash, 7);
+    }
+
+    #[test]
+    fn empty_and_absent_differ() {
+        let empty = ByteRecord::store(header(), Box::from(&b""[..]), Some(Vec::new()), None);
+        let absent = ByteRecord::store(header(), Box::from(&b""[..]), None, None);
+        assert_eq!(empty.value(), Some(&b""[..]));
+        assert_eq!(absent.value(), None);
+        assert_eq!(absent.version(), None);
+    }
+
+    #[test]
+    fn handles_outlive_each_other_on_other_threads() {
+        let record = ByteRecord::store(header(), Box::from(&b"k"[..]), Some(vec![9; 1000]), None);
+        std::thread::scope(|scope| {
+            for _ in 0..4 {
+                let mine = record.clone();
+                scope.spawn(move || assert_eq!(mine.clone().value().map(<[u8]>::len), Some(1000)));
+            }
+            drop(record);
+        });
+    }
+}

@@ -1,0 +1,106 @@
+//! Time: ticks, the clock trait, and the system's clock.
+//!
+//! Every instant in the crate is a [`Tick`] of the cache's clock; nothing else asks the system for the time.
+//! Invariant: a clock never goes back.
+
+use std::task::Waker;
+use std::time::{Duration, Instant};
+
+/// A point in time: nanoseconds since the clock's own start. Comparable within one clock only.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default)]
+pub struct Tick(u64);
+
+impl Tick {
+    /// The clock's start.
+    pub const ZERO: Self = Self(0);
+    /// Later than every instant a clock will reach (about 584 years).
+    pub const NEVER: Self = Self(u64::MAX);
+
+    /// The tick `nanos` nanoseconds after the clock's start.
+    #[must_use]
+    pub const fn from_nanos(nanos: u64) -> Self {
+        Self(nanos)
+    }
+
+    /// Nanoseconds since the clock's start.
+    #[must_use]
+    pub const fn as_nanos(self) -> u64 {
+        self.0
+    }
+
+    /// This tick and `duration` more; [`Tick::NEVER`] where that is past the end.
+    #[must_use]
+    pub fn after(self, duration: Duration) -> Self {
+        let nanos = u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX);
+        Self(self.0.saturating_add(nanos))
+    }
+
+    /// How long after `earlier` this tick is; zero when it is not later.
+    #[must_use]
+    pub const fn since(self, earlier: Self) -> Duration {
+        Duration::from_nanos(self.0.saturating_sub(earlier.0))
+    }
+}
+
+/// How a wait until some tick is to be done.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Alarm {
+    /// The caller sleeps this long at most, in real time, and then asks for the time again.
+    After(Duration),
+    /// The clock keeps the waker and wakes it at that tick; the caller sleeps until it is woken.
+    Set,
+}
+
+/// The source of time. The default is [`SystemClock`]; a test puts in one that it moves by hand.
+///
+/// # Threads
+/// All methods may be called from any thread at once, also while the cache serves other calls.
+pub trait Clock: Send + Sync + 'static {
+    /// The present tick. Never earlier than one it gave before.
+    fn now(&self) -> Tick;
+
+    /// Arranges that a waiter with `waker` learns of tick `at`. It may be woken early or twice.
+    fn alarm(&self, at: Tick, waker: &Waker) -> Alarm;
+}
+
+/// The system's monotonic clock, counted from when this value was made.
+#[derive(Clone, Copy, Debug)]
+pub struct SystemClock {
+    start: Instant,
+}
+
+impl SystemClock {
+    /// A clock that starts now.
+    #[must_use]
+    pub fn new() -> Self {
+        Self { start: Instant::now() }
+    }
+}
+
+impl Default for SystemClock {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Clock for SystemClock {
+    fn now(&self) -> Tick {
+        Tick::ZERO.after(self.start.elapsed())
+    }
+
+    fn alarm(&self, at: Tick, _waker: &Waker) -> Alarm {
+        Alarm::After(at.since(self.now()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ticks_saturate_at_both_ends() {
+        assert_eq!(Tick::from_nanos(5).after(Duration::MAX), Tick::NEVER);
+        assert_eq!(Tick::from_nanos(5).since(Tick::from_nanos(9)), Duration::ZERO);
+        assert_eq!(Tick::from_nanos(9).since(Tick::from_nanos(5)), Duration::from_nanos(4));
+    }
+}

@@ -1,0 +1,156 @@
+//! A doubt as the program sees it: the handle to wait on, and the count of places for doubts.
+//!
+//! The slot decides when a doubt begins, is prolonged and ends; this file only tells those who wait.
+//! Invariant: a ticket that is settled never becomes unsettled again.
+
+use std::error::Error;
+use std::fmt;
+use std::task::{Context, Poll, Waker};
+use std::time::Duration;
+
+use crate::clock::{Clock, Tick};
+use crate::drive::Parker;
+use crate::source::SourceError;
+use crate::sync::{Arc, AtomicUsize, Mutex, Ordering};
+
+/// A write whose outcome nobody knows. Waiting on it tells when the key is no longer in doubt; what then is true, a read
+/// shows. Dropping it changes nothing.
+#[derive(Clone)]
+pub struct InDoubt {
+    ticket: Arc<DoubtTicket>,
+    cause: SourceError,
+}
+
+impl InDoubt {
+    pub(crate) fn new(ticket: Arc<DoubtTicket>, cause: SourceError) -> Self {
+        Self { ticket, cause }
+    }
+
+    /// Why the outcome is not known.
+    #[must_use]
+    pub fn cause(&self) -> &SourceError {
+        &self.cause
+    }
+
+    /// How long until the doubt ends by itself; zero when it is settled. A later write of the key that ends unknown
+    /// prolongs it.
+    #[must_use]
+    pub fn settles_in(&self) -> Duration {
+        self.ticket.settles_in()
+    }
+
+    /// Waits until the doubt is settled, for `timeout` at most. True if it is settled.
+    #[must_use]
+    pub fn wait(&self, timeout: Duration) -> bool {
+        let clock = &self.ticket.clock;
+        let end = clock.now().after(timeout);
+        let parker = Parker::new();
+        loop {
+            let Poll::Pending = self.ticket.poll(&mut Context::from_waker(parker.waker())) else { return true };
+            if clock.now() >= end {
+                return false;
+            }
+            parker.park_until(&**clock, end.min(self.ticket.until()));
+        }
+    }
+}
+
+impl fmt::Debug for InDoubt {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("InDoubt").field("cause", &self.cause).field("settles_in", &self.settles_in()).finish()
+    }
+}
+
+impl fmt::Display for InDoubt {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "the outcome is not known: {}", self.cause)
+    }
+}
+
+impl Error for InDoubt {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        Some(&self.cause)
+    }
+}
+
+/// What the slot and the handles of one doubt share.
+pub(crate) struct DoubtTicket {
+    clock: Arc<dyn Clock>,
+    state: Mutex<TicketState>,
+}
+
+struct TicketState {
+    until: Tick,
+    settled: bool,
+    wakers: Vec<Waker>,
+}
+
+impl DoubtTicket {
+    pub(crate) fn new(clock: Arc<dyn Clock>, until: Tick) -> Self {
+        Self { clock, state: Mutex::new(TicketState { until, settled: false, wakers: Vec::new() }) }
+    }
+
+    pub(crate) fn prolong(&self, until: Tick) {
+        let mut state = self.state.lock();
+        state.until = state.until.max(until);
+    }
+
+    /// Marks it settled. The wakers are given back, to be woken once no lock is held.
+    pub(crate) fn settle(&self) -> Vec<Waker> {
+        let mut state = self.state.lock();
+        state.settled = true;
+        std::mem::take(&mut state.wakers)
+    }
+
+    fn until(&self) -> Tick {
+        self.state.lock().until
+    }
+
+    fn settles_in(&self) -> Duration {
+        let now = self.clock.now();
+        let state = self.state.lock();
+        if state.settled { Duration::ZERO } else { state.until.since(now) }
+    }
+
+    fn poll(&self, cx: &mut Context<'_>) -> Poll<()> {
+        let now = self.clock.now();
+        let mut state = self.state.lock();
+        if state.settled || now >= state.until {
+            return Poll::Ready(());
+        }
+        if !state.wakers.iter().any(|waker| waker.will_wake(cx.waker())) {
+            state.wakers.push(cx.waker().clone());
+        }
+        Poll::Pending
+    }
+}
+
+/// How many keys may be in doubt. Every write takes a place before it can be sent, so that a doubt cannot fail for want
+/// of one.
+pub(crate) struct DoubtPlaces {
+    limit: usize,
+    taken: AtomicUsize,
+}
+
+impl DoubtPlaces {
+    pub(crate) fn new(limit: usize) -> Arc<Self> {
+        Arc::new(Self { limit, taken: AtomicUsize::new(0) })
+    }
+
+    pub(crate) fn take(self: &Arc<Self>) -> Option<DoubtPlace> {
+        // Relaxed: a counter that guards no other memory.
+        self.taken
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |taken| (taken < self.limit).then_some(taken + 1))
+            .ok()
+            .map(|_| DoubtPlace(Arc::clone(self)))
+    }
+}
+
+/// A place for one doubt, given back when dropped.
+pub(crate) struct DoubtPlace(Arc<DoubtPlaces>);
+
+impl Drop for DoubtPlace {
+    fn drop(&mut self) {
+        self.0.taken.fetch_sub(1, Ordering::Relaxed);
+    }
+}

@@ -1,0 +1,105 @@
+//! How a story is driven: steps, and the blocking driver that runs them in the caller's thread.
+//!
+//! `get` and `put` are written once, as steps that say what they need next. A driver does it: it waits, or it runs
+//! the call of the source. It knows nothing of the cache; the stories know nothing of threads or tasks.
+
+use std::task::{Wake, Waker};
+
+use crate::clock::{Alarm, Clock, Tick};
+use crate::sync::{Arc, AtomicBool, Ordering, Thread, current, park, park_timeout};
+
+/// What a story needs next.
+pub(crate) enum Step<C, O> {
+    /// It is over.
+    Done(O),
+    /// Nothing can be done until the waker given to the step is woken, or this tick has come.
+    Wait(Tick),
+    /// The source has to be called; the reply is handed back with [`Story::resume`].
+    Call(C),
+}
+
+/// A resumable operation.
+pub(crate) trait Story {
+    type Call: SourceCall;
+    type Output;
+
+    /// Goes on as far as it can. `waker` replaces that of the step before.
+    fn step(&mut self, waker: &Waker) -> Step<Self::Call, Self::Output>;
+
+    /// Takes the reply of the call that the last step asked for.
+    fn resume(&mut self, reply: <Self::Call as SourceCall>::Reply);
+}
+
+/// Work that calls the source: it owns all it needs, so that it can run on any thread and to its end without the story.
+pub(crate) trait SourceCall {
+    type Reply;
+
+    fn run(self) -> Self::Reply;
+}
+
+/// Runs a story to its end in this thread.
+pub(crate) fn block_on<S: Story>(mut story: S, clock: &dyn Clock) -> S::Output {
+    // Most stories end at their first step and never wait: a waker of this thread is made when one does.
+    let mut parker = None;
+    loop {
+        let step = match &parker {
+            None => story.step(Waker::noop()),
+            Some(parker) => story.step(Parker::waker(parker)),
+        };
+        match (step, &parker) {
+            (Step::Done(output), _) => return output,
+            (Step::Call(call), _) => story.resume(call.run()),
+            (Step::Wait(_), None) => parker = Some(Parker::new()),
+            (Step::Wait(until), Some(parker)) => parker.park_until(clock, until),
+        }
+    }
+}
+
+/// Parks this thread until it is woken.
+pub(crate) struct Parker {
+    unpark: Arc<Unpark>,
+    waker: Waker,
+}
+
+struct Unpark {
+    thread: Thread,
+    woken: AtomicBool,
+}
+
+impl Wake for Unpark {
+    fn wake(self: Arc<Self>) {
+        self.wake_by_ref();
+    }
+
+    fn wake_by_ref(self: &Arc<Self>) {
+        // Release: what the waker's thread did comes before the wake; pairs with the acquire in `park_until`.
+        self.woken.store(true, Ordering::Release);
+        self.thread.unpark();
+    }
+}
+
+impl Parker {
+    pub(crate) fn new() -> Self {
+        let unpark = Arc::new(Unpark { thread: current(), woken: AtomicBool::new(false) });
+        Self { waker: Waker::from(Arc::clone(&unpark)), unpark }
+    }
+
+    pub(crate) fn waker(&self) -> &Waker {
+        &self.waker
+    }
+
+    /// Returns once the waker was woken or the tick has come, or earlier: the caller looks again.
+    pub(crate) fn park_until(&self, clock: &dyn Clock, until: Tick) {
+        let alarm = clock.alarm(until, &self.waker);
+        // Acquire: pairs with the release in `wake_by_ref`.
+        while !self.unpark.woken.swap(false, Ordering::Acquire) {
+            match alarm {
+                Alarm::Set => park(),
+                Alarm::After(duration) => {
+                    park_timeout(duration);
+                    return;
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,419 @@
+//! What is resident: the entry handle, its header, and the two ways to lay a record out in memory.
+//!
+//! The store works on any [`Layout`]; there are two, and the trait is sealed. [`Typed`] keeps Rust values of the
+//! program's own types; [`Bytes`] keeps header, key and value in one allocation, for programs that cross a border.
+//! Invariant: what a handle shows (key, value, version) never changes while the handle lives; only the times in the
+//! header move.
+
+use std::borrow::Borrow;
+use std::fmt;
+use std::hash::{BuildHasher, Hash};
+use std::marker::PhantomData;
+use std::ops::Deref;
+use std::time::Duration;
+
+use crate::clock::Tick;
+use crate::index::Rows;
+use crate::sync::{Arc, AtomicU8, AtomicU32, AtomicU64, Ordering};
+
+/// The version that an origin gives a record, as opaque bytes (for HTTP: the ETag as it was sent).
+#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Version(Box<[u8]>);
+
+impl Version {
+    /// A version of these bytes. Longer than 64 KiB is cut by nobody: it is refused as if there were none.
+    #[must_use]
+    pub fn new(bytes: impl AsRef<[u8]>) -> Option<Self> {
+        let bytes = bytes.as_ref();
+        (bytes.len() <= usize::from(u16::MAX)).then(|| Self(bytes.into()))
+    }
+
+    /// The bytes.
+    #[must_use]
+    pub fn as_bytes(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Version {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Version({})", self.0.escape_ascii())
+    }
+}
+
+/// The times of an entry, all of the cache's clock.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Times {
+    /// Start of the request that brought or confirmed it.
+    pub(crate) since: Tick,
+    /// From here on it is expired.
+    pub(crate) expires: Tick,
+}
+
+/// What the cache keeps with every record.
+pub(crate) struct Header {
+    pub(crate) hash: u64,
+    /// A hit serves the entry before this tick: `expires`, or earlier while a write of the key is out.
+    serve_until: AtomicU64,
+    expires: AtomicU64,
+    since: AtomicU64,
+    weight: u32,
+    /// Place in the shard's eviction policy; written under the shard's exclusive lock.
+    node: AtomicU32,
+    /// Hits since the policy last looked, up to its own ceiling.
+    touched: AtomicU8,
+    /// Index rows that move with the entry.
+    rows: Option<Box<Rows>>,
+}
+
+impl Header {
+    pub(crate) fn new(hash: u64, times: Times, weight: u32, rows: Option<Box<Rows>>) -> Self {
+        Self {
+            hash,
+            serve_until: AtomicU64::new(times.expires.as_nanos()),
+            expires: AtomicU64::new(times.expires.as_nanos()),
+            since: AtomicU64::new(times.since.as_nanos()),
+            weight,
+            node: AtomicU32::new(0),
+            touched: AtomicU8::new(0),
+            rows,
+        }
+    }
+
+    // Relaxed throughout: a hit reads these under the shard's lock, and they are written under it too; a handle
+    // outside the lock shows times for information only.
+
+    pub(crate) fn serve_until(&self) -> Tick {
+        Tick::from_nanos(self.serve_until.load(Ordering::Relaxed))
+    }
+
+    pub(crate) fn expires(&self) -> Tick {
+        Tick::from_nanos(self.expires.load(Ordering::Relaxed))
+    }
+
+    pub(crate) fn since(&self) -> Tick {
+        Tick::from_nanos(self.since.load(Ordering::Relaxed))
+    }
+
+    /// The origin said again that this is its record.
+    pub(crate) fn renew(&self, times: Times) {
+        self.since.store(times.since.as_nanos(), Ordering::Relaxed);
+        self.expires.store(times.expires.as_nanos(), Ordering::Relaxed);
+        self.serve_until.store(times.expires.as_nanos(), Ordering::Relaxed);
+    }
+
+    /// Hits end at `at` at the latest, until the cap is lifted.
+    pub(crate) fn cap(&self, at: Tick) {
+        let until = self.expires().min(at);
+        self.serve_until.store(until.as_nanos(), Ordering::Relaxed);
+    }
+
+    pub(crate) fn lift_cap(&self) {
+        self.serve_until.store(self.expires.load(Ordering::Relaxed), Ordering::Relaxed);
+    }
+
+    pub(crate) fn weight(&self) -> u64 {
+        u64::from(self.weight)
+    }
+
+    pub(crate) fn node(&self) -> u32 {
+        self.node.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn set_node(&self, node: u32) {
+        self.node.store(node, Ordering::Relaxed);
+    }
+
+    /// Counts a hit for the eviction policy. Stores nothing once the ceiling is met, so that hot entries stay shared.
+    pub(crate) fn touch(&self, ceiling: u8) {
+        let touched = self.touched.load(Ordering::Relaxed);
+        if touched < ceiling {
+            self.touched.store(touched + 1, Ordering::Relaxed);
+        }
+    }
+
+    pub(crate) fn touched(&self) -> u8 {
+        self.touched.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn set_touched(&self, touched: u8) {
+        self.touched.store(touched, Ordering::Relaxed);
+    }
+
+    pub(crate) fn rows(&self) -> Option<&Rows> {
+        self.rows.as_deref()
+    }
+}
+
+/// How records lie in memory. Sealed: [`Typed`] and [`Bytes`].
+pub trait Layout: sealed::Sealed + Sized + Send + Sync + 'static {
+    /// The key as a source sees it.
+    type Key: ?Sized + Send + Sync;
+    /// A key of its own.
+    type OwnedKey: Clone + Send + Sync + 'static;
+    /// The value as a reader sees it.
+    type View: ?Sized + Send + Sync;
+    /// The value as a source or a writer gives it.
+    type Value: Send + Sync + 'static;
+    /// The shared allocation.
+    #[doc(hidden)]
+    type Stored: sealed::Stored<Self>;
+
+    #[doc(hidden)]
+    fn key(owned: &Self::OwnedKey) -> &Self::Key;
+    #[doc(hidden)]
+    fn view(value: &Self::Value) -> &Self::View;
+    #[doc(hidden)]
+    fn same_key(a: &Self::Key, b: &Self::Key) -> bool;
+    #[doc(hidden)]
+    fn hash_key<S: BuildHasher>(key: &Self::Key, state: &S) -> u64;
+    /// Weight of an entry where no weigher is set.
+    #[doc(hidden)]
+    fn weigh(key: &Self::Key, value: Option<&Self::View>) -> u64;
+}
+
+pub(crate) mod sealed {
+    use super::{Header, Layout, Version};
+
+    pub trait Sealed {}
+
+    /// The allocation behind an entry or an absent mark (`value` is `None`).
+    pub trait Stored<L: Layout>: Clone + Send + Sync + 'static {
+        #[allow(private_interfaces)]
+        fn store(header: Header, key: L::OwnedKey, value: Option<L::Value>, version: Option<Version>) -> Self;
+        #[allow(private_interfaces)]
+        fn header(&self) -> &Header;
+        fn key(&self) -> &L::Key;
+        fn value(&self) -> Option<&L::View>;
+        fn version(&self) -> Option<&[u8]>;
+        fn same(&self, other: &Self) -> bool;
+    }
+}
+
+/// Anything by which an entry of a layout can be looked up: for [`Typed`], `K` and what it borrows as (`str` for
+/// `String`); for [`Bytes`], anything that is bytes.
+pub trait Lookup<L: Layout> {
+    #[doc(hidden)]
+    fn hash_with<S: BuildHasher>(&self, state: &S) -> u64;
+    #[doc(hidden)]
+    fn is_key(&self, key: &L::Key) -> bool;
+    #[doc(hidden)]
+    fn to_key(&self) -> L::OwnedKey;
+}
+
+/// Records of Rust types: the key, the value and the header share one reference-counted allocation.
+pub struct Typed<K, V>(PhantomData<fn() -> (K, V)>);
+
+impl<K, V> sealed::Sealed for Typed<K, V> {}
+
+impl<K, V> Layout for Typed<K, V>
+where
+    K: Hash + Eq + Clone + Send + Sync + 'static,
+    V: Send + Sync + 'static,
+{
+    type Key = K;
+    type OwnedKey = K;
+    type View = V;
+    type Value = V;
+    type Stored = TypedRecord<K, V>;
+
+    fn key(owned: &K) -> &K {
+        owned
+    }
+    fn view(value: &V) -> &V {
+        value
+    }
+    fn same_key(a: &K, b: &K) -> bool {
+        a == b
+    }
+    fn hash_key<S: BuildHasher>(key: &K, state: &S) -> u64 {
+        state.hash_one(key)
+    }
+    fn weigh(_: &K, _: Option<&V>) -> u64 {
+        1
+    }
+}
+
+impl<K, V, Q> Lookup<Typed<K, V>> for Q
+where
+    K: Hash + Eq + Clone + Send + Sync + Borrow<Q> + 'static,
+    V: Send + Sync + 'static,
+    Q: Hash + Eq + ToOwned<Owned = K> + ?Sized,
+{
+    fn hash_with<S: BuildHasher>(&self, state: &S) -> u64 {
+        state.hash_one(self)
+    }
+    fn is_key(&self, key: &K) -> bool {
+        self == key.borrow()
+    }
+    fn to_key(&self) -> K {
+        self.to_owned()
+    }
+}
+
+#[doc(hidden)]
+pub struct TypedRecord<K, V>(Arc<TypedInner<K, V>>);
+
+struct TypedInner<K, V> {
+    header: Header,
+    key: K,
+    value: Option<V>,
+    version: Option<Version>,
+}
+
+impl<K, V> Clone for TypedRecord<K, V> {
+    fn clone(&self) -> Self {
+        Self(Arc::clone(&self.0))
+    }
+}
+
+impl<K, V> sealed::Stored<Typed<K, V>> for TypedRecord<K, V>
+where
+    K: Hash + Eq + Clone + Send + Sync + 'static,
+    V: Send + Sync + 'static,
+{
+    #[allow(private_interfaces)]
+    fn store(header: Header, key: K, value: Option<V>, version: Option<Version>) -> Self {
+        Self(Arc::new(TypedInner { header, key, value, version }))
+    }
+    #[allow(private_interfaces)]
+    fn header(&self) -> &Header {
+        &self.0.header
+    }
+    fn key(&self) -> &K {
+        &self.0.key
+    }
+    fn value(&self) -> Option<&V> {
+        self.0.value.as_ref()
+    }
+    fn version(&self) -> Option<&[u8]> {
+        self.0.version.as_ref().map(Version::as_bytes)
+    }
+    fn same(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+}
+
+/// Records of plain bytes: header, key, version and value lie in one allocation.
+pub struct Bytes(());
+
+impl sealed::Sealed for Bytes {}
+
+impl Layout for Bytes {
+    type Key = [u8];
+    type OwnedKey = Box<[u8]>;
+    type View = [u8];
+    type Value = Vec<u8>;
+    type Stored = crate::bytes::ByteRecord;
+
+    fn key(owned: &Box<[u8]>) -> &[u8] {
+        owned
+    }
+    fn view(value: &Vec<u8>) -> &[u8] {
+        value
+    }
+    fn same_key(a: &[u8], b: &[u8]) -> bool {
+        a == b
+    }
+    fn hash_key<S: BuildHasher>(key: &[u8], state: &S) -> u64 {
+        state.hash_one(key)
+    }
+    fn weigh(key: &[u8], value: Option<&[u8]>) -> u64 {
+        crate::bytes::footprint(key.len(), 0, value.map_or(0, <[u8]>::len)) as u64
+    }
+}
+
+impl<Q: AsRef<[u8]> + ?Sized> Lookup<Bytes> for Q {
+    fn hash_with<S: BuildHasher>(&self, state: &S) -> u64 {
+        state.hash_one(self.as_ref())
+    }
+    fn is_key(&self, key: &[u8]) -> bool {
+        self.as_ref() == key
+    }
+    fn to_key(&self) -> Box<[u8]> {
+        self.as_ref().into()
+    }
+}
+
+/// A record that the cache handed out. It stays valid and unchanged for as long as it is held, also after the cache
+/// dropped it, and after the cache is closed. Cloning it costs a reference count.
+pub struct Entry<L: Layout>(L::Stored);
+
+impl<L: Layout> Entry<L> {
+    /// The handle of a stored record; `None` for an absent mark.
+    pub(crate) fn of(stored: L::Stored) -> Option<Self> {
+        sealed::Stored::value(&stored).is_some().then_some(Self(stored))
+    }
+
+    pub(crate) fn stored(&self) -> &L::Stored {
+        &self.0
+    }
+
+    /// The key.
+    #[must_use]
+    pub fn key(&self) -> &L::Key {
+        sealed::Stored::key(&self.0)
+    }
+
+    /// The value.
+    #[must_use]
+    pub fn value(&self) -> &L::View {
+        sealed::Stored::value(&self.0).expect("a handle is made of records with a value only")
+    }
+
+    /// The origin's version, where it gave one.
+    #[must_use]
+    pub fn version(&self) -> Option<&[u8]> {
+        sealed::Stored::version(&self.0)
+    }
+
+    /// When the request began that brought this record, or confirmed it last.
+    #[must_use]
+    pub fn since(&self) -> Tick {
+        self.header().since()
+    }
+
+    /// From when on the cache no longer serves it; [`Tick::NEVER`] where it has no lifetime.
+    #[must_use]
+    pub fn expires(&self) -> Tick {
+        self.header().expires()
+    }
+
+    /// How long it may still be served at tick `now`.
+    #[must_use]
+    pub fn remaining(&self, now: Tick) -> Duration {
+        self.expires().since(now)
+    }
+
+    fn header(&self) -> &Header {
+        sealed::Stored::header(&self.0)
+    }
+}
+
+impl<L: Layout> Clone for Entry<L> {
+    fn clone(&self) -> Self {
+        Self(self.0.clone())
+    }
+}
+
+impl<L: Layout> Deref for Entry<L> {
+    type Target = L::View;
+
+    fn deref(&self) -> &L::View {
+        self.value()
+    }
+}
+
+impl<L: Layout> fmt::Debug for Entry<L>
+where
+    L::Key: fmt::Debug,
+    L::View: fmt::Debug,
+{
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Entry")
+            .field("key", &self.key())
+            .field("value", &self.value())
+            .field("version", &self.version().map(<[u8]>::escape_ascii).map(|v| v.to_string()))
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,182 @@
+//! What a caller is told when a call does not give what it asked for.
+//!
+//! Every error of a write says which of two things is now true: the origin certainly did not apply it, or nobody can
+//! know. There is no third kind.
+
+use std::error::Error;
+use std::fmt;
+use std::time::Duration;
+
+use crate::doubt::InDoubt;
+use crate::source::{Rejection, SourceError};
+
+/// Why a read gave no answer. Nothing was changed anywhere.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub enum LoadError {
+    /// The source could not load it. All who waited for the same load are given the same error.
+    Source(SourceError),
+    /// The source panicked while it loaded; its message. Only the caller that led the load is told so.
+    Panicked(String),
+    /// The call's deadline passed.
+    Deadline,
+    /// The cache is closed.
+    Closed,
+    /// The queue before the origin is full; the call was never made.
+    Overloaded,
+    /// Reads within reads of this cache, nested deeper than its bound: a source that asks for itself.
+    TooDeep,
+    /// The key is longer than the cache takes; its bytes.
+    KeyTooLong(usize),
+}
+
+impl fmt::Display for LoadError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Source(error) => write!(f, "the origin gave no record: {error}"),
+            Self::Panicked(message) => write!(f, "the source panicked in a load: {message}"),
+            Self::Deadline => f.write_str("the deadline passed before the record was loaded"),
+            Self::Closed => f.write_str("the cache is closed"),
+            Self::Overloaded => f.write_str("too many calls wait for the origin already"),
+            Self::TooDeep => f.write_str("reads of this cache are nested too deeply in its own source"),
+            Self::KeyTooLong(len) => write!(f, "a key of {len} bytes is longer than the cache takes"),
+        }
+    }
+}
+
+impl Error for LoadError {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        match self {
+            Self::Source(error) => Some(error),
+            _ => None,
+        }
+    }
+}
+
+/// Why a write did not end Applied.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum WriteError {
+    /// Not applied: the source or the origin refused, with its own error unchanged.
+    Rejected(Rejection),
+    /// Not applied: the cache itself did not send it.
+    NotSent(NotSent),
+    /// Unknown: it may have been applied, or may still be. The cache shows nothing of the key without asking the origin
+    /// until the doubt is settled.
+    InDoubt(InDoubt),
+}
+
+impl WriteError {
+    /// True where the origin may have applied the write, or still may; false where it certainly did not and will not.
+    #[must_use]
+    pub fn may_be_applied(&self) -> bool {
+        matches!(self, Self::InDoubt(_))
+    }
+}
+
+impl fmt::Display for WriteError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Rejected(rejection) => write!(f, "not applied: {}", rejection.error),
+            Self::NotSent(why) => write!(f, "not applied: {why}"),
+            Self::InDoubt(doubt) => write!(f, "in doubt: {}", doubt.cause()),
+        }
+    }
+}
+
+impl Error for WriteError {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        match self {
+            Self::Rejected(rejection) => Some(&rejection.error),
+            Self::NotSent(why) => Some(why),
+            Self::InDoubt(doubt) => Some(doubt.cause()),
+        }
+    }
+}
+
+impl From<NotSent> for WriteError {
+    fn from(why: NotSent) -> Self {
+        Self::NotSent(why)
+    }
+}
+
+/// Why the cache did not send a write. Nothing has happened, here or at the origin.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub enum NotSent {
+    /// The deadline passed while the write waited for its turn, or before it was sent.
+    Deadline,
+    /// The cache is closed.
+    Closed,
+    /// As many writes of this key wait already as the options allow.
+    QueueFull,
+    /// As many keys are in doubt, or could become so, as the options allow.
+    TooManyDoubts,
+    /// The key is in doubt, the options say that writes wait, and the doubt lasts beyond the deadline.
+    HeldBack {
+        /// When the doubt will be over at the latest, from now.
+        retry_after: Duration,
+    },
+    /// The call comes from inside the source's own work on the same key: it would wait for itself.
+    Reentrant,
+    /// The call comes from inside a source call, and the turn of that other key is taken: such a write never waits.
+    Busy,
+    /// The existing record was needed and could not be read.
+    Unread(LoadError),
+    /// The queue before the origin is full.
+    Overloaded,
+    /// The key is longer than the cache takes; its bytes.
+    KeyTooLong(usize),
+    /// The value is larger than any entry can be; its bytes.
+    ValueTooLarge(usize),
+    /// The program's own closure panicked in the driver's pool; its message.
+    Panicked(String),
+}
+
+impl fmt::Display for NotSent {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Deadline => f.write_str("the deadline passed before the write was sent"),
+            Self::Closed => f.write_str("the cache is closed"),
+            Self::QueueFull => f.write_str("too many writes of this key wait already"),
+            Self::TooManyDoubts => f.write_str("too many keys are in doubt already"),
+            Self::HeldBack { retry_after } => {
+                write!(f, "the key is in doubt; it is settled in {} ms at the latest", retry_after.as_millis())
+            }
+            Self::Reentrant => f.write_str("a write of a key from inside the source's own work on that key"),
+            Self::Busy => f.write_str("a write from inside a source call found the key's turn taken"),
+            Self::Unread(error) => write!(f, "the existing record could not be read: {error}"),
+            Self::Overloaded => f.write_str("too many calls wait for the origin already"),
+            Self::KeyTooLong(len) => write!(f, "a key of {len} bytes is longer than the cache takes"),
+            Self::ValueTooLarge(len) => write!(f, "a value of {len} bytes is larger than an entry can be"),
+            Self::Panicked(message) => write!(f, "the program's closure panicked: {message}"),
+        }
+    }
+}
+
+impl Error for NotSent {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        match self {
+            Self::Unread(error) => Some(error),
+            _ => None,
+        }
+    }
+}
+
+/// Why a cache was not built: the option and what is wrong with it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct OptionError {
+    /// The option's name.
+    pub option: &'static str,
+    /// What is wrong.
+    pub message: String,
+}
+
+impl fmt::Display for OptionError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "option {}: {}", self.option, self.message)
+    }
+}
+
+impl Error for OptionError {}

@@ -1,0 +1,87 @@
+//! The secondary index of a shard: from an attribute's value to the entries that have it.
+//!
+//! Rows are extracted before the shard's lock is taken, travel in the entry's header, and are added and removed in
+//! the same step as the entry, under the shard's exclusive lock.
+//! Invariant: the index holds exactly the rows of the resident entries; an absent mark has none.
+
+use std::hash::BuildHasher;
+
+use foldhash::fast::RandomState;
+use hashbrown::HashTable;
+
+use crate::entry::Layout;
+use crate::entry::sealed::Stored;
+
+/// The attribute values of one entry, as an extractor gives them.
+#[derive(Debug, Default, Clone, PartialEq, Eq)]
+pub struct Rows(Vec<(u16, Box<[u8]>)>);
+
+impl Rows {
+    /// The entry is found under `value` in the index of number `index` (in the order they were named to the builder). One
+    /// entry may have several values in an index, or none; the same value twice counts once.
+    pub fn add(&mut self, index: u16, value: &[u8]) {
+        if !self.0.iter().any(|(i, v)| *i == index && &**v == value) {
+            self.0.push((index, value.into()));
+        }
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+}
+
+struct Row<S> {
+    hash: u64,
+    index: u16,
+    value: Box<[u8]>,
+    entries: HashTable<S>,
+}
+
+pub(crate) struct Index<L: Layout> {
+    rows: HashTable<Row<L::Stored>>,
+    seed: RandomState,
+}
+
+impl<L: Layout> Index<L> {
+    pub(crate) fn new(seed: RandomState) -> Self {
+        Self { rows: HashTable::new(), seed }
+    }
+
+    /// Adds the rows of an entry that has just become resident.
+    pub(crate) fn add(&mut self, stored: &L::Stored) {
+        let Some(rows) = stored.header().rows() else { return };
+        for (index, value) in &rows.0 {
+            let hash = self.seed.hash_one((index, value));
+            let row = self
+                .rows
+                .entry(hash, |row| row.index == *index && row.value == *value, |row| row.hash)
+                .or_insert_with(|| Row { hash, index: *index, value: value.clone(), entries: HashTable::new() });
+            row.into_mut().entries.insert_unique(stored.header().hash, stored.clone(), |s| s.header().hash);
+        }
+    }
+
+    /// Removes the rows of an entry that is about to go. The caller keeps a handle on it, so that nothing of the program's
+    /// is dropped here.
+    pub(crate) fn remove(&mut self, stored: &L::Stored) {
+        let Some(rows) = stored.header().rows() else { return };
+        for (index, value) in &rows.0 {
+            let hash = self.seed.hash_one((index, value));
+            let found = self.rows.find_entry(hash, |row| row.index == *index && row.value == *value);
+            let Ok(mut row) = found else { continue };
+            if let Ok(entry) = row.get_mut().entries.find_entry(stored.header().hash, |s| s.same(stored)) {
+                entry.remove();
+            }
+            if row.get().entries.is_empty() {
+                row.remove();
+            }
+        }
+    }
+
+    pub(crate) fn find(&self, index: u16, value: &[u8]) -> impl Iterator<Item = &L::Stored> {
+        let hash = self.seed.hash_one((&index, value));
+        self.rows
+            .find(hash, |row| row.index == index && &*row.value == value)
+            .into_iter()
+            .flat_map(|row| row.entries.iter())
+    }
+}

@@ -1,0 +1,103 @@
+//! Which calls of the source this thread is inside of, so that nested calls never wait for themselves.
+//!
+//! A frame is pushed around every source call and every closure of the program that runs within a turn. A nested call
+//! is known by its thread, or by the [`Scope`] that a source passed on to another thread.
+//! Invariant: frames are popped in the order they were pushed, also when the source panics.
+
+use std::cell::RefCell;
+
+use crate::sync::Arc;
+
+/// Calls of one cache within its own source, nested deeper than this, are refused: each has a frame on the stack.
+pub(crate) const DEEPEST: usize = 16;
+
+/// A key whose load or write is being served. Keys are known by their seeded 64-bit hash: a false match refuses a nested
+/// write with probability 2^-64, and never lets one through.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Frame {
+    pub(crate) cache: u64,
+    pub(crate) hash: u64,
+}
+
+thread_local! {
+    static FRAMES: RefCell<Vec<Frame>> = const { RefCell::new(Vec::new()) };
+}
+
+/// The source calls that some work is part of, to be handed to another thread with [`Call::within`](crate::Call::within).
+#[derive(Clone, Debug)]
+pub struct Scope(Arc<[Frame]>);
+
+impl Scope {
+    /// The calls that this thread is inside of.
+    #[must_use]
+    pub fn current() -> Self {
+        Self(FRAMES.with_borrow(|frames| Arc::from(&frames[..])))
+    }
+}
+
+/// How a call stands to the calls it is nested in.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Nesting {
+    /// How many calls of the same cache it is inside of.
+    pub(crate) depth: usize,
+    /// One of them serves the same key.
+    pub(crate) same_key: bool,
+}
+
+impl Nesting {
+    pub(crate) fn of(frame: Frame, within: Option<&Scope>) -> Self {
+        let count = |frames: &[Frame]| Self {
+            depth: frames.iter().filter(|f| f.cache == frame.cache).count(),
+            same_key: frames.contains(&frame),
+        };
+        let here = FRAMES.with_borrow(|frames| count(frames));
+        let passed = within.map_or(Self { depth: 0, same_key: false }, |scope| count(&scope.0));
+        Self { depth: here.depth + passed.depth, same_key: here.same_key || passed.same_key }
+    }
+
+    pub(crate) fn is_nested(self) -> bool {
+        self.depth > 0
+    }
+}
+
+/// Pops its frames when dropped.
+pub(crate) struct Inside {
+    before: usize,
+}
+
+/// Marks that this thread now serves `frame`, on behalf of `within` where the call came from another thread.
+pub(crate) fn enter(frame: Frame, within: Option<&Scope>) -> Inside {
+    FRAMES.with_borrow_mut(|frames| {
+        let before = frames.len();
+        if let Some(scope) = within {
+            frames.extend_from_slice(&scope.0);
+        }
+        frames.push(frame);
+        Inside { before }
+    })
+}
+
+impl Drop for Inside {
+    fn drop(&mut self) {
+        FRAMES.with_borrow_mut(|frames| frames.truncate(self.before));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn frames_are_seen_by_thread_and_by_scope_and_end_with_the_call() {
+        let (a, b) = (Frame { cache: 1, hash: 7 }, Frame { cache: 1, hash: 8 });
+        let other_cache = Frame { cache: 2, hash: 7 };
+        let inside = enter(a, None);
+        assert_eq!(Nesting::of(a, None), Nesting { depth: 1, same_key: true });
+        assert_eq!(Nesting::of(b, None), Nesting { depth: 1, same_key: false });
+        assert!(!Nesting::of(other_cache, None).is_nested());
+        let scope = Scope::current();
+        drop(inside);
+        assert!(!Nesting::of(a, None).is_nested());
+        assert_eq!(Nesting::of(a, Some(&scope)), Nesting { depth: 1, same_key: true });
+    }
+}

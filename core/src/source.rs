@@ -1,0 +1,483 @@
+//! The adapter to the origin: what a source must offer, what it is told, and the outcomes it answers with.
+//!
+//! A source is called with no lock held, from the caller's thread or a driver's pool. It must end by the
+//! deadline in its context; the cache cannot interrupt it. What it answers decides what the cache may show, so
+//! the three outcomes of a write are kept apart here and never folded into a plain `Result`.
+
+use std::error::Error;
+use std::fmt;
+use std::sync::LazyLock;
+use std::time::Duration;
+
+use crate::clock::{Clock, SystemClock, Tick};
+use crate::entry::{Entry, Layout, Version};
+use crate::error::LoadError;
+use crate::nesting::Scope;
+use crate::sync::{Arc, AtomicBool, Ordering};
+
+/// The adapter that speaks to an origin for one cache.
+///
+/// `get` is required; a source that does not write keeps the default `put` and `delete`, which refuse.
+///
+/// # Threads
+/// Called from many threads at once. For one key, at most one write is under way; loads may overlap it.
+///
+/// # Example
+/// ```
+/// use std::collections::HashMap;
+/// use std::sync::Mutex;
+/// use wtcache::{Cache, Confirmed, LoadCx, Loaded, Outcome, Record, Source, SourceError, Typed, WriteCx};
+///
+/// #[derive(Default)]
+/// struct Shelf(Mutex<HashMap<String, u32>>);
+///
+/// impl Source<Typed<String, u32>> for Shelf {
+///     fn get(&self, key: &String, _: &LoadCx<'_, Typed<String, u32>>) -> Result<Loaded<u32>, SourceError> {
+///         let shelf = self.0.lock().expect("never poisoned");
+///         Ok(shelf.get(key).map_or(Loaded::Absent, |n| Loaded::Found(Record::new(*n))))
+///     }
+///     fn put(&self, key: &String, value: &u32, _: &WriteCx<'_, Typed<String, u32>>) -> Outcome<Confirmed<u32>> {
+///         self.0.lock().expect("never poisoned").insert(key.clone(), *value);
+///         Outcome::Applied(Confirmed::Record(Record::new(*value)))
+///     }
+/// }
+///
+/// let cache = Cache::builder(Shelf::default()).build()?;
+/// cache.put("bolts", 5)?;
+/// assert_eq!(cache.get("bolts")?.map(|e| *e.value()), Some(5));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+pub trait Source<L: Layout>: Send + Sync + 'static {
+    /// Asks the origin for the record of `key`.
+    ///
+    /// # Errors
+    /// The origin could not be asked, or gave no usable answer. Nothing is cached then.
+    fn get(&self, key: &L::Key, cx: &LoadCx<'_, L>) -> Result<Loaded<L::Value>, SourceError>;
+
+    /// Sends `value` to the origin as the record of `key`.
+    ///
+    /// [`Outcome::Rejected`] is a claim that the origin did not apply it and never will: see the type.
+    fn put(&self, _key: &L::Key, _value: &L::View, _cx: &WriteCx<'_, L>) -> Outcome<Confirmed<L::Value>> {
+        Outcome::Rejected(Rejection::new(SourceError::new(Failure::Invalid, "this source does not put")))
+    }
+
+    /// Removes the record of `key` at the origin. What is not there any more counts as removed, unless
+    /// [`WriteCx::condition`] says otherwise.
+    fn delete(&self, _key: &L::Key, _cx: &WriteCx<'_, L>) -> Outcome<()> {
+        Outcome::Rejected(Rejection::new(SourceError::new(Failure::Invalid, "this source does not delete")))
+    }
+
+    /// What is known of the origin. Asked once, when the cache is built.
+    fn declared(&self) -> Declared {
+        Declared::default()
+    }
+}
+
+/// What a source declares about its origin. Everything is the careful answer by default.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Declared {
+    /// How long after its send a write may still take effect. Default 10 s.
+    pub settle_window: Duration,
+    /// The origin keeps exactly what it was sent, so that [`Confirmed::AsSent`] may be believed.
+    pub stores_verbatim: bool,
+    /// The origin checks the condition that a write carries, in one step with applying it.
+    pub honours_preconditions: bool,
+    /// The origin applies two sends with the same idempotency key at most once and answers both alike.
+    pub honours_idempotency: bool,
+    /// The origin never gives a version twice to one key, also not after a delete.
+    pub versions_never_reused: bool,
+}
+
+impl Default for Declared {
+    fn default() -> Self {
+        Self {
+            settle_window: Duration::from_secs(10),
+            stores_verbatim: false,
+            honours_preconditions: false,
+            honours_idempotency: false,
+            versions_never_reused: false,
+        }
+    }
+}
+
+/// A value as the origin gave it, with what it said about it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Record<V> {
+    /// The value.
+    pub value: V,
+    /// The origin's version of it (for HTTP the ETag), where it has one.
+    pub version: Option<Version>,
+    /// How long it may be served.
+    pub lifetime: Lifetime,
+}
+
+impl<V> Record<V> {
+    /// A record without version, served for the cache's own lifetime.
+    pub fn new(value: V) -> Self {
+        Self { value, version: None, lifetime: Lifetime::Default }
+    }
+
+    /// The same with the origin's version.
+    #[must_use]
+    pub fn version(mut self, version: Version) -> Self {
+        self.version = Some(version);
+        self
+    }
+
+    /// The same with a lifetime of its own.
+    #[must_use]
+    pub fn lifetime(mut self, lifetime: Lifetime) -> Self {
+        self.lifetime = lifetime;
+        self
+    }
+}
+
+/// How long a record may be served, counted from the start of the request that brought it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Lifetime {
+    /// As long as the cache's options say.
+    #[default]
+    Default,
+    /// This long.
+    For(Duration),
+    /// Not retained at all; it still takes the place of what was there.
+    NotKept,
+}
+
+/// What a load found.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Loaded<V> {
+    /// The origin's record.
+    Found(Record<V>),
+    /// The origin said that there is none. That is remembered for the negative lifetime.
+    Absent,
+    /// The record of [`LoadCx::replaced`] is still the origin's; its lifetime starts anew.
+    ///
+    /// Answered without one, it is taken for a failure of the source.
+    Unchanged(Lifetime),
+}
+
+/// How a write ended.
+///
+/// The difference between `Rejected` and `Unknown` is the difference between "nothing has happened" and "anything
+/// may have happened". When in doubt, it is `Unknown`. A panic of the source is taken for `Unknown` too.
+#[derive(Clone, Debug)]
+#[must_use]
+pub enum Outcome<T> {
+    /// The origin confirmed that it applied the write.
+    Applied(T),
+    /// The origin certainly did not apply it, and will not: nothing of it was offered to the wire, or the origin
+    /// answered that it refuses. A write sent more than once is rejected only if every send is proven not applied.
+    Rejected(Rejection),
+    /// Nobody can know: it may have been applied, or may still be.
+    Unknown(SourceError),
+}
+
+/// What the origin confirmed of an applied put.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Confirmed<V> {
+    /// The record as it now stands at the origin.
+    Record(Record<V>),
+    /// Exactly what was sent. Believed only of a source that declares [`Declared::stores_verbatim`]; else it counts as
+    /// [`Confirmed::Unseen`].
+    AsSent {
+        /// The version it was given, where the origin said so.
+        version: Option<Version>,
+        /// How long it may be served.
+        lifetime: Lifetime,
+    },
+    /// Applied, but the record is not known: the next read asks for it.
+    Unseen,
+}
+
+/// Why a write was certainly not applied.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Rejection {
+    /// The reason, handed to the caller unchanged.
+    pub error: SourceError,
+    /// The refusal proves that what the cache holds is no longer the origin's record (HTTP: 404 on put, 409, 410,
+    /// 412): the entry is dropped.
+    pub stale_base: bool,
+}
+
+impl Rejection {
+    /// A refusal that says nothing about what the cache holds.
+    pub fn new(error: SourceError) -> Self {
+        Self { error, stale_base: false }
+    }
+
+    /// A refusal that proves the cache's entry out of date.
+    pub fn stale(error: SourceError) -> Self {
+        Self { error, stale_base: true }
+    }
+}
+
+/// What kind of failure a source met.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Failure {
+    /// The source's own check refused before anything was sent.
+    Invalid,
+    /// The origin answered that it refuses.
+    Refused,
+    /// The origin could not be reached; nothing was sent.
+    Unreachable,
+    /// The deadline passed.
+    TimedOut,
+    /// The connection broke, or the answer cannot be used.
+    Broken,
+    /// The origin answered that it failed, or the source did.
+    Failed,
+}
+
+/// A failure as a source reports it. Cheap to clone, since all waiters of a load get the same one.
+#[derive(Clone)]
+pub struct SourceError(Arc<SourceErrorInner>);
+
+#[derive(Clone)]
+struct SourceErrorInner {
+    failure: Failure,
+    message: Box<str>,
+    code: Option<i32>,
+    retry_after: Option<Duration>,
+    cause: Option<Arc<dyn Error + Send + Sync>>,
+}
+
+impl SourceError {
+    /// A failure of this kind, in words for whoever reads a log.
+    pub fn new(failure: Failure, message: impl Into<String>) -> Self {
+        Self(Arc::new(SourceErrorInner {
+            failure,
+            message: message.into().into_boxed_str(),
+            code: None,
+            retry_after: None,
+            cause: None,
+        }))
+    }
+
+    /// The same with the source's own code (for HTTP the status).
+    #[must_use]
+    pub fn with_code(mut self, code: i32) -> Self {
+        Arc::make_mut(&mut self.0).code = Some(code);
+        self
+    }
+
+    /// The same with the time after which the origin may be asked again.
+    #[must_use]
+    pub fn with_retry_after(mut self, after: Duration) -> Self {
+        Arc::make_mut(&mut self.0).retry_after = Some(after);
+        self
+    }
+
+    /// The same with what caused it, found again by `source()` and a downcast.
+    #[must_use]
+    pub fn with_cause(mut self, cause: impl Error + Send + Sync + 'static) -> Self {
+        Arc::make_mut(&mut self.0).cause = Some(Arc::new(cause));
+        self
+    }
+
+    /// The kind of failure.
+    #[must_use]
+    pub fn failure(&self) -> Failure {
+        self.0.failure
+    }
+
+    /// The words.
+    #[must_use]
+    pub fn message(&self) -> &str {
+        &self.0.message
+    }
+
+    /// The source's own code, if it has one.
+    #[must_use]
+    pub fn code(&self) -> Option<i32> {
+        self.0.code
+    }
+
+    /// When the origin said that it may be asked again.
+    #[must_use]
+    pub fn retry_after(&self) -> Option<Duration> {
+        self.0.retry_after
+    }
+}
+
+impl fmt::Debug for SourceError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SourceError")
+            .field("failure", &self.0.failure)
+            .field("message", &self.0.message)
+            .field("code", &self.0.code)
+            .finish_non_exhaustive()
+    }
+}
+
+impl fmt::Display for SourceError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0.message)
+    }
+}
+
+impl Error for SourceError {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        self.0.cause.as_deref().map(|cause| cause as &(dyn Error + 'static))
+    }
+}
+
+/// What must hold at the origin for a write to be applied.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Condition {
+    /// The record has this version (HTTP: If-Match).
+    Version(Version),
+    /// There is no record (HTTP: If-None-Match: *).
+    Absent,
+}
+
+/// The key under which an origin may recognise the resends of one write. Unique for each write of a process, and random.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub struct IdempotencyKey(u128);
+
+impl IdempotencyKey {
+    /// A key from 128 bits of the program's own.
+    #[must_use]
+    pub const fn from_bits(bits: u128) -> Self {
+        Self(bits)
+    }
+}
+
+impl fmt::Display for IdempotencyKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:032x}", self.0)
+    }
+}
+
+/// What a source is told about a load.
+pub struct LoadCx<'a, L: Layout> {
+    pub(crate) clock: &'a dyn Clock,
+    pub(crate) deadline: Tick,
+    pub(crate) replaced: Option<&'a Entry<L>>,
+}
+
+impl<L: Layout> LoadCx<'_, L> {
+    /// How long the source may still take. Zero when the deadline has passed.
+    #[must_use]
+    pub fn remaining(&self) -> Duration {
+        self.deadline.since(self.clock.now())
+    }
+
+    /// The expired entry that this load replaces: its version may be offered to the origin, and
+    /// [`Loaded::Unchanged`] answered.
+    #[must_use]
+    pub fn replaced(&self) -> Option<&Entry<L>> {
+        self.replaced
+    }
+
+    /// The calls that this one is part of, to be passed on with [`Call::within`](crate::Call::within) by a source that
+    /// uses the cache from another thread. Calls from this same thread are known without it.
+    #[must_use]
+    pub fn scope(&self) -> Scope {
+        Scope::current()
+    }
+}
+
+impl<L: Layout> LoadCx<'static, L> {
+    /// A context outside any cache, for tests of a source.
+    #[must_use]
+    pub fn alone(remaining: Duration) -> Self {
+        let (clock, deadline) = real_time(remaining);
+        Self { clock, deadline, replaced: None }
+    }
+}
+
+/// How a context reaches the existing record.
+pub(crate) trait Existing<L: Layout>: Sync {
+    fn existing(&self) -> Result<Option<Entry<L>>, LoadError>;
+}
+
+/// What a source is told about a write.
+pub struct WriteCx<'a, L: Layout> {
+    pub(crate) clock: &'a dyn Clock,
+    pub(crate) deadline: Tick,
+    pub(crate) idempotency_key: IdempotencyKey,
+    pub(crate) condition: Option<Condition>,
+    pub(crate) replaced: Option<&'a Entry<L>>,
+    pub(crate) existing: Option<&'a dyn Existing<L>>,
+    pub(crate) stray: AtomicBool,
+}
+
+impl<L: Layout> WriteCx<'_, L> {
+    /// How long the source may still take. Zero when the deadline has passed: nothing may be sent any more.
+    #[must_use]
+    pub fn remaining(&self) -> Duration {
+        self.deadline.since(self.clock.now())
+    }
+
+    /// The key under which every send of this write goes out.
+    #[must_use]
+    pub fn idempotency_key(&self) -> IdempotencyKey {
+        self.idempotency_key
+    }
+
+    /// What must hold at the origin. Set only for a source that declares [`Declared::honours_preconditions`].
+    #[must_use]
+    pub fn condition(&self) -> Option<&Condition> {
+        self.condition.as_ref()
+    }
+
+    /// The entry that was resident when the write was sent, if any.
+    #[must_use]
+    pub fn replaced(&self) -> Option<&Entry<L>> {
+        self.replaced
+    }
+
+    /// The existing record: the resident one, else loaded from the origin now, within this write's turn and deadline.
+    ///
+    /// # Errors
+    /// The record is not resident and could not be loaded. Nothing has been sent.
+    pub fn existing(&self) -> Result<Option<Entry<L>>, LoadError> {
+        match self.existing {
+            Some(existing) => existing.existing(),
+            None => Ok(None),
+        }
+    }
+
+    /// Says that an earlier send of this write ended without a definite answer, so that it may still land.
+    ///
+    /// What the source answers in the end is judged with that in mind: Applied is returned as such, but the key stays
+    /// in doubt, and Rejected is no proof, unless the origin honours idempotency keys.
+    pub fn leaves_stray(&self) {
+        // Relaxed: read by the cache after the source returned to the same thread of control.
+        self.stray.store(true, Ordering::Relaxed);
+    }
+
+    /// The calls that this one is part of: see [`LoadCx::scope`].
+    #[must_use]
+    pub fn scope(&self) -> Scope {
+        Scope::current()
+    }
+}
+
+impl<L: Layout> WriteCx<'static, L> {
+    /// A context outside any cache, for tests of a source: without an existing record.
+    #[must_use]
+    pub fn alone(remaining: Duration, condition: Option<Condition>) -> Self {
+        let (clock, deadline) = real_time(remaining);
+        Self {
+            clock,
+            deadline,
+            idempotency_key: IdempotencyKey(0),
+            condition,
+            replaced: None,
+            existing: None,
+            stray: AtomicBool::new(false),
+        }
+    }
+}
+
+fn real_time(remaining: Duration) -> (&'static dyn Clock, Tick) {
+    static CLOCK: LazyLock<SystemClock> = LazyLock::new(SystemClock::new);
+    (&*CLOCK, CLOCK.now().after(remaining))
+}
