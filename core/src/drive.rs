@@ -35,6 +35,10 @@ pub(crate) trait SourceCall {
     type Reply;
 
     fn run(self) -> Self::Reply;
+
+    /// Until when it has to be run.
+    #[cfg(feature = "tokio")]
+    fn deadline(&self) -> Tick;
 }
 
 /// Runs a story to its end in this thread.

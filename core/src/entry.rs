@@ -160,13 +160,18 @@ pub trait Layout: sealed::Sealed + Sized + Send + Sync + 'static {
     type Stored: sealed::Stored<Self>;
 
     #[doc(hidden)]
+    const CAPACITY: u64;
+
+    #[doc(hidden)]
+    fn key_len(key: &Self::Key) -> usize;
+    #[doc(hidden)]
+    fn value_len(value: &Self::Value) -> usize;
+    #[doc(hidden)]
     fn key(owned: &Self::OwnedKey) -> &Self::Key;
     #[doc(hidden)]
     fn view(value: &Self::Value) -> &Self::View;
     #[doc(hidden)]
     fn same_key(a: &Self::Key, b: &Self::Key) -> bool;
-    #[doc(hidden)]
-    fn hash_key<S: BuildHasher>(key: &Self::Key, state: &S) -> u64;
     /// Weight of an entry where no weigher is set.
     #[doc(hidden)]
     fn weigh(key: &Self::Key, value: Option<&Self::View>) -> u64;
@@ -217,6 +222,15 @@ where
     type Value = V;
     type Stored = TypedRecord<K, V>;
 
+    const CAPACITY: u64 = 100_000;
+
+    fn key_len(_: &K) -> usize {
+        0
+    }
+    fn value_len(_: &V) -> usize {
+        0
+    }
+
     fn key(owned: &K) -> &K {
         owned
     }
@@ -225,9 +239,6 @@ where
     }
     fn same_key(a: &K, b: &K) -> bool {
         a == b
-    }
-    fn hash_key<S: BuildHasher>(key: &K, state: &S) -> u64 {
-        state.hash_one(key)
     }
     fn weigh(_: &K, _: Option<&V>) -> u64 {
         1
@@ -306,6 +317,15 @@ impl Layout for Bytes {
     type Value = Vec<u8>;
     type Stored = crate::bytes::ByteRecord;
 
+    const CAPACITY: u64 = 64 << 20;
+
+    fn key_len(key: &[u8]) -> usize {
+        key.len()
+    }
+    fn value_len(value: &Vec<u8>) -> usize {
+        value.len()
+    }
+
     fn key(owned: &Box<[u8]>) -> &[u8] {
         owned
     }
@@ -314,9 +334,6 @@ impl Layout for Bytes {
     }
     fn same_key(a: &[u8], b: &[u8]) -> bool {
         a == b
-    }
-    fn hash_key<S: BuildHasher>(key: &[u8], state: &S) -> u64 {
-        state.hash_one(key)
     }
     fn weigh(key: &[u8], value: Option<&[u8]>) -> u64 {
         crate::bytes::footprint(key.len(), 0, value.map_or(0, <[u8]>::len)) as u64
@@ -343,6 +360,12 @@ impl<L: Layout> Entry<L> {
     /// The handle of a stored record; `None` for an absent mark.
     pub(crate) fn of(stored: L::Stored) -> Option<Self> {
         sealed::Stored::value(&stored).is_some().then_some(Self(stored))
+    }
+
+    /// The handle of a record that may be served at `now`.
+    pub(crate) fn of_fresh(stored: &L::Stored, now: Tick) -> Option<Self> {
+        let fresh = sealed::Stored::header(stored).serve_until() > now;
+        if fresh { Self::of(stored.clone()) } else { None }
     }
 
     pub(crate) fn stored(&self) -> &L::Stored {

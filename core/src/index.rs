@@ -6,7 +6,7 @@
 
 use std::hash::BuildHasher;
 
-use foldhash::fast::RandomState;
+use foldhash::fast::SeedableRandomState;
 use hashbrown::HashTable;
 
 use crate::entry::Layout;
@@ -39,11 +39,11 @@ struct Row<S> {
 
 pub(crate) struct Index<L: Layout> {
     rows: HashTable<Row<L::Stored>>,
-    seed: RandomState,
+    seed: SeedableRandomState,
 }
 
 impl<L: Layout> Index<L> {
-    pub(crate) fn new(seed: RandomState) -> Self {
+    pub(crate) fn new(seed: SeedableRandomState) -> Self {
         Self { rows: HashTable::new(), seed }
     }
 

@@ -1,21 +1,53 @@
 //! A write-through cache with a two-phase write contract.
+//!
+//! Reads come from the cache; a miss is loaded from the origin, once. A write goes to the origin first; what the origin confirms is
+//! committed locally and can be read at once; if the origin refuses, nothing changes; if nobody can know whether it was
+//! applied, the cache says so and serves nothing it held before without asking the origin.
+//!
+//! The stories to read first are `get.rs` and `put.rs`; the modules below stand in reading order, and each uses only those
+//! after it (but for the engine's and the stories' shared types).
+
 mod bytes;
+mod cache;
 mod clock;
+mod coalesce;
+mod commit;
 mod doubt;
 mod drive;
+mod engine;
 mod entry;
 mod error;
+mod eviction;
+mod freshness;
+mod get;
 mod index;
+mod invalidate;
+mod metrics;
 mod nesting;
+mod options;
+mod prepare;
+mod put;
+mod shard;
+mod slot;
 mod source;
+mod store;
 mod sync;
+#[cfg(feature = "tokio")]
+pub mod tokio;
 
+pub use cache::{ByteCache, Cache, CacheOf, Found};
 pub use clock::{Alarm, Clock, SystemClock, Tick};
+pub use commit::{Prepared, Sent, Written};
 pub use doubt::InDoubt;
 pub use entry::{Bytes, Entry, Layout, Lookup, Typed, Version};
 pub use error::{LoadError, NotSent, OptionError, WriteError};
+pub use get::{How, Read};
 pub use index::Rows;
+pub use invalidate::CloseReport;
+pub use metrics::Stats;
 pub use nesting::Scope;
+pub use options::{Builder, Call, InDoubtWrites};
+pub use put::Change;
 pub use source::{
     Condition, Confirmed, Declared, Failure, IdempotencyKey, Lifetime, LoadCx, Loaded, Outcome, Record, Rejection,
     Source, SourceError, WriteCx,

@@ -327,7 +327,7 @@ impl Error for SourceError {
 }
 
 /// What must hold at the origin for a write to be applied.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Condition {
     /// The record has this version (HTTP: If-Match).

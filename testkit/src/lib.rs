@@ -1,1 +1,5 @@
-//! Scripted source, manual clock and history checker for tests of wtcache.
+//! What tests of wtcache are made with: a clock that is moved by hand.
+
+mod clock;
+
+pub use clock::ManualClock;

@@ -1,0 +1,243 @@
+//! The public handle: one line an operation. What an operation does, its story tells.
+
+use std::time::Duration;
+
+use crate::clock::Tick;
+use crate::commit::{Prepared, Written};
+use crate::drive::block_on;
+use crate::engine::Engine;
+use crate::entry::{Bytes, Entry, Layout, Lookup, Typed};
+use crate::error::{LoadError, NotSent, WriteError};
+use crate::get::{self, Get, How, Read};
+use crate::invalidate::{self, CloseReport};
+use crate::metrics::Stats;
+use crate::options::{Builder, Call};
+use crate::prepare::TakeTurn;
+use crate::put::{Change, NoUpdate, Put, Write};
+use crate::source::{Source, SourceError};
+use crate::sync::Arc;
+
+/// A write-through cache of Rust values.
+pub type Cache<K, V> = CacheOf<Typed<K, V>>;
+
+/// A write-through cache of bytes.
+pub type ByteCache = CacheOf<Bytes>;
+
+/// A write-through cache over a [`Source`], for either layout of records: see [`Cache`] and [`ByteCache`].
+///
+/// Reads come from the cache; a miss is loaded from the origin, once. A write goes to the origin first; what the origin
+/// confirms can be read at once, if it refuses nothing changes, and if nobody can know, the cache says so and asks the
+/// origin from then on.
+///
+/// What it assumes: every writer of a key comes through this cache or tells it ([`CacheOf::invalidate`]); the origin's
+/// operations on a key are atomic; no write takes effect later than the source's settle window after its send.
+///
+/// # Threads
+/// All methods may be called from any thread at once. Cloning gives another handle on the same cache. Calls block the
+/// thread while they wait; a hit never waits.
+pub struct CacheOf<L: Layout>(Arc<Engine<L>>);
+
+impl<L: Layout> Clone for CacheOf<L> {
+    fn clone(&self) -> Self {
+        Self(Arc::clone(&self.0))
+    }
+}
+
+/// What an index knows of a value.
+#[non_exhaustive]
+pub struct Found<L: Layout> {
+    /// The resident records with that value, in no order. Records that are not resident are not here.
+    pub entries: Vec<Entry<L>>,
+    /// Resident records with that value that may no longer be served.
+    pub expired: usize,
+}
+
+impl<L: Layout> CacheOf<L> {
+    /// Begins to build a cache over `source`.
+    pub fn builder(source: impl Source<L>) -> Builder<L> {
+        Builder::new(Arc::new(source))
+    }
+
+    pub(crate) fn from_engine(engine: Arc<Engine<L>>) -> Self {
+        Self(engine)
+    }
+
+    #[cfg(feature = "tokio")]
+    pub(crate) fn engine(&self) -> &Arc<Engine<L>> {
+        &self.0
+    }
+
+    /// The record of `key`: from the cache, else from the origin. `None` where the origin has none.
+    ///
+    /// # Errors
+    /// It is not resident and could not be loaded. Nothing is changed.
+    pub fn get<Q: Lookup<L> + ?Sized>(&self, key: &Q) -> Result<Option<Entry<L>>, LoadError> {
+        self.read(key, &Call::new()).map(|read| read.entry)
+    }
+
+    /// [`CacheOf::get`] with options of its own, and with where the answer came from.
+    ///
+    /// # Errors
+    /// As `get`.
+    pub fn read<Q: Lookup<L> + ?Sized>(&self, key: &Q, call: &Call) -> Result<Read<L>, LoadError> {
+        match self.hit(key)? {
+            Some(read) => Ok(read),
+            None => block_on(self.get_story(key, call), &*self.0.clock),
+        }
+    }
+
+    /// The record of `key` if it is resident and fresh. Never waits, and never calls the source.
+    #[must_use]
+    pub fn peek<Q: Lookup<L> + ?Sized>(&self, key: &Q) -> Option<Entry<L>> {
+        self.hit(key).ok()?.and_then(|read| read.entry)
+    }
+
+    /// Writes `value` to the origin as the record of `key`, and keeps what the origin confirmed.
+    ///
+    /// # Errors
+    /// [`WriteError::Rejected`] and [`WriteError::NotSent`]: not applied, nothing changed here (but for an entry that the
+    /// refusal proved out of date). [`WriteError::InDoubt`]: it may have been applied.
+    pub fn put<Q: Lookup<L> + ?Sized>(&self, key: &Q, value: L::Value) -> Result<Written<L>, WriteError> {
+        self.put_with(key, value, &Call::new())
+    }
+
+    /// [`CacheOf::put`] with options of its own.
+    ///
+    /// # Errors
+    /// As `put`.
+    pub fn put_with<Q: Lookup<L> + ?Sized>(
+        &self,
+        key: &Q,
+        value: L::Value,
+        call: &Call,
+    ) -> Result<Written<L>, WriteError> {
+        self.write(self.put_story::<Q, NoUpdate<L>>(key, Write::Put(value), call))
+    }
+
+    /// Removes the record of `key` at the origin and here. What the origin does not have counts as removed.
+    ///
+    /// # Errors
+    /// As [`CacheOf::put`].
+    pub fn delete<Q: Lookup<L> + ?Sized>(&self, key: &Q) -> Result<Written<L>, WriteError> {
+        self.delete_with(key, &Call::new())
+    }
+
+    /// [`CacheOf::delete`] with options of its own.
+    ///
+    /// # Errors
+    /// As `put`.
+    pub fn delete_with<Q: Lookup<L> + ?Sized>(&self, key: &Q, call: &Call) -> Result<Written<L>, WriteError> {
+        self.write(self.put_story::<Q, NoUpdate<L>>(key, Write::Delete, call))
+    }
+
+    /// Reads the record of `key`, gives it to `f` and writes what `f` makes of it, within one turn: between writers of this
+    /// process no update is lost. Against writers elsewhere it is protected only where the source declares
+    /// [`honours_preconditions`](crate::Declared::honours_preconditions); else the record is checked here only.
+    ///
+    /// `f` is called once at most. In it, reads of this cache never wait, and a write of the same key is refused.
+    ///
+    /// # Errors
+    /// As [`CacheOf::put`]; an error of `f` comes back as [`WriteError::Rejected`].
+    ///
+    /// # Panics
+    /// A panic of `f` goes through to the caller; nothing was sent.
+    pub fn update<Q, F>(&self, key: &Q, f: F) -> Result<Written<L>, WriteError>
+    where
+        Q: Lookup<L> + ?Sized,
+        F: FnOnce(Option<&Entry<L>>) -> Result<Change<L::Value>, SourceError>,
+    {
+        self.update_with(key, f, &Call::new())
+    }
+
+    /// [`CacheOf::update`] with options of its own.
+    ///
+    /// # Errors
+    /// As `update`.
+    pub fn update_with<Q, F>(&self, key: &Q, f: F, call: &Call) -> Result<Written<L>, WriteError>
+    where
+        Q: Lookup<L> + ?Sized,
+        F: FnOnce(Option<&Entry<L>>) -> Result<Change<L::Value>, SourceError>,
+    {
+        self.write(self.put_story(key, Write::Update(f), call))
+    }
+
+    /// Takes the turn of `key` for a program that does its own I/O: see [`Prepared`]. Waits for the turn, to the call's
+    /// deadline, which is also the permit's.
+    ///
+    /// # Errors
+    /// The turn was not to be had; nothing has happened.
+    pub fn prepare<Q: Lookup<L> + ?Sized>(&self, key: &Q, call: &Call) -> Result<Prepared<L>, NotSent> {
+        let hash = self.0.hash(key);
+        block_on(TakeTurn::new(&self.0, hash, key.to_key(), call, false), &*self.0.clock)
+    }
+
+    /// Forgets what is held of `key`. No read that starts after this returned gives what was cached before it, and nothing
+    /// that is under way now is retained. A doubt stays.
+    pub fn invalidate<Q: Lookup<L> + ?Sized>(&self, key: &Q) {
+        let owned = key.to_key();
+        invalidate::invalidate(&self.0, self.0.hash(key), L::key(&owned));
+    }
+
+    /// The resident records whose extracted attributes have `value` in the index of that name. It is no list of what the
+    /// origin has: what was never loaded, has expired or is in doubt is not here.
+    ///
+    /// `None` where no index has that name.
+    #[must_use]
+    pub fn find(&self, index: &str, value: &[u8]) -> Option<Found<L>> {
+        let number = self.0.indexes.iter().position(|name| name == index)?;
+        let number = u16::try_from(number).ok()?;
+        let now = self.0.clock.now();
+        let mut found = Found { entries: Vec::new(), expired: 0 };
+        for shard in self.0.shards() {
+            let state = shard.read();
+            for stored in state.store.index().find(number, value) {
+                match Entry::of_fresh(stored, now) {
+                    Some(entry) => found.entries.push(entry),
+                    None => found.expired += 1,
+                }
+            }
+        }
+        Some(found)
+    }
+
+    /// What the cache has counted since it was opened, and what it holds now.
+    #[must_use]
+    pub fn stats(&self) -> Stats {
+        self.0.stats()
+    }
+
+    /// The present time of the cache's clock, to compare an entry's times with.
+    #[must_use]
+    pub fn now(&self) -> Tick {
+        self.0.clock.now()
+    }
+
+    /// Ends the cache: no call begins any more, those who wait are told [`LoadError::Closed`] or [`NotSent::Closed`], and
+    /// writes that were sent get up to `timeout` to end. Values that were handed out stay valid.
+    pub fn close(&self, timeout: Duration) -> CloseReport<L::OwnedKey> {
+        invalidate::close(&self.0, timeout)
+    }
+
+    /// A hit, or nothing.
+    pub(crate) fn hit<Q: Lookup<L> + ?Sized>(&self, key: &Q) -> Result<Option<Read<L>>, LoadError> {
+        if self.0.is_closed() {
+            return Err(LoadError::Closed);
+        }
+        Ok(get::hit(&self.0, self.0.hash(key), key).map(|entry| Read { entry, how: How::Hit }))
+    }
+
+    pub(crate) fn get_story<Q: Lookup<L> + ?Sized>(&self, key: &Q, call: &Call) -> Get<L> {
+        Get::new(&self.0, self.0.hash(key), key.to_key(), call)
+    }
+
+    pub(crate) fn put_story<Q: Lookup<L> + ?Sized, F>(&self, key: &Q, write: Write<L, F>, call: &Call) -> Put<L, F> {
+        Put::new(&self.0, self.0.hash(key), key.to_key(), write, call)
+    }
+
+    fn write<F>(&self, story: Put<L, F>) -> Result<Written<L>, WriteError>
+    where
+        F: FnOnce(Option<&Entry<L>>) -> Result<Change<L::Value>, SourceError>,
+    {
+        block_on(story, &*self.0.clock)
+    }
+}

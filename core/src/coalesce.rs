@@ -1,0 +1,127 @@
+//! A load in flight: one leader, many waiters.
+//!
+//! Whether a load is attached is the slot's to know. This file hands its result to those who wait, or tells them to
+//! look again. Lock rank: below the shard's lock, and no other lock is taken inside.
+//! Invariant: a flight ends once; who polls after its end is told so at once.
+
+use std::task::Waker;
+
+use crate::clock::Tick;
+use crate::entry::{Entry, Layout};
+use crate::error::LoadError;
+use crate::slot::Fence;
+use crate::sync::{AtomicBool, Mutex, Ordering};
+
+/// What a load found, as readers get it.
+pub(crate) type Answer<L> = Result<Option<Entry<L>>, LoadError>;
+
+pub(crate) struct Flight<L: Layout> {
+    pub(crate) fence: Fence,
+    /// The leader's deadline: from then on a waiter takes over.
+    pub(crate) deadline: Tick,
+    /// Some reader of it was moved once already: if it is detached, its value is returned all the same.
+    has_moved_reader: AtomicBool,
+    state: Mutex<State<L>>,
+}
+
+struct State<L: Layout> {
+    end: End<L>,
+    wakers: Vec<Waker>,
+    /// How often the wakers were taken out.
+    epoch: u64,
+}
+
+/// Where a waiter's waker is kept, so that asking again replaces it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Seat {
+    epoch: u64,
+    index: usize,
+}
+
+enum End<L: Layout> {
+    Running,
+    /// The fence moved while it ran.
+    Detached,
+    /// Detached, and ended since.
+    EndedDetached(Answer<L>),
+    Ended(Answer<L>),
+    /// It has no result that others may use.
+    GivenUp,
+    Closed,
+}
+
+/// What a waiter learns.
+pub(crate) enum News<L: Layout> {
+    Answer(Answer<L>),
+    /// The load was detached: look again, as one who was moved.
+    Moved,
+    /// The load was given up: look again.
+    GivenUp,
+    Closed,
+    Wait,
+}
+
+impl<L: Layout> Flight<L> {
+    pub(crate) fn new(fence: Fence, deadline: Tick) -> Self {
+        let state = Mutex::new(State { end: End::Running, wakers: Vec::new(), epoch: 0 });
+        Self { fence, deadline, has_moved_reader: AtomicBool::new(false), state }
+    }
+
+    // Relaxed for both: set and read under the shard's exclusive lock.
+
+    pub(crate) fn note_moved_reader(&self) {
+        self.has_moved_reader.store(true, Ordering::Relaxed);
+    }
+
+    pub(crate) fn has_moved_reader(&self) -> bool {
+        self.has_moved_reader.load(Ordering::Relaxed)
+    }
+
+    /// Asks for news, on behalf of a waiter that was `moved` before.
+    pub(crate) fn poll(&self, moved: bool, waker: &Waker, seat: &mut Option<Seat>) -> News<L> {
+        let mut state = self.state.lock();
+        match &state.end {
+            End::Ended(answer) => return News::Answer(answer.clone()),
+            End::EndedDetached(answer) if moved => return News::Answer(answer.clone()),
+            End::EndedDetached(_) => return News::Moved,
+            End::Detached if !moved => return News::Moved,
+            End::GivenUp => return News::GivenUp,
+            End::Closed => return News::Closed,
+            End::Running | End::Detached => {}
+        }
+        match seat.filter(|seat| seat.epoch == state.epoch) {
+            Some(seat) => state.wakers[seat.index].clone_from(waker),
+            None => {
+                *seat = Some(Seat { epoch: state.epoch, index: state.wakers.len() });
+                state.wakers.push(waker.clone());
+            }
+        }
+        News::Wait
+    }
+
+    /// The fence moved. Wakers are given back, to be woken once no lock is held; so below.
+    pub(crate) fn detach(&self) -> Vec<Waker> {
+        self.turn_to(End::Detached)
+    }
+
+    pub(crate) fn end(&self, answer: Answer<L>, detached: bool) -> Vec<Waker> {
+        self.turn_to(if detached { End::EndedDetached(answer) } else { End::Ended(answer) })
+    }
+
+    pub(crate) fn give_up(&self) -> Vec<Waker> {
+        self.turn_to(End::GivenUp)
+    }
+
+    pub(crate) fn close(&self) -> Vec<Waker> {
+        self.turn_to(End::Closed)
+    }
+
+    fn turn_to(&self, end: End<L>) -> Vec<Waker> {
+        let mut state = self.state.lock();
+        if matches!(state.end, End::Running | End::Detached) {
+            state.end = end;
+        }
+        state.epoch += 1;
+        std::mem::take(&mut state.wakers)
+    }
+}

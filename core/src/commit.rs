@@ -1,0 +1,297 @@
+//! The two permits of a write, and their exits.
+//!
+//! [`Prepared`] holds the key's turn; nothing was sent, and dropping it leaves no trace. [`Sent`] says that the write may have
+//! left; it ends by commit, reject or in doubt, and dropping it is in doubt. Consuming methods make any other exit impossible.
+//! Invariant: a permit ends once, and its end and what the store shows change in one step.
+
+use std::time::Duration;
+
+use crate::clock::Tick;
+use crate::doubt::{DoubtTicket, InDoubt};
+use crate::engine::Engine;
+use crate::entry::{Entry, Layout};
+use crate::error::{LoadError, NotSent};
+use crate::get::{self, OwnLoad};
+use crate::metrics::Event;
+use crate::slot::PermitId;
+use crate::source::{Condition, Failure, IdempotencyKey, Record, SourceError};
+use crate::sync::{Arc, Ordering};
+
+/// What an applied write left.
+#[non_exhaustive]
+pub struct Written<L: Layout> {
+    /// The record that the origin confirmed; `None` after a delete, or where the origin applied the write and its record was
+    /// not seen.
+    pub entry: Option<Entry<L>>,
+    /// The cache serves it now. False where it is too heavy, has no lifetime, or the key was invalidated or in doubt
+    /// meanwhile: the next read asks the origin.
+    pub kept: bool,
+}
+
+struct Permit<L: Layout> {
+    engine: Arc<Engine<L>>,
+    hash: u64,
+    key: L::OwnedKey,
+    id: PermitId,
+    deadline: Tick,
+    idempotency_key: IdempotencyKey,
+}
+
+impl<L: Layout> Permit<L> {
+    fn key(&self) -> &L::Key {
+        L::key(&self.key)
+    }
+}
+
+/// A write that has its turn and was not sent. Until its deadline no other write of the key goes out; then it is
+/// aborted.
+///
+/// # Example
+/// ```
+/// # use wtcache::{Cache, Call, LoadCx, Loaded, Record, Source, SourceError, Typed};
+/// # struct None_;
+/// # impl Source<Typed<String, u32>> for None_ {
+/// #     fn get(&self, _: &String, _: &LoadCx<'_, Typed<String, u32>>) -> Result<Loaded<u32>, SourceError> {
+/// #         Ok(Loaded::Absent)
+/// #     }
+/// # }
+/// # let cache = Cache::builder(None_).build()?;
+/// let prepared = cache.prepare("bolts", &Call::new())?;
+/// let sent = prepared.send()?;
+/// // … the program does its own I/O, and the origin confirms:
+/// sent.commit(Some(Record::new(7)));
+/// assert_eq!(cache.peek("bolts").map(|entry| *entry.value()), Some(7));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[must_use = "dropping it aborts the write"]
+pub struct Prepared<L: Layout>(Option<Permit<L>>);
+
+impl<L: Layout> Prepared<L> {
+    pub(crate) fn new(
+        engine: Arc<Engine<L>>,
+        hash: u64,
+        key: L::OwnedKey,
+        id: PermitId,
+        deadline: Tick,
+        idempotency_key: IdempotencyKey,
+    ) -> Self {
+        Self(Some(Permit { engine, hash, key, id, deadline, idempotency_key }))
+    }
+
+    /// The existing record: the resident one, else loaded from the origin now.
+    ///
+    /// # Errors
+    /// It is not resident and could not be loaded. The turn is still held.
+    pub fn existing(&self) -> Result<Option<Entry<L>>, LoadError> {
+        let permit = self.permit();
+        get::existing(&OwnLoad {
+            engine: &permit.engine,
+            hash: permit.hash,
+            key: &permit.key,
+            deadline: permit.deadline,
+        })
+    }
+
+    /// How long the permit still holds.
+    #[must_use]
+    pub fn remaining(&self) -> Duration {
+        self.permit().deadline.since(self.permit().engine.clock.now())
+    }
+
+    /// The key under which the write should go out.
+    #[must_use]
+    pub fn idempotency_key(&self) -> IdempotencyKey {
+        self.permit().idempotency_key
+    }
+
+    /// Gives the turn back. Nothing has happened.
+    pub fn abort(self) {
+        drop(self);
+    }
+
+    /// Says that the write leaves now. From here on, nothing but a definite answer makes it certain.
+    ///
+    /// # Errors
+    /// The permit's deadline passed, or the cache was closed: nothing may be sent.
+    pub fn send(self) -> Result<Sent<L>, NotSent> {
+        self.send_if(None)
+    }
+
+    pub(crate) fn send_if(mut self, condition: Option<Condition>) -> Result<Sent<L>, NotSent> {
+        let permit = self.0.take().expect("present until consumed");
+        let engine = &permit.engine;
+        let sent = engine.at_key(permit.hash, permit.key(), |at| {
+            if engine.is_closed() {
+                at.abort(permit.id);
+                return Err(NotSent::Closed);
+            }
+            let replaced = at.send(permit.id, condition).ok_or(NotSent::Deadline)?;
+            engine.open_sends.fetch_add(1, Ordering::AcqRel);
+            Ok((replaced, engine.clock.now()))
+        });
+        let (replaced, since) = sent?;
+        Ok(Sent { permit: Some(permit), since, replaced: replaced.and_then(Entry::of) })
+    }
+
+    #[cfg(feature = "tokio")]
+    pub(crate) fn deadline(&self) -> Tick {
+        self.permit().deadline
+    }
+
+    pub(crate) fn hash(&self) -> u64 {
+        self.permit().hash
+    }
+
+    /// How long the key stays in doubt, if it is.
+    pub(crate) fn in_doubt_for(&self) -> Option<Duration> {
+        let permit = self.permit();
+        let now = permit.engine.clock.now();
+        permit.engine.at_key(permit.hash, permit.key(), |at| {
+            at.cell().and_then(|cell| cell.slot.doubt()).map(|doubt| doubt.until.since(now))
+        })
+    }
+
+    pub(crate) fn is_resident(&self) -> bool {
+        let permit = self.permit();
+        let now = permit.engine.clock.now();
+        permit.engine.at_key(permit.hash, permit.key(), |at| at.fresh(now).is_some())
+    }
+
+    fn permit(&self) -> &Permit<L> {
+        self.0.as_ref().expect("present until consumed")
+    }
+}
+
+impl<L: Layout> Drop for Prepared<L> {
+    fn drop(&mut self) {
+        if let Some(permit) = self.0.take() {
+            permit.engine.at_key(permit.hash, permit.key(), |at| at.abort(permit.id));
+        }
+    }
+}
+
+/// A write that may have left. At its deadline the key is in doubt, and a later commit or reject counts as the late answer.
+#[must_use = "dropping it leaves the key in doubt"]
+pub struct Sent<L: Layout> {
+    permit: Option<Permit<L>>,
+    since: Tick,
+    replaced: Option<Entry<L>>,
+}
+
+impl<L: Layout> Sent<L> {
+    /// The origin applied a put. With its record, that is what the cache shows from now on; without, the next read asks.
+    pub fn commit(self, record: Option<Record<L::Value>>) -> Written<L> {
+        self.applied(record, false)
+    }
+
+    /// The origin applied a delete.
+    pub fn commit_deleted(self) -> Written<L> {
+        self.deleted(false)
+    }
+
+    /// The origin certainly did not apply the write, and will not. `stale_base`: its refusal proves that the cache's entry
+    /// is out of date.
+    pub fn reject(mut self, stale_base: bool) {
+        let permit = self.take();
+        permit.engine.counters.count(Event::Rejected);
+        permit.engine.at_key(permit.hash, permit.key(), |at| at.rejected(permit.id, stale_base));
+        end_send(&permit.engine);
+    }
+
+    /// Nobody can know whether the origin applied the write, for the reason given.
+    pub fn in_doubt(mut self, cause: SourceError) -> InDoubt {
+        let permit = self.take();
+        let ticket = unknown(&permit);
+        InDoubt::new(ticket, cause)
+    }
+
+    pub(crate) fn replaced(&self) -> Option<&Entry<L>> {
+        self.replaced.as_ref()
+    }
+
+    /// `stray`: an earlier send of this write may still land.
+    pub(crate) fn applied(mut self, record: Option<Record<L::Value>>, stray: bool) -> Written<L> {
+        // The record is made while the permit is armed: should that unwind, the key is in doubt.
+        let made = record.map(|record| {
+            let permit = self.permit();
+            let key = permit.key.clone();
+            permit.engine.record(permit.hash, key, record.value, record.version, record.lifetime, self.since)
+        });
+        self.ends_applied(made, stray)
+    }
+
+    pub(crate) fn deleted(mut self, stray: bool) -> Written<L> {
+        let permit = self.permit();
+        let made = permit
+            .engine
+            .absent_after_delete
+            .then(|| permit.engine.absent(permit.hash, permit.key.clone(), self.since));
+        self.ends_applied(made, stray)
+    }
+
+    fn ends_applied(&mut self, made: Option<(L::Stored, bool)>, stray: bool) -> Written<L> {
+        let permit = self.take();
+        let engine = &permit.engine;
+        engine.counters.count(Event::Applied);
+        let (stored, keep) = made.map_or((None, false), |(stored, keep)| (Some(stored), keep));
+        let stray_until = stray.then(|| engine.clock.now().after(engine.rules.settle_window));
+        let kept =
+            engine.at_key(permit.hash, permit.key(), |at| at.applied(permit.id, stored.as_ref(), keep, stray_until));
+        end_send(engine);
+        Written { entry: stored.and_then(Entry::of), kept }
+    }
+
+    pub(crate) fn deadline(&self) -> Tick {
+        self.permit().deadline
+    }
+
+    pub(crate) fn idempotency_key(&self) -> IdempotencyKey {
+        self.permit().idempotency_key
+    }
+
+    pub(crate) fn own_load(&self) -> OwnLoad<'_, L> {
+        let permit = self.permit();
+        OwnLoad { engine: &permit.engine, hash: permit.hash, key: &permit.key, deadline: permit.deadline }
+    }
+
+    fn permit(&self) -> &Permit<L> {
+        self.permit.as_ref().expect("present until consumed")
+    }
+
+    fn take(&mut self) -> Permit<L> {
+        self.permit.take().expect("present until consumed")
+    }
+}
+
+impl<L: Layout> Drop for Sent<L> {
+    fn drop(&mut self) {
+        if let Some(permit) = self.permit.take() {
+            let _ = unknown(&permit);
+        }
+    }
+}
+
+fn unknown<L: Layout>(permit: &Permit<L>) -> Arc<DoubtTicket> {
+    let engine = &permit.engine;
+    engine.counters.count(Event::Unknown);
+    let until = engine.clock.now().after(engine.rules.settle_window);
+    let ticket = engine.at_key(permit.hash, permit.key(), |at| at.unknown(permit.id, until));
+    end_send(engine);
+    // Without a cell the cache is closed, or the doubt of this write was settled by time already.
+    ticket.unwrap_or_else(|| Arc::new(DoubtTicket::new(Arc::clone(&engine.clock), until)))
+}
+
+/// Counts a send as ended, and wakes a `close` that waits for the last one.
+fn end_send<L: Layout>(engine: &Engine<L>) {
+    if engine.open_sends.fetch_sub(1, Ordering::AcqRel) == 1 && engine.is_closed() {
+        let closers = std::mem::take(&mut *engine.closers.lock());
+        for waker in closers {
+            waker.wake();
+        }
+    }
+}
+
+/// The cause of a doubt that came from the program's own panic.
+pub(crate) fn panicked(message: &str) -> SourceError {
+    SourceError::new(Failure::Failed, format!("the source panicked: {message}"))
+}

@@ -1,0 +1,327 @@
+//! What all calls on one cache share: the source, the shards, the clock, the counts, and how records are made.
+//!
+//! Invariant: the program's code (source, weigher, extractor, hash, drops of keys and values) is run from here and from the
+//! stories, never from a room that holds a lock.
+
+use std::hash::{BuildHasher, RandomState as SystemRandom};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use foldhash::SharedSeed;
+use foldhash::fast::SeedableRandomState;
+
+use crate::clock::{Clock, Tick};
+use crate::doubt::{DoubtPlace, DoubtPlaces};
+use crate::entry::sealed::Stored;
+use crate::entry::{Header, Layout, Lookup, Times, Version};
+use crate::freshness::Lifetimes;
+use crate::index::{Index, Rows};
+use crate::metrics::{Counters, Event, Stats};
+use crate::nesting::Frame;
+use crate::options::{Call, InDoubtWrites, LONGEST_DEADLINE, Options};
+use crate::shard::{After, AtKey, Shard};
+use crate::slot::{Fence, PermitId, Rules};
+use crate::source::{Declared, IdempotencyKey, Lifetime, Source};
+use crate::store::{Budget, Store};
+use crate::sync::{Arc, AtomicBool, AtomicU64, AtomicUsize, Mutex, Ordering};
+
+pub(crate) type Weigher<L> = Box<dyn Fn(&<L as Layout>::Key, Option<&<L as Layout>::View>) -> u64 + Send + Sync>;
+pub(crate) type Extractor<L> = Box<dyn Fn(&<L as Layout>::Key, &<L as Layout>::View, &mut Rows) + Send + Sync>;
+
+pub(crate) struct Engine<L: Layout> {
+    id: u64,
+    pub(crate) source: Arc<dyn Source<L>>,
+    pub(crate) declared: Declared,
+    pub(crate) rules: Rules,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) counters: Counters,
+    pub(crate) budget: Budget,
+    pub(crate) turn_queue: usize,
+    pub(crate) in_doubt_writes: InDoubtWrites,
+    pub(crate) absent_after_delete: bool,
+    pub(crate) indexes: Vec<String>,
+    /// Sends that have not ended, and those who wait for them in `close`.
+    pub(crate) open_sends: AtomicUsize,
+    pub(crate) closers: Mutex<Vec<std::task::Waker>>,
+    pub(crate) closed: AtomicBool,
+    longest_key: usize,
+    deadline: std::time::Duration,
+    lifetimes: Lifetimes,
+    weigher: Option<Weigher<L>>,
+    extractor: Option<Extractor<L>>,
+    hasher: SeedableRandomState,
+    shards: Box<[Shard<L>]>,
+    places: Arc<DoubtPlaces>,
+    /// No sweep for settled doubts finds one before this tick.
+    next_sweep: AtomicU64,
+    next_id: AtomicU64,
+    chance: AtomicU64,
+    idempotency: (u64, u64),
+}
+
+impl<L: Layout> Engine<L> {
+    pub(crate) fn open(
+        source: Arc<dyn Source<L>>,
+        options: Options,
+        clock: Arc<dyn Clock>,
+        weigher: Option<Weigher<L>>,
+        extractor: Option<Extractor<L>>,
+    ) -> Arc<Self> {
+        static CACHES: AtomicU64 = AtomicU64::new(1);
+        let declared = source.declared();
+        let hasher = match options.seed {
+            Some(seed) => SeedableRandomState::with_seed(seed, SharedSeed::global_fixed()),
+            None => SeedableRandomState::random(),
+        };
+        let count = options.shards.unwrap_or_else(|| shards_for(options.capacity, weigher.is_none()));
+        let shards =
+            (0..count.next_power_of_two()).map(|_| Shard::new(Store::new(Index::new(hasher.clone())))).collect();
+        let unsure_until = if options.clean_start { Tick::ZERO } else { clock.now().after(declared.settle_window) };
+        Arc::new(Self {
+            id: CACHES.fetch_add(1, Ordering::Relaxed),
+            rules: Rules {
+                settle_window: declared.settle_window,
+                conditions_settle: declared.honours_preconditions && declared.versions_never_reused,
+            },
+            declared,
+            source,
+            clock,
+            counters: Counters::new(),
+            budget: Budget::new(options.capacity),
+            turn_queue: options.turn_queue,
+            in_doubt_writes: options.in_doubt_writes,
+            absent_after_delete: options.absent_after_delete,
+            indexes: options.indexes,
+            open_sends: AtomicUsize::new(0),
+            closers: Mutex::new(Vec::new()),
+            closed: AtomicBool::new(false),
+            longest_key: options.longest_key,
+            deadline: options.deadline,
+            lifetimes: Lifetimes {
+                default: options.lifetime,
+                negative: options.negative_lifetime,
+                jitter: options.jitter,
+                unsure_until,
+            },
+            weigher,
+            extractor,
+            hasher,
+            shards,
+            places: DoubtPlaces::new(options.most_doubts),
+            next_sweep: AtomicU64::new(0),
+            next_id: AtomicU64::new(1),
+            chance: AtomicU64::new(options.seed.unwrap_or_else(random_bits)),
+            idempotency: (random_bits(), random_bits()),
+        })
+    }
+
+    // --- keys
+
+    pub(crate) fn hash<Q: Lookup<L> + ?Sized>(&self, key: &Q) -> u64 {
+        key.hash_with(&self.hasher)
+    }
+
+    pub(crate) fn frame(&self, hash: u64) -> Frame {
+        Frame { cache: self.id, hash }
+    }
+
+    /// The bytes of a key that is too long.
+    pub(crate) fn too_long(&self, key: &L::OwnedKey) -> Option<usize> {
+        let len = L::key_len(L::key(key));
+        (len > self.longest_key).then_some(len)
+    }
+
+    pub(crate) fn shards(&self) -> &[Shard<L>] {
+        &self.shards
+    }
+
+    pub(crate) fn shard(&self, hash: u64) -> &Shard<L> {
+        // The table takes the low bits and the top seven; the shard is chosen by those between.
+        &self.shards[(hash >> 40) as usize & (self.shards.len() - 1)]
+    }
+
+    /// Runs `work` on what the shard knows of a key, under its exclusive lock and brought up to the present time. Wakers
+    /// are woken and records dropped after the lock is released.
+    pub(crate) fn at_key<T>(&self, hash: u64, key: &L::Key, work: impl FnOnce(&mut AtKey<'_, L>) -> T) -> T {
+        let now = self.clock.now();
+        let mut after = After::default();
+        let result = {
+            let mut state = self.shard(hash).write();
+            let mut at = AtKey::new(self, &mut state, hash, key, &mut after);
+            at.tick(now);
+            let result = work(&mut at);
+            at.leave();
+            result
+        };
+        after.finish(&self.counters);
+        result
+    }
+
+    // --- time and identity
+
+    pub(crate) fn deadline_of(&self, call: &Call) -> Tick {
+        self.clock.now().after(call.deadline.unwrap_or(self.deadline).min(LONGEST_DEADLINE))
+    }
+
+    pub(crate) fn is_closed(&self) -> bool {
+        // Acquire: pairs with the release in `close`; the shards' locks order the rest.
+        self.closed.load(Ordering::Acquire)
+    }
+
+    pub(crate) fn new_fence(&self) -> Fence {
+        Fence(self.next_id())
+    }
+
+    pub(crate) fn new_permit(&self) -> PermitId {
+        PermitId(self.next_id())
+    }
+
+    pub(crate) fn new_idempotency_key(&self) -> IdempotencyKey {
+        let (high, low) = self.idempotency;
+        let low = mix(low.wrapping_add(self.next_id()));
+        IdempotencyKey::from_bits(u128::from(high) << 64 | u128::from(low))
+    }
+
+    fn next_id(&self) -> u64 {
+        // Relaxed: only uniqueness matters.
+        self.next_id.fetch_add(1, Ordering::Relaxed)
+    }
+
+    /// A number from 0 to 1, for jitter.
+    fn chance(&self) -> f64 {
+        if self.lifetimes.jitter == 0.0 {
+            return 0.0;
+        }
+        let bits = mix(self.chance.fetch_add(0x9E37_79B9_7F4A_7C15, Ordering::Relaxed));
+        (bits >> 11) as f64 / (1u64 << 53) as f64
+    }
+
+    // --- doubts
+
+    /// A place for the doubt that a write may leave, or `None` when all are taken.
+    pub(crate) fn take_place(&self) -> Option<DoubtPlace> {
+        self.places.take().or_else(|| {
+            self.sweep_doubts();
+            self.places.take()
+        })
+    }
+
+    /// Settles the doubts whose window has passed and that no call has come by since.
+    pub(crate) fn sweep_doubts(&self) {
+        let now = self.clock.now();
+        if now.as_nanos() < self.next_sweep.load(Ordering::Relaxed) {
+            return;
+        }
+        let mut next = Tick::NEVER;
+        for shard in &self.shards {
+            let mut after = After::default();
+            next = next.min(shard.write().tick_all(self, now, &mut after));
+            after.finish(&self.counters);
+        }
+        self.next_sweep.store(next.as_nanos(), Ordering::Relaxed);
+    }
+
+    /// A doubt now ends at `until`: the next sweep must not come later.
+    pub(crate) fn note_doubt(&self, until: Tick) {
+        self.next_sweep.fetch_min(until.as_nanos(), Ordering::Relaxed);
+    }
+
+    /// The counts, and what is here now.
+    pub(crate) fn stats(&self) -> Stats {
+        self.sweep_doubts();
+        let mut stats = self.counters.stats();
+        for shard in &self.shards {
+            let state = shard.read();
+            stats.entries += state.store.len() as u64;
+            stats.in_doubt += state.cells().filter(|cell| cell.is_in_doubt()).count() as u64;
+            stats.writes_open += state.cells().filter(|cell| cell.is_sent()).count() as u64;
+        }
+        stats.weight = self.budget.used();
+        stats
+    }
+
+    // --- records
+
+    /// Makes the allocation of a record, and says whether it may be kept. Runs the weigher and the extractor: no lock is
+    /// held. A panic of theirs is counted, and the record is not kept.
+    pub(crate) fn record(
+        &self,
+        hash: u64,
+        key: L::OwnedKey,
+        value: L::Value,
+        version: Option<Version>,
+        lifetime: Lifetime,
+        since: Tick,
+    ) -> (L::Stored, bool) {
+        let times = self.lifetimes.of_record(since, lifetime, self.chance());
+        let extracted = catch_unwind(AssertUnwindSafe(|| {
+            let (key, view) = (L::key(&key), L::view(&value));
+            let mut rows = Rows::default();
+            if let Some(extract) = &self.extractor {
+                extract(key, view, &mut rows);
+            }
+            (self.weigh(key, Some(view)), (!rows.is_empty()).then(|| Box::new(rows)))
+        }));
+        self.make(hash, key, Some(value), version, times, since, extracted.ok())
+    }
+
+    /// Makes an absent mark.
+    pub(crate) fn absent(&self, hash: u64, key: L::OwnedKey, since: Tick) -> (L::Stored, bool) {
+        let times = self.lifetimes.of_absent(since, self.chance());
+        let extracted = catch_unwind(AssertUnwindSafe(|| (self.weigh(L::key(&key), None), None)));
+        self.make(hash, key, None, None, times, since, extracted.ok())
+    }
+
+    /// The times of a record that the origin confirmed unchanged.
+    pub(crate) fn renewed(&self, since: Tick, lifetime: Lifetime) -> Option<Times> {
+        self.lifetimes.of_record(since, lifetime, self.chance())
+    }
+
+    #[allow(clippy::too_many_arguments)]
+    fn make(
+        &self,
+        hash: u64,
+        key: L::OwnedKey,
+        value: Option<L::Value>,
+        version: Option<Version>,
+        times: Option<Times>,
+        since: Tick,
+        extracted: Option<(u64, Option<Box<Rows>>)>,
+    ) -> (L::Stored, bool) {
+        if extracted.is_none() {
+            self.counters.count(Event::ExtractorPanicked);
+        }
+        let keep = times.is_some() && extracted.is_some();
+        let times = times.unwrap_or(Times { since, expires: since });
+        let (weight, rows) = extracted.unwrap_or_default();
+        // An entry heavier than 4 GiB counts as that much, which no capacity below it takes.
+        let weight = u32::try_from(weight).unwrap_or(u32::MAX);
+        (L::Stored::store(Header::new(hash, times, weight, rows), key, value, version), keep)
+    }
+
+    fn weigh(&self, key: &L::Key, value: Option<&L::View>) -> u64 {
+        match &self.weigher {
+            Some(weigh) => weigh(key, value),
+            None => L::weigh(key, value),
+        }
+    }
+}
+
+/// Four shards a core, but few where few entries fit: many small queues evict worse than one.
+fn shards_for(capacity: u64, default_weight: bool) -> usize {
+    let cores = std::thread::available_parallelism().map_or(4, usize::from);
+    // Bytes are taken for entries of some 256.
+    let entries = if default_weight && capacity >= 1 << 20 { capacity / 256 } else { capacity };
+    let by_capacity = usize::try_from(entries / 512).unwrap_or(usize::MAX).max(1);
+    (cores * 4).min(by_capacity).min(256).next_power_of_two()
+}
+
+fn random_bits() -> u64 {
+    SystemRandom::new().hash_one(0u64)
+}
+
+/// SplitMix64's finaliser (Steele, Lea, Flood 2014): a bijection, so that distinct inputs stay distinct.
+fn mix(mut z: u64) -> u64 {
+    z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+    z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+    z ^ (z >> 31)
+}

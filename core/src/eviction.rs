@@ -1,0 +1,288 @@
+//! Which entry goes for room: S3-FIFO, one instance a shard. Pure policy: it knows hashes and weights, no entries.
+//!
+//! After Yang, Zhang, Qiu, Yue, Rashmi, "FIFO queues are all you need for cache eviction" (SOSP 2023). New entries join a small
+//! queue of a tenth of the weight. At its head, one that was hit since goes on to the main queue, another is evicted and
+//! remembered as a ghost; a new entry whose ghost is there joins the main queue at once. At the head of the main queue, an
+//! entry that was hit goes round again with one hit less.
+//!
+//! Queues are linked through a slab of nodes, so that an entry leaves from the middle without a search and nothing is kept
+//! of what left. Invariant: every live node is in exactly one queue, and each queue's weight is the sum of its nodes'.
+
+use std::collections::VecDeque;
+
+use hashbrown::HashTable;
+
+/// Hits that are counted beyond one; the main queue gives at most this many rounds.
+pub(crate) const MOST_TOUCHES: u8 = 3;
+
+/// The small queue's share of the weight, as a divisor.
+const SMALL_SHARE: u64 = 10;
+
+const NONE: u32 = u32::MAX;
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Queue {
+    Small,
+    Main,
+}
+
+struct Node {
+    hash: u64,
+    weight: u64,
+    prev: u32,
+    next: u32,
+    queue: Queue,
+}
+
+struct Fifo {
+    head: u32,
+    tail: u32,
+    weight: u64,
+}
+
+/// How the policy reads and sets the hits of a resident entry, which lie in the entry itself.
+pub(crate) trait Touches {
+    fn touched(&self, hash: u64, node: u32) -> u8;
+    fn set_touched(&self, hash: u64, node: u32, touched: u8);
+}
+
+pub(crate) struct S3Fifo {
+    nodes: Vec<Node>,
+    free: Vec<u32>,
+    small: Fifo,
+    main: Fifo,
+    ghosts: Ghosts,
+}
+
+impl S3Fifo {
+    pub(crate) fn new() -> Self {
+        Self {
+            nodes: Vec::new(),
+            free: Vec::new(),
+            small: Fifo::new(),
+            main: Fifo::new(),
+            ghosts: Ghosts { order: VecDeque::new(), set: HashTable::new() },
+        }
+    }
+
+    /// A new entry; gives its node.
+    pub(crate) fn insert(&mut self, hash: u64, weight: u64) -> u32 {
+        let queue = if self.ghosts.remove(hash) { Queue::Main } else { Queue::Small };
+        let node = Node { hash, weight, prev: NONE, next: NONE, queue };
+        let id = match self.free.pop() {
+            Some(id) => {
+                self.nodes[id as usize] = node;
+                id
+            }
+            None => {
+                let id = u32::try_from(self.nodes.len()).ok().filter(|id| *id != NONE);
+                self.nodes.push(node);
+                id.expect("a shard holds fewer than 2^32 - 1 entries")
+            }
+        };
+        self.push(queue, id);
+        id
+    }
+
+    /// The entry of `node` was replaced by one of another weight; it keeps its place.
+    pub(crate) fn reweigh(&mut self, node: u32, weight: u64) {
+        let n = &mut self.nodes[node as usize];
+        let (queue, before) = (n.queue, n.weight);
+        n.weight = weight;
+        let fifo = self.fifo(queue);
+        fifo.weight = fifo.weight - before + weight;
+    }
+
+    /// The entry of `node` left.
+    pub(crate) fn remove(&mut self, node: u32) {
+        self.unlink(node);
+        self.free.push(node);
+    }
+
+    /// Takes out the entry that goes next, if there is one other than `spared`. Gives its hash and node.
+    pub(crate) fn evict(&mut self, spared: Option<u32>, touches: &impl Touches) -> Option<(u64, u32)> {
+        // Each round evicts, or takes a hit from an entry, or moves one from small to main: it ends.
+        loop {
+            let from_small = self.small.weight > self.total() / SMALL_SHARE || self.main.head == NONE;
+            let queue = if from_small { Queue::Small } else { Queue::Main };
+            let mut id = self.fifo(queue).head;
+            if Some(id) == spared {
+                id = self.nodes[id as usize].next;
+            }
+            if id == NONE {
+                // Only the spared entry is in that queue.
+                let other = if from_small { &self.main } else { &self.small };
+                id = other.head;
+                if id == NONE || Some(id) == spared {
+                    return None;
+                }
+            }
+            let Node { hash, queue, .. } = self.nodes[id as usize];
+            let touched = touches.touched(hash, id);
+            self.unlink(id);
+            match (queue, touched) {
+                (Queue::Small, 1..) => {
+                    touches.set_touched(hash, id, 0);
+                    self.push(Queue::Main, id);
+                }
+                (Queue::Main, 1..) => {
+                    touches.set_touched(hash, id, touched - 1);
+                    self.push(Queue::Main, id);
+                }
+                (from, 0) => {
+                    if from == Queue::Small {
+                        let most = self.nodes.len() - self.free.len();
+                        self.ghosts.add(hash, most);
+                    }
+                    self.free.push(id);
+                    return Some((hash, id));
+                }
+            }
+        }
+    }
+
+    fn total(&self) -> u64 {
+        self.small.weight + self.main.weight
+    }
+
+    fn fifo(&mut self, queue: Queue) -> &mut Fifo {
+        match queue {
+            Queue::Small => &mut self.small,
+            Queue::Main => &mut self.main,
+        }
+    }
+
+    fn push(&mut self, queue: Queue, id: u32) {
+        let tail = self.fifo(queue).tail;
+        let node = &mut self.nodes[id as usize];
+        (node.queue, node.prev, node.next) = (queue, tail, NONE);
+        let weight = node.weight;
+        if tail != NONE {
+            self.nodes[tail as usize].next = id;
+        }
+        let fifo = self.fifo(queue);
+        if fifo.head == NONE {
+            fifo.head = id;
+        }
+        fifo.tail = id;
+        fifo.weight += weight;
+    }
+
+    fn unlink(&mut self, id: u32) {
+        let Node { prev, next, weight, queue, .. } = self.nodes[id as usize];
+        if prev != NONE {
+            self.nodes[prev as usize].next = next;
+        }
+        if next != NONE {
+            self.nodes[next as usize].prev = prev;
+        }
+        let fifo = self.fifo(queue);
+        if fifo.head == id {
+            fifo.head = next;
+        }
+        if fifo.tail == id {
+            fifo.tail = prev;
+        }
+        fifo.weight -= weight;
+    }
+}
+
+impl Fifo {
+    const fn new() -> Self {
+        Self { head: NONE, tail: NONE, weight: 0 }
+    }
+}
+
+/// Hashes of entries that were evicted from the small queue, oldest first; as many as entries are resident.
+struct Ghosts {
+    order: VecDeque<u64>,
+    set: HashTable<u64>,
+}
+
+impl Ghosts {
+    fn add(&mut self, hash: u64, most: usize) {
+        if self.set.find(hash, |h| *h == hash).is_none() {
+            self.set.insert_unique(hash, hash, |h| *h);
+            self.order.push_back(hash);
+        }
+        while self.order.len() > most.max(1) {
+            if let Some(oldest) = self.order.pop_front() {
+                self.remove(oldest);
+            }
+        }
+    }
+
+    /// True if the hash was remembered. Its place in the order stays until it comes to the front.
+    fn remove(&mut self, hash: u64) -> bool {
+        self.set.find_entry(hash, |h| *h == hash).map(|found| found.remove()).is_ok()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::RefCell;
+    use std::collections::HashMap;
+
+    use super::*;
+
+    #[derive(Default)]
+    struct Hits(RefCell<HashMap<u64, u8>>);
+
+    impl Touches for Hits {
+        fn touched(&self, hash: u64, _: u32) -> u8 {
+            self.0.borrow().get(&hash).copied().unwrap_or(0)
+        }
+        fn set_touched(&self, hash: u64, _: u32, touched: u8) {
+            self.0.borrow_mut().insert(hash, touched);
+        }
+    }
+
+    #[test]
+    fn entries_without_hits_go_in_the_order_they_came() {
+        let (mut policy, hits) = (S3Fifo::new(), Hits::default());
+        for hash in 1..=3 {
+            policy.insert(hash, 1);
+        }
+        let gone: Vec<u64> = std::iter::from_fn(|| policy.evict(None, &hits)).map(|(hash, _)| hash).collect();
+        assert_eq!(gone, [1, 2, 3]);
+        assert_eq!(policy.total(), 0);
+    }
+
+    #[test]
+    fn a_hit_moves_an_entry_on_and_a_ghost_comes_back_to_the_main_queue() {
+        let (mut policy, hits) = (S3Fifo::new(), Hits::default());
+        policy.insert(1, 1);
+        policy.insert(2, 1);
+        hits.set_touched(1, 0, 1);
+        assert_eq!(policy.evict(None, &hits).map(|(hash, _)| hash), Some(2));
+        let back = policy.insert(2, 1);
+        assert_eq!(policy.nodes[back as usize].queue, Queue::Main);
+        assert_eq!(policy.small.head, NONE);
+    }
+
+    #[test]
+    fn the_spared_entry_stays_and_is_alone_at_last() {
+        let (mut policy, hits) = (S3Fifo::new(), Hits::default());
+        let spared = policy.insert(1, 5);
+        policy.insert(2, 5);
+        assert_eq!(policy.evict(Some(spared), &hits).map(|(hash, _)| hash), Some(2));
+        assert_eq!(policy.evict(Some(spared), &hits), None);
+        policy.reweigh(spared, 7);
+        assert_eq!(policy.total(), 7);
+        policy.remove(spared);
+        assert_eq!(policy.total(), 0);
+    }
+
+    #[test]
+    fn ghosts_are_bounded_by_the_entries_that_are_there() {
+        let (mut policy, hits) = (S3Fifo::new(), Hits::default());
+        for hash in 0..10_000 {
+            policy.insert(hash, 1);
+            if hash >= 100 {
+                policy.evict(None, &hits);
+            }
+        }
+        assert!(policy.ghosts.order.len() <= 101 && policy.ghosts.set.len() <= 101);
+        assert!(policy.nodes.len() <= 102);
+    }
+}

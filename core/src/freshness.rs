@@ -1,0 +1,101 @@
+//! How long a record may be served. Pure arithmetic on ticks.
+//!
+//! Invariant: whatever the options, an entry's end is never later than its own lifetime allows: jitter shortens, caps shorten.
+
+use std::time::Duration;
+
+use crate::clock::Tick;
+use crate::entry::Times;
+use crate::source::Lifetime;
+
+/// The lifetimes of a cache.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Lifetimes {
+    /// Of records; `None` is without end.
+    pub(crate) default: Option<Duration>,
+    /// Of absent marks; zero keeps none.
+    pub(crate) negative: Duration,
+    /// By up to this share of itself a lifetime is shortened, at random.
+    pub(crate) jitter: f64,
+    /// Nothing whose request began before this tick lives beyond it: writes of an earlier process may still land until then.
+    pub(crate) unsure_until: Tick,
+}
+
+impl Lifetimes {
+    /// The times of a record whose request began at `since`; `None` where it is not to be kept. `chance` is in 0..1.
+    pub(crate) fn of_record(&self, since: Tick, lifetime: Lifetime, chance: f64) -> Option<Times> {
+        let lifetime = match lifetime {
+            Lifetime::Default => self.default,
+            Lifetime::For(lifetime) => Some(lifetime),
+            Lifetime::NotKept => return None,
+        };
+        self.times(since, lifetime, chance)
+    }
+
+    /// The times of an absent mark.
+    pub(crate) fn of_absent(&self, since: Tick, chance: f64) -> Option<Times> {
+        self.times(since, Some(self.negative), chance)
+    }
+
+    fn times(&self, since: Tick, lifetime: Option<Duration>, chance: f64) -> Option<Times> {
+        let mut expires = match lifetime {
+            None => Tick::NEVER,
+            Some(lifetime) => {
+                let share = (1.0 - self.jitter * chance).clamp(0.0, 1.0);
+                // Exact without jitter: floating point would round long lifetimes.
+                let kept = if share < 1.0 {
+                    lifetime.min(Duration::from_secs(u64::from(u32::MAX))).mul_f64(share)
+                } else {
+                    lifetime
+                };
+                since.after(kept)
+            }
+        };
+        if since < self.unsure_until {
+            expires = expires.min(self.unsure_until);
+        }
+        (expires > since).then_some(Times { since, expires })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const PLAIN: Lifetimes = Lifetimes {
+        default: Some(Duration::from_nanos(100)),
+        negative: Duration::from_nanos(10),
+        jitter: 0.0,
+        unsure_until: Tick::ZERO,
+    };
+
+    fn end(times: Option<Times>) -> Option<u64> {
+        times.map(|t| t.expires.as_nanos())
+    }
+
+    #[test]
+    fn f1_the_records_own_lifetime_goes_before_the_caches() {
+        let since = Tick::from_nanos(5);
+        assert_eq!(end(PLAIN.of_record(since, Lifetime::Default, 0.5)), Some(105));
+        assert_eq!(end(PLAIN.of_record(since, Lifetime::For(Duration::from_nanos(7)), 0.5)), Some(12));
+        assert_eq!(end(PLAIN.of_record(since, Lifetime::For(Duration::ZERO), 0.5)), None);
+        assert_eq!(end(PLAIN.of_record(since, Lifetime::NotKept, 0.5)), None);
+        assert_eq!(end(PLAIN.of_absent(since, 0.5)), Some(15));
+        let endless = Lifetimes { default: None, ..PLAIN };
+        assert_eq!(end(endless.of_record(since, Lifetime::Default, 0.5)), Some(u64::MAX));
+    }
+
+    #[test]
+    fn f4_jitter_only_shortens() {
+        let jittered = Lifetimes { jitter: 0.5, ..PLAIN };
+        assert_eq!(end(jittered.of_record(Tick::ZERO, Lifetime::Default, 0.0)), Some(100));
+        assert_eq!(end(jittered.of_record(Tick::ZERO, Lifetime::Default, 0.8)), Some(60));
+    }
+
+    #[test]
+    fn c0_what_began_in_the_unsure_time_ends_with_it() {
+        let unsure = Lifetimes { unsure_until: Tick::from_nanos(50), ..PLAIN };
+        assert_eq!(end(unsure.of_record(Tick::from_nanos(49), Lifetime::Default, 0.0)), Some(50));
+        assert_eq!(end(unsure.of_record(Tick::from_nanos(50), Lifetime::Default, 0.0)), Some(150));
+    }
+}

@@ -1,0 +1,451 @@
+//! The story of a read: lookup → coalesce → load → commit.
+//!
+//! A hit is answered on the spot. A miss joins the load that is attached to the key, or leads one; what a load brings is
+//! retained only if the fence did not move while it ran. A reader that was moved twice is given its load's value, and in
+//! the same step what is here is forgotten, so that nobody sees older values after it.
+//! Invariant: a value is returned only if no write or invalidation that ended before the read began is newer.
+
+use std::any::Any;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::task::Waker;
+
+use crate::clock::Tick;
+use crate::coalesce::{Flight, News, Seat};
+use crate::drive::{SourceCall, Step, Story};
+use crate::engine::Engine;
+use crate::entry::sealed::Stored;
+use crate::entry::{Entry, Layout, Lookup};
+use crate::error::LoadError;
+use crate::metrics::Event;
+use crate::nesting::{self, DEEPEST, Nesting, Scope};
+use crate::options::Call;
+use crate::slot::{Answer, LoadEnd};
+use crate::source::{Failure, LoadCx, Loaded, SourceError};
+use crate::store::Store;
+use crate::sync::Arc;
+
+/// Where a read's answer came from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum How {
+    /// From a resident record, or a remembered absence: the source was not called.
+    Hit,
+    /// From a load that this call led. `kept`: the next read is a hit, until it expires.
+    Loaded {
+        /// The answer was retained.
+        kept: bool,
+    },
+    /// From a load that another call led.
+    Joined,
+}
+
+/// A read's answer, with where it came from.
+#[non_exhaustive]
+pub struct Read<L: Layout> {
+    /// The record; `None` where the origin has none.
+    pub entry: Option<Entry<L>>,
+    /// Where it came from.
+    pub how: How,
+}
+
+/// The answer of a resident record or absent mark, if one may be served. Takes no exclusive lock and calls nothing.
+pub(crate) fn hit<L: Layout, Q: Lookup<L> + ?Sized>(
+    engine: &Engine<L>,
+    hash: u64,
+    key: &Q,
+) -> Option<Option<Entry<L>>> {
+    let state = engine.shard(hash).read();
+    let stored = state.store.find(hash, |other| key.is_key(other))?;
+    let until = stored.header().serve_until();
+    // What has no end needs no look at the clock.
+    if until != Tick::NEVER && until <= engine.clock.now() {
+        return None;
+    }
+    Store::<L>::touch(stored);
+    let stored = stored.clone();
+    drop(state);
+    let entry = Entry::of(stored);
+    engine.counters.count(if entry.is_some() { Event::Hit } else { Event::AbsentHit });
+    Some(entry)
+}
+
+type GetStep<L> = Step<LoadCall<L>, Result<Read<L>, LoadError>>;
+
+/// A read that was not a hit at once.
+pub(crate) struct Get<L: Layout> {
+    engine: Arc<Engine<L>>,
+    hash: u64,
+    key: L::OwnedKey,
+    deadline: Tick,
+    nesting: Nesting,
+    scope: Option<Scope>,
+    /// The fence moved under a load of this reader before.
+    moved: bool,
+    joined: Option<(Arc<Flight<L>>, Option<Seat>)>,
+    reply: Option<LoadReply<L>>,
+}
+
+impl<L: Layout> Get<L> {
+    pub(crate) fn new(engine: &Arc<Engine<L>>, hash: u64, key: L::OwnedKey, call: &Call) -> Self {
+        Self {
+            hash,
+            key,
+            deadline: engine.deadline_of(call),
+            nesting: Nesting::of(engine.frame(hash), call.scope.as_ref()),
+            scope: call.scope.clone(),
+            moved: false,
+            joined: None,
+            reply: None,
+            engine: Arc::clone(engine),
+        }
+    }
+
+    /// Asks the load that this reader waits for.
+    fn ask(&mut self, waker: &Waker) -> Option<GetStep<L>> {
+        let (flight, seat) = self.joined.as_mut()?;
+        match flight.poll(self.moved, waker, seat) {
+            News::Answer(answer) => return Some(Step::Done(answer.map(|entry| Read { entry, how: How::Joined }))),
+            News::Closed => return Some(Step::Done(Err(LoadError::Closed))),
+            News::Moved => self.moved = true,
+            News::GivenUp => {}
+            News::Wait => {
+                let now = self.engine.clock.now();
+                if now >= self.deadline {
+                    return Some(Step::Done(Err(LoadError::Deadline)));
+                }
+                if now < flight.deadline {
+                    return Some(Step::Wait(self.deadline.min(flight.deadline)));
+                }
+                give_up(&self.engine, self.hash, L::key(&self.key), flight);
+                self.engine.counters.count(Event::TakenOver);
+            }
+        }
+        self.joined = None;
+        None
+    }
+
+    /// Looks again: the entry that is here now, the load to join, or a load to lead.
+    fn look(&mut self) -> Option<GetStep<L>> {
+        let engine = &self.engine;
+        let now = engine.clock.now();
+        if engine.is_closed() {
+            return Some(Step::Done(Err(LoadError::Closed)));
+        }
+        if now >= self.deadline {
+            return Some(Step::Done(Err(LoadError::Deadline)));
+        }
+        let nested = self.nesting.is_nested();
+        if self.nesting.depth >= DEEPEST {
+            return Some(Step::Done(Err(LoadError::TooDeep)));
+        }
+        let mut spare = Some(self.key.clone());
+        let flight = Arc::new(Flight::new(engine.new_fence(), self.deadline));
+        let moved = self.moved;
+        let found = engine.at_key(self.hash, L::key(&self.key), |at| {
+            if engine.is_closed() {
+                return Found::Closed;
+            }
+            if let Some(stored) = at.fresh(now) {
+                Store::<L>::touch(stored);
+                return Found::Fresh(stored.clone());
+            }
+            if nested {
+                return Found::Nested;
+            }
+            if let Some(attached) = at.attached_flight() {
+                if moved {
+                    attached.note_moved_reader();
+                }
+                return Found::Attached(attached);
+            }
+            if moved {
+                flight.note_moved_reader();
+            }
+            let replaced = at.resident().cloned();
+            at.load_begins(Arc::clone(&flight), &mut spare);
+            Found::Lead(replaced)
+        });
+        match found {
+            Found::Closed => Some(Step::Done(Err(LoadError::Closed))),
+            Found::Fresh(stored) => {
+                let entry = Entry::of(stored);
+                engine.counters.count(if entry.is_some() { Event::Hit } else { Event::AbsentHit });
+                Some(Step::Done(Ok(Read { entry, how: How::Hit })))
+            }
+            Found::Attached(attached) => {
+                engine.counters.count(Event::Joined);
+                self.joined = Some((attached, None));
+                None
+            }
+            Found::Nested => Some(Step::Call(self.call(Role::Alone))),
+            Found::Lead(replaced) => {
+                let replaced = replaced.and_then(Entry::of);
+                Some(Step::Call(self.call(Role::Leader { flight, replaced, moved })))
+            }
+        }
+    }
+
+    fn call(&self, role: Role<L>) -> LoadCall<L> {
+        LoadCall {
+            engine: Arc::clone(&self.engine),
+            hash: self.hash,
+            key: self.key.clone(),
+            deadline: self.deadline,
+            scope: self.scope.clone(),
+            role: Some(role),
+        }
+    }
+}
+
+enum Found<L: Layout> {
+    Closed,
+    Fresh(L::Stored),
+    Attached(Arc<Flight<L>>),
+    Lead(Option<L::Stored>),
+    Nested,
+}
+
+impl<L: Layout> Story for Get<L> {
+    type Call = LoadCall<L>;
+    type Output = Result<Read<L>, LoadError>;
+
+    fn step(&mut self, waker: &Waker) -> Step<LoadCall<L>, Self::Output> {
+        if let Some(len) = self.engine.too_long(&self.key) {
+            return Step::Done(Err(LoadError::KeyTooLong(len)));
+        }
+        loop {
+            match self.reply.take() {
+                Some(LoadReply::Done(result)) => return Step::Done(result),
+                Some(LoadReply::Moved) => self.moved = true,
+                None => {}
+            }
+            if let Some(step) = self.ask(waker) {
+                return step;
+            }
+            // Having joined a load, the next round asks it.
+            if let Some(step) = self.look() {
+                return step;
+            }
+        }
+    }
+
+    fn resume(&mut self, reply: LoadReply<L>) {
+        self.reply = Some(reply);
+    }
+}
+
+/// A call of `Source::get`, on behalf of one reader or of all who wait. Dropped without being run, it lets another lead.
+pub(crate) struct LoadCall<L: Layout> {
+    engine: Arc<Engine<L>>,
+    hash: u64,
+    key: L::OwnedKey,
+    deadline: Tick,
+    scope: Option<Scope>,
+    role: Option<Role<L>>,
+}
+
+enum Role<L: Layout> {
+    /// `moved`: the leader was moved before.
+    Leader { flight: Arc<Flight<L>>, replaced: Option<Entry<L>>, moved: bool },
+    /// A nested read's own load.
+    Alone,
+}
+
+pub(crate) enum LoadReply<L: Layout> {
+    Done(Result<Read<L>, LoadError>),
+    /// The fence moved meanwhile: the reader looks again.
+    Moved,
+}
+
+impl<L: Layout> SourceCall for LoadCall<L> {
+    type Reply = LoadReply<L>;
+
+    fn run(mut self) -> LoadReply<L> {
+        match self.role.take() {
+            Some(Role::Leader { flight, replaced, moved }) => self.lead(&flight, replaced.as_ref(), moved),
+            Some(Role::Alone) | None => {
+                let own = OwnLoad { engine: &self.engine, hash: self.hash, key: &self.key, deadline: self.deadline };
+                let result = own.load(self.scope.as_ref());
+                LoadReply::Done(result.map(|entry| Read { entry, how: How::Loaded { kept: false } }))
+            }
+        }
+    }
+
+    #[cfg(feature = "tokio")]
+    fn deadline(&self) -> Tick {
+        self.deadline
+    }
+}
+
+impl<L: Layout> LoadCall<L> {
+    fn lead(&self, flight: &Arc<Flight<L>>, replaced: Option<&Entry<L>>, moved: bool) -> LoadReply<L> {
+        let guard = Leading { call: self, flight };
+        let own = OwnLoad { engine: &self.engine, hash: self.hash, key: &self.key, deadline: self.deadline };
+        let asked = own.ask(replaced, self.scope.as_ref());
+        // The leader's own lateness or panic is not shared: the guard lets a waiter take over.
+        match asked {
+            Err(error @ (LoadError::Panicked(_) | LoadError::Deadline)) => return LoadReply::Done(Err(error)),
+            Err(error) if own.is_late() => return LoadReply::Done(Err(error)),
+            _ => {}
+        }
+        std::mem::forget(guard);
+        own.ends(flight, moved, asked)
+    }
+}
+
+impl<L: Layout> Drop for LoadCall<L> {
+    fn drop(&mut self) {
+        if let Some(Role::Leader { flight, .. }) = &self.role {
+            give_up(&self.engine, self.hash, L::key(&self.key), flight);
+        }
+    }
+}
+
+/// Gives the load up when dropped: also when something unwinds.
+struct Leading<'a, L: Layout> {
+    call: &'a LoadCall<L>,
+    flight: &'a Flight<L>,
+}
+
+impl<L: Layout> Drop for Leading<'_, L> {
+    fn drop(&mut self) {
+        give_up(&self.call.engine, self.call.hash, L::key(&self.call.key), self.flight);
+    }
+}
+
+/// Detaches a load for good, so that a waiter leads one of its own.
+fn give_up<L: Layout>(engine: &Engine<L>, hash: u64, key: &L::Key, flight: &Flight<L>) {
+    engine.at_key(hash, key, |at| at.load_taken_over(flight.fence));
+    for waker in flight.give_up() {
+        waker.wake();
+    }
+}
+
+/// The existing record of a key, from inside its turn: the resident one, else a load of its own.
+pub(crate) fn existing<L: Layout>(own: &OwnLoad<'_, L>) -> Result<Option<Entry<L>>, LoadError> {
+    let engine = own.engine;
+    let now = engine.clock.now();
+    let fresh = engine.at_key(own.hash, L::key(own.key), |at| at.fresh(now).cloned());
+    match fresh {
+        Some(stored) => Ok(Entry::of(stored)),
+        None => own.load(None),
+    }
+}
+
+/// One call of `Source::get`.
+pub(crate) struct OwnLoad<'a, L: Layout> {
+    pub(crate) engine: &'a Arc<Engine<L>>,
+    pub(crate) hash: u64,
+    pub(crate) key: &'a L::OwnedKey,
+    pub(crate) deadline: Tick,
+}
+
+/// What the source found, and when it was asked.
+struct Asked<L: Layout> {
+    /// `None` is an absent mark to be made.
+    stored: Option<L::Stored>,
+    keep: bool,
+}
+
+impl<L: Layout> OwnLoad<'_, L> {
+    /// A load that nobody joins and that is not retained: what is here is forgotten in the step that returns it.
+    fn load(&self, scope: Option<&Scope>) -> Result<Option<Entry<L>>, LoadError> {
+        if Nesting::of(self.engine.frame(self.hash), scope).depth >= DEEPEST {
+            return Err(LoadError::TooDeep);
+        }
+        let asked = self.ask(None, scope)?;
+        self.engine.at_key(self.hash, L::key(self.key), |at| at.returned_unretained());
+        Ok(asked.stored.and_then(Entry::of))
+    }
+
+    fn is_late(&self) -> bool {
+        self.engine.clock.now() >= self.deadline
+    }
+
+    /// Calls the source. An answer that comes after the deadline is none.
+    fn ask(&self, replaced: Option<&Entry<L>>, scope: Option<&Scope>) -> Result<Asked<L>, LoadError> {
+        let engine = self.engine;
+        let key = L::key(self.key);
+        let since = engine.clock.now();
+        if since >= self.deadline {
+            return Err(LoadError::Deadline);
+        }
+        engine.counters.count(Event::Load);
+        let cx = LoadCx { clock: &*engine.clock, deadline: self.deadline, replaced };
+        let inside = nesting::enter(engine.frame(self.hash), scope);
+        let answer = catch_unwind(AssertUnwindSafe(|| engine.source.get(key, &cx)));
+        drop(inside);
+        let failed = |error| {
+            engine.counters.count(Event::LoadFailed);
+            Err(error)
+        };
+        let loaded = match answer {
+            Ok(Ok(_)) if self.is_late() => return failed(LoadError::Deadline),
+            Ok(Ok(loaded)) => loaded,
+            Ok(Err(error)) => return failed(LoadError::Source(error)),
+            Err(panic) => return failed(LoadError::Panicked(panic_message(&*panic))),
+        };
+        let (stored, keep) = match (loaded, replaced) {
+            (Loaded::Found(record), _) => {
+                let len = L::value_len(&record.value);
+                if u32::try_from(len).is_err() {
+                    let error = SourceError::new(
+                        Failure::Broken,
+                        format!("a record of {len} bytes is larger than an entry can be"),
+                    );
+                    return failed(LoadError::Source(error));
+                }
+                engine.record(self.hash, self.key.clone(), record.value, record.version, record.lifetime, since)
+            }
+            (Loaded::Absent, _) => engine.absent(self.hash, self.key.clone(), since),
+            (Loaded::Unchanged(lifetime), Some(entry)) => {
+                let times = engine.renewed(since, lifetime);
+                let stored = entry.stored().clone();
+                if let Some(times) = times {
+                    stored.header().renew(times);
+                }
+                (stored, times.is_some())
+            }
+            (Loaded::Unchanged(_), None) => {
+                let error =
+                    SourceError::new(Failure::Broken, "the source answered Unchanged, but it was offered nothing");
+                return failed(LoadError::Source(error));
+            }
+        };
+        Ok(Asked { stored: Some(stored), keep })
+    }
+
+    /// The load that this reader led has ended: commit it if the fence held, and tell those who wait.
+    fn ends(&self, flight: &Flight<L>, moved: bool, asked: Result<Asked<L>, LoadError>) -> LoadReply<L> {
+        let engine = self.engine;
+        let (stored, keep, error) = match asked {
+            Ok(asked) => (asked.stored, asked.keep, None),
+            Err(error) => (None, false, Some(error)),
+        };
+        let answer = match &stored {
+            Some(stored) if stored.value().is_some() => Answer::Version(stored.version()),
+            Some(_) => Answer::Absent,
+            None => Answer::Failed,
+        };
+        let (end, kept) =
+            engine.at_key(self.hash, L::key(self.key), |at| at.load_ends(flight, answer, stored.as_ref(), keep));
+        let result = match error {
+            Some(error) => Err(error),
+            None => Ok(stored.and_then(Entry::of)),
+        };
+        let detached = end == LoadEnd::Detached;
+        for waker in flight.end(result.clone(), detached) {
+            waker.wake();
+        }
+        if detached && !moved {
+            return LoadReply::Moved;
+        }
+        LoadReply::Done(result.map(|entry| Read { entry, how: How::Loaded { kept } }))
+    }
+}
+
+/// The words of a panic.
+pub(crate) fn panic_message(panic: &(dyn Any + Send)) -> String {
+    let text = panic.downcast_ref::<&str>().map(|s| (*s).to_owned());
+    text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_else(|| "no message".to_owned())
+}

@@ -1,0 +1,122 @@
+//! What a cache counts.
+//!
+//! Counters are striped by thread, so that threads that hit the same entry do not share a line for them. Invariant: counters only
+//! grow; a sum taken while calls run may miss those that have not counted yet.
+
+use crossbeam_utils::CachePadded;
+
+use crate::sync::{AtomicU64, AtomicUsize, Ordering};
+
+const STRIPES: usize = 8;
+
+/// The events that are counted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Event {
+    Hit,
+    AbsentHit,
+    Load,
+    LoadFailed,
+    Joined,
+    LoadDetached,
+    TakenOver,
+    Applied,
+    Rejected,
+    Unknown,
+    NotSent,
+    Evicted,
+    Invalidated,
+    ExtractorPanicked,
+}
+
+const EVENTS: usize = Event::ExtractorPanicked as usize + 1;
+
+pub(crate) struct Counters([CachePadded<[AtomicU64; EVENTS]>; STRIPES]);
+
+impl Counters {
+    pub(crate) fn new() -> Self {
+        Self(std::array::from_fn(|_| CachePadded::new(std::array::from_fn(|_| AtomicU64::new(0)))))
+    }
+
+    pub(crate) fn count(&self, event: Event) {
+        self.add(event, 1);
+    }
+
+    pub(crate) fn add(&self, event: Event, by: u64) {
+        // Relaxed: a counter that guards no other memory.
+        self.0[stripe()][event as usize].fetch_add(by, Ordering::Relaxed);
+    }
+
+    fn sum(&self, event: Event) -> u64 {
+        self.0.iter().map(|stripe| stripe[event as usize].load(Ordering::Relaxed)).sum()
+    }
+
+    pub(crate) fn stats(&self) -> Stats {
+        Stats {
+            hits: self.sum(Event::Hit),
+            absent_hits: self.sum(Event::AbsentHit),
+            loads: self.sum(Event::Load),
+            loads_failed: self.sum(Event::LoadFailed),
+            joined: self.sum(Event::Joined),
+            loads_detached: self.sum(Event::LoadDetached),
+            loads_taken_over: self.sum(Event::TakenOver),
+            writes_applied: self.sum(Event::Applied),
+            writes_rejected: self.sum(Event::Rejected),
+            writes_unknown: self.sum(Event::Unknown),
+            writes_not_sent: self.sum(Event::NotSent),
+            evicted: self.sum(Event::Evicted),
+            invalidated: self.sum(Event::Invalidated),
+            extractors_panicked: self.sum(Event::ExtractorPanicked),
+            ..Stats::default()
+        }
+    }
+}
+
+fn stripe() -> usize {
+    static NEXT: AtomicUsize = AtomicUsize::new(0);
+    thread_local! {
+        static MINE: usize = NEXT.fetch_add(1, Ordering::Relaxed) % STRIPES;
+    }
+    MINE.with(|mine| *mine)
+}
+
+/// The counts of a cache since it was opened, and what it holds now.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Stats {
+    /// Reads answered from a resident record.
+    pub hits: u64,
+    /// Reads answered from a remembered absence.
+    pub absent_hits: u64,
+    /// Calls of the source's `get`.
+    pub loads: u64,
+    /// Those that gave no answer.
+    pub loads_failed: u64,
+    /// Reads that waited for another's load.
+    pub joined: u64,
+    /// Loads whose result was not retained, since the key was written or invalidated meanwhile.
+    pub loads_detached: u64,
+    /// Loads that a waiter took over from a late leader.
+    pub loads_taken_over: u64,
+    /// Writes that ended Applied.
+    pub writes_applied: u64,
+    /// Writes that the source or the origin refused.
+    pub writes_rejected: u64,
+    /// Writes that ended Unknown.
+    pub writes_unknown: u64,
+    /// Writes that the cache did not send.
+    pub writes_not_sent: u64,
+    /// Entries that went for room.
+    pub evicted: u64,
+    /// Calls of `invalidate`.
+    pub invalidated: u64,
+    /// Panics of a weigher or an index extractor; the entry concerned was not kept.
+    pub extractors_panicked: u64,
+    /// Entries resident now, expired ones and absent marks included.
+    pub entries: u64,
+    /// Their weight.
+    pub weight: u64,
+    /// Keys in doubt now.
+    pub in_doubt: u64,
+    /// Writes sent and not ended now.
+    pub writes_open: u64,
+}

@@ -1,0 +1,278 @@
+//! Every bound and policy of a cache, validated when it is built.
+//!
+//! Lower rooms are handed the plain values that they need, never this struct. Invariant: a cache that was built has options
+//! that make sense together.
+
+use std::time::Duration;
+
+use crate::cache::CacheOf;
+use crate::clock::{Clock, SystemClock};
+use crate::engine::{Engine, Extractor, Weigher};
+use crate::entry::Layout;
+use crate::error::OptionError;
+use crate::index::Rows;
+use crate::nesting::Scope;
+use crate::source::{IdempotencyKey, Source};
+use crate::sync::Arc;
+
+/// What becomes of an unconditional write of a key that is in doubt.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum InDoubtWrites {
+    /// It goes out in its turn. Applied, it is returned as such, but the key stays in doubt.
+    #[default]
+    Send,
+    /// It waits for the end of the doubt if that comes within its deadline, and is refused with the time to wait else.
+    Wait,
+}
+
+/// The plain values that a cache is opened with.
+pub(crate) struct Options {
+    pub(crate) capacity: u64,
+    pub(crate) lifetime: Option<Duration>,
+    pub(crate) negative_lifetime: Duration,
+    pub(crate) jitter: f64,
+    pub(crate) deadline: Duration,
+    pub(crate) shards: Option<usize>,
+    pub(crate) most_doubts: usize,
+    pub(crate) turn_queue: usize,
+    pub(crate) longest_key: usize,
+    pub(crate) in_doubt_writes: InDoubtWrites,
+    pub(crate) absent_after_delete: bool,
+    pub(crate) clean_start: bool,
+    pub(crate) seed: Option<u64>,
+    pub(crate) indexes: Vec<String>,
+}
+
+/// Builds a cache over a source.
+///
+/// # Example
+/// ```
+/// use std::time::Duration;
+/// use wtcache::{ByteCache, Bytes, LoadCx, Loaded, Record, Source, SourceError};
+///
+/// struct Greeting;
+/// impl Source<Bytes> for Greeting {
+///     fn get(&self, key: &[u8], _: &LoadCx<'_, Bytes>) -> Result<Loaded<Vec<u8>>, SourceError> {
+///         Ok(Loaded::Found(Record::new([b"hello ", key].concat())))
+///     }
+/// }
+///
+/// let cache = ByteCache::builder(Greeting).capacity(64 << 20).lifetime(Duration::from_secs(300)).build()?;
+/// assert_eq!(cache.get("world")?.expect("the source has all").value(), b"hello world");
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[must_use]
+pub struct Builder<L: Layout> {
+    source: Arc<dyn Source<L>>,
+    clock: Option<Arc<dyn Clock>>,
+    weigher: Option<Weigher<L>>,
+    extractor: Option<Extractor<L>>,
+    options: Options,
+}
+
+impl<L: Layout> Builder<L> {
+    pub(crate) fn new(source: Arc<dyn Source<L>>) -> Self {
+        Self {
+            source,
+            clock: None,
+            weigher: None,
+            extractor: None,
+            options: Options {
+                capacity: L::CAPACITY,
+                lifetime: None,
+                negative_lifetime: Duration::from_secs(5),
+                jitter: 0.0,
+                deadline: Duration::from_secs(5),
+                shards: None,
+                most_doubts: 65_536,
+                turn_queue: 1_024,
+                longest_key: 1_024,
+                in_doubt_writes: InDoubtWrites::Send,
+                absent_after_delete: false,
+                clean_start: false,
+                seed: None,
+                indexes: Vec::new(),
+            },
+        }
+    }
+
+    /// The most weight that the cache holds. Without a weigher, an entry of Rust types weighs one, and an entry of bytes the
+    /// bytes that it takes. Default: 100,000 entries, or 64 MiB of bytes.
+    pub fn capacity(mut self, weight: u64) -> Self {
+        self.options.capacity = weight;
+        self
+    }
+
+    /// What an entry weighs; the value is `None` for a remembered absence. Called once an entry, with no lock held. One that
+    /// weighs zero takes no room. An entry whose weigher panics is not kept.
+    pub fn weigher(mut self, weigh: impl Fn(&L::Key, Option<&L::View>) -> u64 + Send + Sync + 'static) -> Self {
+        self.weigher = Some(Box::new(weigh));
+        self
+    }
+
+    /// How long a record is served, counted from the start of the request that brought it, unless the record says
+    /// otherwise. Default: without end.
+    pub fn lifetime(mut self, lifetime: Duration) -> Self {
+        self.options.lifetime = Some(lifetime);
+        self
+    }
+
+    /// How long the absence of a record is remembered. Zero: not at all. Default 5 s.
+    pub fn negative_lifetime(mut self, lifetime: Duration) -> Self {
+        self.options.negative_lifetime = lifetime;
+        self
+    }
+
+    /// Shortens each lifetime at random by up to this share, 0 to 1, so that what was loaded together does not expire
+    /// together. Default 0.
+    pub fn jitter(mut self, share: f64) -> Self {
+        self.options.jitter = share;
+        self
+    }
+
+    /// How long a call may take that says nothing else, the source's work included. Default 5 s.
+    pub fn deadline(mut self, deadline: Duration) -> Self {
+        self.options.deadline = deadline;
+        self
+    }
+
+    /// Into how many parts the cache is divided, each with a lock of its own. Default: from the cores and the capacity.
+    pub fn shards(mut self, shards: usize) -> Self {
+        self.options.shards = Some(shards);
+        self
+    }
+
+    /// How many keys may be in doubt, or be written, at once. When it is met, writes are refused. Default 65,536.
+    pub fn most_doubts(mut self, keys: usize) -> Self {
+        self.options.most_doubts = keys;
+        self
+    }
+
+    /// How many writes of one key may wait for their turn. Default 1,024.
+    pub fn turn_queue(mut self, writes: usize) -> Self {
+        self.options.turn_queue = writes;
+        self
+    }
+
+    /// The longest key of a byte cache, in bytes. Default 1,024.
+    pub fn longest_key(mut self, bytes: usize) -> Self {
+        self.options.longest_key = bytes;
+        self
+    }
+
+    /// What becomes of writes of a key in doubt. Default: they are sent.
+    pub fn in_doubt_writes(mut self, writes: InDoubtWrites) -> Self {
+        self.options.in_doubt_writes = writes;
+        self
+    }
+
+    /// After an applied delete, remembers the absence at once instead of asking the origin at the next read. Default no.
+    pub fn absent_after_delete(mut self, yes: bool) -> Self {
+        self.options.absent_after_delete = yes;
+        self
+    }
+
+    /// Asserts that no write of an earlier process can still be under way at the origin. Without it, what is loaded
+    /// within the first settle window lives no longer than that window.
+    pub fn clean_start(mut self, yes: bool) -> Self {
+        self.options.clean_start = yes;
+        self
+    }
+
+    /// The clock. Default: the system's monotonic one.
+    pub fn clock(mut self, clock: Arc<dyn Clock>) -> Self {
+        self.clock = Some(clock);
+        self
+    }
+
+    /// Fixes the hash seed and the jitter, for runs that are to be repeated. Never in front of keys that others choose.
+    pub fn seed(mut self, seed: u64) -> Self {
+        self.options.seed = Some(seed);
+        self
+    }
+
+    /// Names the secondary indexes and how an entry's values in them are found. The extractor is called once an entry,
+    /// with no lock held, and adds a row for each index (by its number in `names`) and value. An entry whose extractor
+    /// panics is not kept.
+    pub fn indexes<N: Into<String>>(
+        mut self,
+        names: impl IntoIterator<Item = N>,
+        extract: impl Fn(&L::Key, &L::View, &mut Rows) + Send + Sync + 'static,
+    ) -> Self {
+        self.options.indexes = names.into_iter().map(Into::into).collect();
+        self.extractor = Some(Box::new(extract));
+        self
+    }
+
+    /// Opens the cache.
+    ///
+    /// # Errors
+    /// An option makes no sense; the error names it.
+    pub fn build(self) -> Result<CacheOf<L>, OptionError> {
+        let o = &self.options;
+        let refuse = |option, message: &str| Err(OptionError { option, message: message.to_owned() });
+        if o.capacity == 0 {
+            return refuse("capacity", "a cache of no capacity holds nothing; one is the least");
+        }
+        if !(0.0..=1.0).contains(&o.jitter) {
+            return refuse("jitter", "is a share from 0 to 1");
+        }
+        if o.deadline.is_zero() || o.deadline > LONGEST_DEADLINE {
+            return refuse("deadline", "is more than zero and a day at most");
+        }
+        if o.shards.is_some_and(|shards| shards == 0 || shards > 1024) {
+            return refuse("shards", "is 1 to 1024");
+        }
+        if o.most_doubts == 0 {
+            return refuse("most_doubts", "every write needs a place for a doubt; one is the least");
+        }
+        if o.turn_queue == 0 {
+            return refuse("turn_queue", "one waiting write a key is the least");
+        }
+        if o.longest_key == 0 || o.longest_key > 1 << 20 {
+            return refuse("longest_key", "is 1 byte to 1 MiB");
+        }
+        if o.indexes.len() > usize::from(u16::MAX) {
+            return refuse("indexes", "there are 65,535 indexes at most");
+        }
+        let clock = self.clock.unwrap_or_else(|| Arc::new(SystemClock::new()));
+        Ok(CacheOf::from_engine(Engine::open(self.source, self.options, clock, self.weigher, self.extractor)))
+    }
+}
+
+/// No call runs longer: a deadline is always finite.
+pub(crate) const LONGEST_DEADLINE: Duration = Duration::from_secs(86_400);
+
+/// What one call asks for beside the key and the value. The default is the cache's own options.
+#[derive(Clone, Debug, Default)]
+#[must_use]
+pub struct Call {
+    pub(crate) deadline: Option<Duration>,
+    pub(crate) scope: Option<Scope>,
+    pub(crate) idempotency_key: Option<IdempotencyKey>,
+}
+
+impl Call {
+    /// A call with the cache's own options.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// How long the call may take, the source's work included; a day at most.
+    pub fn deadline(mut self, deadline: Duration) -> Self {
+        self.deadline = Some(deadline.min(LONGEST_DEADLINE));
+        self
+    }
+
+    /// The call is part of the source call that `scope` came from, though it comes from another thread.
+    pub fn within(mut self, scope: &Scope) -> Self {
+        self.scope = Some(scope.clone());
+        self
+    }
+
+    /// The key under which the write goes out, for a program that has one of its own.
+    pub fn idempotency_key(mut self, key: IdempotencyKey) -> Self {
+        self.idempotency_key = Some(key);
+        self
+    }
+}

@@ -1,0 +1,244 @@
+//! Taking the turn of a key: writers of a key go one after the other, in the order they came.
+//!
+//! A story of its own: it ends with the permit, or with the reason why nothing may be sent. Invariant: a ticket that was granted
+//! the turn and is not used gives it back.
+
+use std::convert::Infallible;
+use std::task::Waker;
+
+use crate::clock::Tick;
+use crate::commit::Prepared;
+use crate::doubt::DoubtPlace;
+use crate::drive::{SourceCall, Step, Story};
+use crate::engine::Engine;
+use crate::entry::Layout;
+use crate::error::NotSent;
+use crate::nesting::Nesting;
+use crate::options::{Call, InDoubtWrites};
+use crate::slot::PermitId;
+use crate::source::IdempotencyKey;
+use crate::sync::{Arc, Mutex};
+
+/// A writer in the queue of a key.
+pub(crate) struct Ticket {
+    pub(crate) permit: PermitId,
+    pub(crate) deadline: Tick,
+    /// While the key is in doubt, others go first.
+    pub(crate) yields_to_doubt: bool,
+    state: Mutex<TicketState>,
+}
+
+struct TicketState {
+    phase: Phase,
+    waker: Option<Waker>,
+    place: Option<DoubtPlace>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Phase {
+    Waiting,
+    Granted,
+    Closed,
+}
+
+impl Ticket {
+    /// It has the turn. The waker is to be woken once no lock is held.
+    pub(crate) fn grant(&self) -> (Option<Waker>, Option<DoubtPlace>) {
+        let mut state = self.state.lock();
+        state.phase = Phase::Granted;
+        (state.waker.take(), state.place.take())
+    }
+
+    pub(crate) fn close(&self) -> Option<Waker> {
+        let mut state = self.state.lock();
+        state.phase = Phase::Closed;
+        state.waker.take()
+    }
+
+    /// Something changed that it has to look at.
+    pub(crate) fn nudge(&self) -> Option<Waker> {
+        self.state.lock().waker.take()
+    }
+
+    fn poll(&self, waker: &Waker) -> Phase {
+        let mut state = self.state.lock();
+        if state.phase == Phase::Waiting {
+            state.waker = Some(waker.clone());
+        }
+        state.phase
+    }
+}
+
+/// How far a writer came.
+pub(crate) enum TurnStep<L: Layout> {
+    Ready(Result<Prepared<L>, NotSent>),
+    Wait(Tick),
+}
+
+/// A writer on its way to its turn.
+pub(crate) struct TakeTurn<L: Layout> {
+    engine: Arc<Engine<L>>,
+    hash: u64,
+    key: L::OwnedKey,
+    deadline: Tick,
+    nesting: Nesting,
+    yields_to_doubt: bool,
+    idempotency_key: IdempotencyKey,
+    ticket: Option<Arc<Ticket>>,
+}
+
+impl<L: Layout> TakeTurn<L> {
+    /// `conditional`: the write will go out with a condition that the origin honours.
+    pub(crate) fn new(engine: &Arc<Engine<L>>, hash: u64, key: L::OwnedKey, call: &Call, conditional: bool) -> Self {
+        Self {
+            hash,
+            key,
+            deadline: engine.deadline_of(call),
+            nesting: Nesting::of(engine.frame(hash), call.scope.as_ref()),
+            yields_to_doubt: engine.in_doubt_writes == InDoubtWrites::Wait && !conditional,
+            idempotency_key: call.idempotency_key.unwrap_or_else(|| engine.new_idempotency_key()),
+            ticket: None,
+            engine: Arc::clone(engine),
+        }
+    }
+
+    pub(crate) fn step(&mut self, waker: &Waker) -> TurnStep<L> {
+        let Some(ticket) = self.ticket.clone() else {
+            return match self.arrive(waker) {
+                Ok(step) => step,
+                Err(why) => TurnStep::Ready(Err(why)),
+            };
+        };
+        loop {
+            match ticket.poll(waker) {
+                Phase::Granted => {
+                    self.ticket = None;
+                    return TurnStep::Ready(Ok(self.permit(ticket.permit)));
+                }
+                Phase::Closed => return self.give_up(&ticket, NotSent::Closed),
+                Phase::Waiting => {}
+            }
+            let now = self.engine.clock.now();
+            if now >= self.deadline {
+                return self.give_up(&ticket, NotSent::Deadline);
+            }
+            // Brings the slot up to the present, which may be what grants the turn.
+            let yields = self.yields_to_doubt;
+            let (doubt_until, next) = self.engine.at_key(self.hash, L::key(&self.key), |at| {
+                let Some(cell) = at.cell() else { return (None, Tick::NEVER) };
+                (cell.slot.doubt().filter(|_| yields).map(|doubt| doubt.until), cell.slot.next_tick())
+            });
+            if let Some(until) = doubt_until.filter(|until| *until >= self.deadline) {
+                return self.give_up(&ticket, NotSent::HeldBack { retry_after: until.since(now) });
+            }
+            if ticket.poll(waker) == Phase::Waiting {
+                return TurnStep::Wait(self.deadline.min(next));
+            }
+        }
+    }
+
+    /// The first step: takes the turn if it is free, else a place in the queue.
+    fn arrive(&mut self, waker: &Waker) -> Result<TurnStep<L>, NotSent> {
+        let engine = &self.engine;
+        if let Some(len) = engine.too_long(&self.key) {
+            return Err(NotSent::KeyTooLong(len));
+        }
+        if self.nesting.same_key {
+            return Err(NotSent::Reentrant);
+        }
+        let now = engine.clock.now();
+        if now >= self.deadline {
+            return Err(NotSent::Deadline);
+        }
+        let mut place = Some(engine.take_place().ok_or(NotSent::TooManyDoubts)?);
+        let permit = engine.new_permit();
+        let (deadline, yields) = (self.deadline, self.yields_to_doubt);
+        let mut spare = Some(self.key.clone());
+        let arrival = engine.at_key(self.hash, L::key(&self.key), |at| {
+            if engine.is_closed() {
+                return Err(NotSent::Closed);
+            }
+            let cell = at.open(&mut spare);
+            let held_until = cell.slot.doubt().filter(|_| yields).map(|doubt| doubt.until);
+            match held_until {
+                Some(until) if until >= deadline || self.nesting.is_nested() => {
+                    return Err(NotSent::HeldBack { retry_after: until.since(now) });
+                }
+                None if cell.slot.turn_is_free() => {
+                    at.prepare(permit, deadline, place.take().expect("taken above"));
+                    return Ok(None);
+                }
+                _ => {}
+            }
+            if self.nesting.is_nested() {
+                return Err(NotSent::Busy);
+            }
+            if cell.queue.len() >= engine.turn_queue {
+                return Err(NotSent::QueueFull);
+            }
+            let state = TicketState { phase: Phase::Waiting, waker: Some(waker.clone()), place: place.take() };
+            let ticket = Arc::new(Ticket { permit, deadline, yields_to_doubt: yields, state: Mutex::new(state) });
+            cell.queue.push_back(Arc::clone(&ticket));
+            Ok(Some((ticket, cell.slot.next_tick())))
+        })?;
+        Ok(match arrival {
+            None => TurnStep::Ready(Ok(self.permit(permit))),
+            Some((ticket, next)) => {
+                self.ticket = Some(ticket);
+                TurnStep::Wait(deadline.min(next))
+            }
+        })
+    }
+
+    fn permit(&self, permit: PermitId) -> Prepared<L> {
+        let (engine, key) = (Arc::clone(&self.engine), self.key.clone());
+        Prepared::new(engine, self.hash, key, permit, self.deadline, self.idempotency_key)
+    }
+
+    fn give_up(&mut self, ticket: &Arc<Ticket>, why: NotSent) -> TurnStep<L> {
+        self.ticket = None;
+        self.engine.at_key(self.hash, L::key(&self.key), |at| at.leave_queue(ticket));
+        TurnStep::Ready(Err(why))
+    }
+}
+
+/// Taking the turn alone, for a program that does its own I/O.
+impl<L: Layout> Story for TakeTurn<L> {
+    type Call = NoCall;
+    type Output = Result<Prepared<L>, NotSent>;
+
+    fn step(&mut self, waker: &Waker) -> Step<NoCall, Self::Output> {
+        match TakeTurn::step(self, waker) {
+            TurnStep::Ready(result) => Step::Done(result),
+            TurnStep::Wait(until) => Step::Wait(until),
+        }
+    }
+
+    fn resume(&mut self, reply: Infallible) {
+        match reply {}
+    }
+}
+
+/// A call that never comes about.
+pub(crate) enum NoCall {}
+
+impl SourceCall for NoCall {
+    type Reply = Infallible;
+
+    fn run(self) -> Infallible {
+        match self {}
+    }
+
+    #[cfg(feature = "tokio")]
+    fn deadline(&self) -> Tick {
+        match *self {}
+    }
+}
+
+impl<L: Layout> Drop for TakeTurn<L> {
+    fn drop(&mut self) {
+        if let Some(ticket) = self.ticket.take() {
+            self.engine.at_key(self.hash, L::key(&self.key), |at| at.leave_queue(&ticket));
+        }
+    }
+}

@@ -1,0 +1,452 @@
+//! The locks, and what happens under them.
+//!
+//! | rank | lock | guards |
+//! | --- | --- | --- |
+//! | 1 | `Shard::state` | the entries and slots of the keys that hash there |
+//! | 2 | a flight's, a ticket's, a doubt's own state | who waits for it |
+//!
+//! A thread holds one shard's lock at a time and takes no lock of rank 1 inside it. Nothing of the program's runs under either, but `Eq`
+//! of a key: what is to be woken or dropped goes into [`After`], which is finished once the lock is released.
+//! Invariant: while a key's slot is in doubt, or its base is unknown, the store holds no entry that a hit could serve.
+
+use std::collections::VecDeque;
+use std::task::Waker;
+
+use hashbrown::HashTable;
+
+use crate::clock::Tick;
+use crate::coalesce::Flight;
+use crate::doubt::{DoubtPlace, DoubtTicket};
+use crate::engine::Engine;
+use crate::entry::Layout;
+use crate::entry::sealed::Stored;
+use crate::metrics::{Counters, Event};
+use crate::options::InDoubtWrites;
+use crate::prepare::Ticket;
+use crate::slot::{Answer, Base, Change, Fence, LoadEnd, PermitId, Slot, Turn};
+use crate::source::Condition;
+use crate::store::{Left, Store};
+use crate::sync::{Arc, RwLock, RwLockReadGuard, RwLockWriteGuard};
+
+pub(crate) struct Shard<L: Layout> {
+    state: RwLock<State<L>>,
+}
+
+pub(crate) struct State<L: Layout> {
+    pub(crate) store: Store<L>,
+    slots: HashTable<Box<Cell<L>>>,
+}
+
+/// A key with something going on.
+pub(crate) struct Cell<L: Layout> {
+    hash: u64,
+    pub(crate) key: L::OwnedKey,
+    pub(crate) slot: Slot,
+    /// The attached load, if the slot has one.
+    flight: Option<Arc<Flight<L>>>,
+    /// Writers that wait for the turn, in arrival order.
+    pub(crate) queue: VecDeque<Arc<Ticket>>,
+    /// Present exactly while the slot is in doubt.
+    doubt: Option<(Arc<DoubtTicket>, DoubtPlace)>,
+    /// Present exactly while the turn is taken: the place of the doubt that the write may leave.
+    reserved: Option<DoubtPlace>,
+}
+
+/// What is left to do once the lock is released.
+pub(crate) struct After<L: Layout> {
+    left: Left<L>,
+    wakers: Vec<Waker>,
+    cells: Vec<Box<Cell<L>>>,
+}
+
+impl<L: Layout> Default for After<L> {
+    fn default() -> Self {
+        Self { left: Left::default(), wakers: Vec::new(), cells: Vec::new() }
+    }
+}
+
+impl<L: Layout> After<L> {
+    /// Wakes, then drops. No lock may be held.
+    pub(crate) fn finish(self, counters: &Counters) {
+        if self.left.evicted > 0 {
+            counters.add(Event::Evicted, self.left.evicted);
+        }
+        for waker in self.wakers {
+            waker.wake();
+        }
+    }
+}
+
+impl<L: Layout> Shard<L> {
+    pub(crate) fn new(store: Store<L>) -> Self {
+        Self { state: RwLock::new(State { store, slots: HashTable::new() }) }
+    }
+
+    pub(crate) fn read(&self) -> RwLockReadGuard<'_, State<L>> {
+        self.state.read()
+    }
+
+    pub(crate) fn write(&self) -> RwLockWriteGuard<'_, State<L>> {
+        self.state.write()
+    }
+}
+
+impl<L: Layout> State<L> {
+    /// The keys with something going on.
+    pub(crate) fn cells(&self) -> impl Iterator<Item = &Cell<L>> {
+        self.slots.iter().map(|cell| &**cell)
+    }
+
+    /// Brings every slot up to `now`; gives the tick at which time will next change one.
+    pub(crate) fn tick_all(&mut self, engine: &Engine<L>, now: Tick, after: &mut After<L>) -> Tick {
+        let mut next = Tick::NEVER;
+        let mut idle = Vec::new();
+        for cell in &mut self.slots {
+            let change = cell.slot.tick(now, &engine.rules);
+            if change != Change::default() {
+                cell.apply(change, &mut self.store, engine, after);
+            }
+            if cell.is_idle() { idle.push(cell.hash) } else { next = next.min(cell.slot.next_tick()) }
+        }
+        for hash in idle {
+            while let Ok(found) = self.slots.find_entry(hash, |cell| cell.hash == hash && cell.is_idle()) {
+                after.cells.push(found.remove().0);
+            }
+        }
+        next
+    }
+
+    /// Ends everything that waits: the cache is closed. Unsent writes are aborted by their holders.
+    pub(crate) fn close_all(&mut self, engine: &Engine<L>, after: &mut After<L>) {
+        for cell in &mut self.slots {
+            if let Some(flight) = cell.flight.take() {
+                cell.slot.load_taken_over(flight.fence);
+                after.wakers.append(&mut flight.close());
+            }
+            for ticket in cell.queue.drain(..) {
+                after.wakers.extend(ticket.close());
+            }
+        }
+        self.store.clear(&engine.budget, &mut after.left);
+    }
+
+    /// Takes every slot out. What is sent still ends by itself; it finds nothing to do here.
+    pub(crate) fn drain_cells(&mut self) -> Vec<Box<Cell<L>>> {
+        std::mem::take(&mut self.slots).into_iter().collect()
+    }
+}
+
+impl<L: Layout> Cell<L> {
+    fn is_of(&self, hash: u64, key: &L::Key) -> bool {
+        self.hash == hash && L::same_key(L::key(&self.key), key)
+    }
+
+    fn is_idle(&self) -> bool {
+        self.slot.is_idle() && self.queue.is_empty()
+    }
+
+    pub(crate) fn is_sent(&self) -> bool {
+        matches!(self.slot.turn(), Turn::Sent { .. })
+    }
+
+    pub(crate) fn is_in_doubt(&self) -> bool {
+        self.doubt.is_some()
+    }
+
+    /// Does what a change of the slot asks of the store and of those who wait.
+    fn apply(&mut self, change: Change, store: &mut Store<L>, engine: &Engine<L>, after: &mut After<L>) {
+        let key = L::key(&self.key);
+        if change.base == Base::Forget {
+            store.remove(self.hash, |other| L::same_key(other, key), &engine.budget, &mut after.left);
+        } else if change.passed
+            && let Some(stored) = store.find(self.hash, |other| L::same_key(other, key))
+        {
+            stored.header().lift_cap();
+        }
+        if change.detached
+            && let Some(flight) = self.flight.take()
+        {
+            engine.counters.count(Event::LoadDetached);
+            after.wakers.append(&mut flight.detach());
+        }
+        if change.settled
+            && let Some((ticket, _)) = self.doubt.take()
+        {
+            after.wakers.append(&mut ticket.settle());
+        }
+        if change.doubted {
+            self.doubted(engine, after);
+        }
+        if change.passed {
+            self.reserved = None;
+        }
+        if change.passed || change.settled {
+            self.grant(after);
+        }
+    }
+
+    fn doubted(&mut self, engine: &Engine<L>, after: &mut After<L>) {
+        let until = self.slot.doubt().map_or(Tick::NEVER, |doubt| doubt.until);
+        match &self.doubt {
+            Some((ticket, _)) => ticket.prolong(until),
+            None => {
+                let place = self.reserved.take().expect("a write holds a place from before its send");
+                self.doubt = Some((Arc::new(DoubtTicket::new(Arc::clone(&engine.clock), until)), place));
+            }
+        }
+        engine.note_doubt(until);
+        if engine.in_doubt_writes == InDoubtWrites::Wait {
+            // Those that the doubt holds back find out whether it ends in time for them.
+            after.wakers.extend(self.queue.iter().filter_map(|ticket| ticket.nudge()));
+        }
+    }
+
+    /// Gives the free turn to the first writer that may have it.
+    fn grant(&mut self, after: &mut After<L>) {
+        if !self.slot.turn_is_free() {
+            return;
+        }
+        let in_doubt = self.slot.doubt().is_some();
+        let next = self.queue.iter().position(|ticket| !(in_doubt && ticket.yields_to_doubt));
+        let Some(ticket) = next.and_then(|next| self.queue.remove(next)) else { return };
+        self.slot.prepare(ticket.permit, ticket.deadline);
+        let (waker, place) = ticket.grant();
+        self.reserved = place;
+        after.wakers.extend(waker);
+    }
+}
+
+/// What the shard knows of one key, under its exclusive lock.
+pub(crate) struct AtKey<'a, L: Layout> {
+    engine: &'a Engine<L>,
+    state: &'a mut State<L>,
+    hash: u64,
+    key: &'a L::Key,
+    after: &'a mut After<L>,
+}
+
+impl<'a, L: Layout> AtKey<'a, L> {
+    pub(crate) fn new(
+        engine: &'a Engine<L>,
+        state: &'a mut State<L>,
+        hash: u64,
+        key: &'a L::Key,
+        after: &'a mut After<L>,
+    ) -> Self {
+        Self { engine, state, hash, key, after }
+    }
+
+    pub(crate) fn tick(&mut self, now: Tick) {
+        let rules = self.engine.rules;
+        self.change(|slot| slot.tick(now, &rules));
+    }
+
+    /// Gives back the cell if nothing goes on any more.
+    pub(crate) fn leave(&mut self) {
+        let (hash, key) = (self.hash, self.key);
+        if let Ok(found) = self.state.slots.find_entry(hash, |cell| cell.is_of(hash, key) && cell.is_idle()) {
+            self.after.cells.push(found.remove().0);
+        }
+    }
+
+    /// The key's cell, if something goes on.
+    pub(crate) fn cell(&mut self) -> Option<&mut Cell<L>> {
+        let (hash, key) = (self.hash, self.key);
+        self.state.slots.find_mut(hash, |cell| cell.is_of(hash, key)).map(|cell| &mut **cell)
+    }
+
+    /// The key's cell, made anew with the spare key if there is none. A spare that is not needed stays with the caller.
+    pub(crate) fn open(&mut self, spare: &mut Option<L::OwnedKey>) -> &mut Cell<L> {
+        let (hash, key) = (self.hash, self.key);
+        let place = self.state.slots.entry(hash, |cell| cell.is_of(hash, key), |cell| cell.hash).or_insert_with(|| {
+            Box::new(Cell {
+                hash,
+                key: spare.take().expect("the caller brings a key"),
+                slot: Slot::default(),
+                flight: None,
+                queue: VecDeque::new(),
+                doubt: None,
+                reserved: None,
+            })
+        });
+        place.into_mut()
+    }
+
+    /// The record that a hit may be answered with.
+    pub(crate) fn fresh(&self, now: Tick) -> Option<&L::Stored> {
+        self.resident().filter(|stored| stored.header().serve_until() > now)
+    }
+
+    /// The record that is here, fresh or not.
+    pub(crate) fn resident(&self) -> Option<&L::Stored> {
+        self.state.store.find(self.hash, |other| L::same_key(other, self.key))
+    }
+
+    // --- loads
+
+    pub(crate) fn attached_flight(&mut self) -> Option<Arc<Flight<L>>> {
+        self.cell().and_then(|cell| cell.flight.clone())
+    }
+
+    pub(crate) fn load_begins(&mut self, flight: Arc<Flight<L>>, spare: &mut Option<L::OwnedKey>) {
+        let cell = self.open(spare);
+        cell.slot.load_begins(flight.fence);
+        cell.flight = Some(flight);
+    }
+
+    /// A load ended. If it may be kept, `stored` becomes the key's record, or the older one goes where `keep` is false.
+    /// Says what becomes of it, and whether it is resident.
+    pub(crate) fn load_ends(
+        &mut self,
+        flight: &Flight<L>,
+        answer: Answer<'_>,
+        stored: Option<&L::Stored>,
+        keep: bool,
+    ) -> (LoadEnd, bool) {
+        let rules = self.engine.rules;
+        let mut end = LoadEnd::Detached;
+        let fence = flight.fence;
+        let change = self.change(|slot| {
+            let (how, change) = slot.load_ends(fence, answer, &rules);
+            end = how;
+            change
+        });
+        match end {
+            LoadEnd::Detached => {
+                if answer != Answer::Failed && flight.has_moved_reader() {
+                    self.returned_unretained();
+                }
+                return (end, false);
+            }
+            LoadEnd::Kept | LoadEnd::Returned => {
+                if let Some(cell) = self.cell() {
+                    cell.flight = None;
+                }
+            }
+        }
+        let kept = change.base == Base::Take && stored.is_some_and(|stored| self.take(stored, keep));
+        (end, kept)
+    }
+
+    /// A load is given up, so that another may lead.
+    pub(crate) fn load_taken_over(&mut self, fence: Fence) -> bool {
+        let Some(cell) = self.cell() else { return false };
+        let attached = cell.slot.load_taken_over(fence);
+        if attached {
+            cell.flight = None;
+        }
+        attached
+    }
+
+    /// A value is returned that is not retained.
+    pub(crate) fn returned_unretained(&mut self) {
+        self.change(Slot::returned_unretained);
+        self.forget();
+    }
+
+    // --- writes
+
+    pub(crate) fn prepare(&mut self, permit: PermitId, deadline: Tick, place: DoubtPlace) {
+        if let Some(cell) = self.cell() {
+            cell.slot.prepare(permit, deadline);
+            cell.reserved = Some(place);
+        }
+    }
+
+    /// Gives the resident record of the key on success, `None` within if there is none.
+    pub(crate) fn send(&mut self, permit: PermitId, condition: Option<Condition>) -> Option<Option<L::Stored>> {
+        let cell = self.cell()?;
+        if !cell.slot.send(permit, condition) {
+            return None;
+        }
+        let end = cell.slot.hits_end();
+        let resident = self.resident();
+        if let Some(stored) = resident {
+            stored.header().cap(end);
+        }
+        Some(resident.cloned())
+    }
+
+    pub(crate) fn abort(&mut self, permit: PermitId) {
+        self.change(|slot| slot.abort(permit));
+    }
+
+    /// Says whether `stored` is resident now.
+    pub(crate) fn applied(
+        &mut self,
+        permit: PermitId,
+        stored: Option<&L::Stored>,
+        keep: bool,
+        stray_until: Option<Tick>,
+    ) -> bool {
+        let rules = self.engine.rules;
+        if self.cell().is_none() {
+            // Its turn and its doubt are over: what it applied may be newer than what is here.
+            self.forget();
+            return false;
+        }
+        let change = self.change(|slot| slot.applied(permit, stored.is_some(), stray_until, &rules));
+        change.base == Base::Take && stored.is_some_and(|stored| self.take(stored, keep))
+    }
+
+    pub(crate) fn rejected(&mut self, permit: PermitId, stale_base: bool) {
+        if self.cell().is_none() && stale_base {
+            self.forget();
+        }
+        self.change(|slot| slot.rejected(permit, stale_base));
+    }
+
+    /// The doubt that the key is in now.
+    pub(crate) fn unknown(&mut self, permit: PermitId, until: Tick) -> Option<Arc<DoubtTicket>> {
+        self.change(|slot| slot.unknown(permit, until));
+        self.cell().and_then(|cell| cell.doubt.as_ref()).map(|(ticket, _)| Arc::clone(ticket))
+    }
+
+    pub(crate) fn leave_queue(&mut self, ticket: &Arc<Ticket>) {
+        if let Some(cell) = self.cell() {
+            cell.queue.retain(|other| !Arc::ptr_eq(other, ticket));
+        }
+        self.abort(ticket.permit);
+    }
+
+    // --- from outside
+
+    pub(crate) fn invalidate(&mut self) {
+        self.change(Slot::invalidated);
+        self.forget();
+    }
+
+    // --- steps
+
+    fn change(&mut self, event: impl FnOnce(&mut Slot) -> Change) -> Change {
+        let (hash, key) = (self.hash, self.key);
+        let Some(cell) = self.state.slots.find_mut(hash, |cell| cell.is_of(hash, key)) else {
+            return Change::default();
+        };
+        let change = event(&mut cell.slot);
+        if change != Change::default() {
+            cell.apply(change, &mut self.state.store, self.engine, self.after);
+        }
+        change
+    }
+
+    fn forget(&mut self) {
+        let key = self.key;
+        let same = |other: &L::Key| L::same_key(other, key);
+        self.state.store.remove(self.hash, same, &self.engine.budget, &mut self.after.left);
+    }
+
+    /// Makes `stored` the key's record; if it is not to be kept, the older one goes all the same.
+    fn take(&mut self, stored: &L::Stored, keep: bool) -> bool {
+        if !keep || self.engine.is_closed() {
+            self.forget();
+            return false;
+        }
+        let kept = self.state.store.admit(stored, &self.engine.budget, &mut self.after.left);
+        let end = self.cell().map_or(Tick::NEVER, |cell| cell.slot.hits_end());
+        if kept && end != Tick::NEVER {
+            stored.header().cap(end);
+        }
+        kept
+    }
+}

@@ -1,0 +1,182 @@
+//! What is resident in one shard: the table of entries, with its index and its eviction policy.
+//!
+//! No protocol here: what may be shown is decided elsewhere. All changes happen under the shard's exclusive lock. What leaves goes
+//! into [`Left`], which the caller drops once no lock is held, since keys and values are the program's.
+//! Invariant: table, index and policy hold the same entries, and the budget counts their weight.
+
+use hashbrown::HashTable;
+use hashbrown::hash_table::Entry as Place;
+
+use crate::entry::Layout;
+use crate::entry::sealed::Stored;
+use crate::eviction::{MOST_TOUCHES, S3Fifo, Touches};
+use crate::index::Index;
+use crate::sync::{AtomicU64, Ordering};
+
+/// The capacity of the whole cache, and the weight that its shards hold together.
+pub(crate) struct Budget {
+    capacity: u64,
+    used: AtomicU64,
+}
+
+impl Budget {
+    pub(crate) fn new(capacity: u64) -> Self {
+        Self { capacity, used: AtomicU64::new(0) }
+    }
+
+    pub(crate) fn used(&self) -> u64 {
+        self.used.load(Ordering::Relaxed)
+    }
+
+    // Relaxed: a sum that guards no other memory; each shard acts on the sum it sees.
+
+    fn add(&self, weight: u64) {
+        self.used.fetch_add(weight, Ordering::Relaxed);
+    }
+
+    fn subtract(&self, weight: u64) {
+        self.used.fetch_sub(weight, Ordering::Relaxed);
+    }
+
+    fn is_over(&self) -> bool {
+        self.used() > self.capacity
+    }
+}
+
+/// Records that left a store, kept until they can be dropped.
+pub(crate) struct Left<L: Layout> {
+    pub(crate) records: Vec<L::Stored>,
+    /// How many of them were evicted.
+    pub(crate) evicted: u64,
+}
+
+impl<L: Layout> Default for Left<L> {
+    fn default() -> Self {
+        Self { records: Vec::new(), evicted: 0 }
+    }
+}
+
+pub(crate) struct Store<L: Layout> {
+    table: HashTable<L::Stored>,
+    index: Index<L>,
+    policy: S3Fifo,
+}
+
+impl<L: Layout> Store<L> {
+    pub(crate) fn new(index: Index<L>) -> Self {
+        Self { table: HashTable::new(), index, policy: S3Fifo::new() }
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.table.len()
+    }
+
+    pub(crate) fn index(&self) -> &Index<L> {
+        &self.index
+    }
+
+    /// The resident record of a key, fresh or not.
+    pub(crate) fn find(&self, hash: u64, mut is_key: impl FnMut(&L::Key) -> bool) -> Option<&L::Stored> {
+        self.table.find(hash, |stored| stored.header().hash == hash && is_key(stored.key()))
+    }
+
+    /// Counts a hit for the policy.
+    pub(crate) fn touch(stored: &L::Stored) {
+        stored.header().touch(MOST_TOUCHES);
+    }
+
+    /// Makes `stored` the record of its key, in one step with index and policy. What is too heavy for the whole cache is
+    /// not kept; the older record goes all the same. True if it is resident now.
+    pub(crate) fn admit(&mut self, stored: &L::Stored, budget: &Budget, left: &mut Left<L>) -> bool {
+        let header = stored.header();
+        let (hash, weight) = (header.hash, header.weight());
+        if weight > budget.capacity {
+            self.remove(hash, |key| L::same_key(key, stored.key()), budget, left);
+            return false;
+        }
+        let same = |other: &L::Stored| other.header().hash == hash && L::same_key(other.key(), stored.key());
+        match self.table.entry(hash, same, |other| other.header().hash) {
+            Place::Occupied(mut place) => {
+                let old = place.get();
+                if old.same(stored) {
+                    return true;
+                }
+                header.set_node(old.header().node());
+                header.set_touched(old.header().touched());
+                self.index.remove(old);
+                self.policy.reweigh(old.header().node(), weight);
+                budget.add(weight);
+                budget.subtract(old.header().weight());
+                left.records.push(std::mem::replace(place.get_mut(), stored.clone()));
+            }
+            Place::Vacant(place) => {
+                header.set_node(self.policy.insert(hash, weight));
+                place.insert(stored.clone());
+                budget.add(weight);
+            }
+        }
+        self.index.add(stored);
+        self.make_room(header.node(), budget, left);
+        true
+    }
+
+    /// Takes the record of a key out, in one step with index and policy.
+    pub(crate) fn remove(
+        &mut self,
+        hash: u64,
+        mut is_key: impl FnMut(&L::Key) -> bool,
+        budget: &Budget,
+        left: &mut Left<L>,
+    ) {
+        let found = self.table.find_entry(hash, |stored| stored.header().hash == hash && is_key(stored.key()));
+        let Ok(found) = found else { return };
+        let (stored, _) = found.remove();
+        self.policy.remove(stored.header().node());
+        self.forget(stored, budget, left);
+    }
+
+    /// Empties the store.
+    pub(crate) fn clear(&mut self, budget: &Budget, left: &mut Left<L>) {
+        for stored in std::mem::take(&mut self.table) {
+            self.policy.remove(stored.header().node());
+            self.forget(stored, budget, left);
+        }
+    }
+
+    fn make_room(&mut self, spared: u32, budget: &Budget, left: &mut Left<L>) {
+        while budget.is_over() {
+            let Some((hash, node)) = self.policy.evict(Some(spared), &Resident::<L> { table: &self.table }) else {
+                return;
+            };
+            let found = self.table.find_entry(hash, |stored| stored.header().node() == node);
+            let (stored, _) = found.ok().expect("every node of the policy is an entry of the table").remove();
+            left.evicted += 1;
+            self.forget(stored, budget, left);
+        }
+    }
+
+    /// The last step of every leave: index, weight, and out of the lock's reach.
+    fn forget(&mut self, stored: L::Stored, budget: &Budget, left: &mut Left<L>) {
+        self.index.remove(&stored);
+        budget.subtract(stored.header().weight());
+        left.records.push(stored);
+    }
+}
+
+/// The policy's view of the hits of resident entries.
+struct Resident<'a, L: Layout> {
+    table: &'a HashTable<L::Stored>,
+}
+
+impl<L: Layout> Touches for Resident<'_, L> {
+    fn touched(&self, hash: u64, node: u32) -> u8 {
+        let found = self.table.find(hash, |stored| stored.header().node() == node);
+        found.map_or(0, |stored| stored.header().touched())
+    }
+
+    fn set_touched(&self, hash: u64, node: u32, touched: u8) {
+        if let Some(stored) = self.table.find(hash, |stored| stored.header().node() == node) {
+            stored.header().set_touched(touched);
+        }
+    }
+}
