@@ -47,6 +47,7 @@ mod origin;
 mod preconditions;
 mod records;
 mod server;
+
 pub use answer::Answer;
 pub use faults::{Fault, FaultKind, FaultOn, Target};
 pub use hold::{Gate, When};
