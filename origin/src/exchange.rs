@@ -9,6 +9,8 @@
 //! | applied, or read    | logged; gate AfterApply; the kinds after apply                      |
 //! | answering           | logged; the kinds that spoil a body or the connection               |
 
+use std::time::Duration;
+
 use crate::answer::Answer;
 use crate::api::{self, Route};
 use crate::control;
@@ -63,8 +65,14 @@ pub(crate) fn exchange(shared: &Shared, wire: &mut Wire, connection: u64) -> The
         .method
         .is_write()
         .then(|| String::from_utf8_lossy(&body).into_owned());
+    // Before the arrival shows: who sees it and then changes a setting or releases the hangs must find this request on the
+    // earlier side.
+    let latency = shared.settings().latency;
+    let release = shared.holds.release();
     let seq = shared.log.arrive(entry);
     let mut exchange = Exchange {
+        latency,
+        release,
         shared,
         wire,
         head: &head,
@@ -92,6 +100,9 @@ struct Exchange<'a> {
     head: &'a Head,
     route: &'a Route,
     fault: Option<FaultKind>,
+    latency: Duration,
+    /// The last release of hangs before this request.
+    release: u64,
     seq: u64,
 }
 
@@ -101,8 +112,7 @@ impl Exchange<'_> {
         if matches!(self.fault, Some(FaultKind::StrayReset(_))) {
             self.wire.reset();
         }
-        let latency = self.shared.settings().latency;
-        self.go_on(self.shared.holds.pause(latency))?;
+        self.go_on(self.shared.holds.pause(self.latency))?;
         if let Some(FaultKind::StrayReset(wait) | FaultKind::StrayHang(wait)) = self.fault {
             self.go_on(self.shared.holds.pause(wait))?;
         }
@@ -200,7 +210,7 @@ impl Exchange<'_> {
     }
 
     fn hang(&mut self) -> Then {
-        self.shared.holds.hang(self.wire);
+        self.shared.holds.hang(self.wire, self.release);
         self.close()
     }
 

@@ -181,12 +181,16 @@ impl Holds {
         if waits.stopped { Go::Stopped } else { Go::On }
     }
 
-    /// Waits until the hangs are released, the origin stops, or the client left: a hang that nobody waits for must not
-    /// occupy a connection.
-    pub(crate) fn hang(&self, wire: &Wire) {
+    /// How often hangs were released so far.
+    pub(crate) fn release(&self) -> u64 {
+        locked(&self.waits).releases
+    }
+
+    /// Waits until hangs are released after `release`, the origin stops, or the client left: a hang that nobody waits for
+    /// must not occupy a connection.
+    pub(crate) fn hang(&self, wire: &Wire, release: u64) {
         const LOOK_EVERY: Duration = Duration::from_millis(50);
         let mut waits = locked(&self.waits);
-        let release = waits.releases;
         while !waits.stopped && waits.releases == release {
             let looked_at = Instant::now();
             let waited = self.changed.wait_timeout(waits, LOOK_EVERY);

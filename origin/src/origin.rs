@@ -154,7 +154,7 @@ impl Origin {
         gate
     }
 
-    /// Ends the hangs of now: their connections close. Later hangs are not touched.
+    /// Ends the hangs of all requests that arrived, by the log, before this: their connections close. Later ones hang.
     pub fn release_hangs(&self) {
         self.shared.holds.release_hangs();
     }
@@ -219,7 +219,7 @@ impl Origin {
         self.shared.settings().cache_control = directives.map(str::to_owned);
     }
 
-    /// Sets the latency of requests that arrive from now on.
+    /// Sets the latency of requests that arrive, by the log, from now on.
     pub fn set_latency(&self, latency: Duration) {
         self.shared.settings().latency = latency;
     }

@@ -201,6 +201,22 @@ fn hangs_neither_answer_nor_end_by_themselves() {
 }
 
 #[test]
+fn a_release_frees_every_hang_whose_request_has_arrived() {
+    let origin = origin();
+    for round in 1..=200 {
+        origin.fault(Fault::on(Method::Get, "a").kind(FaultKind::HangBeforeApply));
+        let mut client = Client::of(&origin);
+        client.send("GET", "/items/a", &[], "");
+        assert!(origin.wait_for(|log| log.len() == round, PATIENCE));
+        origin.release_hangs();
+        assert_eq!(
+            client.receive().unwrap_err().kind(),
+            ErrorKind::UnexpectedEof
+        );
+    }
+}
+
+#[test]
 fn a_hang_ends_when_its_client_leaves() {
     let origin = origin();
     origin.fault(Fault::on(Method::Get, Target::Any).kind(FaultKind::HangBeforeApply));

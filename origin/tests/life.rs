@@ -9,7 +9,6 @@ use std::net::TcpStream;
 use std::path::PathBuf;
 
 use common::{Client, PATIENCE, ask, origin};
-use serde_json::json;
 use wtcache_origin::{Fault, FaultKind, Method, Origin, OriginOptions, Target, When};
 
 /// A directory of the test's own, gone afterwards.
