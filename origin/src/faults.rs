@@ -1,0 +1,251 @@
+//! The faults: which request fares badly, and how.
+//!
+//! Owns: the queue of rules. Never: carries a fault out (that is `exchange.rs`, where each has its exact moment).
+//! Invariant: a request takes at most one rule, the first that matches and has uses left, when its head was read.
+
+use std::collections::VecDeque;
+use std::sync::Mutex;
+use std::time::Duration;
+
+use crate::answer::Answer;
+use crate::http::Method;
+use crate::locked;
+
+/// So many rules may wait; a script gone wild must not fill the memory.
+pub(crate) const RULE_LIMIT: usize = 10_000;
+
+/// Which requests a rule or a gate is for: those under `/items`, all or of one id.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Target {
+    /// Every item, and the list of all.
+    Any,
+    /// The item with this id.
+    Id(String),
+}
+
+impl Target {
+    pub(crate) fn matches(&self, id: Option<&str>) -> bool {
+        match self {
+            Self::Any => true,
+            Self::Id(wanted) => id == Some(wanted),
+        }
+    }
+}
+
+impl From<&str> for Target {
+    fn from(id: &str) -> Self {
+        Self::Id(id.to_owned())
+    }
+}
+
+impl From<String> for Target {
+    fn from(id: String) -> Self {
+        Self::Id(id)
+    }
+}
+
+/// What goes wrong, and when. "Apply" is the change of a write in the records, or a GET's reading of a record.
+///
+/// A gate [`BeforeApply`](crate::When::BeforeApply) comes before a fault of that moment, and likewise after apply. Where a
+/// fault answers after apply, it does so whether or not the origin itself refused the request; the log tells.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum FaultKind {
+    /// Waits, then applies and answers.
+    DelayBeforeApply(Duration),
+    /// Applies, waits, then answers.
+    DelayAfterApply(Duration),
+    /// Answers this, without applying.
+    Answer(Answer),
+    /// Applies, then answers this.
+    ApplyThenAnswer(Answer),
+    /// Resets the connection when the head was read; the body is not read, nothing applied.
+    ResetOnHead,
+    /// Resets the connection when the request was read; nothing applied.
+    ResetBeforeApply,
+    /// Applies, then resets the connection.
+    ResetAfterApply,
+    /// Closes the connection in order, without an answer; nothing applied.
+    CloseBeforeApply,
+    /// Applies, then closes the connection in order, without an answer.
+    CloseAfterApply,
+    /// Neither applies nor answers, until [`release_hangs`](crate::Origin::release_hangs), the origin's stop or the
+    /// client's leaving; then closes.
+    HangBeforeApply,
+    /// Applies, then hangs likewise.
+    HangAfterApply,
+    /// Applies, promises the whole body, sends the first half and closes.
+    TruncatedBody,
+    /// Applies, and sends the body byte by byte with this between two.
+    SlowBody(Duration),
+    /// Applies, and sends half of the body as a chunk, then a chunk that is none, and closes.
+    BrokenChunked,
+    /// Applies, answers as if the connection stayed, then closes it.
+    CloseAfterAnswer,
+    /// Applies, answers with `Connection: close`, then closes.
+    CloseAfterAnswerAnnounced,
+    /// Applies, and answers with a JSON object of so many bytes (at least 14) in place of the record.
+    OversizeBody(u64),
+    /// A stray: resets the connection at once, and only then waits so long (and at a gate before apply, if there is one),
+    /// and applies, with nobody there to be told.
+    StrayReset(Duration),
+    /// A stray on a connection that stays silent: waits so long (and at a gate before apply), applies, then hangs.
+    StrayHang(Duration),
+}
+
+impl FaultKind {
+    /// The name over HTTP.
+    #[must_use]
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::DelayBeforeApply(_) => "delay-before-apply",
+            Self::DelayAfterApply(_) => "delay-after-apply",
+            Self::Answer(_) => "answer",
+            Self::ApplyThenAnswer(_) => "apply-then-answer",
+            Self::ResetOnHead => "reset-on-head",
+            Self::ResetBeforeApply => "reset-before-apply",
+            Self::ResetAfterApply => "reset-after-apply",
+            Self::CloseBeforeApply => "close-before-apply",
+            Self::CloseAfterApply => "close-after-apply",
+            Self::HangBeforeApply => "hang-before-apply",
+            Self::HangAfterApply => "hang-after-apply",
+            Self::TruncatedBody => "truncated-body",
+            Self::SlowBody(_) => "slow-body",
+            Self::BrokenChunked => "broken-chunked",
+            Self::CloseAfterAnswer => "close-after-answer",
+            Self::CloseAfterAnswerAnnounced => "close-after-answer-announced",
+            Self::OversizeBody(_) => "oversize-body",
+            Self::StrayReset(_) => "stray-reset",
+            Self::StrayHang(_) => "stray-hang",
+        }
+    }
+}
+
+/// A rule: these requests fare this way, so many times.
+///
+/// ```
+/// use wtcache_origin::{Answer, Fault, FaultKind, Method, Target};
+/// let lost = Fault::on(Method::Put, "item-001").kind(FaultKind::ResetAfterApply);
+/// let down = Fault::on(Method::Get, Target::Any).kind(FaultKind::Answer(Answer::new(503))).times(3);
+/// # let _ = (lost, down);
+/// ```
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Fault {
+    pub(crate) method: Method,
+    pub(crate) target: Target,
+    pub(crate) kind: FaultKind,
+    pub(crate) left: u32,
+}
+
+/// A [`Fault`] that still lacks its kind.
+#[derive(Debug, Clone)]
+#[must_use]
+pub struct FaultOn {
+    method: Method,
+    target: Target,
+}
+
+impl Fault {
+    /// Begins a rule for requests of `method` on `target`: an id, or [`Target::Any`].
+    pub fn on(method: Method, target: impl Into<Target>) -> FaultOn {
+        FaultOn {
+            method,
+            target: target.into(),
+        }
+    }
+
+    /// For so many requests instead of one.
+    #[must_use]
+    pub fn times(mut self, times: u32) -> Self {
+        self.left = times;
+        self
+    }
+}
+
+impl FaultOn {
+    /// What happens to them. Once, if [`Fault::times`] does not say otherwise.
+    #[must_use]
+    pub fn kind(self, kind: FaultKind) -> Fault {
+        Fault {
+            method: self.method,
+            target: self.target,
+            kind,
+            left: 1,
+        }
+    }
+}
+
+/// The queue.
+#[derive(Default)]
+pub(crate) struct Faults {
+    /// Rank: alone; nothing is locked under it.
+    rules: Mutex<VecDeque<Fault>>,
+}
+
+impl Faults {
+    /// Appends a rule. False: the queue is full.
+    pub(crate) fn push(&self, fault: Fault) -> bool {
+        let mut rules = locked(&self.rules);
+        if rules.len() >= RULE_LIMIT {
+            return false;
+        }
+        if fault.left > 0 {
+            rules.push_back(fault);
+        }
+        true
+    }
+
+    /// Uses up the first rule that matches, once.
+    pub(crate) fn take(&self, method: Method, id: Option<&str>) -> Option<FaultKind> {
+        let mut rules = locked(&self.rules);
+        let index = rules
+            .iter()
+            .position(|rule| rule.method == method && rule.target.matches(id))?;
+        let rule = &mut rules[index];
+        rule.left -= 1;
+        if rule.left == 0 {
+            return rules.remove(index).map(|rule| rule.kind);
+        }
+        Some(rule.kind.clone())
+    }
+
+    /// The rules with uses left.
+    pub(crate) fn waiting(&self) -> Vec<Fault> {
+        locked(&self.rules).iter().cloned().collect()
+    }
+
+    pub(crate) fn clear(&self) {
+        locked(&self.rules).clear();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_first_matching_rule_is_used_up_before_the_next() {
+        let faults = Faults::default();
+        faults.push(
+            Fault::on(Method::Put, "a")
+                .kind(FaultKind::ResetAfterApply)
+                .times(2),
+        );
+        faults.push(Fault::on(Method::Put, Target::Any).kind(FaultKind::ResetBeforeApply));
+        assert_eq!(faults.take(Method::Get, Some("a")), None);
+        assert_eq!(
+            faults.take(Method::Put, Some("a")),
+            Some(FaultKind::ResetAfterApply)
+        );
+        assert_eq!(
+            faults.take(Method::Put, Some("b")),
+            Some(FaultKind::ResetBeforeApply)
+        );
+        assert_eq!(
+            faults.take(Method::Put, Some("a")),
+            Some(FaultKind::ResetAfterApply)
+        );
+        assert_eq!(faults.take(Method::Put, Some("a")), None);
+        assert!(faults.waiting().is_empty());
+    }
+}
