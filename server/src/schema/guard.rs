@@ -95,7 +95,8 @@ pub(super) fn in_words(message: &str) -> String {
         ("const_value", "a value"),
         ("fields_definition", "fields in braces"),
         ("field_definition", "a field"),
-        ("arguments_definition", "arguments"),
+        // Of the two things that may follow a field's name, the parser names the one that no table has.
+        ("arguments_definition", "a colon and a type"),
         ("type_", "a type"),
         ("name_start", "a name"),
         ("EOI", "the end of the file"),
