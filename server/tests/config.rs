@@ -332,6 +332,22 @@ fn bounded_and_decodable_input_only() {
         error.to_string(),
         "c:1:4: the file is not UTF-8\n  hint: save it as UTF-8 text"
     );
+    let text = format!("listen: {}", "${KIB}".repeat(65));
+    let kib = |_: &str| Some("x".repeat(1024));
+    let error = Config::parse("c", text.as_bytes(), &schema(), &kib)
+        .unwrap_err()
+        .to_string();
+    assert!(
+        error.contains("c:1:9: listen: longer than 65536 bytes"),
+        "{error}"
+    );
+    let text = format!("listen: {}", "${NO_SUCH}".repeat(100_000));
+    let errors = Config::parse("c", text.as_bytes(), &schema(), &environment).unwrap_err();
+    assert_eq!(
+        errors.iter().count(),
+        9,
+        "eight of the text, one of the lacking tables"
+    );
 }
 
 /// A directory of this test's own, removed at its end.
@@ -377,8 +393,7 @@ fn a_directory_is_loaded_or_all_its_errors_are_told() {
     .unwrap();
     assert_eq!(
         directory.errors(),
-        "schema.graphql:1:6: type InventoryItem is not a table\n  hint: write: type InventoryItem @table { … }\n\
-         schema.graphql:1:20: unknown directive @tabel\n  hint: did you mean @table?\n\
+        "schema.graphql:1:20: unknown directive @tabel\n  hint: did you mean @table?\n\
          config.yaml:9:16: timeout: \"5\" is not a duration\n  \
          hint: write a whole number and a unit: 500ms, 5s, 2m, 1h"
     );

@@ -157,7 +157,6 @@ fn all_errors_of_a_schema_are_told_at_once_in_order() {
     assert_eq!(
         places,
         [
-            (1, 6, "type A is not a table".to_owned()),
             (1, 8, "unknown directive @tabel".to_owned()),
             (2, 6, "id: type Long is not supported".to_owned()),
             (4, 6, "type B has no primary key".to_owned()),

@@ -13,6 +13,12 @@ use crate::diagnostic::{Position, shown};
 /// A year; longer is a slip of the pen, and could overflow a clock.
 const MAX_DURATION_MS: u64 = 365 * 24 * 60 * 60 * 1000;
 
+/// The longest text with the environment's values in it: a text may name a long variable many times.
+const MAX_TEXT_BYTES: usize = 64 * 1024;
+
+/// Errors of one text that are worth telling.
+const MAX_ERRORS_OF_A_TEXT: usize = 8;
+
 /// Headers that frame a message; the HTTP client writes them.
 const OF_THE_CLIENT: [&str; 7] = [
     "connection",
@@ -45,11 +51,11 @@ pub(super) fn expand(
     text: &Text,
     environment: Environment<'_>,
 ) -> Result<Value, Vec<(Position, Wrong)>> {
-    let mut out = String::with_capacity(text.raw.len());
+    let mut out = String::new();
     let mut errors = Vec::new();
     let mut rest = text.raw.as_str();
     while let Some(dollar) = rest.find('$') {
-        let at = text.place_behind(&text.raw[..text.raw.len() - rest.len() + dollar]);
+        let before = text.raw.len() - rest.len() + dollar;
         out.push_str(&rest[..dollar]);
         rest = &rest[dollar..];
         if let Some(behind) = rest.strip_prefix("$$") {
@@ -60,30 +66,48 @@ pub(super) fn expand(
         let name = rest
             .strip_prefix("${")
             .and_then(|body| body.split_once('}'));
-        match name {
+        let error = match name {
             Some((name, behind)) if is_variable(name) => {
-                match environment(name) {
-                    Some(value) => out.push_str(&value),
-                    None => errors.push((at, missing(name))),
-                }
                 rest = behind;
+                environment(name).map_or_else(
+                    || Some(missing(name)),
+                    |value| {
+                        out.push_str(&value);
+                        None
+                    },
+                )
             }
             _ => {
-                let hint = "write ${NAME} for a variable of the environment, $$ for a dollar sign";
-                errors.push((at, wrong("a dollar sign that begins no variable", hint)));
                 rest = &rest[1..];
+                let hint = "write ${NAME} for a variable of the environment, $$ for a dollar sign";
+                Some(wrong("a dollar sign that begins no variable", hint))
             }
+        };
+        if let Some(error) = error {
+            errors.push((text.place_behind(&text.raw[..before]), error));
+        }
+        if errors.len() == MAX_ERRORS_OF_A_TEXT || out.len() > MAX_TEXT_BYTES {
+            break;
         }
     }
     out.push_str(rest);
-    if errors.is_empty() {
-        Ok(Value {
-            text: out,
-            shown: shown(&text.raw),
-        })
-    } else {
-        Err(errors)
+    if errors.is_empty() && out.len() > MAX_TEXT_BYTES {
+        let message = format!("longer than {MAX_TEXT_BYTES} bytes");
+        errors.push((
+            text.at,
+            Wrong {
+                message,
+                hint: None,
+            },
+        ));
     }
+    if !errors.is_empty() {
+        return Err(errors);
+    }
+    Ok(Value {
+        text: out,
+        shown: shown(&text.raw),
+    })
 }
 
 fn is_variable(name: &str) -> bool {

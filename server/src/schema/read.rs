@@ -139,14 +139,11 @@ fn table(definition: &TypeDefinition, findings: &mut Findings<'_>) -> Option<Tab
                 table.sealed = true;
                 no_arguments(&directive.node, None, findings);
             }
-            other => unknown_directive(
-                directive.pos,
-                other,
-                &ON_TYPE,
-                &ON_FIELD,
-                "a field",
-                findings,
-            ),
+            other => {
+                let at = directive.pos;
+                let meant = unknown_directive(at, other, &ON_TYPE, &ON_FIELD, "a field", findings);
+                is_table |= meant == Some("table");
+            }
         }
     }
     if !is_table {
@@ -236,14 +233,13 @@ fn attribute(
                 indexed = true;
                 no_arguments(&directive.node, None, findings);
             }
-            other => unknown_directive(
-                directive.pos,
-                other,
-                &ON_FIELD,
-                &ON_TYPE,
-                "the type",
-                findings,
-            ),
+            other => {
+                let at = directive.pos;
+                let meant = unknown_directive(at, other, &ON_FIELD, &ON_TYPE, "the type", findings);
+                if meant == Some("primaryKey") && table.primary_key.is_empty() {
+                    table.primary_key.clone_from(&name);
+                }
+            }
         }
     }
     Some(Attribute {
@@ -363,23 +359,22 @@ fn once_each<'a>(
     first
 }
 
+/// Adds the error, and gives the directive that was likely meant: taken for it, it causes no second error.
 fn unknown_directive(
     at: Pos,
     name: &str,
-    known_here: &[&str],
-    known_there: &[&str],
+    known_here: &[&'static str],
+    known_there: &[&'static str],
     there: &str,
     findings: &mut Findings<'_>,
-) {
+) -> Option<&'static str> {
     if known_there.contains(&name) {
-        findings.add(
-            place(at),
-            format!("directive @{name} does not belong here"),
-            Some(format!("it goes on {there}")),
-        );
-        return;
+        let message = format!("directive @{name} does not belong here");
+        findings.add(place(at), message, Some(format!("it goes on {there}")));
+        return None;
     }
-    let hint = match nearest(name, known_here.iter().chain(known_there).copied()) {
+    let near = nearest(name, known_here.iter().chain(known_there).copied());
+    let hint = match near {
         Some(near) => format!("did you mean @{near}?"),
         None => hint_of_known(name, "@", known_here),
     };
@@ -388,6 +383,7 @@ fn unknown_directive(
         format!("unknown directive @{}", shown(name)),
         Some(hint),
     );
+    near
 }
 
 /// GraphQL's names are letters, digits and underscores, so that only their length and GraphQL's own prefix can keep
