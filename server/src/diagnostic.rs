@@ -55,11 +55,7 @@ pub struct Diagnostic {
 
 impl fmt::Display for Diagnostic {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "{}:{}:{}: {}",
-            self.file, self.line, self.column, self.message
-        )?;
+        write!(f, "{}:{}:{}: {}", self.file, self.line, self.column, self.message)?;
         match &self.hint {
             Some(hint) => write!(f, "\n  hint: {hint}"),
             None => Ok(()),
@@ -108,10 +104,7 @@ pub(crate) struct Findings<'a> {
 
 impl<'a> Findings<'a> {
     pub(crate) fn new(file: &'a str) -> Self {
-        Self {
-            file,
-            found: Vec::new(),
-        }
+        Self { file, found: Vec::new() }
     }
 
     /// Adds an error.
@@ -128,12 +121,7 @@ impl<'a> Findings<'a> {
     }
 
     /// Adds an error after which there is nothing more to read, and gives all errors back.
-    pub(crate) fn fail(
-        mut self,
-        at: Position,
-        message: impl Into<String>,
-        hint: Option<String>,
-    ) -> Diagnostics {
+    pub(crate) fn fail(mut self, at: Position, message: impl Into<String>, hint: Option<String>) -> Diagnostics {
         if self.found.len() == MAX_FINDINGS {
             self.found.pop();
         }
@@ -143,16 +131,11 @@ impl<'a> Findings<'a> {
 
     /// `value` if nothing was found.
     pub(crate) fn or<T>(self, value: T) -> Result<T, Diagnostics> {
-        if self.found.is_empty() {
-            Ok(value)
-        } else {
-            Err(self.into_diagnostics())
-        }
+        if self.found.is_empty() { Ok(value) } else { Err(self.into_diagnostics()) }
     }
 
     fn into_diagnostics(mut self) -> Diagnostics {
-        self.found
-            .sort_by_key(|diagnostic| (diagnostic.line, diagnostic.column));
+        self.found.sort_by_key(|diagnostic| (diagnostic.line, diagnostic.column));
         Diagnostics(self.found)
     }
 }
@@ -170,15 +153,8 @@ pub(crate) fn text<'a>(file: &str, bytes: &'a [u8]) -> Result<&'a str, Diagnosti
     std::str::from_utf8(bytes).map_err(|error| {
         let valid = String::from_utf8_lossy(&bytes[..error.valid_up_to()]);
         let last_line = valid.rsplit('\n').next().unwrap_or_default();
-        let at = Position {
-            line: valid.matches('\n').count() + 1,
-            column: last_line.chars().count() + 1,
-        };
-        Findings::new(file).fail(
-            at,
-            "the file is not UTF-8",
-            Some("save it as UTF-8 text".to_owned()),
-        )
+        let at = Position { line: valid.matches('\n').count() + 1, column: last_line.chars().count() + 1 };
+        Findings::new(file).fail(at, "the file is not UTF-8", Some("save it as UTF-8 text".to_owned()))
     })
 }
 
@@ -190,20 +166,13 @@ pub(crate) fn shown(text: &str) -> String {
             out.push('…');
             break;
         }
-        if c.is_control() {
-            out.extend(c.escape_unicode())
-        } else {
-            out.push(c)
-        }
+        if c.is_control() { out.extend(c.escape_unicode()) } else { out.push(c) }
     }
     out
 }
 
 /// The known name that was likely meant by `unknown`.
-pub(crate) fn nearest<'a>(
-    unknown: &str,
-    known: impl IntoIterator<Item = &'a str>,
-) -> Option<&'a str> {
+pub(crate) fn nearest<'a>(unknown: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     if unknown.len() > MAX_SHOWN_CHARS {
         return None;
     }
@@ -211,12 +180,7 @@ pub(crate) fn nearest<'a>(
     let most_edits = (unknown.chars().count() / 3).clamp(1, 3);
     known
         .into_iter()
-        .map(|name| {
-            (
-                strsim::damerau_levenshtein(&unknown, &name.to_lowercase()),
-                name,
-            )
-        })
+        .map(|name| (strsim::damerau_levenshtein(&unknown, &name.to_lowercase()), name))
         .filter(|(edits, name)| *edits <= most_edits && *edits < name.chars().count())
         .min_by_key(|(edits, _)| *edits)
         .map(|(_, name)| name)

@@ -6,8 +6,7 @@ use std::time::Duration;
 
 use proptest::prelude::*;
 use wtcache_server::config::{
-    Capacity, Config, Freshness, HeaderConfig, InDoubtWrites, OriginConfig, Preconditions,
-    TableConfig, load,
+    Capacity, Config, Freshness, HeaderConfig, InDoubtWrites, OriginConfig, Preconditions, TableConfig, load,
 };
 use wtcache_server::schema::Schema;
 
@@ -53,27 +52,18 @@ fn schema() -> Schema {
 }
 
 fn parse(text: &str) -> Result<Config, String> {
-    Config::parse("c", text.as_bytes(), &schema(), &environment)
-        .map_err(|errors| errors.to_string())
+    Config::parse("c", text.as_bytes(), &schema(), &environment).map_err(|errors| errors.to_string())
 }
 
 fn documented() -> Config {
     let mut origin = OriginConfig::new("http://127.0.0.1:8080/items/{id}");
-    origin.headers = vec![HeaderConfig {
-        name: "Authorization".into(),
-        value: format!("Bearer {SECRET}"),
-    }];
-    Config {
-        tables: vec![TableConfig::new("InventoryItem", origin)],
-        ..Config::default()
-    }
+    origin.headers = vec![HeaderConfig { name: "Authorization".into(), value: format!("Bearer {SECRET}") }];
+    Config { tables: vec![TableConfig::new("InventoryItem", origin)], ..Config::default() }
 }
 
 /// A table's text with lines of its own in the table and in its origin (line 5 and 6 of the file).
 fn with(in_origin: &str, in_table: &str) -> String {
-    format!(
-        "tables:\n  InventoryItem:\n    origin:\n      url: http://h/{{id}}\n{in_origin}{in_table}"
-    )
+    format!("tables:\n  InventoryItem:\n    origin:\n      url: http://h/{{id}}\n{in_origin}{in_table}")
 }
 
 #[test]
@@ -105,12 +95,8 @@ fn every_setting_is_read() {
     let config = parse(&text).unwrap();
     let table = &config.tables[0];
     assert_eq!(config.listen.to_string(), "[::]:80");
-    let headers: Vec<_> = table
-        .origin
-        .headers
-        .iter()
-        .map(|header| (header.name.as_str(), header.value.as_str()))
-        .collect();
+    let headers: Vec<_> =
+        table.origin.headers.iter().map(|header| (header.name.as_str(), header.value.as_str())).collect();
     assert_eq!(headers, [("X-A", "0123"), ("X-B", "true"), ("X-C", "a$b")]);
     assert_eq!(table.origin.connect_timeout, Duration::from_millis(250));
     assert_eq!(table.origin.timeout, Duration::from_secs(120));
@@ -213,10 +199,7 @@ fn every_error_names_its_place() {
         let found = parse(&text).expect_err(&text);
         if found != format!("c:{expected}") {
             failed += 1;
-            eprintln!(
-                "--- {}\nexpected c:{expected}\n   found {found}",
-                &text[..text.len().min(200)]
-            );
+            eprintln!("--- {}\nexpected c:{expected}\n   found {found}", &text[..text.len().min(200)]);
         }
     }
     assert_eq!(failed, 0);
@@ -253,17 +236,9 @@ fn a_url_is_absolute_and_holds_its_placeholder_once_in_its_path() {
     ];
     for (url, expected) in cases {
         let text = format!("tables:\n  InventoryItem:\n    origin:\n      url: '{url}'\n");
-        assert_eq!(
-            parse(&text).expect_err(url),
-            format!("c:4:12: url: {expected}"),
-            "{url}"
-        );
+        assert_eq!(parse(&text).expect_err(url), format!("c:4:12: url: {expected}"), "{url}");
     }
-    for url in [
-        "https://h.example:8443/a/{id}.json?x=1",
-        "http://[::1]:80/{id}",
-        "HTTP://h/%20/{id}/b",
-    ] {
+    for url in ["https://h.example:8443/a/{id}.json?x=1", "http://[::1]:80/{id}", "HTTP://h/%20/{id}/b"] {
         let text = format!("tables:\n  InventoryItem:\n    origin:\n      url: '{url}'\n");
         assert_eq!(parse(&text).unwrap().tables[0].origin.url, url);
     }
@@ -271,8 +246,7 @@ fn a_url_is_absolute_and_holds_its_placeholder_once_in_its_path() {
 
 #[test]
 fn a_missing_variable_is_named_where_it_is_used() {
-    let errors =
-        Config::parse("config.yaml", DOCUMENTED.as_bytes(), &schema(), &|_| None).unwrap_err();
+    let errors = Config::parse("config.yaml", DOCUMENTED.as_bytes(), &schema(), &|_| None).unwrap_err();
     assert_eq!(
         errors.to_string(),
         "config.yaml:5:12: url: the environment has no variable INVENTORY_API\n  hint: export INVENTORY_API=...\n\
@@ -286,10 +260,7 @@ fn no_secret_is_printed() {
     let config = documented();
     let debug = format!("{config:?} {config:#?}");
     assert!(!debug.contains(SECRET), "{debug}");
-    assert!(
-        debug.contains("headers: [Authorization: [redacted]]"),
-        "{debug}"
-    );
+    assert!(debug.contains("headers: [Authorization: [redacted]]"), "{debug}");
     let origin = OriginConfig::new(format!("http://h/{{id}}?key={SECRET}"));
     assert!(!format!("{origin:?}").contains(SECRET));
     let lines = [
@@ -311,43 +282,24 @@ fn no_secret_is_printed() {
         let error = Config::parse("c", text.as_bytes(), &schema(), &environment).unwrap_err();
         assert!(!format!("{error} {error:?}").contains(SECRET), "{error}");
     }
-    for line in [
-        "listen: ${NO_URL}",
-        "tables: {InventoryItem: {capacity: \"${NO_URL}\"}}",
-    ] {
+    for line in ["listen: ${NO_URL}", "tables: {InventoryItem: {capacity: \"${NO_URL}\"}}"] {
         assert!(!parse(line).unwrap_err().contains(SECRET), "{line}");
     }
 }
 
 #[test]
 fn bounded_and_decodable_input_only() {
-    let error =
-        Config::parse("c", &vec![b'#'; (1 << 20) + 1], &schema(), &environment).unwrap_err();
-    assert_eq!(
-        error.to_string(),
-        "c:1:1: the file is larger than 1048576 bytes"
-    );
+    let error = Config::parse("c", &vec![b'#'; (1 << 20) + 1], &schema(), &environment).unwrap_err();
+    assert_eq!(error.to_string(), "c:1:1: the file is larger than 1048576 bytes");
     let error = Config::parse("c", b"a: \xff", &schema(), &environment).unwrap_err();
-    assert_eq!(
-        error.to_string(),
-        "c:1:4: the file is not UTF-8\n  hint: save it as UTF-8 text"
-    );
+    assert_eq!(error.to_string(), "c:1:4: the file is not UTF-8\n  hint: save it as UTF-8 text");
     let text = format!("listen: {}", "${KIB}".repeat(65));
     let kib = |_: &str| Some("x".repeat(1024));
-    let error = Config::parse("c", text.as_bytes(), &schema(), &kib)
-        .unwrap_err()
-        .to_string();
-    assert!(
-        error.contains("c:1:9: listen: longer than 65536 bytes"),
-        "{error}"
-    );
+    let error = Config::parse("c", text.as_bytes(), &schema(), &kib).unwrap_err().to_string();
+    assert!(error.contains("c:1:9: listen: longer than 65536 bytes"), "{error}");
     let text = format!("listen: {}", "${NO_SUCH}".repeat(100_000));
     let errors = Config::parse("c", text.as_bytes(), &schema(), &environment).unwrap_err();
-    assert_eq!(
-        errors.iter().count(),
-        9,
-        "eight of the text, one of the lacking tables"
-    );
+    assert_eq!(errors.iter().count(), 9, "eight of the text, one of the lacking tables");
 }
 
 /// A directory of this test's own, removed at its end.
@@ -355,8 +307,7 @@ struct Directory(PathBuf);
 
 impl Directory {
     fn new(name: &str) -> Self {
-        let path =
-            std::env::temp_dir().join(format!("wtcache-config-{}-{name}", std::process::id()));
+        let path = std::env::temp_dir().join(format!("wtcache-config-{}-{name}", std::process::id()));
         fs::create_dir_all(&path).expect("a new directory");
         Self(path)
     }
@@ -381,39 +332,20 @@ fn a_directory_is_loaded_or_all_its_errors_are_told() {
         "schema.graphql:1:1: the file is missing\n  hint: create schema.graphql, or name its directory\n\
          config.yaml:1:1: the file is missing\n  hint: create config.yaml, or name its directory"
     );
-    fs::write(
-        directory.0.join("schema.graphql"),
-        "type InventoryItem @tabel { id: ID @primaryKey }",
-    )
-    .unwrap();
-    fs::write(
-        directory.0.join("config.yaml"),
-        DOCUMENTED.replace("timeout: 5s", "timeout: 5"),
-    )
-    .unwrap();
+    fs::write(directory.0.join("schema.graphql"), "type InventoryItem @tabel { id: ID @primaryKey }").unwrap();
+    fs::write(directory.0.join("config.yaml"), DOCUMENTED.replace("timeout: 5s", "timeout: 5")).unwrap();
     assert_eq!(
         directory.errors(),
         "schema.graphql:1:20: unknown directive @tabel\n  hint: did you mean @table?\n\
          config.yaml:9:16: timeout: \"5\" is not a duration\n  \
          hint: write a whole number and a unit: 500ms, 5s, 2m, 1h"
     );
-    fs::write(
-        directory.0.join("schema.graphql"),
-        "type InventoryItem @table { id: ID @primaryKey }",
-    )
-    .unwrap();
+    fs::write(directory.0.join("schema.graphql"), "type InventoryItem @table { id: ID @primaryKey }").unwrap();
     fs::write(directory.0.join("config.yaml"), DOCUMENTED).unwrap();
-    assert_eq!(
-        load(&directory.0, &environment),
-        Ok((schema(), documented()))
-    );
+    assert_eq!(load(&directory.0, &environment), Ok((schema(), documented())));
     fs::remove_file(directory.0.join("config.yaml")).unwrap();
     fs::create_dir(directory.0.join("config.yaml")).unwrap();
-    assert!(
-        directory
-            .errors()
-            .starts_with("config.yaml:1:1: the file cannot be read: ")
-    );
+    assert!(directory.errors().starts_with("config.yaml:1:1: the file cannot be read: "));
 }
 
 proptest! {

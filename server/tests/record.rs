@@ -5,10 +5,7 @@ use wtcache_server::record::{BodyError, KeyError, check_key};
 use wtcache_server::schema::{Schema, Table};
 
 fn table(text: &str) -> Table {
-    Schema::parse("schema.graphql", text.as_bytes())
-        .expect("a good schema")
-        .tables
-        .remove(0)
+    Schema::parse("schema.graphql", text.as_bytes()).expect("a good schema").tables.remove(0)
 }
 
 const SCALARS: &str = "type T @table @sealed { id: ID @primaryKey s: String! i: Int @indexed f: Float @indexed \
@@ -27,34 +24,19 @@ fn a_body_is_refused_by_the_name_of_its_attribute() {
     let cases = [
         ("", "expected a JSON object, got nothing"),
         (" \n", "expected a JSON object, got nothing"),
-        (
-            "{\"s\":\n 1,}",
-            "not JSON: trailing comma at line 2 column 4",
-        ),
-        (
-            "{\"s\": \"a\"} x",
-            "not JSON: trailing characters at line 1 column 12",
-        ),
-        (
-            "{\"s\"",
-            "not JSON: EOF while parsing an object at line 1 column 4",
-        ),
+        ("{\"s\":\n 1,}", "not JSON: trailing comma at line 2 column 4"),
+        ("{\"s\": \"a\"} x", "not JSON: trailing characters at line 1 column 12"),
+        ("{\"s\"", "not JSON: EOF while parsing an object at line 1 column 4"),
         ("[]", "expected a JSON object, got an array"),
         ("5", "expected a JSON object, got number 5"),
         ("null", "expected a JSON object, got null"),
         ("{}", "s: required, but missing"),
         (r#"{"s": null}"#, "s: required, but null"),
         (r#"{"s": 5}"#, "s: expected String, got number 5"),
-        (
-            r#"{"s": "", "i": "5"}"#,
-            "i: expected Int, got string \"5\"",
-        ),
+        (r#"{"s": "", "i": "5"}"#, "i: expected Int, got string \"5\""),
         (r#"{"s": "", "i": 5.0}"#, "i: expected Int, got number 5.0"),
         (r#"{"s": "", "i": 1e3}"#, "i: expected Int, got number 1e+3"),
-        (
-            r#"{"s": "", "i": true}"#,
-            "i: expected Int, got boolean true",
-        ),
+        (r#"{"s": "", "i": true}"#, "i: expected Int, got boolean true"),
         (
             r#"{"s": "", "i": 2147483648}"#,
             "i: expected Int, got number 2147483648, out of its range of -2147483648 to 2147483647",
@@ -63,53 +45,20 @@ fn a_body_is_refused_by_the_name_of_its_attribute() {
             r#"{"s": "", "i": -2147483649}"#,
             "i: expected Int, got number -2147483649, out of its range of -2147483648 to 2147483647",
         ),
-        (
-            r#"{"s": "", "f": "1.5"}"#,
-            "f: expected Float, got string \"1.5\"",
-        ),
-        (
-            r#"{"s": "", "f": 1e400}"#,
-            "f: expected Float, got number 1e+400, out of its range",
-        ),
+        (r#"{"s": "", "f": "1.5"}"#, "f: expected Float, got string \"1.5\""),
+        (r#"{"s": "", "f": 1e400}"#, "f: expected Float, got number 1e+400, out of its range"),
         (r#"{"s": "", "b": 1}"#, "b: expected Boolean, got number 1"),
-        (
-            r#"{"s": "", "b": {}}"#,
-            "b: expected Boolean, got an object",
-        ),
+        (r#"{"s": "", "b": {}}"#, "b: expected Boolean, got an object"),
         (r#"{"s": "", "n": 1.5}"#, "n: expected ID, got number 1.5"),
         (r#"{"s": "", "n": []}"#, "n: expected ID, got an array"),
-        (
-            r#"{"s": "", "qty": 5}"#,
-            "qty: unknown attribute; T is sealed",
-        ),
-        (
-            r#"{"s": "", "S": 5}"#,
-            "S: unknown attribute; T is sealed, did you mean s?",
-        ),
-        (
-            r#"{"id": "l", "s": ""}"#,
-            "id: the path decides the primary key: it is \"k\", not string \"l\"",
-        ),
-        (
-            r#"{"id": null, "s": ""}"#,
-            "id: the path decides the primary key: it is \"k\", not null",
-        ),
-        (
-            r#"{"s": "a", "s": "b"}"#,
-            "s: given twice in one object, at line 1 column 14",
-        ),
-        (
-            r#"{"s": "a", "\u0073": "b"}"#,
-            "s: given twice in one object, at line 1 column 19",
-        ),
-        (
-            r#"{"s": "a", "x": [{"y": 1, "y": 2}]}"#,
-            "y: given twice in one object, at line 1 column 29",
-        ),
-        (
-            r#"{"s": {"$serde_json::private::Number": "5"}}"#,
-            "the name $serde_json::private::Number is reserved",
-        ),
+        (r#"{"s": "", "qty": 5}"#, "qty: unknown attribute; T is sealed"),
+        (r#"{"s": "", "S": 5}"#, "S: unknown attribute; T is sealed, did you mean s?"),
+        (r#"{"id": "l", "s": ""}"#, "id: the path decides the primary key: it is \"k\", not string \"l\""),
+        (r#"{"id": null, "s": ""}"#, "id: the path decides the primary key: it is \"k\", not null"),
+        (r#"{"s": "a", "s": "b"}"#, "s: given twice in one object, at line 1 column 14"),
+        (r#"{"s": "a", "\u0073": "b"}"#, "s: given twice in one object, at line 1 column 19"),
+        (r#"{"s": "a", "x": [{"y": 1, "y": 2}]}"#, "y: given twice in one object, at line 1 column 29"),
+        (r#"{"s": {"$serde_json::private::Number": "5"}}"#, "the name $serde_json::private::Number is reserved"),
         (
             r#"{"s": {"\u0024serde_json::private::Number": "5"}}"#,
             "not JSON: the name $serde_json::private::Number is reserved at line 1 column 42",
@@ -119,32 +68,12 @@ fn a_body_is_refused_by_the_name_of_its_attribute() {
         assert_eq!(body(&table, text).expect_err(text), expected, "{text}");
     }
     let long = format!(r#"{{"s": "", "i": "{}\u0007"}}"#, "x".repeat(100));
-    assert_eq!(
-        body(&table, &long).unwrap_err(),
-        format!("i: expected Int, got string \"{}…\"", "x".repeat(64))
-    );
-    let error = table
-        .check_body("k", br#"{"s": "", "i": "\u001b[2J"}"#)
-        .unwrap_err();
-    assert_eq!(
-        error,
-        BodyError {
-            field: Some("i".into()),
-            message: "expected Int, got string \"\\u{1b}[2J\"".into()
-        }
-    );
+    assert_eq!(body(&table, &long).unwrap_err(), format!("i: expected Int, got string \"{}…\"", "x".repeat(64)));
+    let error = table.check_body("k", br#"{"s": "", "i": "\u001b[2J"}"#).unwrap_err();
+    assert_eq!(error, BodyError { field: Some("i".into()), message: "expected Int, got string \"\\u{1b}[2J\"".into() });
     let deep = format!("{{\"x\": {}{}}}", "[".repeat(100_000), "]".repeat(100_000));
-    assert_eq!(
-        body(&table, &deep).unwrap_err(),
-        "not JSON: recursion limit exceeded at line 1 column 133"
-    );
-    assert!(
-        table
-            .check_body("k", b"{\"s\": \"\xff\"}")
-            .unwrap_err()
-            .message
-            .starts_with("not JSON: ")
-    );
+    assert_eq!(body(&table, &deep).unwrap_err(), "not JSON: recursion limit exceeded at line 1 column 133");
+    assert!(table.check_body("k", b"{\"s\": \"\xff\"}").unwrap_err().message.starts_with("not JSON: "));
 }
 
 #[test]
@@ -165,10 +94,7 @@ fn a_body_passes_unaltered_but_for_its_key() {
     for (text, expected) in cases {
         assert_eq!(body(&table, text).as_deref(), Ok(expected));
     }
-    assert!(
-        table.check_body("5", br#"{"id": 5}"#).is_ok(),
-        "an ID may be a whole number"
-    );
+    assert!(table.check_body("5", br#"{"id": 5}"#).is_ok(), "an ID may be a whole number");
     assert!(table.check_body("5", br#"{"id": 5.0}"#).is_err());
 }
 
@@ -176,10 +102,7 @@ fn a_body_passes_unaltered_but_for_its_key() {
 fn a_string_key_is_not_a_number() {
     let table = table("type T @table { id: String @primaryKey }");
     let error = table.check_body("5", br#"{"id": 5}"#).unwrap_err();
-    assert_eq!(
-        error.to_string(),
-        "id: the path decides the primary key: it is \"5\", not number 5"
-    );
+    assert_eq!(error.to_string(), "id: the path decides the primary key: it is \"5\", not number 5");
 }
 
 #[test]
@@ -191,32 +114,15 @@ fn a_required_primary_key_is_inserted_before_it_is_missed() {
 #[test]
 fn an_origin_may_know_more_than_a_sealed_table() {
     let table = table(SCALARS);
-    let record = table
-        .check_record("k", br#"{"s": "a", "more": [1]}"#)
-        .unwrap();
-    assert_eq!(
-        serde_json::to_string(&record).unwrap(),
-        r#"{"id":"k","s":"a","more":[1]}"#
-    );
+    let record = table.check_record("k", br#"{"s": "a", "more": [1]}"#).unwrap();
+    assert_eq!(serde_json::to_string(&record).unwrap(), r#"{"id":"k","s":"a","more":[1]}"#);
     for (text, expected) in [
         ("[]", "expected a JSON object, got an array"),
         (r#"{"id": "k"}"#, "s: required, but missing"),
-        (
-            r#"{"id": "other", "s": ""}"#,
-            "id: the path decides the primary key: it is \"k\", not string \"other\"",
-        ),
-        (
-            r#"{"s": "", "i": "5"}"#,
-            "i: expected Int, got string \"5\"",
-        ),
+        (r#"{"id": "other", "s": ""}"#, "id: the path decides the primary key: it is \"k\", not string \"other\""),
+        (r#"{"s": "", "i": "5"}"#, "i: expected Int, got string \"5\""),
     ] {
-        assert_eq!(
-            table
-                .check_record("k", text.as_bytes())
-                .unwrap_err()
-                .to_string(),
-            expected
-        );
+        assert_eq!(table.check_record("k", text.as_bytes()).unwrap_err().to_string(), expected);
     }
 }
 
@@ -266,10 +172,7 @@ fn a_query_value_has_the_type_of_its_attribute() {
         ("b", "TRUE", "b: expected Boolean, got \"TRUE\""),
         ("b", "1", "b: expected Boolean, got \"1\""),
     ] {
-        assert_eq!(
-            table.attribute(name).unwrap().1.query_value(text),
-            Err(expected.to_owned())
-        );
+        assert_eq!(table.attribute(name).unwrap().1.query_value(text), Err(expected.to_owned()));
     }
 }
 
@@ -286,31 +189,13 @@ fn keys_that_no_url_carries_are_refused() {
     ] {
         assert_eq!(check_key(key), Err(expected));
     }
-    for key in [
-        "a",
-        "...",
-        "a/b",
-        "a b",
-        "ä",
-        "{id}",
-        "%2e",
-        &"k".repeat(1024),
-    ] {
+    for key in ["a", "...", "a/b", "a b", "ä", "{id}", "%2e", &"k".repeat(1024)] {
         assert_eq!(check_key(key), Ok(()));
     }
     assert_eq!(KeyError::Empty.to_string(), "the key is empty");
-    assert_eq!(
-        KeyError::Dots.to_string(),
-        "the key is . or .., which a URL takes for a folder"
-    );
-    assert_eq!(
-        KeyError::TooLong { bytes: 1026 }.to_string(),
-        "the key has 1026 bytes; at most 1024 are allowed"
-    );
-    assert_eq!(
-        KeyError::Control('\n').to_string(),
-        "the key contains the control character U+000A"
-    );
+    assert_eq!(KeyError::Dots.to_string(), "the key is . or .., which a URL takes for a folder");
+    assert_eq!(KeyError::TooLong { bytes: 1026 }.to_string(), "the key has 1026 bytes; at most 1024 are allowed");
+    assert_eq!(KeyError::Control('\n').to_string(), "the key contains the control character U+000A");
 }
 
 proptest! {

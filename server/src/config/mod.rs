@@ -54,9 +54,10 @@ pub struct TableConfig {
     pub negative_lifetime: Duration,
     /// What becomes of a write whose key is in doubt.
     pub in_doubt_writes: InDoubtWrites,
-    /// Whether a key is served as absent after a delete that the origin applied; by default it is forgotten.
+    /// Whether a key is absent at once after an applied delete; by default the next read asks the origin.
     pub absent_after_delete: bool,
-    /// Whether the cache may begin without waiting for writes of an earlier life to settle; by default it may not.
+    /// The promise that no write of an earlier process was in flight at the start; by default it is not given, and what
+    /// is loaded in the first settle window lives no longer than that window.
     pub clean_start: bool,
 }
 
@@ -79,7 +80,7 @@ pub struct OriginConfig {
     pub freshness: Freshness,
     /// Whether the origin honours preconditions of writes.
     pub preconditions: Preconditions,
-    /// Whether the origin stores what it is sent, byte for byte; by default not.
+    /// Whether the origin stores exactly what it is sent, so that a write's body is the record; by default not.
     pub stores_verbatim: bool,
 }
 
@@ -96,9 +97,9 @@ pub struct HeaderConfig {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Capacity {
     /// So many bytes of weight.
-    Bytes(usize),
+    Bytes(u64),
     /// So many entries.
-    Entries(usize),
+    Entries(u64),
 }
 
 /// Who says how long a record is fresh.
@@ -114,7 +115,7 @@ pub enum Freshness {
 /// What the origin does with a precondition of a write.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Preconditions {
-    /// It may ignore it.
+    /// It may ignore it: the precondition is checked by the cache only.
     #[default]
     Unchecked,
     /// It refuses the write if the precondition does not hold.
@@ -124,10 +125,10 @@ pub enum Preconditions {
 /// What becomes of a write whose key is in doubt.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum InDoubtWrites {
-    /// It is sent.
+    /// It is sent in its turn.
     #[default]
     Send,
-    /// It waits for the doubt to settle.
+    /// Unless it is conditional, it is rejected with a time to retry if the doubt outlasts its deadline.
     Wait,
 }
 
@@ -136,12 +137,7 @@ impl Config {
     ///
     /// # Errors
     /// All errors of meaning that the file holds, or its first syntax error.
-    pub fn parse(
-        file: &str,
-        bytes: &[u8],
-        schema: &Schema,
-        environment: Environment<'_>,
-    ) -> Result<Self, Diagnostics> {
+    pub fn parse(file: &str, bytes: &[u8], schema: &Schema, environment: Environment<'_>) -> Result<Self, Diagnostics> {
         read::config(file, bytes, Some(schema), environment)
     }
 
@@ -154,10 +150,7 @@ impl Config {
 impl Default for Config {
     /// No table yet, at the default address.
     fn default() -> Self {
-        Self {
-            listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 9926)),
-            tables: Vec::new(),
-        }
+        Self { listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 9926)), tables: Vec::new() }
     }
 }
 
@@ -224,12 +217,8 @@ impl fmt::Debug for HeaderConfig {
 ///
 /// # Errors
 /// The errors of both files; a table is looked for in the other file only if the schema could be read.
-pub fn load(
-    directory: &Path,
-    environment: Environment<'_>,
-) -> Result<(Schema, Config), Diagnostics> {
-    let schema = read_file(directory, "schema.graphql")
-        .and_then(|(file, bytes)| Schema::parse(&file, &bytes));
+pub fn load(directory: &Path, environment: Environment<'_>) -> Result<(Schema, Config), Diagnostics> {
+    let schema = read_file(directory, "schema.graphql").and_then(|(file, bytes)| Schema::parse(&file, &bytes));
     let config = read_file(directory, "config.yaml")
         .and_then(|(file, bytes)| read::config(&file, &bytes, schema.as_ref().ok(), environment));
     match (schema, config) {
@@ -242,25 +231,16 @@ pub fn load(
 /// A file's name for errors and its bytes, of which no more are read than it takes to see that they are too many.
 fn read_file(directory: &Path, name: &str) -> Result<(String, Vec<u8>), Diagnostics> {
     let path = directory.join(name);
-    let file = if directory == Path::new(".") {
-        name.to_owned()
-    } else {
-        path.display().to_string()
-    };
+    let file = if directory == Path::new(".") { name.to_owned() } else { path.display().to_string() };
     let mut bytes = Vec::new();
-    let read = File::open(&path).and_then(|opened| {
-        opened
-            .take(MAX_FILE_BYTES as u64 + 1)
-            .read_to_end(&mut bytes)
-    });
+    let read = File::open(&path).and_then(|opened| opened.take(MAX_FILE_BYTES as u64 + 1).read_to_end(&mut bytes));
     match read {
         Ok(_) => Ok((file, bytes)),
         Err(error) => {
             let (message, hint) = match error.kind() {
-                ErrorKind::NotFound => (
-                    "the file is missing".to_owned(),
-                    Some(format!("create {name}, or name its directory")),
-                ),
+                ErrorKind::NotFound => {
+                    ("the file is missing".to_owned(), Some(format!("create {name}, or name its directory")))
+                }
                 _ => (format!("the file cannot be read: {error}"), None),
             };
             Err(Findings::new(&file).fail(Position::START, message, hint))

@@ -8,15 +8,11 @@ use std::net::SocketAddr;
 
 use super::value::{self, Value, Wrong};
 use super::yaml::{self, Kind, Node, Text};
-use super::{
-    Config, Environment, Freshness, HeaderConfig, InDoubtWrites, OriginConfig, Preconditions,
-    TableConfig,
-};
+use super::{Config, Environment, Freshness, HeaderConfig, InDoubtWrites, OriginConfig, Preconditions, TableConfig};
 use crate::diagnostic::{Diagnostics, Findings, Position, hint_of_known, nearest, shown, text};
 use crate::schema::Schema;
 
-const EXAMPLE: &str =
-    "a table is written: tables: { Item: { origin: { url: \"http://host/items/{id}\" } } }";
+const EXAMPLE: &str = "a table is written: tables: { Item: { origin: { url: \"http://host/items/{id}\" } } }";
 
 /// Reads a configuration; without a schema, its tables' names are taken as they are.
 pub(super) fn config(
@@ -27,23 +23,12 @@ pub(super) fn config(
 ) -> Result<Config, Diagnostics> {
     let source = text(file, bytes)?;
     let (root, repeated) = yaml::parse(file, source)?;
-    let mut reader = Reader {
-        findings: Findings::new(file),
-        environment,
-    };
+    let mut reader = Reader { findings: Findings::new(file), environment };
     let Some(root) = root else {
-        return Err(reader.findings.fail(
-            Position::START,
-            "the file is empty",
-            Some(EXAMPLE.to_owned()),
-        ));
+        return Err(reader.findings.fail(Position::START, "the file is empty", Some(EXAMPLE.to_owned())));
     };
     for again in repeated {
-        let message = format!(
-            "key {} stands here twice, first in line {}",
-            shown(&again.key),
-            again.first_line
-        );
+        let message = format!("key {} stands here twice, first in line {}", shown(&again.key), again.first_line);
         reader.findings.add(again.at, message, None);
     }
     let config = reader.root(&root, schema);
@@ -71,21 +56,13 @@ impl Reader<'_> {
         let Some(fields) = self.fields("the configuration", root, &["listen", "tables"]) else {
             return config;
         };
-        self.set(
-            fields,
-            "listen",
-            &mut config.listen,
-            |value| -> Result<SocketAddr, Wrong> { value::address(value) },
-        );
+        self.set(fields, "listen", &mut config.listen, |value| -> Result<SocketAddr, Wrong> { value::address(value) });
         let Some((key, tables)) = fields.get("tables") else {
             self.add(root.at, "the configuration lacks tables", Some(EXAMPLE));
             return config;
         };
         if let Some(entries) = self.map("tables", tables) {
-            config.tables = entries
-                .iter()
-                .filter_map(|(name, node)| self.table(name, node, schema))
-                .collect();
+            config.tables = entries.iter().filter_map(|(name, node)| self.table(name, node, schema)).collect();
             if let Some(schema) = schema {
                 self.missing_tables(key.at, entries, schema);
             } else if entries.is_empty() {
@@ -97,15 +74,8 @@ impl Reader<'_> {
 
     fn missing_tables(&mut self, at: Position, entries: &[(Text, Node)], schema: &Schema) {
         let configured: HashSet<_> = entries.iter().map(|(name, _)| name.raw.as_str()).collect();
-        for table in schema
-            .tables
-            .iter()
-            .filter(|table| !configured.contains(table.name.as_str()))
-        {
-            let message = format!(
-                "table {} of the schema is not configured",
-                shown(&table.name)
-            );
+        for table in schema.tables.iter().filter(|table| !configured.contains(table.name.as_str())) {
+            let message = format!("table {} of the schema is not configured", shown(&table.name));
             let hint = format!("add {} below tables, with an origin", shown(&table.name));
             self.findings.add(at, message, Some(hint));
         }
@@ -120,59 +90,26 @@ impl Reader<'_> {
                 Some(near) => format!("did you mean {near}?"),
                 None => format!("declare it: type {} @table {{ … }}", shown(&name.raw)),
             };
-            self.findings.add(
-                name.at,
-                format!("table {} is not in the schema", shown(&name.raw)),
-                Some(hint),
-            );
+            self.findings.add(name.at, format!("table {} is not in the schema", shown(&name.raw)), Some(hint));
         }
-        let known = [
-            "origin",
-            "capacity",
-            "negative_lifetime",
-            "in_doubt_writes",
-            "absent_after_delete",
-            "clean_start",
-        ];
+        let known =
+            ["origin", "capacity", "negative_lifetime", "in_doubt_writes", "absent_after_delete", "clean_start"];
         let fields = self.fields(&shown(&name.raw), node, &known)?;
         let origin = match fields.get("origin") {
             Some((key, node)) => self.origin(key.at, node),
             None => {
                 let message = format!("table {} lacks an origin", shown(&name.raw));
-                self.add(
-                    name.at,
-                    &message,
-                    Some("add: origin: { url: \"http://host/items/{id}\" }"),
-                );
+                self.add(name.at, &message, Some("add: origin: { url: \"http://host/items/{id}\" }"));
                 None
             }
         };
-        let mut table =
-            TableConfig::new(&name.raw, origin.unwrap_or_else(|| OriginConfig::new("")));
+        let mut table = TableConfig::new(&name.raw, origin.unwrap_or_else(|| OriginConfig::new("")));
         self.set(fields, "capacity", &mut table.capacity, value::capacity);
-        self.set(
-            fields,
-            "negative_lifetime",
-            &mut table.negative_lifetime,
-            value::duration,
-        );
-        self.set(
-            fields,
-            "in_doubt_writes",
-            &mut table.in_doubt_writes,
-            |value| {
-                choice(
-                    value,
-                    &[("send", InDoubtWrites::Send), ("wait", InDoubtWrites::Wait)],
-                )
-            },
-        );
-        self.set(
-            fields,
-            "absent_after_delete",
-            &mut table.absent_after_delete,
-            value::flag,
-        );
+        self.set(fields, "negative_lifetime", &mut table.negative_lifetime, value::duration);
+        self.set(fields, "in_doubt_writes", &mut table.in_doubt_writes, |value| {
+            choice(value, &[("send", InDoubtWrites::Send), ("wait", InDoubtWrites::Wait)])
+        });
+        self.set(fields, "absent_after_delete", &mut table.absent_after_delete, value::flag);
         self.set(fields, "clean_start", &mut table.clean_start, value::flag);
         Some(table)
     }
@@ -192,56 +129,23 @@ impl Reader<'_> {
         let fields = self.fields("origin", node, &known)?;
         let mut origin = OriginConfig::new("");
         if fields.get("url").is_none() {
-            self.add(
-                at,
-                "origin lacks a url",
-                Some("write: url: \"http://host:port/path/{id}\""),
-            );
+            self.add(at, "origin lacks a url", Some("write: url: \"http://host:port/path/{id}\""));
         }
         self.set(fields, "url", &mut origin.url, value::url);
         if let Some((_, node)) = fields.get("headers") {
             origin.headers = self.headers(node);
         }
-        self.set(
-            fields,
-            "connect_timeout",
-            &mut origin.connect_timeout,
-            value::deadline,
-        );
+        self.set(fields, "connect_timeout", &mut origin.connect_timeout, value::deadline);
         self.set(fields, "timeout", &mut origin.timeout, value::deadline);
-        self.set(
-            fields,
-            "settle_window",
-            &mut origin.settle_window,
-            value::duration,
-        );
+        self.set(fields, "settle_window", &mut origin.settle_window, value::duration);
         self.set(fields, "max_body", &mut origin.max_body_bytes, value::size);
         self.set(fields, "freshness", &mut origin.freshness, |value| {
-            choice(
-                value,
-                &[("table", Freshness::Table), ("origin", Freshness::Origin)],
-            )
+            choice(value, &[("table", Freshness::Table), ("origin", Freshness::Origin)])
         });
-        self.set(
-            fields,
-            "preconditions",
-            &mut origin.preconditions,
-            |value| {
-                choice(
-                    value,
-                    &[
-                        ("unchecked", Preconditions::Unchecked),
-                        ("honoured", Preconditions::Honoured),
-                    ],
-                )
-            },
-        );
-        self.set(
-            fields,
-            "stores_verbatim",
-            &mut origin.stores_verbatim,
-            value::flag,
-        );
+        self.set(fields, "preconditions", &mut origin.preconditions, |value| {
+            choice(value, &[("unchecked", Preconditions::Unchecked), ("honoured", Preconditions::Honoured)])
+        });
+        self.set(fields, "stores_verbatim", &mut origin.stores_verbatim, value::flag);
         Some(origin)
     }
 
@@ -255,18 +159,11 @@ impl Reader<'_> {
             }
             if !names.insert(name.raw.to_ascii_lowercase()) {
                 let message = format!("header {} is given twice", shown(&name.raw));
-                self.add(
-                    name.at,
-                    &message,
-                    Some("the case of a header's name does not matter"),
-                );
+                self.add(name.at, &message, Some("the case of a header's name does not matter"));
             }
             let mut value = String::new();
             self.text(&shown(&name.raw), node, &mut value, value::header_value);
-            headers.push(HeaderConfig {
-                name: name.raw.clone(),
-                value,
-            });
+            headers.push(HeaderConfig { name: name.raw.clone(), value });
         }
         headers
     }
@@ -274,16 +171,9 @@ impl Reader<'_> {
     /// The entries of a map, after an error for every key that is not known.
     fn fields<'t>(&mut self, what: &str, node: &'t Node, known: &[&str]) -> Option<Fields<'t>> {
         let entries = self.map(what, node)?;
-        for (key, _) in entries
-            .iter()
-            .filter(|(key, _)| !known.contains(&key.raw.as_str()))
-        {
+        for (key, _) in entries.iter().filter(|(key, _)| !known.contains(&key.raw.as_str())) {
             let hint = hint_of_known(&key.raw, "", known);
-            self.findings.add(
-                key.at,
-                format!("unknown key {}", shown(&key.raw)),
-                Some(hint),
-            );
+            self.findings.add(key.at, format!("unknown key {}", shown(&key.raw)), Some(hint));
         }
         Some(Fields(entries))
     }
@@ -292,44 +182,24 @@ impl Reader<'_> {
         match &node.kind {
             Kind::Map(entries) => Some(entries),
             other => {
-                self.add(
-                    node.at,
-                    &format!("{what}: expected a map, got {}", name_of(other)),
-                    None,
-                );
+                self.add(node.at, &format!("{what}: expected a map, got {}", name_of(other)), None);
                 None
             }
         }
     }
 
     /// Sets `target` from a key that may be left out.
-    fn set<T>(
-        &mut self,
-        fields: Fields<'_>,
-        key: &str,
-        target: &mut T,
-        read: impl Fn(&Value) -> Result<T, Wrong>,
-    ) {
+    fn set<T>(&mut self, fields: Fields<'_>, key: &str, target: &mut T, read: impl Fn(&Value) -> Result<T, Wrong>) {
         if let Some((_, node)) = fields.get(key) {
             self.text(key, node, target, read);
         }
     }
 
-    fn text<T>(
-        &mut self,
-        key: &str,
-        node: &Node,
-        target: &mut T,
-        read: impl Fn(&Value) -> Result<T, Wrong>,
-    ) {
+    fn text<T>(&mut self, key: &str, node: &Node, target: &mut T, read: impl Fn(&Value) -> Result<T, Wrong>) {
         let text = match &node.kind {
             Kind::Text(text) => text,
             other => {
-                self.add(
-                    node.at,
-                    &format!("{key}: expected a value, got {}", name_of(other)),
-                    None,
-                );
+                self.add(node.at, &format!("{key}: expected a value, got {}", name_of(other)), None);
                 return;
             }
         };
@@ -337,18 +207,14 @@ impl Reader<'_> {
             Ok(value) => value,
             Err(errors) => {
                 for (at, wrong) in errors {
-                    self.findings
-                        .add(at, format!("{key}: {}", wrong.message), wrong.hint);
+                    self.findings.add(at, format!("{key}: {}", wrong.message), wrong.hint);
                 }
                 return;
             }
         };
         match read(&value) {
             Ok(value) => *target = value,
-            Err(wrong) => {
-                self.findings
-                    .add(node.at, format!("{key}: {}", wrong.message), wrong.hint)
-            }
+            Err(wrong) => self.findings.add(node.at, format!("{key}: {}", wrong.message), wrong.hint),
         }
     }
 

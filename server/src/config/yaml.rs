@@ -39,10 +39,7 @@ impl Text {
     /// The place of the character behind `prefix`, a beginning of the text; that of the text if it is unknown.
     pub(super) fn place_behind(&self, prefix: &str) -> Position {
         match self.inner {
-            Some(start) => Position {
-                column: start.column + prefix.chars().count(),
-                ..start
-            },
+            Some(start) => Position { column: start.column + prefix.chars().count(), ..start },
             None => self.at,
         }
     }
@@ -52,20 +49,11 @@ impl Text {
 ///
 /// # Errors
 /// The first syntax error, with the repeated keys found before it.
-pub(super) fn parse(
-    file: &str,
-    source: &str,
-) -> Result<(Option<Node>, Vec<Repeated>), Diagnostics> {
-    let mut builder = Builder {
-        source,
-        parser: Parser::new_from_str(source),
-        repeated: Vec::new(),
-    };
+pub(super) fn parse(file: &str, source: &str) -> Result<(Option<Node>, Vec<Repeated>), Diagnostics> {
+    let mut builder = Builder { source, parser: Parser::new_from_str(source), repeated: Vec::new() };
     match builder.document() {
         Ok(root) => Ok((root, builder.repeated)),
-        Err(Refused { at, message, hint }) => {
-            Err(Findings::new(file).fail(at, message, hint.map(str::to_owned)))
-        }
+        Err(Refused { at, message, hint }) => Err(Findings::new(file).fail(at, message, hint.map(str::to_owned))),
     }
 }
 
@@ -84,15 +72,8 @@ struct Refused {
 
 impl From<ScanError> for Refused {
     fn from(error: ScanError) -> Self {
-        let at = Position {
-            line: error.marker().line().max(1),
-            column: error.marker().col() + 1,
-        };
-        Self {
-            at,
-            message: format!("YAML syntax error: {}", shown(&error.info())),
-            hint: None,
-        }
+        let at = Position { line: error.marker().line().max(1), column: error.marker().col() + 1 };
+        Self { at, message: format!("YAML syntax error: {}", shown(&error.info())), hint: None }
     }
 }
 
@@ -110,11 +91,7 @@ impl<'a> Builder<'a> {
                 Event::StreamStart | Event::DocumentEnd => {}
                 Event::StreamEnd => break,
                 Event::DocumentStart(..) if root.is_some() => {
-                    return Err(refused(
-                        &span,
-                        "a second document",
-                        "a configuration is one YAML document",
-                    ));
+                    return Err(refused(&span, "a second document", "a configuration is one YAML document"));
                 }
                 Event::DocumentStart(..) => {
                     let Some((event, span)) = self.next()? else {
@@ -139,23 +116,13 @@ impl<'a> Builder<'a> {
             _ => (0, false),
         };
         if anchor != 0 {
-            return Err(refused(
-                span,
-                "anchors (&) are not supported",
-                "write the value out where it is used",
-            ));
+            return Err(refused(span, "anchors (&) are not supported", "write the value out where it is used"));
         }
         if tagged {
-            return Err(refused(
-                span,
-                "tags (!) are not supported",
-                "leave the tag out",
-            ));
+            return Err(refused(span, "tags (!) are not supported", "leave the tag out"));
         }
         let kind = match event {
-            Event::Scalar(raw, ScalarStyle::Plain, ..) if matches!(&*raw, "" | "~" | "null") => {
-                Kind::Null
-            }
+            Event::Scalar(raw, ScalarStyle::Plain, ..) if matches!(&*raw, "" | "~" | "null") => Kind::Null,
             Event::Scalar(raw, ..) => Kind::Text(self.text(raw.into_owned(), span)),
             Event::SequenceStart(..) => {
                 self.skip_list(depth)?;
@@ -163,17 +130,10 @@ impl<'a> Builder<'a> {
             }
             Event::MappingStart(..) => Kind::Map(self.map(depth)?),
             _ => {
-                return Err(refused(
-                    span,
-                    "aliases (*) are not supported",
-                    "write the value out where it is used",
-                ));
+                return Err(refused(span, "aliases (*) are not supported", "write the value out where it is used"));
             }
         };
-        Ok(Node {
-            at: place(span),
-            kind,
-        })
+        Ok(Node { at: place(span), kind })
     }
 
     fn map(&mut self, depth: usize) -> Result<Vec<(Text, Node)>, Refused> {
@@ -184,16 +144,9 @@ impl<'a> Builder<'a> {
                 break;
             }
             let key = match self.node(event, &span, depth + 1)? {
-                Node {
-                    kind: Kind::Text(text),
-                    ..
-                } => text,
+                Node { kind: Kind::Text(text), .. } => text,
                 Node { at, .. } => {
-                    return Err(Refused {
-                        at,
-                        message: "a key must be a text".to_owned(),
-                        hint: None,
-                    });
+                    return Err(Refused { at, message: "a key must be a text".to_owned(), hint: None });
                 }
             };
             let Some((event, span)) = self.next()? else {
@@ -201,11 +154,7 @@ impl<'a> Builder<'a> {
             };
             let value = self.node(event, &span, depth + 1)?;
             match lines.get(&key.raw) {
-                Some(&first_line) => self.repeated.push(Repeated {
-                    at: key.at,
-                    key: key.raw,
-                    first_line,
-                }),
+                Some(&first_line) => self.repeated.push(Repeated { at: key.at, key: key.raw, first_line }),
                 None => {
                     lines.insert(key.raw.clone(), key.at.line);
                     entries.push((key, value));
@@ -229,19 +178,11 @@ impl<'a> Builder<'a> {
         let at = place(span);
         let quote = match span.slice(self.source).map(str::trim_end) {
             Some(written) if written == raw => Some(0),
-            Some(written)
-                if written.len() == raw.len() + 2 && written.get(1..=raw.len()) == Some(&raw) =>
-            {
-                Some(1)
-            }
+            Some(written) if written.len() == raw.len() + 2 && written.get(1..=raw.len()) == Some(&raw) => Some(1),
             _ => None,
         };
-        let inner = quote
-            .filter(|_| !raw.contains(['\n', '\r']))
-            .map(|quote| Position {
-                column: at.column + quote,
-                ..at
-            });
+        let inner =
+            quote.filter(|_| !raw.contains(['\n', '\r'])).map(|quote| Position { column: at.column + quote, ..at });
         Text { at, raw, inner }
     }
 
@@ -251,16 +192,9 @@ impl<'a> Builder<'a> {
 }
 
 fn place(span: &Span) -> Position {
-    Position {
-        line: span.start.line().max(1),
-        column: span.start.col() + 1,
-    }
+    Position { line: span.start.line().max(1), column: span.start.col() + 1 }
 }
 
 fn refused(span: &Span, message: &str, hint: &'static str) -> Refused {
-    Refused {
-        at: place(span),
-        message: message.to_owned(),
-        hint: Some(hint).filter(|hint| !hint.is_empty()),
-    }
+    Refused { at: place(span), message: message.to_owned(), hint: Some(hint).filter(|hint| !hint.is_empty()) }
 }

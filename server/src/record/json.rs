@@ -35,23 +35,14 @@ pub(super) fn object(bytes: &[u8]) -> Result<Map<String, Value>, BodyError> {
     }
     let twice = RefCell::new(None);
     let mut reader = serde_json::Deserializer::from_slice(bytes);
-    let value = Exact { twice: &twice }
-        .deserialize(&mut reader)
-        .and_then(|value| reader.end().map(|()| value));
+    let value = Exact { twice: &twice }.deserialize(&mut reader).and_then(|value| reader.end().map(|()| value));
     match value {
         Ok(Value::Object(object)) => Ok(object),
-        Ok(other) => Err(BodyError::whole(format!(
-            "expected a JSON object, got {}",
-            describe(&other)
-        ))),
+        Ok(other) => Err(BodyError::whole(format!("expected a JSON object, got {}", describe(&other)))),
         Err(error) => Err(match twice.take() {
             Some(name) => BodyError::of(
                 &name,
-                format!(
-                    "given twice in one object, at line {} column {}",
-                    error.line(),
-                    error.column()
-                ),
+                format!("given twice in one object, at line {} column {}", error.line(), error.column()),
             ),
             None => BodyError::whole(format!("not JSON: {error}")),
         }),
@@ -166,10 +157,6 @@ impl<'de> Visitor<'de> for Name {
 
     // Borrowed are names without an escape, and serde_json's own; the former were looked for before.
     fn visit_borrowed_str<E: Error>(self, name: &'de str) -> Result<Found, E> {
-        if name == NUMBER {
-            Ok(Found::Number)
-        } else {
-            Ok(Found::Name(name.to_owned()))
-        }
+        if name == NUMBER { Ok(Found::Number) } else { Ok(Found::Name(name.to_owned())) }
     }
 }

@@ -29,17 +29,11 @@ pub struct BodyError {
 
 impl BodyError {
     fn whole(message: impl Into<String>) -> Self {
-        Self {
-            field: None,
-            message: message.into(),
-        }
+        Self { field: None, message: message.into() }
     }
 
     fn of(field: &str, message: impl Into<String>) -> Self {
-        Self {
-            field: Some(field.to_owned()),
-            message: message.into(),
-        }
+        Self { field: Some(field.to_owned()), message: message.into() }
     }
 }
 
@@ -77,16 +71,9 @@ impl fmt::Display for KeyError {
             Self::Empty => f.write_str("the key is empty"),
             Self::Dots => f.write_str("the key is . or .., which a URL takes for a folder"),
             Self::TooLong { bytes } => {
-                write!(
-                    f,
-                    "the key has {bytes} bytes; at most {MAX_KEY_BYTES} are allowed"
-                )
+                write!(f, "the key has {bytes} bytes; at most {MAX_KEY_BYTES} are allowed")
             }
-            Self::Control(c) => write!(
-                f,
-                "the key contains the control character U+{:04X}",
-                u32::from(*c)
-            ),
+            Self::Control(c) => write!(f, "the key contains the control character U+{:04X}", u32::from(*c)),
         }
     }
 }
@@ -114,9 +101,7 @@ pub fn check_key(key: &str) -> Result<(), KeyError> {
     if key.len() > MAX_KEY_BYTES {
         return Err(KeyError::TooLong { bytes: key.len() });
     }
-    key.chars()
-        .find(|c| c.is_control())
-        .map_or(Ok(()), |c| Err(KeyError::Control(c)))
+    key.chars().find(|c| c.is_control()).map_or(Ok(()), |c| Err(KeyError::Control(c)))
 }
 
 impl Table {
@@ -168,42 +153,26 @@ impl Table {
         self.numbered()
             .filter(|(_, attribute)| attribute.indexed)
             .filter_map(|(number, attribute)| {
-                Some((
-                    number,
-                    canonical(attribute.scalar, record.get(&attribute.name)?)?,
-                ))
+                Some((number, canonical(attribute.scalar, record.get(&attribute.name)?)?))
             })
             .collect()
     }
 
-    fn settle_primary_key(
-        &self,
-        key: &str,
-        record: &mut Map<String, Value>,
-    ) -> Result<(), BodyError> {
+    fn settle_primary_key(&self, key: &str, record: &mut Map<String, Value>) -> Result<(), BodyError> {
         let Some(held) = record.get(&self.primary_key) else {
             record.shift_insert(0, self.primary_key.clone(), Value::String(key.to_owned()));
             return Ok(());
         };
-        let scalar = self
-            .attribute(&self.primary_key)
-            .map_or(Scalar::Id, |(_, attribute)| attribute.scalar);
+        let scalar = self.attribute(&self.primary_key).map_or(Scalar::Id, |(_, attribute)| attribute.scalar);
         if canonical(scalar, held).is_some_and(|held| held == key.as_bytes()) {
             return Ok(());
         }
-        let message = format!(
-            "the path decides the primary key: it is \"{}\", not {}",
-            shown(key),
-            describe(held)
-        );
+        let message = format!("the path decides the primary key: it is \"{}\", not {}", shown(key), describe(held));
         Err(BodyError::of(&self.primary_key, message))
     }
 
     fn unknown_attribute(&self, name: &str) -> BodyError {
-        let names = self
-            .attributes
-            .iter()
-            .map(|attribute| attribute.name.as_str());
+        let names = self.attributes.iter().map(|attribute| attribute.name.as_str());
         let mut message = format!("unknown attribute; {} is sealed", self.name);
         if let Some(near) = nearest(name, names) {
             message.push_str(&format!(", did you mean {near}?"));
@@ -233,22 +202,13 @@ impl Attribute {
         };
         value
             .and_then(|value| canonical(self.scalar, &value))
-            .ok_or_else(|| {
-                format!(
-                    "{}: expected {}, got \"{}\"",
-                    self.name,
-                    self.scalar,
-                    shown(text)
-                )
-            })
+            .ok_or_else(|| format!("{}: expected {}, got \"{}\"", self.name, self.scalar, shown(text)))
     }
 
     fn check(&self, value: Option<&Value>) -> Result<(), BodyError> {
         match value {
             None if self.required => Err(BodyError::of(&self.name, "required, but missing")),
-            Some(Value::Null) if self.required => {
-                Err(BodyError::of(&self.name, "required, but null"))
-            }
+            Some(Value::Null) if self.required => Err(BodyError::of(&self.name, "required, but null")),
             None | Some(Value::Null) => Ok(()),
             Some(value) if is_of(self.scalar, value) => Ok(()),
             Some(value) => {
@@ -274,26 +234,16 @@ impl Attribute {
 fn canonical(scalar: Scalar, value: &Value) -> Option<Vec<u8>> {
     match (scalar, value) {
         (Scalar::Id | Scalar::String, Value::String(text)) => Some(text.as_bytes().to_vec()),
-        (Scalar::Id, Value::Number(number)) if is_whole(number) => {
-            Some(number.as_str().as_bytes().to_vec())
-        }
+        (Scalar::Id, Value::Number(number)) if is_whole(number) => Some(number.as_str().as_bytes().to_vec()),
         (Scalar::Boolean, Value::Bool(value)) => Some(vec![u8::from(*value)]),
         (Scalar::Int, Value::Number(number)) if is_whole(number) => {
             let value: i32 = number.as_str().parse().ok()?;
             Some((value ^ i32::MIN).to_be_bytes().to_vec())
         }
         (Scalar::Float, Value::Number(number)) => {
-            let value: f64 = number
-                .as_str()
-                .parse()
-                .ok()
-                .filter(|value: &f64| value.is_finite())?;
+            let value: f64 = number.as_str().parse().ok().filter(|value: &f64| value.is_finite())?;
             let bits = if value == 0.0 { 0 } else { value.to_bits() };
-            let turned = if bits >> 63 == 1 {
-                !bits
-            } else {
-                bits | 1 << 63
-            };
+            let turned = if bits >> 63 == 1 { !bits } else { bits | 1 << 63 };
             Some(turned.to_be_bytes().to_vec())
         }
         _ => None,
@@ -310,10 +260,7 @@ fn is_of(scalar: Scalar, value: &Value) -> bool {
 
 /// Whether the number is written without point and exponent.
 fn is_whole(number: &Number) -> bool {
-    number
-        .as_str()
-        .bytes()
-        .all(|byte| byte == b'-' || byte.is_ascii_digit())
+    number.as_str().bytes().all(|byte| byte == b'-' || byte.is_ascii_digit())
 }
 
 /// A value as an error tells it.

@@ -1,8 +1,8 @@
 //! What stands around the GraphQL parser: a look at the text before it, plain words for its errors after it.
 //!
 //! Owns the bound on nesting: the parser is recursive, in brackets and in list types, so that a text of brackets alone
-//! could exhaust the stack. Invariant: what [`inspect`] lets pass nests no deeper than [`MAX_DEPTH`] wherever the parser
-//! can get to; behind a lexical error it may count wrongly, but there the parser does not get to.
+//! could exhaust the stack. Invariant: what [`inspect`] lets pass nests no deeper than [`MAX_DEPTH`] wherever the
+//! parser can get to; behind a lexical error it may count wrongly, but there the parser does not get to.
 
 use crate::diagnostic::Position;
 
@@ -42,15 +42,9 @@ pub(super) fn inspect(source: &str) -> Verdict {
         }
         for c in token.chars() {
             at = if c == '\n' {
-                Position {
-                    line: at.line + 1,
-                    column: 1,
-                }
+                Position { line: at.line + 1, column: 1 }
             } else {
-                Position {
-                    column: at.column + 1,
-                    ..at
-                }
+                Position { column: at.column + 1, ..at }
             };
         }
         rest = &rest[token.len()..];

@@ -118,8 +118,7 @@ impl Schema {
 impl Table {
     /// The attribute of this name, with its number.
     pub fn attribute(&self, name: &str) -> Option<(u16, &Attribute)> {
-        self.numbered()
-            .find(|(_, attribute)| attribute.name == name)
+        self.numbered().find(|(_, attribute)| attribute.name == name)
     }
 
     /// The attributes with their numbers.

@@ -7,8 +7,7 @@ use std::collections::HashSet;
 use std::time::Duration;
 
 use async_graphql_parser::types::{
-    BaseType, ConstDirective, FieldDefinition, ObjectType, TypeDefinition, TypeKind,
-    TypeSystemDefinition,
+    BaseType, ConstDirective, FieldDefinition, ObjectType, TypeDefinition, TypeKind, TypeSystemDefinition,
 };
 use async_graphql_parser::{Error, Pos, Positioned, parse_schema};
 
@@ -37,11 +36,7 @@ pub(super) fn schema(file: &str, bytes: &[u8]) -> Result<Schema, Diagnostics> {
     let mut findings = Findings::new(file);
     match guard::inspect(source) {
         guard::Verdict::Empty => {
-            return Err(findings.fail(
-                Position::START,
-                "the schema declares no table",
-                Some(EXAMPLE.to_owned()),
-            ));
+            return Err(findings.fail(Position::START, "the schema declares no table", Some(EXAMPLE.to_owned())));
         }
         guard::Verdict::TooDeep(at) => {
             return Err(findings.fail(at, "nested too deeply", None));
@@ -67,11 +62,7 @@ pub(super) fn schema(file: &str, bytes: &[u8]) -> Result<Schema, Diagnostics> {
         };
         let name = &definition.name;
         if !names.insert(name.node.as_str()) {
-            findings.add(
-                place(name.pos),
-                format!("type {} is declared twice", shown(&name.node)),
-                None,
-            );
+            findings.add(place(name.pos), format!("type {} is declared twice", shown(&name.node)), None);
         }
         tables.extend(table(definition, &mut findings));
     }
@@ -79,22 +70,17 @@ pub(super) fn schema(file: &str, bytes: &[u8]) -> Result<Schema, Diagnostics> {
 }
 
 /// The definition if it is one of an object type; anything else is refused by what it is.
-fn only_type<'a>(
-    definition: &'a TypeSystemDefinition,
-    findings: &mut Findings<'_>,
-) -> Option<&'a TypeDefinition> {
+fn only_type<'a>(definition: &'a TypeSystemDefinition, findings: &mut Findings<'_>) -> Option<&'a TypeDefinition> {
     let (at, what) = match definition {
-        TypeSystemDefinition::Type(definition) => {
-            match (&definition.node.kind, definition.node.extend) {
-                (TypeKind::Object(_), false) => return Some(&definition.node),
-                (_, true) => (definition.pos, "extend"),
-                (TypeKind::Scalar, _) => (definition.pos, "scalar"),
-                (TypeKind::Interface(_), _) => (definition.pos, "interface"),
-                (TypeKind::Union(_), _) => (definition.pos, "union"),
-                (TypeKind::Enum(_), _) => (definition.pos, "enum"),
-                (TypeKind::InputObject(_), _) => (definition.pos, "input"),
-            }
-        }
+        TypeSystemDefinition::Type(definition) => match (&definition.node.kind, definition.node.extend) {
+            (TypeKind::Object(_), false) => return Some(&definition.node),
+            (_, true) => (definition.pos, "extend"),
+            (TypeKind::Scalar, _) => (definition.pos, "scalar"),
+            (TypeKind::Interface(_), _) => (definition.pos, "interface"),
+            (TypeKind::Union(_), _) => (definition.pos, "union"),
+            (TypeKind::Enum(_), _) => (definition.pos, "enum"),
+            (TypeKind::InputObject(_), _) => (definition.pos, "input"),
+        },
         TypeSystemDefinition::Schema(definition) => (definition.pos, "schema"),
         TypeSystemDefinition::Directive(definition) => (definition.pos, "directive"),
     };
@@ -129,11 +115,7 @@ fn table(definition: &TypeDefinition, findings: &mut Findings<'_>) -> Option<Tab
             }
             "export" => {
                 table.exported = true;
-                no_arguments(
-                    &directive.node,
-                    Some("the path is the type's name"),
-                    findings,
-                );
+                no_arguments(&directive.node, Some("the path is the type's name"), findings);
             }
             "sealed" => {
                 table.sealed = true;
@@ -148,11 +130,7 @@ fn table(definition: &TypeDefinition, findings: &mut Findings<'_>) -> Option<Tab
     }
     if !is_table {
         let hint = format!("write: type {} @table {{ … }}", shown(&name.node));
-        findings.add(
-            place(name.pos),
-            format!("type {} is not a table", shown(&name.node)),
-            Some(hint),
-        );
+        findings.add(place(name.pos), format!("type {} is not a table", shown(&name.node)), Some(hint));
     }
     read_fields(name, object, &mut table, findings);
     Some(table)
@@ -165,10 +143,7 @@ fn read_fields(
     findings: &mut Findings<'_>,
 ) {
     if object.fields.len() > MAX_ATTRIBUTES {
-        let message = format!(
-            "type {} has more than {MAX_ATTRIBUTES} attributes",
-            shown(name.node.as_ref())
-        );
+        let message = format!("type {} has more than {MAX_ATTRIBUTES} attributes", shown(name.node.as_ref()));
         findings.add(place(name.pos), message, None);
         return;
     }
@@ -184,38 +159,22 @@ fn read_fields(
     }
     if table.primary_key.is_empty() {
         let message = format!("type {} has no primary key", shown(name.node.as_ref()));
-        findings.add(
-            place(name.pos),
-            message,
-            Some("mark one attribute: id: ID @primaryKey".to_owned()),
-        );
+        findings.add(place(name.pos), message, Some("mark one attribute: id: ID @primaryKey".to_owned()));
     }
 }
 
-fn attribute(
-    field: &FieldDefinition,
-    table: &mut Table,
-    findings: &mut Findings<'_>,
-) -> Option<Attribute> {
+fn attribute(field: &FieldDefinition, table: &mut Table, findings: &mut Findings<'_>) -> Option<Attribute> {
     let name = field.name.node.to_string();
     check_name(field.name.pos, &name, findings);
     if let Some(argument) = field.arguments.first() {
-        findings.add(
-            place(argument.pos),
-            format!("attribute {} takes no argument", shown(&name)),
-            None,
-        );
+        findings.add(place(argument.pos), format!("attribute {} takes no argument", shown(&name)), None);
     }
     let scalar = match &field.ty.node.base {
         BaseType::Named(scalar) => Scalar::from_name(scalar),
         BaseType::List(_) => None,
     };
     if scalar.is_none() {
-        let message = format!(
-            "{}: type {} is not supported",
-            shown(&name),
-            shown(&field.ty.node.to_string())
-        );
+        let message = format!("{}: type {} is not supported", shown(&name), shown(&field.ty.node.to_string()));
         let hint = match &field.ty.node.base {
             BaseType::Named(unknown) => hint_of_known(unknown, "", &Scalar::NAMES),
             BaseType::List(_) => format!("known: {}", Scalar::NAMES.join(", ")),
@@ -242,21 +201,10 @@ fn attribute(
             }
         }
     }
-    Some(Attribute {
-        name,
-        scalar: scalar?,
-        required: !field.ty.node.nullable,
-        indexed,
-    })
+    Some(Attribute { name, scalar: scalar?, required: !field.ty.node.nullable, indexed })
 }
 
-fn primary_key(
-    at: Pos,
-    name: &str,
-    scalar: Option<Scalar>,
-    table: &mut Table,
-    findings: &mut Findings<'_>,
-) {
+fn primary_key(at: Pos, name: &str, scalar: Option<Scalar>, table: &mut Table, findings: &mut Findings<'_>) {
     if !table.primary_key.is_empty() {
         let message = format!(
             "type {} has two primary keys, {} and {}",
@@ -269,10 +217,7 @@ fn primary_key(
     }
     name.clone_into(&mut table.primary_key);
     if let Some(scalar) = scalar.filter(|scalar| !matches!(scalar, Scalar::Id | Scalar::String)) {
-        let message = format!(
-            "{}: a primary key is an ID or a String, not {scalar}",
-            shown(name)
-        );
+        let message = format!("{}: a primary key is an ID or a String, not {scalar}", shown(name));
         findings.add(place(at), message, None);
     }
 }
@@ -283,42 +228,23 @@ fn expiration(directive: &ConstDirective, findings: &mut Findings<'_>) -> Option
     for (name, value) in &directive.arguments {
         if name.node != "expiration" {
             let message = format!("unknown argument {} of @table", shown(&name.node));
-            findings.add(
-                place(name.pos),
-                message,
-                Some(hint_of_known(&name.node, "", &["expiration"])),
-            );
+            findings.add(place(name.pos), message, Some(hint_of_known(&name.node, "", &["expiration"])));
             continue;
         }
         if seen {
-            findings.add(
-                place(name.pos),
-                "argument expiration of @table is given twice",
-                None,
-            );
+            findings.add(place(name.pos), "argument expiration of @table is given twice", None);
             continue;
         }
         seen = true;
         let written = shown(&value.node.to_string());
-        let number = value
-            .node
-            .clone()
-            .into_json()
-            .ok()
-            .filter(serde_json::Value::is_number);
+        let number = value.node.clone().into_json().ok().filter(serde_json::Value::is_number);
         match number.as_ref().and_then(serde_json::Value::as_u64) {
-            Some(whole) if (1..=MAX_EXPIRATION_SECONDS).contains(&whole) => {
-                seconds = Some(Duration::from_secs(whole))
-            }
+            Some(whole) if (1..=MAX_EXPIRATION_SECONDS).contains(&whole) => seconds = Some(Duration::from_secs(whole)),
             _ => {
                 let message = format!(
                     "expiration: expected a whole number of seconds from 1 to {MAX_EXPIRATION_SECONDS}, got {written}"
                 );
-                findings.add(
-                    place(value.pos),
-                    message,
-                    Some("write: @table(expiration: 300)".to_owned()),
-                );
+                findings.add(place(value.pos), message, Some("write: @table(expiration: 300)".to_owned()));
             }
         }
     }
@@ -327,11 +253,7 @@ fn expiration(directive: &ConstDirective, findings: &mut Findings<'_>) -> Option
 
 fn no_arguments(directive: &ConstDirective, why: Option<&str>, findings: &mut Findings<'_>) {
     for (name, _) in &directive.arguments {
-        let message = format!(
-            "unknown argument {} of @{}",
-            shown(&name.node),
-            directive.name.node
-        );
+        let message = format!("unknown argument {} of @{}", shown(&name.node), directive.name.node);
         let hint = match why {
             Some(why) => format!("@{} takes no argument; {why}", directive.name.node),
             None => format!("@{} takes no argument", directive.name.node),
@@ -346,14 +268,10 @@ fn once_each<'a>(
     findings: &mut Findings<'_>,
 ) -> Vec<&'a Positioned<ConstDirective>> {
     let mut seen = HashSet::new();
-    let (first, again): (Vec<_>, Vec<_>) = directives
-        .iter()
-        .partition(|directive| seen.insert(directive.node.name.node.as_str()));
+    let (first, again): (Vec<_>, Vec<_>) =
+        directives.iter().partition(|directive| seen.insert(directive.node.name.node.as_str()));
     for directive in again {
-        let message = format!(
-            "directive @{} is given twice",
-            shown(&directive.node.name.node)
-        );
+        let message = format!("directive @{} is given twice", shown(&directive.node.name.node));
         findings.add(place(directive.pos), message, None);
     }
     first
@@ -378,11 +296,7 @@ fn unknown_directive(
         Some(near) => format!("did you mean @{near}?"),
         None => hint_of_known(name, "@", known_here),
     };
-    findings.add(
-        place(at),
-        format!("unknown directive @{}", shown(name)),
-        Some(hint),
-    );
+    findings.add(place(at), format!("unknown directive @{}", shown(name)), Some(hint));
     near
 }
 
@@ -390,22 +304,11 @@ fn unknown_directive(
 /// them from being a URL's segment or a query's key.
 fn check_name(at: Pos, name: &str, findings: &mut Findings<'_>) {
     if name.len() > MAX_NAME_BYTES {
-        let message = format!(
-            "the name {} is longer than {MAX_NAME_BYTES} bytes",
-            shown(name)
-        );
-        findings.add(
-            place(at),
-            message,
-            Some("a name is part of a URL".to_owned()),
-        );
+        let message = format!("the name {} is longer than {MAX_NAME_BYTES} bytes", shown(name));
+        findings.add(place(at), message, Some("a name is part of a URL".to_owned()));
     } else if name.starts_with("__") {
         let message = format!("the name {} begins with two underscores", shown(name));
-        findings.add(
-            place(at),
-            message,
-            Some("GraphQL keeps such names for itself".to_owned()),
-        );
+        findings.add(place(at), message, Some("GraphQL keeps such names for itself".to_owned()));
     }
 }
 
@@ -423,8 +326,5 @@ fn syntax_error(error: &Error) -> (Position, String) {
 }
 
 fn place(pos: Pos) -> Position {
-    Position {
-        line: pos.line,
-        column: pos.column,
-    }
+    Position { line: pos.line, column: pos.column }
 }
