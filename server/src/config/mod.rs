@@ -1,0 +1,249 @@
+//! The configuration of the REST front, `config.yaml`: where each table's origin is and how its cache behaves.
+//!
+//! Owns the settings, their defaults and the reading of both files. It opens no connection and never reads the
+//! process's environment itself: the caller hands in a lookup.
+//! Invariant: a [`Config`] read with a schema has exactly the schema's tables; headers' values reach no error and no
+//! `Debug` output.
+
+mod read;
+mod value;
+mod yaml;
+
+use std::fmt;
+use std::fs::File;
+use std::io::{ErrorKind, Read};
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::Path;
+use std::time::Duration;
+
+use crate::diagnostic::{Diagnostics, Findings, MAX_FILE_BYTES, Position};
+use crate::schema::Schema;
+
+/// Looks up a variable of the environment.
+pub type Environment<'a> = &'a dyn Fn(&str) -> Option<String>;
+
+/// What the front serves, and from where.
+///
+/// ```
+/// use wtcache_server::{config::Config, schema::Schema};
+///
+/// let schema = Schema::parse("schema.graphql", b"type Item @table { id: ID @primaryKey }").unwrap();
+/// let text = b"tables: { Item: { origin: { url: \"${API}/items/{id}\" } } }";
+/// let environment = |name: &str| (name == "API").then(|| "http://127.0.0.1:8080".to_owned());
+/// let config = Config::parse("config.yaml", text, &schema, &environment).unwrap();
+/// assert_eq!(config.table("Item").unwrap().origin.url, "http://127.0.0.1:8080/items/{id}");
+/// ```
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Config {
+    /// The address to serve at; by default 127.0.0.1:9926. Anything but loopback is somebody's written decision.
+    pub listen: SocketAddr,
+    /// The tables, in the order of the file.
+    pub tables: Vec<TableConfig>,
+}
+
+/// A table's cache.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TableConfig {
+    /// The table's name in the schema.
+    pub name: String,
+    /// The remote system that owns its records.
+    pub origin: OriginConfig,
+    /// What the cache may hold; by default 64 MiB.
+    pub capacity: Capacity,
+    /// How long the origin's "no such record" is served; by default 5 s, zero for not at all.
+    pub negative_lifetime: Duration,
+    /// What becomes of a write whose key is in doubt.
+    pub in_doubt_writes: InDoubtWrites,
+    /// Whether a key is absent at once after an applied delete; by default the next read asks the origin.
+    pub absent_after_delete: bool,
+    /// The promise that no write of an earlier process was in flight at the start; by default it is not given, and what
+    /// is loaded in the first settle window lives no longer than that window.
+    pub clean_start: bool,
+}
+
+/// How to speak to a table's origin.
+#[derive(Clone, PartialEq, Eq)]
+pub struct OriginConfig {
+    /// A record's URL, http or https, with the key in place of its one `{id}`.
+    pub url: String,
+    /// Headers of every request, in the order of the file.
+    pub headers: Vec<HeaderConfig>,
+    /// By default 1 s; not zero.
+    pub connect_timeout: Duration,
+    /// The deadline of a whole call; by default 5 s, not zero.
+    pub timeout: Duration,
+    /// How long a write already sent may still take effect; by default 10 s.
+    pub settle_window: Duration,
+    /// The longest body of an answer, in bytes; by default 1 MiB, not zero.
+    pub max_body_bytes: usize,
+    /// Who says how long a record is fresh.
+    pub freshness: Freshness,
+    /// Whether the origin honours preconditions of writes.
+    pub preconditions: Preconditions,
+    /// Whether the origin stores exactly what it is sent, so that a write's body is the record; by default not.
+    pub stores_verbatim: bool,
+}
+
+/// A header sent to the origin.
+#[derive(Clone, PartialEq, Eq)]
+pub struct HeaderConfig {
+    /// The name, a token.
+    pub name: String,
+    /// The value, with the environment's secrets in it: not for logs.
+    pub value: String,
+}
+
+/// The bound of a table's cache.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Capacity {
+    /// So many bytes of weight.
+    Bytes(u64),
+    /// So many entries.
+    Entries(u64),
+}
+
+/// Who says how long a record is fresh.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Freshness {
+    /// The table's `expiration`.
+    #[default]
+    Table,
+    /// The origin's answer.
+    Origin,
+}
+
+/// What the origin does with a precondition of a write.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Preconditions {
+    /// It may ignore it: the precondition is checked by the cache only.
+    #[default]
+    Unchecked,
+    /// It refuses the write if the precondition does not hold.
+    Honoured,
+}
+
+/// What becomes of a write whose key is in doubt.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum InDoubtWrites {
+    /// It is sent in its turn.
+    #[default]
+    Send,
+    /// Unless it is conditional, it is rejected with a time to retry if the doubt outlasts its deadline.
+    Wait,
+}
+
+impl Config {
+    /// Reads a configuration for `schema`; `file` is what its errors call it.
+    ///
+    /// # Errors
+    /// All errors of meaning that the file holds, or its first syntax error.
+    pub fn parse(file: &str, bytes: &[u8], schema: &Schema, environment: Environment<'_>) -> Result<Self, Diagnostics> {
+        read::config(file, bytes, Some(schema), environment)
+    }
+
+    /// The table of this name.
+    pub fn table(&self, name: &str) -> Option<&TableConfig> {
+        self.tables.iter().find(|table| table.name == name)
+    }
+}
+
+impl Default for Config {
+    /// No table yet, at the default address.
+    fn default() -> Self {
+        Self { listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 9926)), tables: Vec::new() }
+    }
+}
+
+impl OriginConfig {
+    /// The defaults of everything but the URL.
+    pub fn new(url: impl Into<String>) -> Self {
+        Self {
+            url: url.into(),
+            headers: Vec::new(),
+            connect_timeout: Duration::from_secs(1),
+            timeout: Duration::from_secs(5),
+            settle_window: Duration::from_secs(10),
+            max_body_bytes: 1024 * 1024,
+            freshness: Freshness::default(),
+            preconditions: Preconditions::default(),
+            stores_verbatim: false,
+        }
+    }
+}
+
+impl TableConfig {
+    /// The defaults of everything but the name and the origin.
+    pub fn new(name: impl Into<String>, origin: OriginConfig) -> Self {
+        Self {
+            name: name.into(),
+            origin,
+            capacity: Capacity::Bytes(64 * 1024 * 1024),
+            negative_lifetime: Duration::from_secs(5),
+            in_doubt_writes: InDoubtWrites::default(),
+            absent_after_delete: false,
+            clean_start: false,
+        }
+    }
+}
+
+impl fmt::Debug for OriginConfig {
+    /// Without the URL's query, which is where some origins want a secret.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let url = match self.url.split_once('?') {
+            Some((path, _)) => format!("{path}?[redacted]"),
+            None => self.url.clone(),
+        };
+        f.debug_struct("OriginConfig")
+            .field("url", &url)
+            .field("headers", &self.headers)
+            .field("connect_timeout", &self.connect_timeout)
+            .field("timeout", &self.timeout)
+            .field("settle_window", &self.settle_window)
+            .field("max_body_bytes", &self.max_body_bytes)
+            .field("freshness", &self.freshness)
+            .field("preconditions", &self.preconditions)
+            .field("stores_verbatim", &self.stores_verbatim)
+            .finish()
+    }
+}
+
+impl fmt::Debug for HeaderConfig {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: [redacted]", self.name)
+    }
+}
+
+/// Reads `schema.graphql` and `config.yaml` of a directory.
+///
+/// # Errors
+/// The errors of both files; a table is looked for in the other file only if the schema could be read.
+pub fn load(directory: &Path, environment: Environment<'_>) -> Result<(Schema, Config), Diagnostics> {
+    let schema = read_file(directory, "schema.graphql").and_then(|(file, bytes)| Schema::parse(&file, &bytes));
+    let config = read_file(directory, "config.yaml")
+        .and_then(|(file, bytes)| read::config(&file, &bytes, schema.as_ref().ok(), environment));
+    match (schema, config) {
+        (Ok(schema), Ok(config)) => Ok((schema, config)),
+        (Ok(_), Err(errors)) | (Err(errors), Ok(_)) => Err(errors),
+        (Err(schema), Err(config)) => Err(schema.and(config)),
+    }
+}
+
+/// A file's name for errors and its bytes, of which no more are read than it takes to see that they are too many.
+fn read_file(directory: &Path, name: &str) -> Result<(String, Vec<u8>), Diagnostics> {
+    let path = directory.join(name);
+    let file = if directory == Path::new(".") { name.to_owned() } else { path.display().to_string() };
+    let mut bytes = Vec::new();
+    let read = File::open(&path).and_then(|opened| opened.take(MAX_FILE_BYTES as u64 + 1).read_to_end(&mut bytes));
+    match read {
+        Ok(_) => Ok((file, bytes)),
+        Err(error) => {
+            let (message, hint) = match error.kind() {
+                ErrorKind::NotFound => {
+                    ("the file is missing".to_owned(), Some(format!("create {name}, or name its directory")))
+                }
+                _ => (format!("the file cannot be read: {error}"), None),
+            };
+            Err(Findings::new(&file).fail(Position::START, message, hint))
+        }
+    }
+}

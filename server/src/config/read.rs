@@ -1,0 +1,245 @@
+//! From the tree of `config.yaml` to the settings.
+//!
+//! Owns which keys there are, and the wording around what [`value`](super::value) finds wrong with a text. It reads the
+//! whole tree, whatever it finds, so that one run shows all errors.
+
+use std::collections::HashSet;
+use std::net::SocketAddr;
+
+use super::value::{self, Value, Wrong};
+use super::yaml::{self, Kind, Node, Text};
+use super::{Config, Environment, Freshness, HeaderConfig, InDoubtWrites, OriginConfig, Preconditions, TableConfig};
+use crate::diagnostic::{Diagnostics, Findings, Position, hint_of_known, nearest, shown, text};
+use crate::schema::Schema;
+
+const EXAMPLE: &str = "a table is written: tables: { Item: { origin: { url: \"http://host/items/{id}\" } } }";
+
+/// Reads a configuration; without a schema, its tables' names are taken as they are.
+pub(super) fn config(
+    file: &str,
+    bytes: &[u8],
+    schema: Option<&Schema>,
+    environment: Environment<'_>,
+) -> Result<Config, Diagnostics> {
+    let source = text(file, bytes)?;
+    let (root, repeated) = yaml::parse(file, source)?;
+    let mut reader = Reader { findings: Findings::new(file), environment };
+    let Some(root) = root else {
+        return Err(reader.findings.fail(Position::START, "the file is empty", Some(EXAMPLE.to_owned())));
+    };
+    for again in repeated {
+        let message = format!("key {} stands here twice, first in line {}", shown(&again.key), again.first_line);
+        reader.findings.add(again.at, message, None);
+    }
+    let config = reader.root(&root, schema);
+    reader.findings.or(config)
+}
+
+struct Reader<'a> {
+    findings: Findings<'a>,
+    environment: Environment<'a>,
+}
+
+/// The entries of a map whose keys are all known.
+#[derive(Clone, Copy)]
+struct Fields<'t>(&'t [(Text, Node)]);
+
+impl<'t> Fields<'t> {
+    fn get(self, key: &str) -> Option<&'t (Text, Node)> {
+        self.0.iter().find(|(name, _)| name.raw == key)
+    }
+}
+
+impl Reader<'_> {
+    fn root(&mut self, root: &Node, schema: Option<&Schema>) -> Config {
+        let mut config = Config::default();
+        let Some(fields) = self.fields("the configuration", root, &["listen", "tables"]) else {
+            return config;
+        };
+        self.set(fields, "listen", &mut config.listen, |value| -> Result<SocketAddr, Wrong> { value::address(value) });
+        let Some((key, tables)) = fields.get("tables") else {
+            self.add(root.at, "the configuration lacks tables", Some(EXAMPLE));
+            return config;
+        };
+        if let Some(entries) = self.map("tables", tables) {
+            config.tables = entries.iter().filter_map(|(name, node)| self.table(name, node, schema)).collect();
+            if let Some(schema) = schema {
+                self.missing_tables(key.at, entries, schema);
+            } else if entries.is_empty() {
+                self.add(key.at, "tables holds no table", Some(EXAMPLE));
+            }
+        }
+        config
+    }
+
+    fn missing_tables(&mut self, at: Position, entries: &[(Text, Node)], schema: &Schema) {
+        let configured: HashSet<_> = entries.iter().map(|(name, _)| name.raw.as_str()).collect();
+        for table in schema.tables.iter().filter(|table| !configured.contains(table.name.as_str())) {
+            let message = format!("table {} of the schema is not configured", shown(&table.name));
+            let hint = format!("add {} below tables, with an origin", shown(&table.name));
+            self.findings.add(at, message, Some(hint));
+        }
+    }
+
+    fn table(&mut self, name: &Text, node: &Node, schema: Option<&Schema>) -> Option<TableConfig> {
+        if let Some(schema) = schema
+            && schema.table(&name.raw).is_none()
+        {
+            let names = schema.tables.iter().map(|table| table.name.as_str());
+            let hint = match nearest(&name.raw, names) {
+                Some(near) => format!("did you mean {near}?"),
+                None => format!("declare it: type {} @table {{ … }}", shown(&name.raw)),
+            };
+            self.findings.add(name.at, format!("table {} is not in the schema", shown(&name.raw)), Some(hint));
+        }
+        let known =
+            ["origin", "capacity", "negative_lifetime", "in_doubt_writes", "absent_after_delete", "clean_start"];
+        let fields = self.fields(&shown(&name.raw), node, &known)?;
+        let origin = match fields.get("origin") {
+            Some((key, node)) => self.origin(key.at, node),
+            None => {
+                let message = format!("table {} lacks an origin", shown(&name.raw));
+                self.add(name.at, &message, Some("add: origin: { url: \"http://host/items/{id}\" }"));
+                None
+            }
+        };
+        let mut table = TableConfig::new(&name.raw, origin.unwrap_or_else(|| OriginConfig::new("")));
+        self.set(fields, "capacity", &mut table.capacity, value::capacity);
+        self.set(fields, "negative_lifetime", &mut table.negative_lifetime, value::duration);
+        self.set(fields, "in_doubt_writes", &mut table.in_doubt_writes, |value| {
+            choice(value, &[("send", InDoubtWrites::Send), ("wait", InDoubtWrites::Wait)])
+        });
+        self.set(fields, "absent_after_delete", &mut table.absent_after_delete, value::flag);
+        self.set(fields, "clean_start", &mut table.clean_start, value::flag);
+        Some(table)
+    }
+
+    fn origin(&mut self, at: Position, node: &Node) -> Option<OriginConfig> {
+        let known = [
+            "url",
+            "headers",
+            "connect_timeout",
+            "timeout",
+            "settle_window",
+            "max_body",
+            "freshness",
+            "preconditions",
+            "stores_verbatim",
+        ];
+        let fields = self.fields("origin", node, &known)?;
+        let mut origin = OriginConfig::new("");
+        if fields.get("url").is_none() {
+            self.add(at, "origin lacks a url", Some("write: url: \"http://host:port/path/{id}\""));
+        }
+        self.set(fields, "url", &mut origin.url, value::url);
+        if let Some((_, node)) = fields.get("headers") {
+            origin.headers = self.headers(node);
+        }
+        self.set(fields, "connect_timeout", &mut origin.connect_timeout, value::deadline);
+        self.set(fields, "timeout", &mut origin.timeout, value::deadline);
+        self.set(fields, "settle_window", &mut origin.settle_window, value::duration);
+        self.set(fields, "max_body", &mut origin.max_body_bytes, value::size);
+        self.set(fields, "freshness", &mut origin.freshness, |value| {
+            choice(value, &[("table", Freshness::Table), ("origin", Freshness::Origin)])
+        });
+        self.set(fields, "preconditions", &mut origin.preconditions, |value| {
+            choice(value, &[("unchecked", Preconditions::Unchecked), ("honoured", Preconditions::Honoured)])
+        });
+        self.set(fields, "stores_verbatim", &mut origin.stores_verbatim, value::flag);
+        Some(origin)
+    }
+
+    fn headers(&mut self, node: &Node) -> Vec<HeaderConfig> {
+        let mut headers: Vec<HeaderConfig> = Vec::new();
+        let mut names = HashSet::new();
+        for (name, node) in self.map("headers", node).unwrap_or_default() {
+            if let Err(wrong) = value::header_name(&name.raw) {
+                self.findings.add(name.at, wrong.message, wrong.hint);
+                continue;
+            }
+            if !names.insert(name.raw.to_ascii_lowercase()) {
+                let message = format!("header {} is given twice", shown(&name.raw));
+                self.add(name.at, &message, Some("the case of a header's name does not matter"));
+            }
+            let mut value = String::new();
+            self.text(&shown(&name.raw), node, &mut value, value::header_value);
+            headers.push(HeaderConfig { name: name.raw.clone(), value });
+        }
+        headers
+    }
+
+    /// The entries of a map, after an error for every key that is not known.
+    fn fields<'t>(&mut self, what: &str, node: &'t Node, known: &[&str]) -> Option<Fields<'t>> {
+        let entries = self.map(what, node)?;
+        for (key, _) in entries.iter().filter(|(key, _)| !known.contains(&key.raw.as_str())) {
+            let hint = hint_of_known(&key.raw, "", known);
+            self.findings.add(key.at, format!("unknown key {}", shown(&key.raw)), Some(hint));
+        }
+        Some(Fields(entries))
+    }
+
+    fn map<'t>(&mut self, what: &str, node: &'t Node) -> Option<&'t [(Text, Node)]> {
+        match &node.kind {
+            Kind::Map(entries) => Some(entries),
+            other => {
+                self.add(node.at, &format!("{what}: expected a map, got {}", name_of(other)), None);
+                None
+            }
+        }
+    }
+
+    /// Sets `target` from a key that may be left out.
+    fn set<T>(&mut self, fields: Fields<'_>, key: &str, target: &mut T, read: impl Fn(&Value) -> Result<T, Wrong>) {
+        if let Some((_, node)) = fields.get(key) {
+            self.text(key, node, target, read);
+        }
+    }
+
+    fn text<T>(&mut self, key: &str, node: &Node, target: &mut T, read: impl Fn(&Value) -> Result<T, Wrong>) {
+        let text = match &node.kind {
+            Kind::Text(text) => text,
+            other => {
+                self.add(node.at, &format!("{key}: expected a value, got {}", name_of(other)), None);
+                return;
+            }
+        };
+        let value = match value::expand(text, self.environment) {
+            Ok(value) => value,
+            Err(errors) => {
+                for (at, wrong) in errors {
+                    self.findings.add(at, format!("{key}: {}", wrong.message), wrong.hint);
+                }
+                return;
+            }
+        };
+        match read(&value) {
+            Ok(value) => *target = value,
+            Err(wrong) => self.findings.add(node.at, format!("{key}: {}", wrong.message), wrong.hint),
+        }
+    }
+
+    fn add(&mut self, at: Position, message: &str, hint: Option<&str>) {
+        self.findings.add(at, message, hint.map(str::to_owned));
+    }
+}
+
+fn choice<T: Copy>(value: &Value, choices: &[(&str, T)]) -> Result<T, Wrong> {
+    if let Some((_, chosen)) = choices.iter().find(|(name, _)| *name == value.text) {
+        return Ok(*chosen);
+    }
+    let names: Vec<_> = choices.iter().map(|(name, _)| *name).collect();
+    // The hint is looked up by what is shown, not by what the environment put there.
+    Err(Wrong {
+        message: format!("unknown value \"{}\"", value.shown),
+        hint: Some(hint_of_known(&value.shown, "", &names)),
+    })
+}
+
+fn name_of(kind: &Kind) -> &'static str {
+    match kind {
+        Kind::Null => "nothing",
+        Kind::Text(_) => "a text",
+        Kind::List => "a list",
+        Kind::Map(_) => "a map",
+    }
+}

@@ -1,0 +1,128 @@
+//! The tables of `schema.graphql`: their attributes, types and directives.
+//!
+//! Owns what a schema may say and what it means. It never looks at records (see [`record`](crate::record)) nor at where
+//! a table's origin is (see [`config`](crate::config)).
+//! Invariant: a [`Schema`] has at least one table; a [`Table`] has exactly one primary key, of type `ID` or `String`,
+//! and no two attributes, and no two tables, have one name.
+
+mod guard;
+mod read;
+
+use std::fmt;
+use std::time::Duration;
+
+use crate::diagnostic::Diagnostics;
+
+/// The tables that `schema.graphql` declares, in its order.
+///
+/// ```
+/// use wtcache_server::schema::Schema;
+///
+/// let schema = Schema::parse("schema.graphql", b"type Item @table @export { id: ID @primaryKey }").unwrap();
+/// assert_eq!(schema.table("Item").unwrap().primary_key, "id");
+/// ```
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Schema {
+    /// The tables, in the order of the file.
+    pub tables: Vec<Table>,
+}
+
+/// One type of the schema: what its records look like.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Table {
+    /// The type's name, and the table's path segment.
+    pub name: String,
+    /// How long a record is fresh (`@table(expiration: seconds)`); `None`: the table sets no bound.
+    pub expiration: Option<Duration>,
+    /// Whether the table is served (`@export`).
+    pub exported: bool,
+    /// Whether a write may hold only the declared attributes (`@sealed`).
+    pub sealed: bool,
+    /// The name of the attribute marked `@primaryKey`.
+    pub primary_key: String,
+    /// The attributes, in the order of the file; an attribute's number is its place here.
+    pub attributes: Vec<Attribute>,
+}
+
+/// One field of a table's type.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Attribute {
+    /// The field's name.
+    pub name: String,
+    /// The type of its values.
+    pub scalar: Scalar,
+    /// Whether a record must hold it, not null (`!`).
+    pub required: bool,
+    /// Whether records can be found by it (`@indexed`).
+    pub indexed: bool,
+}
+
+/// The types an attribute can have.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Scalar {
+    /// A text, or a whole number whose digits are that text.
+    Id,
+    /// A text.
+    String,
+    /// A whole number between -2147483648 and 2147483647.
+    Int,
+    /// A number that a 64-bit float can hold the magnitude of.
+    Float,
+    /// `true` or `false`.
+    Boolean,
+}
+
+impl Scalar {
+    /// The names of all scalars.
+    const NAMES: [&str; 5] = ["ID", "String", "Int", "Float", "Boolean"];
+
+    fn from_name(name: &str) -> Option<Self> {
+        Some(match name {
+            "ID" => Self::Id,
+            "String" => Self::String,
+            "Int" => Self::Int,
+            "Float" => Self::Float,
+            "Boolean" => Self::Boolean,
+            _ => return None,
+        })
+    }
+}
+
+impl fmt::Display for Scalar {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Id => "ID",
+            Self::String => "String",
+            Self::Int => "Int",
+            Self::Float => "Float",
+            Self::Boolean => "Boolean",
+        })
+    }
+}
+
+impl Schema {
+    /// Reads a schema; `file` is what its errors call it.
+    ///
+    /// # Errors
+    /// All errors of meaning that the file holds, or its first syntax error.
+    pub fn parse(file: &str, bytes: &[u8]) -> Result<Self, Diagnostics> {
+        read::schema(file, bytes)
+    }
+
+    /// The table of this name.
+    pub fn table(&self, name: &str) -> Option<&Table> {
+        self.tables.iter().find(|table| table.name == name)
+    }
+}
+
+impl Table {
+    /// The attribute of this name, with its number.
+    pub fn attribute(&self, name: &str) -> Option<(u16, &Attribute)> {
+        self.numbered().find(|(_, attribute)| attribute.name == name)
+    }
+
+    /// The attributes with their numbers.
+    pub(crate) fn numbered(&self) -> impl Iterator<Item = (u16, &Attribute)> {
+        (0u16..).zip(&self.attributes)
+    }
+}

@@ -1,0 +1,383 @@
+//! What a configuration may say: every error with its exact words and place, and no secret in any of them.
+
+use std::fs;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use proptest::prelude::*;
+use wtcache_server::config::{
+    Capacity, Config, Freshness, HeaderConfig, InDoubtWrites, OriginConfig, Preconditions, TableConfig, load,
+};
+use wtcache_server::schema::Schema;
+
+const SECRET: &str = "s3cr3t-value";
+
+const DOCUMENTED: &str = "\
+listen: 127.0.0.1:9926          # default; anything but loopback must be written out
+tables:
+  InventoryItem:
+    origin:
+      url: ${INVENTORY_API}/items/{id}
+      headers:
+        Authorization: Bearer ${INVENTORY_API_KEY}
+      connect_timeout: 1s        # default 1s
+      timeout: 5s                # the deadline of a call, default 5s
+      settle_window: 10s         # default 10s
+      max_body: 1MiB             # default
+      freshness: table           # table (default) | origin
+      preconditions: unchecked   # unchecked (default) | honoured
+      stores_verbatim: false
+    capacity: 64MiB              # weight bound; default 64MiB; or a count \"10000 entries\"
+    negative_lifetime: 5s        # default 5s
+    in_doubt_writes: send        # send (default) | wait
+    absent_after_delete: false
+    clean_start: false
+";
+
+fn environment(name: &str) -> Option<String> {
+    let value = match name {
+        "INVENTORY_API" => "http://127.0.0.1:8080",
+        "INVENTORY_API_KEY" => SECRET,
+        "BROKEN_KEY" => "s3cr3t-value\n",
+        "ODD_KEY" => "s3cr3t-value\u{e9}",
+        "WITH_PASSWORD" => "http://user:s3cr3t-value@host",
+        "NO_URL" => "s3cr3t-value",
+        _ => return None,
+    };
+    Some(value.to_owned())
+}
+
+fn schema() -> Schema {
+    Schema::parse("s", b"type InventoryItem @table { id: ID @primaryKey }").expect("a good schema")
+}
+
+fn parse(text: &str) -> Result<Config, String> {
+    Config::parse("c", text.as_bytes(), &schema(), &environment).map_err(|errors| errors.to_string())
+}
+
+fn documented() -> Config {
+    let mut origin = OriginConfig::new("http://127.0.0.1:8080/items/{id}");
+    origin.headers = vec![HeaderConfig { name: "Authorization".into(), value: format!("Bearer {SECRET}") }];
+    Config { tables: vec![TableConfig::new("InventoryItem", origin)], ..Config::default() }
+}
+
+/// A table's text with lines of its own in the table and in its origin (line 5 and 6 of the file).
+fn with(in_origin: &str, in_table: &str) -> String {
+    format!("tables:\n  InventoryItem:\n    origin:\n      url: http://h/{{id}}\n{in_origin}{in_table}")
+}
+
+#[test]
+fn the_documented_configuration_is_the_default_one() {
+    assert_eq!(parse(DOCUMENTED), Ok(documented()));
+    let short = "tables:\n  InventoryItem:\n    origin:\n      url: \"${INVENTORY_API}/items/{id}\"\n      headers: { Authorization: \"Bearer ${INVENTORY_API_KEY}\" }\n";
+    assert_eq!(parse(short), Ok(documented()));
+    assert_eq!(parse(&short.replace('\n', "\r\n")), Ok(documented()));
+    let config = documented();
+    let table = config.table("InventoryItem").unwrap();
+    assert_eq!(config.listen.to_string(), "127.0.0.1:9926");
+    assert_eq!(table.capacity, Capacity::Bytes(64 << 20));
+    assert_eq!(table.negative_lifetime, Duration::from_secs(5));
+    assert_eq!(table.origin.connect_timeout, Duration::from_secs(1));
+    assert_eq!(table.origin.timeout, Duration::from_secs(5));
+    assert_eq!(table.origin.settle_window, Duration::from_secs(10));
+    assert_eq!(table.origin.max_body_bytes, 1 << 20);
+}
+
+#[test]
+fn every_setting_is_read() {
+    let text = with(
+        "      headers: { X-A: 0123, X-B: 'true', X-C: \"a$$b\" }\n      connect_timeout: 250ms\n      timeout: 2m\n      \
+         settle_window: 0s\n      max_body: 512 KiB\n      freshness: origin\n      preconditions: honoured\n      \
+         stores_verbatim: true\n",
+        "    capacity: 10000 entries\n    negative_lifetime: 1h\n    in_doubt_writes: wait\n    \
+         absent_after_delete: true\n    clean_start: true\nlisten: \"[::]:80\"\n",
+    );
+    let config = parse(&text).unwrap();
+    let table = &config.tables[0];
+    assert_eq!(config.listen.to_string(), "[::]:80");
+    let headers: Vec<_> =
+        table.origin.headers.iter().map(|header| (header.name.as_str(), header.value.as_str())).collect();
+    assert_eq!(headers, [("X-A", "0123"), ("X-B", "true"), ("X-C", "a$b")]);
+    assert_eq!(table.origin.connect_timeout, Duration::from_millis(250));
+    assert_eq!(table.origin.timeout, Duration::from_secs(120));
+    assert_eq!(table.origin.settle_window, Duration::ZERO);
+    assert_eq!(table.origin.max_body_bytes, 512 << 10);
+    assert_eq!(table.origin.freshness, Freshness::Origin);
+    assert_eq!(table.origin.preconditions, Preconditions::Honoured);
+    assert!(table.origin.stores_verbatim && table.absent_after_delete && table.clean_start);
+    assert_eq!(table.capacity, Capacity::Entries(10_000));
+    assert_eq!(table.negative_lifetime, Duration::from_secs(3600));
+    assert_eq!(table.in_doubt_writes, InDoubtWrites::Wait);
+}
+
+#[test]
+fn every_error_names_its_place() {
+    let origin = |line: &str| with(&format!("      {line}\n"), "");
+    let table = |line: &str| with("", &format!("    {line}\n"));
+    let duration = "hint: write a whole number and a unit: 500ms, 5s, 2m, 1h";
+    let size = "hint: write a whole number and a unit: 512B, 64KiB, 64MiB, 1GiB";
+    let dollar = "hint: write ${NAME} for a variable of the environment, $$ for a dollar sign";
+    let example = "hint: a table is written: tables: { Item: { origin: { url: \"http://host/items/{id}\" } } }";
+    let cases = [
+        // Keys.
+        (origin("timeuot: 5s"), "5:7: unknown key timeuot\n  hint: did you mean timeout?".to_owned()),
+        (table("expiration: 5"), "5:5: unknown key expiration\n  hint: known: origin, capacity, negative_lifetime, in_doubt_writes, absent_after_delete, clean_start".into()),
+        (format!("{}lissten: 5\n", with("", "")), "5:1: unknown key lissten\n  hint: did you mean listen?".into()),
+        (origin("timeout: 5s\n      timeout: 6s"), "6:7: key timeout stands here twice, first in line 5".into()),
+        (origin("\"url\": http://h/{id}"), "5:7: key url stands here twice, first in line 4".into()),
+        (origin("? [a]\n      : b"), "5:9: a key must be a text".into()),
+        // Shapes.
+        (String::new(), format!("1:1: the file is empty\n  {example}")),
+        ("# nothing\n---\n".into(), format!("1:1: the file is empty\n  {example}")),
+        ("{}".into(), format!("1:1: the configuration lacks tables\n  {example}")),
+        ("- a".into(), "1:1: the configuration: expected a map, got a list".into()),
+        ("tables:\n  InventoryItem: 5".into(), "2:18: InventoryItem: expected a map, got a text".into()),
+        ("tables: {InventoryItem: {capacity: 1KiB}}".into(), "1:10: table InventoryItem lacks an origin\n  hint: add: origin: { url: \"http://host/items/{id}\" }".into()),
+        ("tables: {InventoryItem: {origin: {timeout: 5s}}}".into(), "1:26: origin lacks a url\n  hint: write: url: \"http://host:port/path/{id}\"".into()),
+        (origin("timeout: [5s]"), "5:16: timeout: expected a value, got a list".into()),
+        (origin("timeout:"), "5:14: timeout: expected a value, got nothing".into()),
+        (origin("headers: Bearer"), "5:16: headers: expected a map, got a text".into()),
+        // Tables.
+        (with("", "  InventoryItems: {origin: {url: 'http://h/{id}'}}\n"), "5:3: table InventoryItems is not in the schema\n  hint: did you mean InventoryItem?".into()),
+        (with("", "  Warehouse: {origin: {url: 'http://h/{id}'}}\n"), "5:3: table Warehouse is not in the schema\n  hint: declare it: type Warehouse @table { … }".into()),
+        ("listen: 127.0.0.1:1\ntables: {}".into(), "2:1: table InventoryItem of the schema is not configured\n  hint: add InventoryItem below tables, with an origin".into()),
+        // Values.
+        ("listen: localhost:80\ntables: {InventoryItem: {origin: {url: 'http://h/{id}'}}}".into(), "1:9: listen: \"localhost:80\" is not an address and a port\n  hint: write an IP address and a port: 127.0.0.1:9926".into()),
+        (origin("timeout: 5"), format!("5:16: timeout: \"5\" is not a duration\n  {duration}")),
+        (origin("timeout: 1.5s"), format!("5:16: timeout: \"1.5s\" is not a duration\n  {duration}")),
+        (origin("timeout: -5s"), format!("5:16: timeout: \"-5s\" is not a duration\n  {duration}")),
+        (origin("timeout: 5 parsecs"), format!("5:16: timeout: \"5 parsecs\" is not a duration\n  {duration}")),
+        (origin("timeout: 99999999999999999999s"), format!("5:16: timeout: \"99999999999999999999s\" is not a duration\n  {duration}")),
+        (origin("timeout: 9999999999h"), "5:16: timeout: \"9999999999h\" is more than a year\n  hint: at most 8760h".into()),
+        (origin("timeout: 0s"), "5:16: timeout: a deadline cannot be zero\n  hint: write a whole number and a unit: 500ms, 5s".into()),
+        (origin("connect_timeout: 0ms"), "5:24: connect_timeout: a deadline cannot be zero\n  hint: write a whole number and a unit: 500ms, 5s".into()),
+        (origin("max_body: 5"), format!("5:17: max_body: \"5\" is not a size\n  {size}")),
+        (origin("max_body: 1MB"), format!("5:17: max_body: \"1MB\" is not a size\n  {size}")),
+        (origin("max_body: 99999999999GiB"), format!("5:17: max_body: \"99999999999GiB\" is not a size\n  {size}")),
+        (origin("max_body: 0B"), format!("5:17: max_body: a size cannot be zero\n  {size}")),
+        (table("capacity: many entries"), "5:15: capacity: \"many entries\" is not a count of entries\n  hint: write a size, 64MiB, or a count, 10000 entries".into()),
+        (table("capacity: 0 entries"), "5:15: capacity: a count cannot be zero\n  hint: write a size, 64MiB, or a count, 10000 entries".into()),
+        (table("capacity: 64"), "5:15: capacity: \"64\" is not a size\n  hint: write a size, 64MiB, or a count, 10000 entries".into()),
+        (origin("freshness: tabel"), "5:18: freshness: unknown value \"tabel\"\n  hint: did you mean table?".into()),
+        (origin("preconditions: no"), "5:22: preconditions: unknown value \"no\"\n  hint: known: unchecked, honoured".into()),
+        (table("in_doubt_writes: drop"), "5:22: in_doubt_writes: unknown value \"drop\"\n  hint: known: send, wait".into()),
+        (table("clean_start: yes"), "5:18: clean_start: \"yes\" is neither true nor false\n  hint: write true or false".into()),
+        // The environment.
+        (origin("max_body: ${MAX}"), "5:17: max_body: the environment has no variable MAX\n  hint: export MAX=...".into()),
+        (origin("headers: {A: \"é ${INVENTORY_API_KEY} ${NO_SUCH}\"}"), "5:44: A: the environment has no variable NO_SUCH\n  hint: export NO_SUCH=...".into()),
+        (origin("headers:\n        A: 'b ${NO_SUCH}'"), "6:15: A: the environment has no variable NO_SUCH\n  hint: export NO_SUCH=...".into()),
+        (origin("headers:\n        A: \"\\x41 ${NO_SUCH}\""), "6:12: A: the environment has no variable NO_SUCH\n  hint: export NO_SUCH=...".into()),
+        (origin("headers:\n        A: b\n         ${NO_SUCH}"), "6:12: A: the environment has no variable NO_SUCH\n  hint: export NO_SUCH=...".into()),
+        (origin("max_body: $MAX"), format!("5:17: max_body: a dollar sign that begins no variable\n  {dollar}")),
+        (origin("max_body: 1${}"), format!("5:18: max_body: a dollar sign that begins no variable\n  {dollar}")),
+        (origin("max_body: ${A-b}"), format!("5:17: max_body: a dollar sign that begins no variable\n  {dollar}")),
+        (origin("max_body: ${MAX"), format!("5:17: max_body: a dollar sign that begins no variable\n  {dollar}")),
+        (origin("timeout: ${NO_URL}"), format!("5:16: timeout: \"${{NO_URL}}\" is not a duration\n  {duration}")),
+        // Headers.
+        (origin("headers: {\"A B\": c}"), "5:17: \"A B\" is not a header's name\n  hint: letters, digits and hyphens, as in X-Api-Key".into()),
+        (origin("headers: {\"\": c}"), "5:17: \"\" is not a header's name\n  hint: letters, digits and hyphens, as in X-Api-Key".into()),
+        (origin("headers: {content-length: 5}"), "5:17: header content-length is written by the HTTP client\n  hint: leave it out".into()),
+        (origin("headers: {A: b, a: c}"), "5:23: header a is given twice\n  hint: the case of a header's name does not matter".into()),
+        (origin("headers: {A: \"${BROKEN_KEY}\"}"), "5:20: A: the value holds a line break\n  hint: check the end of the variable's value, if it is one".into()),
+        (origin("headers: {A: \"b\\r\\nC: d\"}"), "5:20: A: the value holds a line break\n  hint: check the end of the variable's value, if it is one".into()),
+        (origin("headers: {A: \"${ODD_KEY}\"}"), "5:20: A: the value holds a character that a header cannot carry\n  hint: only visible ASCII and spaces".into()),
+        (origin("headers:\n        A:"), "6:10: A: expected a value, got nothing".into()),
+        // YAML.
+        (origin("timeout: &a 5s"), "5:19: anchors (&) are not supported\n  hint: write the value out where it is used".into()),
+        (origin("timeout: !str 5s"), "5:21: tags (!) are not supported\n  hint: leave the tag out".into()),
+        (format!("{}---\na: b\n", with("", "")), "5:1: a second document\n  hint: a configuration is one YAML document".into()),
+        ((0..20).map(|depth| format!("{}a:\n", " ".repeat(depth))).collect(), "17:17: nested too deeply".into()),
+        ("[".repeat(1000), "1:256: YAML syntax error: recursion limit exceeded".into()),
+        ("a: b: c".into(), "1:5: YAML syntax error: mapping values are not allowed in this context".into()),
+        ("a: \"b".into(), "1:4: YAML syntax error: unclosed quote".into()),
+        ("a: *b".into(), "1:4: YAML syntax error: while parsing node, found unknown anchor".into()),
+        ("a:\n\t- b".into(), "2:2: YAML syntax error: tabs disallowed within this context (block indentation)".into()),
+        ("@".into(), "1:1: YAML syntax error: unexpected character: `@'".into()),
+    ];
+    let mut failed = 0;
+    for (text, expected) in cases {
+        let found = parse(&text).expect_err(&text);
+        if found != format!("c:{expected}") {
+            failed += 1;
+            eprintln!("--- {}\nexpected c:{expected}\n   found {found}", &text[..text.len().min(200)]);
+        }
+    }
+    assert_eq!(failed, 0);
+}
+
+#[test]
+fn a_url_is_absolute_and_holds_its_placeholder_once_in_its_path() {
+    let write = "hint: write: http://host:port/path/{id}";
+    let cases = [
+        ("h/{id}", format!("not an absolute URL\n  {write}")),
+        ("/items/{id}", format!("not an absolute URL\n  {write}")),
+        ("", format!("not an absolute URL\n  {write}")),
+        ("ftp://h/{id}", format!("not an http or https URL\n  {write}")),
+        ("{id}://h/{id}", format!("not an http or https URL\n  {write}")),
+        ("http://u:p@h/{id}", "a URL must not hold credentials\n  hint: send them as a header: headers: { Authorization: \"Basic ${NAME}\" }".into()),
+        ("http://{id}/a", format!("{{id}} stands outside the URL's path\n  {write}")),
+        ("http://h/a?b={id}", format!("{{id}} stands outside the URL's path\n  {write}")),
+        ("http://h/{id}?b={id}", format!("{{id}} stands outside the URL's path\n  {write}")),
+        ("http:///{id}", format!("the URL's host or port is malformed\n  {write}")),
+        ("http://h:0/{id}", format!("the URL's host or port is malformed\n  {write}")),
+        ("http://h:99999/{id}", format!("the URL's host or port is malformed\n  {write}")),
+        ("http://h:/{id}", format!("the URL's host or port is malformed\n  {write}")),
+        ("http://h:+80/{id}", format!("the URL's host or port is malformed\n  {write}")),
+        ("http://[::1/{id}", format!("the URL's host or port is malformed\n  {write}")),
+        ("http://[h]/{id}", format!("the URL's host or port is malformed\n  {write}")),
+        ("http://h\\i/{id}", format!("the URL's host or port is malformed\n  {write}")),
+        ("http://h/{id}#a", "a URL of an origin has no fragment (#)\n  hint: write %23 for a # in a path".into()),
+        ("http://h/items", format!("the URL's path lacks the placeholder {{id}}\n  {write}")),
+        ("http://h", format!("the URL's path lacks the placeholder {{id}}\n  {write}")),
+        ("http://h/{id}/{id}", format!("the placeholder {{id}} stands in the URL twice\n  {write}")),
+        ("http://h/{id}/{name}", format!("a placeholder other than {{id}}\n  {write}")),
+        ("http://h/{id}/a b", "a character that a URL cannot hold\n  hint: percent-encode it".into()),
+        ("http://h/{id}/\u{e9}", "a character that a URL cannot hold\n  hint: percent-encode it".into()),
+    ];
+    for (url, expected) in cases {
+        let text = format!("tables:\n  InventoryItem:\n    origin:\n      url: '{url}'\n");
+        assert_eq!(parse(&text).expect_err(url), format!("c:4:12: url: {expected}"), "{url}");
+    }
+    for url in ["https://h.example:8443/a/{id}.json?x=1", "http://[::1]:80/{id}", "HTTP://h/%20/{id}/b"] {
+        let text = format!("tables:\n  InventoryItem:\n    origin:\n      url: '{url}'\n");
+        assert_eq!(parse(&text).unwrap().tables[0].origin.url, url);
+    }
+}
+
+#[test]
+fn a_missing_variable_is_named_where_it_is_used() {
+    let errors = Config::parse("config.yaml", DOCUMENTED.as_bytes(), &schema(), &|_| None).unwrap_err();
+    assert_eq!(
+        errors.to_string(),
+        "config.yaml:5:12: url: the environment has no variable INVENTORY_API\n  hint: export INVENTORY_API=...\n\
+         config.yaml:7:31: Authorization: the environment has no variable INVENTORY_API_KEY\n  \
+         hint: export INVENTORY_API_KEY=..."
+    );
+}
+
+#[test]
+fn no_secret_is_printed() {
+    let config = documented();
+    let debug = format!("{config:?} {config:#?}");
+    assert!(!debug.contains(SECRET), "{debug}");
+    assert!(debug.contains("headers: [Authorization: [redacted]]"), "{debug}");
+    let origin = OriginConfig::new(format!("http://h/{{id}}?key={SECRET}"));
+    assert!(!format!("{origin:?}").contains(SECRET));
+    let lines = [
+        "url: ${WITH_PASSWORD}/{id}",
+        "url: ${NO_URL}",
+        "url: ftp://${NO_URL}/{id}",
+        "timeout: ${NO_URL}",
+        "max_body: ${NO_URL}",
+        "freshness: ${NO_URL}",
+        "stores_verbatim: ${NO_URL}",
+        "headers: {A: \"${BROKEN_KEY}\"}",
+        "headers: {A: \"${ODD_KEY}\"}",
+        "headers: [\"s3cr3t-value\"]",
+        "headers: s3cr3t-value",
+        "headers: {A: {b: s3cr3t-value}}",
+    ];
+    for line in lines {
+        let text = format!("tables:\n  InventoryItem:\n    origin:\n      {line}\n");
+        let error = Config::parse("c", text.as_bytes(), &schema(), &environment).unwrap_err();
+        assert!(!format!("{error} {error:?}").contains(SECRET), "{error}");
+    }
+    for line in ["listen: ${NO_URL}", "tables: {InventoryItem: {capacity: \"${NO_URL}\"}}"] {
+        assert!(!parse(line).unwrap_err().contains(SECRET), "{line}");
+    }
+}
+
+#[test]
+fn bounded_and_decodable_input_only() {
+    let error = Config::parse("c", &vec![b'#'; (1 << 20) + 1], &schema(), &environment).unwrap_err();
+    assert_eq!(error.to_string(), "c:1:1: the file is larger than 1048576 bytes");
+    let error = Config::parse("c", b"a: \xff", &schema(), &environment).unwrap_err();
+    assert_eq!(error.to_string(), "c:1:4: the file is not UTF-8\n  hint: save it as UTF-8 text");
+    let text = format!("listen: {}", "${KIB}".repeat(65));
+    let kib = |_: &str| Some("x".repeat(1024));
+    let error = Config::parse("c", text.as_bytes(), &schema(), &kib).unwrap_err().to_string();
+    assert!(error.contains("c:1:9: listen: longer than 65536 bytes"), "{error}");
+    let text = format!("listen: {}", "${NO_SUCH}".repeat(100_000));
+    let errors = Config::parse("c", text.as_bytes(), &schema(), &environment).unwrap_err();
+    assert_eq!(errors.iter().count(), 9, "eight of the text, one of the lacking tables");
+}
+
+/// A directory of this test's own, removed at its end.
+struct Directory(PathBuf);
+
+impl Directory {
+    fn new(name: &str) -> Self {
+        let path = std::env::temp_dir().join(format!("wtcache-config-{}-{name}", std::process::id()));
+        fs::create_dir_all(&path).expect("a new directory");
+        Self(path)
+    }
+
+    fn errors(&self) -> String {
+        let text = load(&self.0, &environment).expect_err("errors").to_string();
+        text.replace(&format!("{}/", self.0.display()), "")
+    }
+}
+
+impl Drop for Directory {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}
+
+#[test]
+fn a_directory_is_loaded_or_all_its_errors_are_told() {
+    let directory = Directory::new("load");
+    assert_eq!(
+        directory.errors(),
+        "schema.graphql:1:1: the file is missing\n  hint: create schema.graphql, or name its directory\n\
+         config.yaml:1:1: the file is missing\n  hint: create config.yaml, or name its directory"
+    );
+    fs::write(directory.0.join("schema.graphql"), "type InventoryItem @tabel { id: ID @primaryKey }").unwrap();
+    fs::write(directory.0.join("config.yaml"), DOCUMENTED.replace("timeout: 5s", "timeout: 5")).unwrap();
+    assert_eq!(
+        directory.errors(),
+        "schema.graphql:1:20: unknown directive @tabel\n  hint: did you mean @table?\n\
+         config.yaml:9:16: timeout: \"5\" is not a duration\n  \
+         hint: write a whole number and a unit: 500ms, 5s, 2m, 1h"
+    );
+    fs::write(directory.0.join("schema.graphql"), "type InventoryItem @table { id: ID @primaryKey }").unwrap();
+    fs::write(directory.0.join("config.yaml"), DOCUMENTED).unwrap();
+    assert_eq!(load(&directory.0, &environment), Ok((schema(), documented())));
+    fs::remove_file(directory.0.join("config.yaml")).unwrap();
+    fs::create_dir(directory.0.join("config.yaml")).unwrap();
+    assert!(directory.errors().starts_with("config.yaml:1:1: the file cannot be read: "));
+}
+
+proptest! {
+    #[test]
+    fn no_bytes_make_the_configuration_panic(bytes in proptest::collection::vec(any::<u8>(), 0..300)) {
+        let _ = Config::parse("c", &bytes, &schema(), &environment);
+    }
+
+    #[test]
+    fn no_tokens_make_the_configuration_panic(
+        tokens in proptest::collection::vec(
+            prop::sample::select(vec![
+                "tables:", "InventoryItem", "origin:", "url:", "headers:", "timeout:", "listen:", ":", ": ", "- ", "? ",
+                "{", "}", "[", "]", ",", "'", "\"", "\\", "\\x4", "|", ">", "|-2", "&a", "*a", "!t", "%YAML 1.2", "---",
+                "...", "#", "\n", "\n  ", "\n    ", "\n\t", "\r", " ", "~", "é", "\u{85}", "\u{feff}", "<<", "@", "`",
+                "${", "$", "$$", "${NO_URL}", "http://h/{id}", "5s", "1MiB", "entries", "\u{2028}", "\0",
+            ]),
+            0..40,
+        )
+    ) {
+        let _ = Config::parse("c", tokens.concat().as_bytes(), &schema(), &environment);
+        let text = with(&format!("      {}\n", tokens.join(" ")), "");
+        let _ = Config::parse("c", text.as_bytes(), &schema(), &environment);
+    }
+
+    #[test]
+    fn no_value_makes_the_configuration_panic(value in "[ -&(-~é]{0,30}") {
+        for key in ["url", "timeout", "max_body", "freshness"] {
+            let text = format!("tables: {{InventoryItem: {{origin: {{{key}: '{value}'}}}}}}");
+            let _ = Config::parse("c", text.as_bytes(), &schema(), &environment);
+        }
+        let text = format!("listen: '{value}'\ntables: {{InventoryItem: {{capacity: '{value}'}}}}");
+        let _ = Config::parse("c", text.as_bytes(), &schema(), &environment);
+    }
+}
