@@ -31,15 +31,8 @@ impl Answer {
     /// If the status does not have three digits.
     #[must_use]
     pub fn new(status: u16) -> Self {
-        assert!(
-            (100..=999).contains(&status),
-            "a status has three digits, not {status}"
-        );
-        Self {
-            status,
-            headers: Vec::new(),
-            body: Vec::new(),
-        }
+        assert!((100..=999).contains(&status), "a status has three digits, not {status}");
+        Self { status, headers: Vec::new(), body: Vec::new() }
     }
 
     /// Adds a header. A `Content-Length` or `Transfer-Encoding` given here replaces the one that would be written.
@@ -49,10 +42,7 @@ impl Answer {
     #[must_use]
     pub fn header(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
         let (name, value) = (name.into(), value.into());
-        assert!(
-            header_is_sound(&name, &value),
-            "not a header: {name:?}: {value:?}"
-        );
+        assert!(header_is_sound(&name, &value), "not a header: {name:?}: {value:?}");
         self.headers.push((name, value));
         self
     }
@@ -67,8 +57,7 @@ impl Answer {
     /// Sets a JSON body and its Content-Type.
     #[must_use]
     pub fn json(self, value: &Value) -> Self {
-        self.header("Content-Type", "application/json")
-            .body(value.to_string())
+        self.header("Content-Type", "application/json").body(value.to_string())
     }
 
     /// The status.
@@ -87,9 +76,7 @@ impl Answer {
     }
 
     fn has_header(&self, name: &str) -> bool {
-        self.headers
-            .iter()
-            .any(|(n, _)| n.eq_ignore_ascii_case(name))
+        self.headers.iter().any(|(n, _)| n.eq_ignore_ascii_case(name))
     }
 
     /// The status line and the headers, with `framing` in place of the headers that tell where the body ends.
@@ -112,12 +99,7 @@ impl Answer {
     }
 
     /// The answer as it should be, in one write.
-    pub(crate) fn write(
-        &self,
-        out: &mut impl Write,
-        head_only: bool,
-        close: bool,
-    ) -> io::Result<()> {
+    pub(crate) fn write(&self, out: &mut impl Write, head_only: bool, close: bool) -> io::Result<()> {
         let framed = self.has_header("content-length") || self.has_header("transfer-encoding");
         let framing = if framed || !self.may_have_body() {
             String::new()
@@ -158,9 +140,7 @@ impl Answer {
         out.write_all(&self.head(&framing, close))?;
         for byte in &self.body {
             if !pause() {
-                return Err(io::Error::other(
-                    "the origin stopped in the middle of a body",
-                ));
+                return Err(io::Error::other("the origin stopped in the middle of a body"));
             }
             out.write_all(std::slice::from_ref(byte))?;
         }
@@ -181,12 +161,7 @@ impl Answer {
     }
 
     /// A well-formed JSON object of exactly `length` bytes (at least 14) in place of the body.
-    pub(crate) fn write_oversize(
-        &self,
-        out: &mut impl Write,
-        length: u64,
-        close: bool,
-    ) -> io::Result<()> {
+    pub(crate) fn write_oversize(&self, out: &mut impl Write, length: u64, close: bool) -> io::Result<()> {
         const OPENING: &[u8] = b"{\"padding\":\"";
         const CLOSING: &[u8] = b"\"}";
         let length = length.max(OVERSIZE_MIN);
@@ -210,9 +185,7 @@ const OVERSIZE_MIN: u64 = 14;
 /// RFC 9110 §5.1 and §5.5: a token, and a value without control characters (which would split the answer).
 pub(crate) fn header_is_sound(name: &str, value: &str) -> bool {
     let token = |b: u8| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&b);
-    !name.is_empty()
-        && name.bytes().all(token)
-        && value.bytes().all(|b| b == b'\t' || !b.is_ascii_control())
+    !name.is_empty() && name.bytes().all(token) && value.bytes().all(|b| b == b'\t' || !b.is_ascii_control())
 }
 
 fn reason(status: u16) -> &'static str {

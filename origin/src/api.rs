@@ -74,9 +74,9 @@ fn path_and_query(target: &str) -> (&str, &str) {
 /// Carries a request out and answers it. `seq` is its place in the log, which learns of an applied write.
 pub(crate) fn answer(shared: &Shared, route: &Route, head: &Head, body: &[u8], seq: u64) -> Answer {
     let answered = match (route, head.method) {
-        (Route::Health, Method::Get | Method::Head) => Ok(Answer::new(200)
-            .header("Content-Type", "text/plain")
-            .body("ok")),
+        (Route::Health, Method::Get | Method::Head) => {
+            Ok(Answer::new(200).header("Content-Type", "text/plain").body("ok"))
+        }
         (Route::Health, _) => Ok(not_allowed("GET, HEAD")),
         (Route::Items, Method::Get | Method::Head) => list(shared),
         (Route::Items, _) => Ok(not_allowed("GET, HEAD")),
@@ -92,12 +92,7 @@ pub(crate) fn answer(shared: &Shared, route: &Route, head: &Head, body: &[u8], s
 
 fn list(shared: &Shared) -> rusqlite::Result<Answer> {
     let all = shared.records.list()?;
-    Ok(with_cache_control(
-        shared,
-        Answer::new(200)
-            .header("Content-Type", "application/json")
-            .body(all),
-    ))
+    Ok(with_cache_control(shared, Answer::new(200).header("Content-Type", "application/json").body(all)))
 }
 
 fn get(shared: &Shared, id: &str, head: &Head) -> rusqlite::Result<Answer> {
@@ -128,14 +123,9 @@ fn put(shared: &Shared, id: &str, head: &Head, body: &[u8], seq: u64) -> rusqlit
         }
         item(body).map(Change::Put)
     };
-    let applied = shared.records.change(id, change, |applied_seq| {
-        shared.log.applied(seq, applied_seq)
-    })?;
+    let applied = shared.records.change(id, change, |applied_seq| shared.log.applied(seq, applied_seq))?;
     Ok(match applied {
-        Ok(Applied {
-            stored: Some(stored),
-            created,
-        }) => record(if created { 201 } else { 200 }, &stored),
+        Ok(Applied { stored: Some(stored), created }) => record(if created { 201 } else { 200 }, &stored),
         Ok(Applied { stored: None, .. }) => unreachable!("a put leaves a record"),
         Err(refused) => refused,
     })
@@ -153,9 +143,7 @@ fn delete(shared: &Shared, id: &str, head: &Head, seq: u64) -> rusqlite::Result<
         }
         Ok(Change::Delete)
     };
-    let applied = shared.records.change(id, change, |applied_seq| {
-        shared.log.applied(seq, applied_seq)
-    })?;
+    let applied = shared.records.change(id, change, |applied_seq| shared.log.applied(seq, applied_seq))?;
     Ok(match applied {
         Ok(_) => Answer::new(204),
         Err(refused) => refused,
@@ -170,10 +158,9 @@ fn item(body: &[u8]) -> Result<Map<String, Value>, Answer> {
         Err(error) => return Err(Answer::error(400, format!("not JSON: {error}"))),
     };
     match item.get("quantity").and_then(Value::as_f64) {
-        Some(quantity) if quantity > f64::from(QUANTITY_LIMIT) => Err(Answer::error(
-            422,
-            format!("quantity is limited to {QUANTITY_LIMIT}"),
-        )),
+        Some(quantity) if quantity > f64::from(QUANTITY_LIMIT) => {
+            Err(Answer::error(422, format!("quantity is limited to {QUANTITY_LIMIT}")))
+        }
         _ => Ok(item),
     }
 }
@@ -216,36 +203,14 @@ mod tests {
     fn a_path_names_an_item_a_list_or_nothing() {
         assert_eq!(Route::of("/items?x=1"), Route::Items);
         assert_eq!(Route::of("/items/a%2Fb?x"), Route::Item("a/b".into()));
-        assert_eq!(
-            Route::of("http://127.0.0.1:1/items/a"),
-            Route::Item("a".into())
-        );
-        assert_eq!(
-            Route::of("/_log?last=3"),
-            Route::Control("/_log".into(), "last=3".into())
-        );
-        assert_eq!(
-            Route::of(&format!("/items/{}", "a".repeat(1024)))
-                .id()
-                .map(str::len),
-            Some(1024)
-        );
-        for (path, status) in [
-            ("/", 404),
-            ("/items/", 404),
-            ("/items/a/b", 404),
-            ("/itemsx", 404),
-            ("/items/%zz", 400),
-            ("*", 404),
-        ] {
-            assert!(
-                matches!(Route::of(path), Route::Nothing(s, _) if s == status),
-                "{path}"
-            );
+        assert_eq!(Route::of("http://127.0.0.1:1/items/a"), Route::Item("a".into()));
+        assert_eq!(Route::of("/_log?last=3"), Route::Control("/_log".into(), "last=3".into()));
+        assert_eq!(Route::of(&format!("/items/{}", "a".repeat(1024))).id().map(str::len), Some(1024));
+        for (path, status) in
+            [("/", 404), ("/items/", 404), ("/items/a/b", 404), ("/itemsx", 404), ("/items/%zz", 400), ("*", 404)]
+        {
+            assert!(matches!(Route::of(path), Route::Nothing(s, _) if s == status), "{path}");
         }
-        assert!(matches!(
-            Route::of(&format!("/items/{}", "a".repeat(1025))),
-            Route::Nothing(400, _)
-        ));
+        assert!(matches!(Route::of(&format!("/items/{}", "a".repeat(1025))), Route::Nothing(400, _)));
     }
 }

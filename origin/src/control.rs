@@ -16,21 +16,13 @@ use crate::server::Shared;
 const SHOWN: usize = 1000;
 
 /// Answers the control request for `path`.
-pub(crate) fn answer(
-    shared: &Shared,
-    method: Method,
-    path: &str,
-    query: &str,
-    body: &[u8],
-) -> Answer {
+pub(crate) fn answer(shared: &Shared, method: Method, path: &str, query: &str, body: &[u8]) -> Answer {
     let faults_allowed = shared.options.faults_over_http;
     match (path, method) {
         ("/_log", Method::Get) => log(shared, query),
         ("/_calls", Method::Get) => Answer::new(200).json(&json!({ "calls": shared.log.calls() })),
         ("/_log" | "/_calls", _) => Answer::error(405, "only GET here").header("Allow", "GET"),
-        ("/_faults", _) if !faults_allowed => {
-            Answer::error(404, "faults over HTTP are not enabled")
-        }
+        ("/_faults", _) if !faults_allowed => Answer::error(404, "faults over HTTP are not enabled"),
         ("/_faults", Method::Get) => Answer::new(200).json(&waiting(shared)),
         ("/_faults", Method::Post) => match serde_json::from_slice(body) {
             Ok(Value::Object(rule)) => match parse(rule) {
@@ -47,9 +39,7 @@ pub(crate) fn answer(
             shared.faults.clear();
             Answer::new(204)
         }
-        ("/_faults", _) => {
-            Answer::error(405, "GET, POST or DELETE here").header("Allow", "GET, POST, DELETE")
-        }
+        ("/_faults", _) => Answer::error(405, "GET, POST or DELETE here").header("Allow", "GET, POST, DELETE"),
         _ => Answer::error(404, "the control requests are /_log, /_calls and /_faults"),
     }
 }
@@ -60,9 +50,7 @@ fn log(shared: &Shared, query: &str) -> Answer {
         return Answer::error(400, "last is a number of entries");
     };
     let entries = shared.log.last(count);
-    Answer::new(200).json(&Value::Array(
-        entries.iter().map(crate::log::Entry::to_json).collect(),
-    ))
+    Answer::new(200).json(&Value::Array(entries.iter().map(crate::log::Entry::to_json).collect()))
 }
 
 fn waiting(shared: &Shared) -> Value {
@@ -106,9 +94,7 @@ fn parse(rule: Map<String, Value>) -> Result<Fault, String> {
         "broken-chunked" => FaultKind::BrokenChunked,
         "close-after-answer" => FaultKind::CloseAfterAnswer,
         "close-after-answer-announced" => FaultKind::CloseAfterAnswerAnnounced,
-        "oversize-body" => {
-            FaultKind::OversizeBody(fields.number("bytes")?.ok_or("bytes: missing")?)
-        }
+        "oversize-body" => FaultKind::OversizeBody(fields.number("bytes")?.ok_or("bytes: missing")?),
         "stray-reset" => FaultKind::StrayReset(fields.delay()?),
         "stray-hang" => FaultKind::StrayHang(fields.delay()?),
         other => return Err(format!("kind: {other:?} is unknown")),
@@ -132,25 +118,18 @@ impl Fields {
     fn number(&mut self, name: &str) -> Result<Option<u64>, String> {
         match self.0.remove(name) {
             None => Ok(None),
-            Some(value) => value
-                .as_u64()
-                .map(Some)
-                .ok_or_else(|| format!("{name}: a whole number is expected")),
+            Some(value) => value.as_u64().map(Some).ok_or_else(|| format!("{name}: a whole number is expected")),
         }
     }
 
     fn delay(&mut self) -> Result<Duration, String> {
-        self.number("delay_ms")?
-            .map(Duration::from_millis)
-            .ok_or_else(|| "delay_ms: missing".into())
+        self.number("delay_ms")?.map(Duration::from_millis).ok_or_else(|| "delay_ms: missing".into())
     }
 
     /// `status`, and optionally `headers` and `body` (a string as is, other JSON with its Content-Type).
     fn answer(&mut self) -> Result<Answer, String> {
         let status = self.number("status")?.ok_or("status: missing")?;
-        let status = u16::try_from(status)
-            .ok()
-            .filter(|status| (200..=599).contains(status));
+        let status = u16::try_from(status).ok().filter(|status| (200..=599).contains(status));
         let mut answer = Answer::new(status.ok_or("status: 200 to 599")?);
         let headers = match self.0.remove("headers") {
             None => Map::new(),
@@ -159,9 +138,7 @@ impl Fields {
         };
         for (name, value) in headers {
             match value {
-                Value::String(value) if header_is_sound(&name, &value) => {
-                    answer = answer.header(name, value)
-                }
+                Value::String(value) if header_is_sound(&name, &value) => answer = answer.header(name, value),
                 _ => return Err(format!("headers: {name:?} is not a header with a string")),
             }
         }

@@ -40,11 +40,7 @@ pub(crate) fn exchange(shared: &Shared, wire: &mut Wire, connection: u64) -> The
         return control(shared, wire, &head, path, query);
     }
     let authorised = route == Route::Health || is_authorised(shared, &head);
-    let fault = if authorised && route.is_items() {
-        shared.faults.take(head.method, route.id())
-    } else {
-        None
-    };
+    let fault = if authorised && route.is_items() { shared.faults.take(head.method, route.id()) } else { None };
     let mut entry = entry_of(&head, &route, connection);
     if fault == Some(FaultKind::ResetOnHead) {
         let seq = shared.log.arrive(entry);
@@ -61,25 +57,13 @@ pub(crate) fn exchange(shared: &Shared, wire: &mut Wire, connection: u64) -> The
             return refuse(wire, &answer);
         }
     };
-    entry.body = head
-        .method
-        .is_write()
-        .then(|| String::from_utf8_lossy(&body).into_owned());
+    entry.body = head.method.is_write().then(|| String::from_utf8_lossy(&body).into_owned());
     // Before the arrival shows: who sees it and then changes a setting or releases the hangs must find this request on the
     // earlier side.
     let latency = shared.settings().latency;
     let release = shared.holds.release();
     let seq = shared.log.arrive(entry);
-    let mut exchange = Exchange {
-        latency,
-        release,
-        shared,
-        wire,
-        head: &head,
-        route: &route,
-        fault,
-        seq,
-    };
+    let mut exchange = Exchange { latency, release, shared, wire, head: &head, route: &route, fault, seq };
     if !authorised {
         exchange.send(unauthorised())
     } else if !route.is_items() {
@@ -126,11 +110,7 @@ impl Exchange<'_> {
     }
 
     fn gate(&mut self, when: When) -> Result<(), Then> {
-        self.go_on(
-            self.shared
-                .holds
-                .pass(self.head.method, self.route.id(), when),
-        )
+        self.go_on(self.shared.holds.pass(self.head.method, self.route.id(), when))
     }
 
     /// The faults before apply. An answer: this is it, and nothing is applied.
@@ -169,16 +149,11 @@ impl Exchange<'_> {
     /// Answers, in the way the fault has it.
     fn send(&mut self, answer: Answer) -> Then {
         let head_only = self.head.method == Method::Head;
-        let close =
-            !self.head.keep_alive || self.fault == Some(FaultKind::CloseAfterAnswerAnnounced);
+        let close = !self.head.keep_alive || self.fault == Some(FaultKind::CloseAfterAnswerAnnounced);
         self.shared.log.complete(self.seq, Some(answer.status()));
         let (written, then) = match self.fault {
-            Some(FaultKind::TruncatedBody) if !head_only => {
-                (answer.write_truncated(self.wire), Then::Close)
-            }
-            Some(FaultKind::BrokenChunked) if !head_only => {
-                (answer.write_broken_chunked(self.wire), Then::Close)
-            }
+            Some(FaultKind::TruncatedBody) if !head_only => (answer.write_truncated(self.wire), Then::Close),
+            Some(FaultKind::BrokenChunked) if !head_only => (answer.write_broken_chunked(self.wire), Then::Close),
             Some(FaultKind::SlowBody(wait)) if !head_only => {
                 let pause = || self.shared.holds.pause(wait) == Go::On;
                 (answer.write_slowly(self.wire, close, pause), Then::Next)
@@ -186,9 +161,7 @@ impl Exchange<'_> {
             Some(FaultKind::OversizeBody(bytes)) if !head_only => {
                 (answer.write_oversize(self.wire, bytes, close), Then::Next)
             }
-            Some(FaultKind::CloseAfterAnswer) => {
-                (answer.write(self.wire, head_only, close), Then::Close)
-            }
+            Some(FaultKind::CloseAfterAnswer) => (answer.write(self.wire, head_only, close), Then::Close),
             _ => (answer.write(self.wire, head_only, close), Then::Next),
         };
         if written.is_err() {
@@ -235,11 +208,7 @@ fn control(shared: &Shared, wire: &mut Wire, head: &Head, path: &str, query: &st
         unauthorised()
     };
     let written = answer.write(wire, head.method == Method::Head, !head.keep_alive);
-    if written.is_ok() && head.keep_alive {
-        Then::Next
-    } else {
-        Then::Close
-    }
+    if written.is_ok() && head.keep_alive { Then::Next } else { Then::Close }
 }
 
 /// Answers bytes that are no request one can go on from.
@@ -271,6 +240,5 @@ fn is_authorised(shared: &Shared, head: &Head) -> bool {
 }
 
 fn unauthorised() -> Answer {
-    Answer::error(401, "the API key is missing or wrong")
-        .header("WWW-Authenticate", "Bearer realm=\"inventory\"")
+    Answer::error(401, "the API key is missing or wrong").header("WWW-Authenticate", "Bearer realm=\"inventory\"")
 }

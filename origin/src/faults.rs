@@ -148,10 +148,7 @@ pub struct FaultOn {
 impl Fault {
     /// Begins a rule for requests of `method` on `target`: an id, or [`Target::Any`].
     pub fn on(method: Method, target: impl Into<Target>) -> FaultOn {
-        FaultOn {
-            method,
-            target: target.into(),
-        }
+        FaultOn { method, target: target.into() }
     }
 
     /// For so many requests instead of one.
@@ -166,12 +163,7 @@ impl FaultOn {
     /// What happens to them. Once, if [`Fault::times`] does not say otherwise.
     #[must_use]
     pub fn kind(self, kind: FaultKind) -> Fault {
-        Fault {
-            method: self.method,
-            target: self.target,
-            kind,
-            left: 1,
-        }
+        Fault { method: self.method, target: self.target, kind, left: 1 }
     }
 }
 
@@ -198,9 +190,7 @@ impl Faults {
     /// Uses up the first rule that matches, once.
     pub(crate) fn take(&self, method: Method, id: Option<&str>) -> Option<FaultKind> {
         let mut rules = locked(&self.rules);
-        let index = rules
-            .iter()
-            .position(|rule| rule.method == method && rule.target.matches(id))?;
+        let index = rules.iter().position(|rule| rule.method == method && rule.target.matches(id))?;
         let rule = &mut rules[index];
         rule.left -= 1;
         if rule.left == 0 {
@@ -226,25 +216,12 @@ mod tests {
     #[test]
     fn the_first_matching_rule_is_used_up_before_the_next() {
         let faults = Faults::default();
-        faults.push(
-            Fault::on(Method::Put, "a")
-                .kind(FaultKind::ResetAfterApply)
-                .times(2),
-        );
+        faults.push(Fault::on(Method::Put, "a").kind(FaultKind::ResetAfterApply).times(2));
         faults.push(Fault::on(Method::Put, Target::Any).kind(FaultKind::ResetBeforeApply));
         assert_eq!(faults.take(Method::Get, Some("a")), None);
-        assert_eq!(
-            faults.take(Method::Put, Some("a")),
-            Some(FaultKind::ResetAfterApply)
-        );
-        assert_eq!(
-            faults.take(Method::Put, Some("b")),
-            Some(FaultKind::ResetBeforeApply)
-        );
-        assert_eq!(
-            faults.take(Method::Put, Some("a")),
-            Some(FaultKind::ResetAfterApply)
-        );
+        assert_eq!(faults.take(Method::Put, Some("a")), Some(FaultKind::ResetAfterApply));
+        assert_eq!(faults.take(Method::Put, Some("b")), Some(FaultKind::ResetBeforeApply));
+        assert_eq!(faults.take(Method::Put, Some("a")), Some(FaultKind::ResetAfterApply));
         assert_eq!(faults.take(Method::Put, Some("a")), None);
         assert!(faults.waiting().is_empty());
     }

@@ -40,10 +40,7 @@ impl Gate {
     /// Waits until `count` requests have come to the gate; false when `timeout` went by first.
     pub fn wait_arrivals(&self, count: usize, timeout: Duration) -> bool {
         let state = locked(&self.post.state);
-        let waited = self
-            .post
-            .changed
-            .wait_timeout_while(state, timeout, |state| state.arrived < count);
+        let waited = self.post.changed.wait_timeout_while(state, timeout, |state| state.arrived < count);
         !waited.unwrap_or_else(PoisonError::into_inner).1.timed_out()
     }
 
@@ -139,14 +136,7 @@ struct Waits {
 impl Holds {
     /// A gate for the next `capacity` requests that match and that no earlier gate takes.
     pub(crate) fn gate(&self, method: Method, target: Target, when: When, capacity: usize) -> Gate {
-        let post = Arc::new(Post {
-            method,
-            target,
-            when,
-            capacity,
-            state: Mutex::default(),
-            changed: Condvar::new(),
-        });
+        let post = Arc::new(Post { method, target, when, capacity, state: Mutex::default(), changed: Condvar::new() });
         let mut gates = locked(&self.gates);
         gates.posts.retain(|post| !locked(&post.state).open);
         gates.posts.push(Arc::clone(&post));
@@ -160,11 +150,7 @@ impl Holds {
             if gates.stopped {
                 return Go::Stopped;
             }
-            gates
-                .posts
-                .iter()
-                .find(|post| post.admits(method, id, when))
-                .cloned()
+            gates.posts.iter().find(|post| post.admits(method, id, when)).cloned()
         };
         post.map_or(Go::On, |post| post.stand())
     }
@@ -174,9 +160,7 @@ impl Holds {
         if length.is_zero() {
             return Go::On;
         }
-        let waited = self
-            .changed
-            .wait_timeout_while(locked(&self.waits), length, |waits| !waits.stopped);
+        let waited = self.changed.wait_timeout_while(locked(&self.waits), length, |waits| !waits.stopped);
         let (waits, _) = waited.unwrap_or_else(PoisonError::into_inner);
         if waits.stopped { Go::Stopped } else { Go::On }
     }
@@ -228,7 +212,5 @@ fn wait_while<'a, T>(
     guard: MutexGuard<'a, T>,
     waits: impl FnMut(&mut T) -> bool,
 ) -> MutexGuard<'a, T> {
-    condvar
-        .wait_while(guard, waits)
-        .unwrap_or_else(PoisonError::into_inner)
+    condvar.wait_while(guard, waits).unwrap_or_else(PoisonError::into_inner)
 }

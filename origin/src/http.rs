@@ -85,42 +85,26 @@ pub(crate) struct Head {
 impl Head {
     /// All values of a header, joined as a list (RFC 9110 §5.3).
     pub(crate) fn header(&self, name: &str) -> Option<String> {
-        let values: Vec<&str> = self
-            .headers
-            .iter()
-            .filter(|(n, _)| n.eq_ignore_ascii_case(name))
-            .map(|(_, v)| v.as_str())
-            .collect();
+        let values: Vec<&str> =
+            self.headers.iter().filter(|(n, _)| n.eq_ignore_ascii_case(name)).map(|(_, v)| v.as_str()).collect();
         (!values.is_empty()).then(|| values.join(", "))
     }
 
     fn lists(&self, name: &str, token: &str) -> bool {
-        self.header(name).is_some_and(|list| {
-            list.split(',')
-                .any(|t| t.trim().eq_ignore_ascii_case(token))
-        })
+        self.header(name).is_some_and(|list| list.split(',').any(|t| t.trim().eq_ignore_ascii_case(token)))
     }
 
     fn framing(&self) -> Result<Framing, Unread> {
         let bad = |message| Err(Unread::Refused(Answer::error(400, message)));
-        match (
-            self.header("transfer-encoding"),
-            self.header("content-length"),
-        ) {
+        match (self.header("transfer-encoding"), self.header("content-length")) {
             (Some(_), Some(_)) => bad("both Transfer-Encoding and Content-Length"),
-            (Some(coding), None) if coding.trim().eq_ignore_ascii_case("chunked") => {
-                Ok(Framing::Chunked)
-            }
-            (Some(_), None) => Err(Unread::Refused(Answer::error(
-                501,
-                "chunked is the only transfer coding here",
-            ))),
+            (Some(coding), None) if coding.trim().eq_ignore_ascii_case("chunked") => Ok(Framing::Chunked),
+            (Some(_), None) => Err(Unread::Refused(Answer::error(501, "chunked is the only transfer coding here"))),
             (None, None) => Ok(Framing::Length(0)),
             (None, Some(list)) => {
                 let mut lengths = list.split(',').map(str::trim);
                 let first = lengths.next().unwrap_or_default();
-                if lengths.any(|other| other != first) || !first.bytes().all(|b| b.is_ascii_digit())
-                {
+                if lengths.any(|other| other != first) || !first.bytes().all(|b| b.is_ascii_digit()) {
                     return bad("Content-Length is not one number");
                 }
                 match first.parse() {
@@ -164,16 +148,11 @@ impl Wire {
         stream.set_read_timeout(Some(idle_timeout))?;
         stream.set_write_timeout(Some(idle_timeout))?;
         stream.set_nodelay(true)?;
-        Ok(Self {
-            stream: Some(stream),
-            ahead: Vec::new(),
-        })
+        Ok(Self { stream: Some(stream), ahead: Vec::new() })
     }
 
     fn stream(&self) -> io::Result<&TcpStream> {
-        self.stream
-            .as_deref()
-            .ok_or_else(|| io::ErrorKind::NotConnected.into())
+        self.stream.as_deref().ok_or_else(|| io::ErrorKind::NotConnected.into())
     }
 
     /// Reads more bytes behind `ahead`. An end of the stream is an error here: callers want more.
@@ -195,10 +174,7 @@ impl Wire {
                 return Ok(head);
             }
             if self.ahead.len() >= HEAD_LIMIT_BYTES {
-                return Err(Unread::Refused(Answer::error(
-                    431,
-                    "the request head is limited to 64 KiB",
-                )));
+                return Err(Unread::Refused(Answer::error(431, "the request head is limited to 64 KiB")));
             }
             self.read_more()?;
         }
@@ -288,9 +264,7 @@ impl Wire {
         let _ = stream.shutdown(Shutdown::Write);
         let _ = stream.set_read_timeout(Some(Duration::from_millis(200)));
         let mut block = [0_u8; 16 * 1024];
-        while Instant::now() < until && matches!((&*stream).read(&mut block), Ok(read) if read > 0)
-        {
-        }
+        while Instant::now() < until && matches!((&*stream).read(&mut block), Ok(read) if read > 0) {}
     }
 
     /// Whether the client closed its side.
@@ -344,12 +318,7 @@ fn parse_head(bytes: &[u8]) -> Result<Option<(Head, usize)>, Unread> {
         headers: request
             .headers
             .iter()
-            .map(|h| {
-                (
-                    h.name.to_owned(),
-                    String::from_utf8_lossy(h.value).into_owned(),
-                )
-            })
+            .map(|h| (h.name.to_owned(), String::from_utf8_lossy(h.value).into_owned()))
             .collect(),
     };
     if request.version == Some(1) {
@@ -377,9 +346,7 @@ pub(crate) fn percent_decoded(text: &str) -> Option<String> {
 }
 
 fn hex(digit: u8) -> Option<u8> {
-    char::from(digit)
-        .to_digit(16)
-        .and_then(|value| u8::try_from(value).ok())
+    char::from(digit).to_digit(16).and_then(|value| u8::try_from(value).ok())
 }
 
 #[cfg(test)]

@@ -58,7 +58,5 @@ pub use origin::Origin;
 
 /// Locks, also after a panic elsewhere: no state here is left half changed by one.
 fn locked<T>(mutex: &std::sync::Mutex<T>) -> std::sync::MutexGuard<'_, T> {
-    mutex
-        .lock()
-        .unwrap_or_else(std::sync::PoisonError::into_inner)
+    mutex.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
 }

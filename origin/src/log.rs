@@ -79,17 +79,11 @@ impl Entry {
 
     /// For `GET /_log`. Of credentials only the scheme is shown.
     pub(crate) fn to_json(&self) -> Value {
-        let since_epoch = self
-            .received_at
-            .duration_since(SystemTime::UNIX_EPOCH)
-            .unwrap_or_default();
-        let scheme = self
-            .authorization
-            .as_deref()
-            .map(|a| match a.split_once(' ') {
-                Some((scheme, _)) => format!("{scheme} ***"),
-                None => "***".to_owned(),
-            });
+        let since_epoch = self.received_at.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+        let scheme = self.authorization.as_deref().map(|a| match a.split_once(' ') {
+            Some((scheme, _)) => format!("{scheme} ***"),
+            None => "***".to_owned(),
+        });
         json!({
             "seq": self.seq,
             "method": self.method.name(),
@@ -144,11 +138,7 @@ impl State {
 
 impl Log {
     pub(crate) fn new(observer: Option<Observer>) -> Self {
-        Self {
-            state: Mutex::default(),
-            changed: Condvar::new(),
-            observer,
-        }
+        Self { state: Mutex::default(), changed: Condvar::new(), observer }
     }
 
     /// A request was received. The answer is its `seq`.
@@ -185,10 +175,7 @@ impl Log {
         };
         entry.status = status;
         entry.elapsed = Some(entry.received.elapsed());
-        let completed = self
-            .observer
-            .as_ref()
-            .map(|observer| (observer, entry.clone()));
+        let completed = self.observer.as_ref().map(|observer| (observer, entry.clone()));
         self.changed.notify_all();
         drop(state);
         if let Some((observer, entry)) = completed {
@@ -212,12 +199,7 @@ impl Log {
     /// The newest `count` entries, oldest first.
     pub(crate) fn last(&self, count: usize) -> Vec<Entry> {
         let state = locked(&self.state);
-        state
-            .entries
-            .iter()
-            .skip(state.entries.len().saturating_sub(count))
-            .cloned()
-            .collect()
+        state.entries.iter().skip(state.entries.len().saturating_sub(count)).cloned().collect()
     }
 
     pub(crate) fn calls(&self) -> u64 {
@@ -233,15 +215,9 @@ impl Log {
     }
 
     /// Waits until the entries satisfy `holds`; false when `timeout` passed first.
-    pub(crate) fn wait_for(
-        &self,
-        mut holds: impl FnMut(&[Entry]) -> bool,
-        timeout: Duration,
-    ) -> bool {
+    pub(crate) fn wait_for(&self, mut holds: impl FnMut(&[Entry]) -> bool, timeout: Duration) -> bool {
         let state = locked(&self.state);
-        let waited = self.changed.wait_timeout_while(state, timeout, |state| {
-            !holds(state.entries.make_contiguous())
-        });
+        let waited = self.changed.wait_timeout_while(state, timeout, |state| !holds(state.entries.make_contiguous()));
         !waited.unwrap_or_else(PoisonError::into_inner).1.timed_out()
     }
 }

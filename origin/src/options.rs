@@ -81,10 +81,7 @@ impl OriginOptions {
     /// If `directives` has control characters.
     pub fn cache_control(mut self, directives: impl Into<String>) -> Self {
         let directives = directives.into();
-        assert!(
-            header_is_sound("Cache-Control", &directives),
-            "not a header value: {directives:?}"
-        );
+        assert!(header_is_sound("Cache-Control", &directives), "not a header value: {directives:?}");
         self.cache_control = Some(directives);
         self
     }

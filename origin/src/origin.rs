@@ -32,9 +32,7 @@ pub struct Origin {
 
 impl std::fmt::Debug for Origin {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Origin")
-            .field("addr", &self.addr())
-            .finish_non_exhaustive()
+        f.debug_struct("Origin").field("addr", &self.addr()).finish_non_exhaustive()
     }
 }
 
@@ -138,9 +136,7 @@ impl Origin {
 
     /// A gate for every such request until it is released.
     pub fn gate_all(&self, method: Method, target: impl Into<Target>, when: When) -> Gate {
-        self.shared
-            .holds
-            .gate(method, target.into(), when, usize::MAX)
+        self.shared.holds.gate(method, target.into(), when, usize::MAX)
     }
 
     /// The next write of `method` on `id` becomes a stray: its connection is reset at once, and it is applied when the
@@ -165,11 +161,7 @@ impl Origin {
     /// If SQLite fails.
     #[must_use]
     pub fn record(&self, id: &str) -> Option<Value> {
-        let stored = self
-            .shared
-            .records
-            .get(id)
-            .expect("the records can be read");
+        let stored = self.shared.records.get(id).expect("the records can be read");
         stored.map(|stored| serde_json::from_str(&stored.json).expect("a record is kept as JSON"))
     }
 
@@ -178,20 +170,10 @@ impl Origin {
     /// # Panics
     /// If `record` is not an object, or SQLite fails.
     pub fn seed(&self, id: &str, record: Value) -> u64 {
-        let Value::Object(record) = record else {
-            panic!("a record is a JSON object, not {record}")
-        };
+        let Value::Object(record) = record else { panic!("a record is a JSON object, not {record}") };
         let put = |_: Option<&_>| Ok::<_, Answer>(Change::Put(record));
-        let applied = self
-            .shared
-            .records
-            .change(id, put, |_| {})
-            .expect("the records can be written");
-        applied
-            .ok()
-            .and_then(|applied| applied.stored)
-            .expect("a put is not refused here")
-            .revision
+        let applied = self.shared.records.change(id, put, |_| {}).expect("the records can be written");
+        applied.ok().and_then(|applied| applied.stored).expect("a put is not refused here").revision
     }
 
     /// Deletes a record past the API. False: there was none.
@@ -200,11 +182,7 @@ impl Origin {
     /// If SQLite fails.
     pub fn remove(&self, id: &str) -> bool {
         let delete = |current: Option<&_>| current.map(|_| Change::Delete).ok_or(());
-        self.shared
-            .records
-            .change(id, delete, |_| {})
-            .expect("the records can be written")
-            .is_ok()
+        self.shared.records.change(id, delete, |_| {}).expect("the records can be written").is_ok()
     }
 
     /// Sets or ends the `Cache-Control` of answers to GETs under `/items`.
@@ -212,10 +190,7 @@ impl Origin {
     /// # Panics
     /// If `directives` has control characters.
     pub fn set_cache_control(&self, directives: Option<&str>) {
-        assert!(
-            directives.is_none_or(|value| header_is_sound("Cache-Control", value)),
-            "not a header value"
-        );
+        assert!(directives.is_none_or(|value| header_is_sound("Cache-Control", value)), "not a header value");
         self.shared.settings().cache_control = directives.map(str::to_owned);
     }
 

@@ -29,17 +29,11 @@ impl Preconditions {
     pub(crate) fn of(head: &Head) -> Result<Self, Answer> {
         let read = |name: &str| match head.header(name) {
             None => Ok(None),
-            Some(text) => tags(&text).map(Some).ok_or_else(|| {
-                Answer::error(
-                    400,
-                    format!("{name}: neither * nor a list of entity tags in quotes"),
-                )
-            }),
+            Some(text) => tags(&text)
+                .map(Some)
+                .ok_or_else(|| Answer::error(400, format!("{name}: neither * nor a list of entity tags in quotes"))),
         };
-        Ok(Self {
-            if_match: read("If-Match")?,
-            if_none_match: read("If-None-Match")?,
-        })
+        Ok(Self { if_match: read("If-Match")?, if_none_match: read("If-None-Match")? })
     }
 
     /// Whether `If-Match` lets the request through (strong comparison).
@@ -47,9 +41,7 @@ impl Preconditions {
         match (&self.if_match, current) {
             (None, _) | (Some(Tags::Any), Some(_)) => true,
             (Some(_), None) => false,
-            (Some(Tags::List(list)), Some(stored)) => list
-                .iter()
-                .any(|tag| !tag.weak && tag.opaque == stored.etag()),
+            (Some(Tags::List(list)), Some(stored)) => list.iter().any(|tag| !tag.weak && tag.opaque == stored.etag()),
         }
     }
 
@@ -58,9 +50,7 @@ impl Preconditions {
         match (&self.if_none_match, current) {
             (None, _) | (_, None) => true,
             (Some(Tags::Any), Some(_)) => false,
-            (Some(Tags::List(list)), Some(stored)) => {
-                list.iter().all(|tag| tag.opaque != stored.etag())
-            }
+            (Some(Tags::List(list)), Some(stored)) => list.iter().all(|tag| tag.opaque != stored.etag()),
         }
     }
 }
@@ -82,10 +72,7 @@ fn tags(text: &str) -> Option<Tags> {
             None => (false, rest),
         };
         let length = quoted.strip_prefix('"')?.find('"')? + 2;
-        list.push(Tag {
-            weak,
-            opaque: quoted[..length].to_owned(),
-        });
+        list.push(Tag { weak, opaque: quoted[..length].to_owned() });
         rest = quoted[length..].trim_start_matches([' ', '\t']);
         if !rest.is_empty() && !rest.starts_with(',') {
             return None;
@@ -106,10 +93,7 @@ mod tests {
 
     #[test]
     fn if_match_compares_strongly_and_if_none_match_weakly() {
-        let stored = Stored {
-            json: String::new(),
-            revision: 3,
-        };
+        let stored = Stored { json: String::new(), revision: 3 };
         for (list, strong, weak) in [
             ("\"r3\"", true, true),
             ("W/\"r3\"", false, true),
@@ -117,16 +101,8 @@ mod tests {
             ("\"r2\", W/\"r4\"", false, false),
             ("*", true, true),
         ] {
-            assert_eq!(
-                conditions(Some(list), None).matched(Some(&stored)),
-                strong,
-                "{list}"
-            );
-            assert_eq!(
-                !conditions(None, Some(list)).none_matched(Some(&stored)),
-                weak,
-                "{list}"
-            );
+            assert_eq!(conditions(Some(list), None).matched(Some(&stored)), strong, "{list}");
+            assert_eq!(!conditions(None, Some(list)).none_matched(Some(&stored)), weak, "{list}");
             assert!(!conditions(Some(list), None).matched(None), "{list}");
             assert!(conditions(None, Some(list)).none_matched(None), "{list}");
         }
@@ -134,15 +110,7 @@ mod tests {
 
     #[test]
     fn a_list_that_cannot_be_read_is_none() {
-        for broken in [
-            "",
-            ",",
-            "r3",
-            "\"r3",
-            "\"r3\"\"r4\"",
-            "*, \"r3\"",
-            "w/\"r3\"",
-        ] {
+        for broken in ["", ",", "r3", "\"r3", "\"r3\"\"r4\"", "*, \"r3\"", "w/\"r3\""] {
             assert!(tags(broken).is_none(), "{broken}");
         }
     }

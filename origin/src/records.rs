@@ -8,9 +8,7 @@ use std::io;
 use std::path::Path;
 use std::sync::Mutex;
 
-use rusqlite::{
-    Connection, ErrorCode, OptionalExtension, Params, Transaction, TransactionBehavior, params,
-};
+use rusqlite::{Connection, ErrorCode, OptionalExtension, Params, Transaction, TransactionBehavior, params};
 use serde_json::{Map, Value};
 
 use crate::locked;
@@ -66,19 +64,8 @@ impl Records {
         let connection = opened
             .and_then(|mut connection| prepare(&mut connection).map(|ours| (connection, ours)))
             .map_err(|error| open_error(file, &error))
-            .and_then(|(connection, ours)| {
-                if ours {
-                    Ok(connection)
-                } else {
-                    Err(not_ours(file))
-                }
-            })?;
-        Ok(Self {
-            state: Mutex::new(State {
-                connection,
-                applied: 0,
-            }),
-        })
+            .and_then(|(connection, ours)| if ours { Ok(connection) } else { Err(not_ours(file)) })?;
+        Ok(Self { state: Mutex::new(State { connection, applied: 0 }) })
     }
 
     pub(crate) fn get(&self, id: &str) -> rusqlite::Result<Option<Stored>> {
@@ -89,12 +76,9 @@ impl Records {
     /// All records by id, as a JSON array.
     pub(crate) fn list(&self) -> rusqlite::Result<String> {
         let state = locked(&self.state);
-        let mut select = state
-            .connection
-            .prepare_cached("SELECT record FROM items WHERE deleted = 0 ORDER BY id LIMIT ?1")?;
-        let records: Vec<String> = select
-            .query_map([LIST_LIMIT], |row| row.get(0))?
-            .collect::<Result<_, _>>()?;
+        let mut select =
+            state.connection.prepare_cached("SELECT record FROM items WHERE deleted = 0 ORDER BY id LIMIT ?1")?;
+        let records: Vec<String> = select.query_map([LIST_LIMIT], |row| row.get(0))?.collect::<Result<_, _>>()?;
         Ok(format!("[{}]", records.join(",")))
     }
 
@@ -108,9 +92,7 @@ impl Records {
     ) -> rusqlite::Result<Result<Applied, E>> {
         let mut guard = locked(&self.state);
         let state = &mut *guard;
-        let transaction = state
-            .connection
-            .transaction_with_behavior(TransactionBehavior::Immediate)?;
+        let transaction = state.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
         let (before, last_revision) = current(&transaction, id)?;
         let change = match decide(before.as_ref()) {
             Ok(change) => change,
@@ -120,10 +102,7 @@ impl Records {
         transaction.commit()?;
         state.applied += 1;
         on_applied(state.applied);
-        Ok(Ok(Applied {
-            stored,
-            created: before.is_none(),
-        }))
+        Ok(Ok(Applied { stored, created: before.is_none() }))
     }
 }
 
@@ -154,15 +133,7 @@ fn prepare(connection: &mut Connection) -> rusqlite::Result<bool> {
 fn current(connection: &Connection, id: &str) -> rusqlite::Result<(Option<Stored>, u64)> {
     let row = connection
         .prepare_cached("SELECT record, revision, deleted FROM items WHERE id = ?1")?
-        .query_row([id], |row| {
-            Ok((
-                Stored {
-                    json: row.get(0)?,
-                    revision: row.get(1)?,
-                },
-                row.get::<_, bool>(2)?,
-            ))
-        })
+        .query_row([id], |row| Ok((Stored { json: row.get(0)?, revision: row.get(1)? }, row.get::<_, bool>(2)?)))
         .optional()?;
     Ok(match row {
         None => (None, 0),
@@ -175,12 +146,7 @@ fn current(connection: &Connection, id: &str) -> rusqlite::Result<(Option<Stored
 }
 
 /// Writes the record with the fields that are the origin's to make, or the trace of a delete.
-fn write(
-    transaction: &Transaction<'_>,
-    id: &str,
-    revision: u64,
-    change: Change,
-) -> rusqlite::Result<Option<Stored>> {
+fn write(transaction: &Transaction<'_>, id: &str, revision: u64, change: Change) -> rusqlite::Result<Option<Stored>> {
     let stored = match change {
         Change::Put(mut record) => {
             let now = transaction
@@ -189,10 +155,7 @@ fn write(
             record.insert("id".into(), id.into());
             record.insert("revision".into(), revision.into());
             record.insert("updatedAt".into(), now.into());
-            Some(Stored {
-                json: Value::Object(record).to_string(),
-                revision,
-            })
+            Some(Stored { json: Value::Object(record).to_string(), revision })
         }
         Change::Delete => None,
     };
@@ -214,25 +177,17 @@ fn upsert(transaction: &Transaction<'_>, row: impl Params) -> rusqlite::Result<u
 }
 
 fn named(file: Option<&Path>) -> String {
-    file.map_or_else(
-        || "a database in memory".into(),
-        |path| path.display().to_string(),
-    )
+    file.map_or_else(|| "a database in memory".into(), |path| path.display().to_string())
 }
 
 fn not_ours(file: Option<&Path>) -> io::Error {
-    let message = format!(
-        "{} is a SQLite database, but not one of the inventory origin",
-        named(file)
-    );
+    let message = format!("{} is a SQLite database, but not one of the inventory origin", named(file));
     io::Error::new(io::ErrorKind::InvalidData, message)
 }
 
 fn open_error(file: Option<&Path>, error: &rusqlite::Error) -> io::Error {
     let (kind, what) = match error.sqlite_error_code() {
-        Some(ErrorCode::NotADatabase) => {
-            (io::ErrorKind::InvalidData, "is not an inventory database")
-        }
+        Some(ErrorCode::NotADatabase) => (io::ErrorKind::InvalidData, "is not an inventory database"),
         Some(ErrorCode::DatabaseCorrupt) => (io::ErrorKind::InvalidData, "is a damaged database"),
         Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => {
             (io::ErrorKind::ResourceBusy, "is locked by another process")

@@ -99,12 +99,7 @@ impl Server {
         let addr = listener.local_addr()?;
         let connections = Arc::new(Connections::default());
         let acceptor = Acceptor::start(Arc::clone(&shared), Arc::clone(&connections), listener)?;
-        Ok(Self {
-            shared,
-            addr,
-            connections,
-            door: Mutex::new(Door::Open(acceptor)),
-        })
+        Ok(Self { shared, addr, connections, door: Mutex::new(Door::Open(acceptor)) })
     }
 
     pub(crate) fn addr(&self) -> SocketAddr {
@@ -127,11 +122,7 @@ impl Server {
             Door::Stopped => return Err(io::Error::other("the origin was stopped")),
             Door::Paused => {
                 let listener = bind(self.addr.port())?;
-                let acceptor = Acceptor::start(
-                    Arc::clone(&self.shared),
-                    Arc::clone(&self.connections),
-                    listener,
-                )?;
+                let acceptor = Acceptor::start(Arc::clone(&self.shared), Arc::clone(&self.connections), listener)?;
                 *door = Door::Open(acceptor);
             }
         }
@@ -154,29 +145,23 @@ impl Server {
 }
 
 impl Acceptor {
-    fn start(
-        shared: Arc<Shared>,
-        connections: Arc<Connections>,
-        listener: TcpListener,
-    ) -> io::Result<Self> {
+    fn start(shared: Arc<Shared>, connections: Arc<Connections>, listener: TcpListener) -> io::Result<Self> {
         let open = Arc::new(AtomicBool::new(true));
         let still_open = Arc::clone(&open);
-        let thread = thread::Builder::new()
-            .name("origin-accept".into())
-            .spawn(move || {
-                loop {
-                    let accepted = listener.accept();
-                    // Acquire: pairs with the release in `stop`.
-                    if !still_open.load(Ordering::Acquire) {
-                        return;
-                    }
-                    match accepted {
-                        Ok((stream, _)) => connections.admit(&shared, stream),
-                        // Out of descriptors, most likely: let some close.
-                        Err(_) => thread::sleep(Duration::from_millis(10)),
-                    }
+        let thread = thread::Builder::new().name("origin-accept".into()).spawn(move || {
+            loop {
+                let accepted = listener.accept();
+                // Acquire: pairs with the release in `stop`.
+                if !still_open.load(Ordering::Acquire) {
+                    return;
                 }
-            })?;
+                match accepted {
+                    Ok((stream, _)) => connections.admit(&shared, stream),
+                    // Out of descriptors, most likely: let some close.
+                    Err(_) => thread::sleep(Duration::from_millis(10)),
+                }
+            }
+        })?;
         Ok(Self { open, thread })
     }
 
@@ -212,12 +197,8 @@ impl Connections {
     /// Gives the connection a thread, or a 503. Never blocks for long: it runs on the thread that accepts.
     fn admit(&self, shared: &Arc<Shared>, stream: TcpStream) {
         let mut list = locked(&self.list);
-        let ended: Vec<u64> = list
-            .open
-            .iter()
-            .filter(|(_, open)| open.thread.is_finished())
-            .map(|(id, _)| *id)
-            .collect();
+        let ended: Vec<u64> =
+            list.open.iter().filter(|(_, open)| open.thread.is_finished()).map(|(id, _)| *id).collect();
         for id in ended {
             // A panic of the thread was reported by the panic hook; the connection is closed all the same.
             let _ = list.open.remove(&id).map(|open| open.thread.join());
@@ -230,21 +211,13 @@ impl Connections {
         let stream = Arc::new(stream);
         let watched = Arc::downgrade(&stream);
         let shared = Arc::clone(shared);
-        let spawned = thread::Builder::new()
-            .name(format!("origin-{id}"))
-            .spawn(move || {
-                if let Ok(mut wire) = Wire::new(stream, shared.options.idle_timeout) {
-                    while exchange(&shared, &mut wire, id) == Then::Next {}
-                }
-            });
+        let spawned = thread::Builder::new().name(format!("origin-{id}")).spawn(move || {
+            if let Ok(mut wire) = Wire::new(stream, shared.options.idle_timeout) {
+                while exchange(&shared, &mut wire, id) == Then::Next {}
+            }
+        });
         if let Ok(thread) = spawned {
-            list.open.insert(
-                id,
-                Connection {
-                    stream: watched,
-                    thread,
-                },
-            );
+            list.open.insert(id, Connection { stream: watched, thread });
         }
     }
 

@@ -11,41 +11,27 @@ use wtcache_origin::{Method, Origin, OriginOptions};
 #[test]
 fn a_put_answers_with_the_record_as_stored() {
     let origin = origin();
-    let created = ask(
-        &origin,
-        "PUT",
-        "/items/a",
-        r#"{"name":"bolt","quantity":-4,"revision":99,"updatedAt":"x","id":"b"}"#,
-    );
+    let created =
+        ask(&origin, "PUT", "/items/a", r#"{"name":"bolt","quantity":-4,"revision":99,"updatedAt":"x","id":"b"}"#);
     let created = created.unwrap();
     assert_eq!(created.status, 201);
     assert_eq!(created.header("etag"), Some("\"r1\""));
     assert_eq!(created.header("content-type"), Some("application/json"));
     let record = created.json();
-    assert_eq!(
-        (&record["id"], &record["revision"], &record["quantity"]),
-        (&json!("a"), &json!(1), &json!(-4))
-    );
+    assert_eq!((&record["id"], &record["revision"], &record["quantity"]), (&json!("a"), &json!(1), &json!(-4)));
     let updated_at = record["updatedAt"].as_str().unwrap();
-    assert!(
-        updated_at.len() == 24 && updated_at.ends_with('Z') && updated_at.starts_with("20"),
-        "{updated_at}"
-    );
+    assert!(updated_at.len() == 24 && updated_at.ends_with('Z') && updated_at.starts_with("20"), "{updated_at}");
     assert_eq!(origin.record("a"), Some(record.clone()));
 
     let read = ask(&origin, "GET", "/items/a", "").unwrap();
-    assert_eq!(
-        (read.status, read.header("etag"), read.json()),
-        (200, Some("\"r1\""), record)
-    );
+    assert_eq!((read.status, read.header("etag"), read.json()), (200, Some("\"r1\""), record));
     assert_eq!(ask(&origin, "PUT", "/items/a", "{}").unwrap().status, 200);
 }
 
 #[test]
 fn a_revision_is_never_used_twice() {
     let origin = origin();
-    let revision =
-        |body: &str| ask(&origin, "PUT", "/items/a", body).unwrap().json()["revision"].clone();
+    let revision = |body: &str| ask(&origin, "PUT", "/items/a", body).unwrap().json()["revision"].clone();
     assert_eq!(revision("{}"), 1);
     assert_eq!(revision("{}"), 2);
     assert_eq!(ask(&origin, "DELETE", "/items/a", "").unwrap().status, 204);
@@ -62,49 +48,27 @@ fn a_revision_is_never_used_twice() {
 fn a_missing_item_is_a_404_with_its_name() {
     let origin = origin();
     let missing = ask(&origin, "GET", "/items/item-009", "").unwrap();
-    assert_eq!(
-        (missing.status, missing.json()),
-        (404, json!({"error": "no item item-009"}))
-    );
+    assert_eq!((missing.status, missing.json()), (404, json!({"error": "no item item-009"})));
 }
 
 #[test]
 fn the_inventory_refuses_what_is_no_item() {
     let origin = origin();
-    for (body, status) in [
-        ("[1]", 400),
-        ("nonsense", 400),
-        ("", 400),
-        (r#"{"quantity":1000000}"#, 201),
-    ] {
-        assert_eq!(
-            ask(&origin, "PUT", "/items/a", body).unwrap().status,
-            status,
-            "{body}"
-        );
+    for (body, status) in [("[1]", 400), ("nonsense", 400), ("", 400), (r#"{"quantity":1000000}"#, 201)] {
+        assert_eq!(ask(&origin, "PUT", "/items/a", body).unwrap().status, status, "{body}");
     }
     let refused = ask(&origin, "PUT", "/items/a", r#"{"quantity":1000001}"#).unwrap();
-    assert_eq!(
-        (refused.status, refused.json()),
-        (422, json!({"error": "quantity is limited to 1000000"}))
-    );
+    assert_eq!((refused.status, refused.json()), (422, json!({"error": "quantity is limited to 1000000"})));
     assert_eq!(origin.record("a").unwrap()["quantity"], 1_000_000);
     let log = origin.log();
-    assert_eq!(
-        log.iter().map(|e| e.applied).collect::<Vec<_>>(),
-        [false, false, false, true, false]
-    );
+    assert_eq!(log.iter().map(|e| e.applied).collect::<Vec<_>>(), [false, false, false, true, false]);
     assert_eq!(log[3].applied_seq, Some(1));
 }
 
 #[test]
 fn preconditions_are_honoured() {
     let origin = origin();
-    let put = |name: &str, value: &str| {
-        ask_with(&origin, "PUT", "/items/a", &[(name, value)], "{}")
-            .unwrap()
-            .status
-    };
+    let put = |name: &str, value: &str| ask_with(&origin, "PUT", "/items/a", &[(name, value)], "{}").unwrap().status;
     assert_eq!(put("If-Match", "*"), 412);
     assert_eq!(put("If-None-Match", "*"), 201);
     assert_eq!(put("If-None-Match", "*"), 412);
@@ -113,32 +77,19 @@ fn preconditions_are_honoured() {
     assert_eq!(put("If-Match", "W/\"r2\""), 412);
     assert_eq!(put("If-Match", "r2"), 400);
 
-    let get = |value: &str| {
-        ask_with(&origin, "GET", "/items/a", &[("If-None-Match", value)], "").unwrap()
-    };
+    let get = |value: &str| ask_with(&origin, "GET", "/items/a", &[("If-None-Match", value)], "").unwrap();
     for list in ["\"r2\"", "W/\"r2\"", "\"r1\",\"r2\"", "*"] {
         let same = get(list);
-        assert_eq!(
-            (same.status, same.header("etag"), same.body.as_str()),
-            (304, Some("\"r2\""), ""),
-            "{list}"
-        );
+        assert_eq!((same.status, same.header("etag"), same.body.as_str()), (304, Some("\"r2\""), ""), "{list}");
     }
     assert_eq!(get("\"r1\"").status, 200);
 
-    let delete = |value: &str| {
-        ask_with(&origin, "DELETE", "/items/a", &[("If-Match", value)], "")
-            .unwrap()
-            .status
-    };
+    let delete = |value: &str| ask_with(&origin, "DELETE", "/items/a", &[("If-Match", value)], "").unwrap().status;
     assert_eq!(delete("\"r1\""), 412);
     assert_eq!(delete("\"r2\""), 204);
     assert_eq!(delete("\"r2\""), 404);
     let entry = origin.log().pop().unwrap();
-    assert_eq!(
-        (entry.method, entry.if_match.as_deref()),
-        (Method::Delete, Some("\"r2\""))
-    );
+    assert_eq!((entry.method, entry.if_match.as_deref()), (Method::Delete, Some("\"r2\"")));
 }
 
 #[test]
@@ -150,22 +101,11 @@ fn a_list_has_all_records() {
     origin.seed("c", json!({}));
     origin.remove("c");
     let all = ask(&origin, "GET", "/items?x=1", "").unwrap().json();
-    assert_eq!(
-        (&all[0]["id"], &all[1]["id"], all.as_array().unwrap().len()),
-        (&json!("a"), &json!("b"), 2)
-    );
+    assert_eq!((&all[0]["id"], &all[1]["id"], all.as_array().unwrap().len()), (&json!("a"), &json!("b"), 2));
     for id in 0..1001 {
         origin.seed(&format!("n{id}"), json!({}));
     }
-    assert_eq!(
-        ask(&origin, "GET", "/items", "")
-            .unwrap()
-            .json()
-            .as_array()
-            .unwrap()
-            .len(),
-        1000
-    );
+    assert_eq!(ask(&origin, "GET", "/items", "").unwrap().json().as_array().unwrap().len(), 1000);
 }
 
 #[test]
@@ -192,11 +132,7 @@ fn other_paths_and_methods_are_refused() {
         ("PUT", "/healthz", "GET, HEAD"),
     ] {
         let refused = ask(&origin, method, path, "").unwrap();
-        assert_eq!(
-            (refused.status, refused.header("allow")),
-            (405, Some(allow)),
-            "{method} {path}"
-        );
+        assert_eq!((refused.status, refused.header("allow")), (405, Some(allow)), "{method} {path}");
     }
 }
 
@@ -216,31 +152,18 @@ fn a_head_is_a_get_without_its_body() {
 #[test]
 fn an_api_key_is_asked_for_everywhere_but_for_health() {
     let origin = Origin::start(OriginOptions::new().api_key("secret")).unwrap();
-    let asked = |path: &str, value: &str| {
-        ask_with(&origin, "GET", path, &[("Authorization", value)], "").unwrap()
-    };
+    let asked = |path: &str, value: &str| ask_with(&origin, "GET", path, &[("Authorization", value)], "").unwrap();
     let refused = ask(&origin, "PUT", "/items/a", "{}").unwrap();
     assert_eq!(refused.status, 401);
-    assert!(
-        refused
-            .header("www-authenticate")
-            .unwrap()
-            .starts_with("Bearer")
-    );
+    assert!(refused.header("www-authenticate").unwrap().starts_with("Bearer"));
     assert_eq!(origin.record("a"), None);
     assert_eq!(asked("/items", "Bearer wrong").status, 401);
     assert_eq!(asked("/_log", "Basic secret").status, 401);
     assert_eq!(asked("/items", "bearer secret").status, 200);
     assert_eq!(ask(&origin, "GET", "/healthz", "").unwrap().status, 200);
-    assert_eq!(
-        origin.log()[2].authorization.as_deref(),
-        Some("bearer secret")
-    );
+    assert_eq!(origin.log()[2].authorization.as_deref(), Some("bearer secret"));
     let log = asked("/_log", "Bearer secret").body;
-    assert!(
-        log.contains("bearer ***") && !log.contains("secret"),
-        "{log}"
-    );
+    assert!(log.contains("bearer ***") && !log.contains("secret"), "{log}");
     origin.set_api_key(Some("rotated"));
     assert_eq!(asked("/items", "Bearer secret").status, 401);
     origin.set_api_key(None);
@@ -251,17 +174,10 @@ fn an_api_key_is_asked_for_everywhere_but_for_health() {
 fn cache_control_can_change_while_the_origin_runs() {
     let origin = Origin::start(OriginOptions::new().cache_control("max-age=60")).unwrap();
     origin.seed("a", json!({}));
-    let header = |method: &str, path: &str| {
-        ask(&origin, method, path, "")
-            .unwrap()
-            .header("cache-control")
-            .map(str::to_owned)
-    };
+    let header =
+        |method: &str, path: &str| ask(&origin, method, path, "").unwrap().header("cache-control").map(str::to_owned);
     assert_eq!(header("GET", "/items/a").as_deref(), Some("max-age=60"));
-    assert_eq!(
-        header("GET", "/items/missing").as_deref(),
-        Some("max-age=60")
-    );
+    assert_eq!(header("GET", "/items/missing").as_deref(), Some("max-age=60"));
     assert_eq!(header("DELETE", "/items/a"), None);
     origin.set_cache_control(Some("no-store"));
     assert_eq!(header("GET", "/items/a").as_deref(), Some("no-store"));
@@ -290,8 +206,7 @@ fn latency_comes_before_apply() {
 fn the_log_has_every_request_with_its_connection_and_body() {
     let seen = std::sync::Arc::new(std::sync::Mutex::new(Vec::new()));
     let sink = std::sync::Arc::clone(&seen);
-    let observer =
-        move |entry: &wtcache_origin::Entry| sink.lock().unwrap().push((entry.seq, entry.status));
+    let observer = move |entry: &wtcache_origin::Entry| sink.lock().unwrap().push((entry.seq, entry.status));
     let origin = Origin::start(OriginOptions::new().observer(observer)).unwrap();
     let mut client = Client::of(&origin);
     client.send("PUT", "/items/a", &[("Idempotency-Key", "k1")], "{\"n\":1}");
@@ -301,30 +216,12 @@ fn the_log_has_every_request_with_its_connection_and_body() {
     ask(&origin, "DELETE", "/items/a", "").unwrap();
     let log = origin.log();
     assert_eq!(log.iter().map(|e| e.seq).collect::<Vec<_>>(), [1, 2, 3]);
-    assert_eq!(
-        log.iter().map(|e| e.connection).collect::<Vec<_>>(),
-        [1, 1, 2]
-    );
-    assert_eq!(
-        log.iter().map(|e| e.status).collect::<Vec<_>>(),
-        [Some(201), Some(200), Some(204)]
-    );
-    assert_eq!(
-        log.iter().map(|e| e.applied_seq).collect::<Vec<_>>(),
-        [Some(1), None, Some(2)]
-    );
-    assert_eq!(
-        (log[0].body.as_deref(), log[0].idempotency_key.as_deref()),
-        (Some("{\"n\":1}"), Some("k1"))
-    );
-    assert_eq!(
-        (log[1].path.as_str(), log[1].if_none_match.as_deref()),
-        ("/items/a?q", Some("\"x\""))
-    );
-    assert_eq!(
-        *seen.lock().unwrap(),
-        [(1, Some(201)), (2, Some(200)), (3, Some(204))]
-    );
+    assert_eq!(log.iter().map(|e| e.connection).collect::<Vec<_>>(), [1, 1, 2]);
+    assert_eq!(log.iter().map(|e| e.status).collect::<Vec<_>>(), [Some(201), Some(200), Some(204)]);
+    assert_eq!(log.iter().map(|e| e.applied_seq).collect::<Vec<_>>(), [Some(1), None, Some(2)]);
+    assert_eq!((log[0].body.as_deref(), log[0].idempotency_key.as_deref()), (Some("{\"n\":1}"), Some("k1")));
+    assert_eq!((log[1].path.as_str(), log[1].if_none_match.as_deref()), ("/items/a?q", Some("\"x\"")));
+    assert_eq!(*seen.lock().unwrap(), [(1, Some(201)), (2, Some(200)), (3, Some(204))]);
     assert_eq!(origin.calls(), 3);
     origin.clear_log();
     assert_eq!((origin.calls(), origin.log().len()), (0, 0));
@@ -339,12 +236,7 @@ fn concurrent_writes_are_applied_one_after_the_other() {
             scope.spawn(move || {
                 let mut client = Client::of(origin);
                 for n in 0..20 {
-                    client.send(
-                        "PUT",
-                        "/items/a",
-                        &[],
-                        &format!("{{\"by\":\"{writer}-{n}\"}}"),
-                    );
+                    client.send("PUT", "/items/a", &[], &format!("{{\"by\":\"{writer}-{n}\"}}"));
                     client.receive().unwrap();
                 }
             });
@@ -354,12 +246,6 @@ fn concurrent_writes_are_applied_one_after_the_other() {
     let log = origin.log();
     let last = log.iter().max_by_key(|entry| entry.applied_seq).unwrap();
     assert_eq!(last.applied_seq, Some(160));
-    let by = origin.record("a").unwrap()["by"]
-        .as_str()
-        .unwrap()
-        .to_owned();
-    assert!(
-        last.body.as_deref().unwrap().contains(&by),
-        "the last applied write is the truth"
-    );
+    let by = origin.record("a").unwrap()["by"].as_str().unwrap().to_owned();
+    assert!(last.body.as_deref().unwrap().contains(&by), "the last applied write is the truth");
 }

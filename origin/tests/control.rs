@@ -19,20 +19,11 @@ fn the_log_and_the_calls_can_be_read_and_do_not_count() {
     let origin = origin();
     ask(&origin, "PUT", "/items/a", "{}").unwrap();
     ask(&origin, "GET", "/items/a", "").unwrap();
-    assert_eq!(
-        ask(&origin, "GET", "/_calls", "").unwrap().json(),
-        json!({"calls": 2})
-    );
+    assert_eq!(ask(&origin, "GET", "/_calls", "").unwrap().json(), json!({"calls": 2}));
     let log = ask(&origin, "GET", "/_log", "").unwrap().json();
     assert_eq!(log.as_array().unwrap().len(), 2);
-    assert_eq!(
-        (&log[0]["method"], &log[0]["status"], &log[0]["applied"]),
-        (&json!("PUT"), &json!(201), &json!(true))
-    );
-    assert_eq!(
-        ask(&origin, "GET", "/_log?last=1", "").unwrap().json()[0]["method"],
-        "GET"
-    );
+    assert_eq!((&log[0]["method"], &log[0]["status"], &log[0]["applied"]), (&json!("PUT"), &json!(201), &json!(true)));
+    assert_eq!(ask(&origin, "GET", "/_log?last=1", "").unwrap().json()[0]["method"], "GET");
     assert_eq!(ask(&origin, "GET", "/_log?last=x", "").unwrap().status, 400);
     assert_eq!(ask(&origin, "DELETE", "/_log", "").unwrap().status, 405);
     assert_eq!(ask(&origin, "GET", "/_other", "").unwrap().status, 404);
@@ -41,10 +32,7 @@ fn the_log_and_the_calls_can_be_read_and_do_not_count() {
 
 #[test]
 fn faults_over_http_are_off_by_default() {
-    assert_eq!(
-        ask(&origin(), "POST", "/_faults", "{}").unwrap().status,
-        404
-    );
+    assert_eq!(ask(&origin(), "POST", "/_faults", "{}").unwrap().status, 404);
 }
 
 #[test]
@@ -54,15 +42,9 @@ fn a_fault_can_be_posted_listed_and_dropped() {
     let posted = ask(&origin, "POST", "/_faults", rule).unwrap();
     let waiting = json!([{"method": "PUT", "id": "a", "kind": "reset-after-apply", "times": 2}]);
     assert_eq!((posted.status, posted.json()), (201, waiting));
-    assert_eq!(
-        ask(&origin, "PUT", "/items/a", "{}").unwrap_err().kind(),
-        ErrorKind::ConnectionReset
-    );
+    assert_eq!(ask(&origin, "PUT", "/items/a", "{}").unwrap_err().kind(), ErrorKind::ConnectionReset);
     assert!(origin.record("a").is_some());
-    assert_eq!(
-        ask(&origin, "GET", "/_faults", "").unwrap().json()[0]["times"],
-        1
-    );
+    assert_eq!(ask(&origin, "GET", "/_faults", "").unwrap().json()[0]["times"], 1);
     assert_eq!(ask(&origin, "DELETE", "/_faults", "").unwrap().status, 204);
     assert_eq!(ask(&origin, "PUT", "/items/a", "{}").unwrap().status, 200);
 }
@@ -73,10 +55,7 @@ fn an_answer_is_posted_with_status_headers_and_body() {
     let rule = r#"{"method":"GET","kind":"answer","status":503,"headers":{"Retry-After":"2"},"body":{"error":"x"}}"#;
     assert_eq!(ask(&origin, "POST", "/_faults", rule).unwrap().status, 201);
     let answer = ask(&origin, "GET", "/items/any", "").unwrap();
-    assert_eq!(
-        (answer.status, answer.header("retry-after"), answer.json()),
-        (503, Some("2"), json!({"error": "x"}))
-    );
+    assert_eq!((answer.status, answer.header("retry-after"), answer.json()), (503, Some("2"), json!({"error": "x"})));
 }
 
 #[test]
@@ -121,43 +100,16 @@ fn what_is_unknown_is_refused_by_name() {
         (r#"{"kind":"answer"}"#, "method"),
         (r#"{"method":"put","kind":"answer"}"#, "method"),
         (r#"{"method":"PUT"}"#, "kind: missing"),
-        (
-            r#"{"method":"PUT","kind":"explode"}"#,
-            "\\\"explode\\\" is unknown",
-        ),
-        (
-            r#"{"method":"PUT","kind":"reset-on-head","tiems":2}"#,
-            "tiems: unknown",
-        ),
-        (
-            r#"{"method":"PUT","kind":"reset-on-head","times":-1}"#,
-            "times",
-        ),
-        (
-            r#"{"method":"PUT","kind":"reset-on-head","id":1}"#,
-            "id: a string",
-        ),
-        (
-            r#"{"method":"PUT","kind":"reset-on-head","delay_ms":1}"#,
-            "delay_ms: unknown",
-        ),
-        (
-            r#"{"method":"PUT","kind":"slow-body"}"#,
-            "delay_ms: missing",
-        ),
-        (
-            r#"{"method":"PUT","kind":"oversize-body"}"#,
-            "bytes: missing",
-        ),
+        (r#"{"method":"PUT","kind":"explode"}"#, "\\\"explode\\\" is unknown"),
+        (r#"{"method":"PUT","kind":"reset-on-head","tiems":2}"#, "tiems: unknown"),
+        (r#"{"method":"PUT","kind":"reset-on-head","times":-1}"#, "times"),
+        (r#"{"method":"PUT","kind":"reset-on-head","id":1}"#, "id: a string"),
+        (r#"{"method":"PUT","kind":"reset-on-head","delay_ms":1}"#, "delay_ms: unknown"),
+        (r#"{"method":"PUT","kind":"slow-body"}"#, "delay_ms: missing"),
+        (r#"{"method":"PUT","kind":"oversize-body"}"#, "bytes: missing"),
         (r#"{"method":"PUT","kind":"answer"}"#, "status: missing"),
-        (
-            r#"{"method":"PUT","kind":"answer","status":99}"#,
-            "status: 200 to 599",
-        ),
-        (
-            r#"{"method":"PUT","kind":"answer","status":500,"headers":{"A":"b\r\nC: d"}}"#,
-            "headers",
-        ),
+        (r#"{"method":"PUT","kind":"answer","status":99}"#, "status: 200 to 599"),
+        (r#"{"method":"PUT","kind":"answer","status":500,"headers":{"A":"b\r\nC: d"}}"#, "headers"),
     ] {
         let refused = ask(&origin, "POST", "/_faults", rule).unwrap();
         assert_eq!(refused.status, 400, "{rule}");

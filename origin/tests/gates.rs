@@ -18,15 +18,8 @@ fn a_load_reads_the_old_value_then_waits() {
     let mut load = Client::of(&origin);
     load.send("GET", "/items/a", &[], "");
     assert!(gate.wait_arrived(PATIENCE));
-    assert_eq!(
-        ask(&origin, "PUT", "/items/a", "{\"n\":2}").unwrap().status,
-        200
-    );
-    assert_eq!(
-        ask(&origin, "GET", "/items/a", "").unwrap().json()["n"],
-        2,
-        "the gate holds one request"
-    );
+    assert_eq!(ask(&origin, "PUT", "/items/a", "{\"n\":2}").unwrap().status, 200);
+    assert_eq!(ask(&origin, "GET", "/items/a", "").unwrap().json()["n"], 2, "the gate holds one request");
     gate.release();
     assert_eq!(load.receive().unwrap().json()["n"], 1);
 }
@@ -55,9 +48,7 @@ fn a_write_is_held_before_or_after_it_is_applied() {
     assert_eq!((origin.record("a"), after.arrived()), (None, 0));
     before.release();
     assert!(after.wait_arrived(PATIENCE));
-    assert!(
-        origin.record("a").is_some() && origin.log()[0].applied && origin.log()[0].status.is_none()
-    );
+    assert!(origin.record("a").is_some() && origin.log()[0].applied && origin.log()[0].status.is_none());
     drop(after);
     assert_eq!(client.receive().unwrap().status, 201);
 }
@@ -83,11 +74,7 @@ fn two_gates_turn_the_order_of_two_writes_around() {
 fn a_gate_for_all_holds_a_crowd() {
     let origin = origin();
     let gate = origin.gate_all(Method::Get, Target::Any, When::BeforeApply);
-    origin.fault(
-        Fault::on(Method::Get, Target::Any)
-            .kind(FaultKind::Answer(Answer::new(500)))
-            .times(10),
-    );
+    origin.fault(Fault::on(Method::Get, Target::Any).kind(FaultKind::Answer(Answer::new(500))).times(10));
     let mut clients: Vec<Client> = (0..10).map(|_| Client::of(&origin)).collect();
     for client in &mut clients {
         client.send("GET", "/items/a", &[], "");
@@ -99,11 +86,7 @@ fn a_gate_for_all_holds_a_crowd() {
     for client in &mut clients {
         assert_eq!(client.receive().unwrap().status, 500);
     }
-    assert_eq!(
-        ask(&origin, "GET", "/items/a", "").unwrap().status,
-        404,
-        "released for good"
-    );
+    assert_eq!(ask(&origin, "GET", "/items/a", "").unwrap().status, 404, "released for good");
 }
 
 #[test]

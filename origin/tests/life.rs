@@ -16,8 +16,7 @@ struct Scratch(PathBuf);
 
 impl Scratch {
     fn new(name: &str) -> Self {
-        let path =
-            std::env::temp_dir().join(format!("wtcache-origin-{}-{name}", std::process::id()));
+        let path = std::env::temp_dir().join(format!("wtcache-origin-{}-{name}", std::process::id()));
         std::fs::create_dir_all(&path).unwrap();
         Self(path)
     }
@@ -49,22 +48,12 @@ fn records_and_revisions_survive_a_restart_on_the_same_port() {
     for _ in 0..3 {
         first.stop();
         assert_eq!(kept.rest().unwrap_or_default(), "");
-        assert_eq!(
-            first.record("a").unwrap()["revision"],
-            2,
-            "a stopped origin can still be read"
-        );
+        assert_eq!(first.record("a").unwrap()["revision"], 2, "a stopped origin can still be read");
     }
     let second = Origin::start(OriginOptions::new().db(&db).port(port)).unwrap();
     assert_eq!(second.url(), first.url());
-    assert_eq!(
-        ask(&second, "GET", "/items/a", "").unwrap().json()["revision"],
-        2
-    );
-    assert_eq!(
-        ask(&second, "PUT", "/items/gone", "{}").unwrap().json()["revision"],
-        3
-    );
+    assert_eq!(ask(&second, "GET", "/items/a", "").unwrap().json()["revision"], 2);
+    assert_eq!(ask(&second, "PUT", "/items/gone", "{}").unwrap().json()["revision"], 3);
 }
 
 #[test]
@@ -85,12 +74,7 @@ fn a_stop_ends_what_is_held_without_applying_it() {
         assert!(client.receive().is_err(), "{id}");
         assert_eq!(origin.record(id), None);
     }
-    assert!(
-        origin
-            .log()
-            .iter()
-            .all(|entry| !entry.applied && entry.status.is_none() && entry.elapsed.is_some())
-    );
+    assert!(origin.log().iter().all(|entry| !entry.applied && entry.status.is_none() && entry.elapsed.is_some()));
     assert!(origin.resume_accept().is_err());
 }
 
@@ -102,16 +86,9 @@ fn a_paused_origin_refuses_connections_and_comes_back() {
     kept.receive().unwrap();
     origin.pause_accept();
     origin.pause_accept();
-    assert_eq!(
-        TcpStream::connect(origin.addr()).unwrap_err().kind(),
-        ErrorKind::ConnectionRefused
-    );
+    assert_eq!(TcpStream::connect(origin.addr()).unwrap_err().kind(), ErrorKind::ConnectionRefused);
     kept.send("GET", "/healthz", &[], "");
-    assert_eq!(
-        kept.receive().unwrap().status,
-        200,
-        "an open connection stays"
-    );
+    assert_eq!(kept.receive().unwrap().status, 200, "an open connection stays");
     origin.drop_connections();
     assert!(kept.receive().is_err());
     origin.resume_accept().unwrap();
@@ -125,10 +102,7 @@ fn a_port_in_use_is_named() {
     let port = first.addr().port();
     let error = Origin::start(OriginOptions::new().port(port)).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::AddrInUse);
-    assert_eq!(
-        error.to_string(),
-        format!("port {port} of 127.0.0.1 is already in use")
-    );
+    assert_eq!(error.to_string(), format!("port {port} of 127.0.0.1 is already in use"));
 }
 
 #[test]
@@ -139,33 +113,17 @@ fn a_file_that_is_not_ours_is_refused_and_left_alone() {
     std::fs::write(&text, &content).unwrap();
     let error = Origin::start(OriginOptions::new().db(&text)).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::InvalidData);
-    assert!(
-        error
-            .to_string()
-            .contains("notes.txt is not an inventory database"),
-        "{error}"
-    );
+    assert!(error.to_string().contains("notes.txt is not an inventory database"), "{error}");
     assert_eq!(std::fs::read_to_string(&text).unwrap(), content);
 
     let foreign = scratch.file("foreign.db");
-    rusqlite::Connection::open(&foreign)
-        .unwrap()
-        .execute_batch("CREATE TABLE items(x)")
-        .unwrap();
+    rusqlite::Connection::open(&foreign).unwrap().execute_batch("CREATE TABLE items(x)").unwrap();
     let error = Origin::start(OriginOptions::new().db(&foreign)).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::InvalidData);
-    assert!(
-        error
-            .to_string()
-            .contains("foreign.db is a SQLite database, but not one of"),
-        "{error}"
-    );
+    assert!(error.to_string().contains("foreign.db is a SQLite database, but not one of"), "{error}");
 
     let error = Origin::start(OriginOptions::new().db(scratch.file("no/such/dir.db"))).unwrap_err();
-    assert!(
-        error.to_string().contains("dir.db cannot be opened"),
-        "{error}"
-    );
+    assert!(error.to_string().contains("dir.db cannot be opened"), "{error}");
 }
 
 #[test]
@@ -178,8 +136,5 @@ fn dropping_an_origin_closes_its_port() {
     assert!(gate.wait_arrived(PATIENCE));
     drop(origin);
     assert!(client.receive().is_err());
-    assert_eq!(
-        TcpStream::connect(addr).unwrap_err().kind(),
-        ErrorKind::ConnectionRefused
-    );
+    assert_eq!(TcpStream::connect(addr).unwrap_err().kind(), ErrorKind::ConnectionRefused);
 }

@@ -28,16 +28,11 @@ fn requests_sent_together_are_answered_in_order() {
     let origin = origin();
     let mut client = Client::of(&origin);
     let put = "PUT /items/a HTTP/1.1\r\nHost: o\r\nContent-Length: 2\r\n\r\n{}";
-    client.raw(&format!(
-        "{put}{put}GET /items/a HTTP/1.1\r\nHost: o\r\nConnection: close\r\n\r\n"
-    ));
+    client.raw(&format!("{put}{put}GET /items/a HTTP/1.1\r\nHost: o\r\nConnection: close\r\n\r\n"));
     assert_eq!(client.receive().unwrap().status, 201);
     assert_eq!(client.receive().unwrap().status, 200);
     let last = client.receive().unwrap();
-    assert_eq!(
-        (last.status, last.header("connection")),
-        (200, Some("close"))
-    );
+    assert_eq!((last.status, last.header("connection")), (200, Some("close")));
     assert_eq!(client.rest().unwrap(), "");
 }
 
@@ -45,9 +40,7 @@ fn requests_sent_together_are_answered_in_order() {
 fn a_client_that_waits_for_100_continue_gets_it() {
     let origin = origin();
     let mut client = Client::of(&origin);
-    client.raw(
-        "PUT /items/a HTTP/1.1\r\nHost: o\r\nContent-Length: 2\r\nExpect: 100-continue\r\n\r\n",
-    );
+    client.raw("PUT /items/a HTTP/1.1\r\nHost: o\r\nContent-Length: 2\r\nExpect: 100-continue\r\n\r\n");
     assert_eq!(client.receive().unwrap().status, 100);
     client.raw("{}");
     assert_eq!(client.receive().unwrap().status, 201);
@@ -63,63 +56,32 @@ fn a_body_beyond_the_limit_is_refused_unread() {
     let mut client = Client::of(&origin);
     client.raw("PUT /items/a HTTP/1.1\r\nHost: o\r\nTransfer-Encoding: chunked\r\n\r\n100001\r\n");
     assert_eq!(client.receive().unwrap().status, 413);
-    assert_eq!(
-        origin.log().iter().map(|e| e.status).collect::<Vec<_>>(),
-        [Some(413), Some(413)]
-    );
+    assert_eq!(origin.log().iter().map(|e| e.status).collect::<Vec<_>>(), [Some(413), Some(413)]);
     let largest = format!("{{\"n\":\"{}\"}}", "x".repeat(1024 * 1024 - 8));
     assert_eq!(largest.len(), 1024 * 1024);
-    assert_eq!(
-        ask(&origin, "PUT", "/items/a", &largest).unwrap().status,
-        201
-    );
+    assert_eq!(ask(&origin, "PUT", "/items/a", &largest).unwrap().status, 201);
 }
 
 #[test]
 fn malformed_requests_are_refused_and_the_connection_closes() {
     let origin = origin();
-    let long = format!(
-        "GET /items HTTP/1.1\r\nHost: o\r\nX: {}\r\n\r\n",
-        "x".repeat(70_000)
-    );
+    let long = format!("GET /items HTTP/1.1\r\nHost: o\r\nX: {}\r\n\r\n", "x".repeat(70_000));
     for (text, status) in [
         ("nonsense\r\n\r\n", 400),
         ("GET /items HTTP/1.1\r\n\r\n", 400),
         ("GET /items HTTP/2.0\r\nHost: o\r\n\r\n", 505),
-        (
-            "PUT /items/a HTTP/1.1\r\nHost: o\r\nContent-Length: 2, 3\r\n\r\n{}",
-            400,
-        ),
-        (
-            "PUT /items/a HTTP/1.1\r\nHost: o\r\nContent-Length: +2\r\n\r\n{}",
-            400,
-        ),
-        (
-            "PUT /items/a HTTP/1.1\r\nHost: o\r\nContent-Length: 2\r\nTransfer-Encoding: chunked\r\n\r\n{}",
-            400,
-        ),
-        (
-            "PUT /items/a HTTP/1.1\r\nHost: o\r\nTransfer-Encoding: gzip\r\n\r\n{}",
-            501,
-        ),
-        (
-            "PUT /items/a HTTP/1.1\r\nHost: o\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n",
-            400,
-        ),
-        (
-            "PUT /items/a HTTP/1.1\r\nHost: o\r\nTransfer-Encoding: chunked\r\n\r\n1\r\n{}\r\n",
-            400,
-        ),
+        ("PUT /items/a HTTP/1.1\r\nHost: o\r\nContent-Length: 2, 3\r\n\r\n{}", 400),
+        ("PUT /items/a HTTP/1.1\r\nHost: o\r\nContent-Length: +2\r\n\r\n{}", 400),
+        ("PUT /items/a HTTP/1.1\r\nHost: o\r\nContent-Length: 2\r\nTransfer-Encoding: chunked\r\n\r\n{}", 400),
+        ("PUT /items/a HTTP/1.1\r\nHost: o\r\nTransfer-Encoding: gzip\r\n\r\n{}", 501),
+        ("PUT /items/a HTTP/1.1\r\nHost: o\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n", 400),
+        ("PUT /items/a HTTP/1.1\r\nHost: o\r\nTransfer-Encoding: chunked\r\n\r\n1\r\n{}\r\n", 400),
         (long.as_str(), 431),
     ] {
         let mut client = Client::of(&origin);
         client.raw(text);
         let answer = client.receive().unwrap();
-        assert_eq!(
-            (answer.status, answer.header("connection")),
-            (status, Some("close")),
-            "{text:.80}"
-        );
+        assert_eq!((answer.status, answer.header("connection")), (status, Some("close")), "{text:.80}");
         assert_eq!(client.rest().unwrap(), "", "{text:.80}");
     }
     assert!(origin.record("a").is_none());
@@ -138,8 +100,7 @@ fn http_1_0_closes_if_not_asked_to_stay() {
 
 #[test]
 fn an_idle_connection_is_closed() {
-    let origin =
-        Origin::start(OriginOptions::new().idle_timeout(Duration::from_millis(50))).unwrap();
+    let origin = Origin::start(OriginOptions::new().idle_timeout(Duration::from_millis(50))).unwrap();
     let mut client = Client::of(&origin);
     client.send("GET", "/healthz", &[], "");
     assert_eq!(client.receive().unwrap().status, 200);
@@ -156,10 +117,7 @@ fn connections_beyond_the_limit_get_a_503() {
         assert_eq!(client.receive().unwrap().status, 200);
     }
     let turned_away = Client::of(&origin).receive().unwrap();
-    assert_eq!(
-        (turned_away.status, turned_away.header("connection")),
-        (503, Some("close"))
-    );
+    assert_eq!((turned_away.status, turned_away.header("connection")), (503, Some("close")));
     for client in &mut kept {
         client.send("GET", "/items/a", &[], "");
         assert_eq!(client.receive().unwrap().status, 200);

@@ -1,10 +1,6 @@
 //! A client as plain as a socket, for the tests of the origin.
 
-#![allow(
-    clippy::unwrap_used,
-    dead_code,
-    reason = "shared by several test crates"
-)]
+#![allow(clippy::unwrap_used, dead_code, reason = "shared by several test crates")]
 
 use std::io::{self, Read, Write};
 use std::net::TcpStream;
@@ -66,11 +62,7 @@ impl Client {
     pub(crate) fn of(origin: &Origin) -> Self {
         let stream = TcpStream::connect(origin.addr()).unwrap();
         stream.set_read_timeout(Some(PATIENCE)).unwrap();
-        Self {
-            stream,
-            ahead: Vec::new(),
-            head_only: false,
-        }
+        Self { stream, ahead: Vec::new(), head_only: false }
     }
 
     pub(crate) fn send(&mut self, method: &str, path: &str, headers: &[(&str, &str)], body: &str) {
@@ -99,11 +91,7 @@ impl Client {
         };
         let head = String::from_utf8(self.ahead.drain(..end + 4).collect()).unwrap();
         let status = head.split(' ').nth(1).unwrap().parse().unwrap();
-        let mut response = Response {
-            status,
-            head,
-            body: String::new(),
-        };
+        let mut response = Response { status, head, body: String::new() };
         let length = match response.header("content-length") {
             Some(length) if !self.head_only => length.parse().unwrap(),
             _ => 0,
