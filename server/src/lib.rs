@@ -1,6 +1,19 @@
 //! The REST front of wtcache and its command line.
+//!
+//! A front serves tables: [`schema`] and [`config`] say which, [`table`] opens a cache over each table's origin, [`front`] answers
+//! requests, [`serve`] listens. A program of its own can put a rule inside each write ([`hook`]) or any
+//! other source behind a table.
 
 pub mod config;
+pub mod demo;
 pub mod diagnostic;
+mod etag;
+pub mod front;
+pub mod hook;
+mod problem;
+mod query;
 pub mod record;
 pub mod schema;
+pub mod serve;
+pub mod table;
+pub mod walk;

@@ -1,3 +1,132 @@
 //! The `wtcache` command.
 
-fn main() {}
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use clap::{CommandFactory, Parser, Subcommand};
+use wtcache_origin::{Origin, OriginOptions};
+use wtcache_server::serve::{Listening, asked_to_end, front_of};
+use wtcache_server::{config, demo};
+
+/// A write-through cache in front of a REST API.
+#[derive(Parser)]
+#[command(name = "wtcache", version, max_term_width = 100)]
+struct Cli {
+    #[command(subcommand)]
+    command: Option<Command>,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Starts a sample origin and the REST front before it, and prints what to try with curl
+    Demo {
+        /// Goes through the whole tutorial by itself, and exits with 0 only if every step did what it should
+        #[arg(long)]
+        walk: bool,
+        /// Keeps the sample origin's records in this SQLite file (default: in memory, gone at the end)
+        #[arg(long, value_name = "FILE")]
+        db: Option<PathBuf>,
+        /// The front's port on 127.0.0.1; 0 takes any (default: 9926, with --walk 0)
+        #[arg(long)]
+        port: Option<u16>,
+        /// The sample origin's port on 127.0.0.1; 0 takes any (default: 9925, with --walk 0)
+        #[arg(long)]
+        origin_port: Option<u16>,
+    },
+    /// Serves the tables of a folder with schema.graphql and config.yaml
+    Serve {
+        /// The folder
+        #[arg(long, value_name = "DIR")]
+        config: PathBuf,
+        /// Listens here instead of where config.yaml says
+        #[arg(long, value_name = "ADDRESS:PORT")]
+        listen: Option<SocketAddr>,
+        /// Prints a line per request
+        #[arg(long)]
+        log: bool,
+    },
+    /// Runs the sample origin alone, on 127.0.0.1
+    Origin {
+        /// The port; 0 takes any
+        #[arg(long, default_value_t = 9925)]
+        port: u16,
+        /// Keeps the records in this SQLite file (default: in memory, gone at the end)
+        #[arg(long, value_name = "FILE")]
+        db: Option<PathBuf>,
+        /// Waits so long before it answers
+        #[arg(long, value_name = "N", default_value_t = 0)]
+        latency_ms: u64,
+    },
+}
+
+fn main() -> ExitCode {
+    let Some(command) = Cli::parse().command else {
+        return match Cli::command().print_long_help() {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(_) => ExitCode::FAILURE,
+        };
+    };
+    let result = match command {
+        Command::Demo { walk: true, db, port, origin_port } => {
+            demo::walk(demo::Options { db, port: port.unwrap_or(0), origin_port: origin_port.unwrap_or(0) })
+        }
+        Command::Demo { walk: false, db, port, origin_port } => {
+            demo::run(demo::Options { db, port: port.unwrap_or(9926), origin_port: origin_port.unwrap_or(9925) })
+        }
+        Command::Serve { config, listen, log } => serve(&config, listen, log),
+        Command::Origin { port, db, latency_ms } => origin(port, db, latency_ms),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(message) => {
+            for line in message.lines() {
+                eprintln!("wtcache: {line}");
+            }
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn serve(directory: &std::path::Path, listen: Option<SocketAddr>, log: bool) -> Result<(), String> {
+    let environment = |name: &str| std::env::var(name).ok();
+    let (schema, config) = config::load(directory, &environment).map_err(|errors| errors.to_string())?;
+    let mut front = front_of(&schema, &config)?;
+    if log {
+        front = front.observer(demo::say);
+    }
+    demo::runtime()?.block_on(async {
+        let end = asked_to_end().map_err(|error| error.to_string())?;
+        let listening = Listening::bind(front, listen.unwrap_or(config.listen)).await.map_err(|e| e.to_string())?;
+        let names: Vec<&str> = listening.front().table_names().collect();
+        demo::line(&format!("serving {} on http://{}", names.join(", "), listening.address()));
+        report(listening.until(end).await)
+    })
+}
+
+fn report(left: std::io::Result<Vec<String>>) -> Result<(), String> {
+    for line in left.map_err(|error| error.to_string())? {
+        eprintln!("wtcache: {line}");
+    }
+    Ok(())
+}
+
+fn origin(port: u16, db: Option<PathBuf>, latency_ms: u64) -> Result<(), String> {
+    let mut options = OriginOptions::new()
+        .port(port)
+        .latency(Duration::from_millis(latency_ms))
+        .faults_over_http(true)
+        .observer(|entry| demo::line(&demo::origin_line(entry)));
+    if let Some(db) = db {
+        options = options.db(db);
+    }
+    let origin = Origin::start(options).map_err(|error| error.to_string())?;
+    demo::line(&format!("the sample origin is at {}/items/{{id}}", origin.url()));
+    demo::runtime()?.block_on(async {
+        asked_to_end().map_err(|error| error.to_string())?.await;
+        Ok::<(), String>(())
+    })?;
+    origin.stop();
+    Ok(())
+}

@@ -1,0 +1,79 @@
+//! Entity tags (RFC 9110 §8.8.3): the origin's, else one of ours over the record.
+//!
+//! Invariant: two records of a key with the same tag of ours are the same bytes, but for a collision of 128 bits.
+
+use std::hash::{DefaultHasher, Hasher};
+
+use axum::http::HeaderValue;
+use axum::http::header::GetAll;
+use wtcache::{Bytes, Entry};
+
+/// The tag of a record.
+pub(crate) fn of(entry: &Entry<Bytes>) -> HeaderValue {
+    let given = entry.version().and_then(|version| HeaderValue::from_bytes(version).ok());
+    given.unwrap_or_else(|| over(entry.value()))
+}
+
+/// A tag over bytes: two SipHash sums, so that it needs no state and is the same in every process of one build.
+fn over(value: &[u8]) -> HeaderValue {
+    let sum = |first: u8| {
+        let mut hasher = DefaultHasher::new();
+        hasher.write_u8(first);
+        hasher.write(value);
+        hasher.finish()
+    };
+    HeaderValue::from_str(&format!("\"{:016x}{:016x}\"", sum(0), sum(1))).expect("hexadecimal digits in quotes")
+}
+
+/// If-None-Match holds a tag that is this one, by the weak comparison that RFC 9110 §13.1.2 asks for.
+pub(crate) fn none_match(lines: GetAll<'_, HeaderValue>, tag: &HeaderValue) -> bool {
+    let opaque = |tag: &[u8]| tag.strip_prefix(b"W/").unwrap_or(tag).to_vec();
+    let ours = opaque(tag.as_bytes());
+    lines.iter().any(|line| tags(line.as_bytes()).any(|theirs| theirs == b"*" || opaque(theirs) == ours))
+}
+
+/// The members of a list of tags. A comma within quotes belongs to its tag.
+fn tags(line: &[u8]) -> impl Iterator<Item = &[u8]> {
+    let mut quoted = false;
+    line.split(move |byte| {
+        quoted ^= *byte == b'"';
+        *byte == b',' && !quoted
+    })
+    .map(<[u8]>::trim_ascii)
+    .filter(|tag| !tag.is_empty())
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::http::HeaderMap;
+    use axum::http::header::IF_NONE_MATCH;
+
+    use super::*;
+
+    fn matches(line: &'static str, tag: &'static str) -> bool {
+        let mut headers = HeaderMap::new();
+        headers.insert(IF_NONE_MATCH, HeaderValue::from_static(line));
+        none_match(headers.get_all(IF_NONE_MATCH), &HeaderValue::from_static(tag))
+    }
+
+    #[test]
+    fn lists_stars_and_weak_tags_match_as_the_rfc_says() {
+        assert!(matches("\"r1\"", "\"r1\""));
+        assert!(matches("\"r0\", \"r1\"", "\"r1\""));
+        assert!(matches("*", "\"r1\""));
+        assert!(matches("W/\"r1\"", "\"r1\""));
+        assert!(matches("\"r1\"", "W/\"r1\""));
+        assert!(matches("\"a,b\",\"r1\"", "\"a,b\""));
+        assert!(!matches("\"r2\"", "\"r1\""));
+        assert!(!matches("\"a", "\"r1\""));
+        assert!(!matches("", "\"r1\""));
+    }
+
+    #[test]
+    fn a_tag_of_ours_is_a_quoted_string_that_tells_records_apart() {
+        let (a, b) = (over(b"a"), over(b"b"));
+        assert_ne!(a, b);
+        assert_eq!(a, over(b"a"));
+        assert_eq!(a.as_bytes().len(), 34);
+    }
+}

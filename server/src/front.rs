@@ -1,0 +1,375 @@
+//! The REST front: from a request to an operation on a table's cache, and back.
+//!
+//! `GET`, `HEAD`, `PUT` and `DELETE` on `/{Table}/{key}`, `GET` on `/{Table}/?attribute=value`, `GET /-/healthz`. Invariant: what is
+//! wrong with a request is said before the origin is called; every answer carries Cache-Status.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use axum::Router;
+use axum::body::Body;
+use axum::extract::{Request, State};
+use axum::http::header::{CONTENT_LENGTH, CONTENT_TYPE, ETAG, IF_NONE_MATCH};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode, Uri};
+use axum::routing::get;
+use http_body_util::{BodyExt, LengthLimitError, Limited};
+use percent_encoding::percent_decode_str;
+use wtcache::{ByteCache, Bytes, Call, CloseReport, Entry, How, LoadError, WriteError};
+
+use crate::etag;
+use crate::problem::{self, OUTCOME, Outcome, Problem};
+use crate::query;
+use crate::record::check_key;
+use crate::table::ServedTable;
+
+const CACHE_STATUS: HeaderName = HeaderName::from_static("cache-status");
+const RECORD_METHODS: &str = "GET, HEAD, PUT, DELETE";
+const TABLE_METHODS: &str = "GET, HEAD";
+
+/// What one request came to, for whoever looks on.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Seen {
+    /// The request's method.
+    pub method: Method,
+    /// Its path and query, as sent.
+    pub target: String,
+    /// Where the answer came from: `hit`, `loaded`, `written`, `deleted`, `rejected`, `in doubt` …
+    pub what: &'static str,
+    /// The answer's status.
+    pub status: StatusCode,
+    /// From the request's head to the answer's.
+    pub elapsed: Duration,
+}
+
+impl fmt::Display for Seen {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let millis = self.elapsed.as_secs_f64() * 1e3;
+        let target: String = self.target.chars().take(80).collect();
+        write!(f, "{:6} {target:40} {:9} {}  {millis:8.2} ms", self.method.as_str(), self.what, self.status.as_u16())
+    }
+}
+
+type Observer = Box<dyn Fn(&Seen) + Send + Sync>;
+
+/// The tables that are served, and the way to them.
+///
+/// # Example
+/// See `examples/quantity_rule.rs`: a front with a rule of the program's own inside each write.
+#[derive(Default)]
+pub struct Front {
+    tables: BTreeMap<String, ServedTable>,
+    observer: Option<Observer>,
+}
+
+impl Front {
+    /// A front without tables.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Serves `table` under its name. A table of the same name is replaced.
+    #[must_use]
+    pub fn table(mut self, table: ServedTable) -> Self {
+        self.tables.insert(table.schema.name.clone(), table);
+        self
+    }
+
+    /// Calls `observer` after each request, in the task that answers it: it must not block.
+    #[must_use]
+    pub fn observer(mut self, observer: impl Fn(&Seen) + Send + Sync + 'static) -> Self {
+        self.observer = Some(Box::new(observer));
+        self
+    }
+
+    /// The names of the tables that are served.
+    pub fn table_names(&self) -> impl Iterator<Item = &str> {
+        self.tables.keys().map(String::as_str)
+    }
+
+    /// The caches of the tables, by name.
+    pub fn caches(&self) -> impl Iterator<Item = (&str, &ByteCache)> {
+        self.tables.iter().map(|(name, table)| (name.as_str(), table.cache()))
+    }
+
+    /// Closes every cache: writes that were sent get `timeout` to end. Blocks. What is left is told by table.
+    pub fn close(&self, timeout: Duration) -> Vec<(String, CloseReport<Box<[u8]>>)> {
+        let end = Instant::now() + timeout;
+        let close = |cache: &ByteCache| cache.close(end.saturating_duration_since(Instant::now()));
+        self.caches().map(|(name, cache)| (name.to_owned(), close(cache))).collect()
+    }
+
+    /// The service that answers requests.
+    pub fn router(self: Arc<Self>) -> Router {
+        Router::new().route("/-/healthz", get(healthz)).fallback(answer).with_state(self)
+    }
+
+    async fn route(&self, request: Request) -> Answer {
+        let (name, key) = match split(request.uri()) {
+            Ok(parts) => parts,
+            Err(problem) => return Answer::refused(problem),
+        };
+        let Some(table) = self.tables.get(&name) else {
+            let known: Vec<&str> = self.table_names().collect();
+            let detail = format!("there is no table {name:?}; served here: {}", known.join(", "));
+            return Answer::refused(Problem::new(StatusCode::NOT_FOUND, detail));
+        };
+        let reads = matches!(*request.method(), Method::GET | Method::HEAD);
+        if key.is_empty() && reads {
+            return Answer::query(query::answer(table, request.uri().query()));
+        }
+        if key.is_empty() && *request.method() != Method::PUT && *request.method() != Method::DELETE {
+            let problem = Problem::new(StatusCode::METHOD_NOT_ALLOWED, "a table is asked with GET").allow(TABLE_METHODS);
+            return Answer::refused(problem);
+        }
+        if let Err(error) = check_key(&key) {
+            return Answer::refused_write(&request, Problem::new(StatusCode::BAD_REQUEST, error.to_string()));
+        }
+        match *request.method() {
+            Method::GET | Method::HEAD => read(table, &key, request.headers()).await,
+            Method::PUT => put(table, &key, request).await,
+            Method::DELETE => delete(table, &key).await,
+            _ => {
+                let detail = format!("{} is not for a record", request.method());
+                Answer::refused(Problem::new(StatusCode::METHOD_NOT_ALLOWED, detail).allow(RECORD_METHODS))
+            }
+        }
+    }
+}
+
+async fn healthz() -> Response<Body> {
+    let mut response = Response::new(Body::from("ok\n"));
+    response.headers_mut().insert(CACHE_STATUS, HeaderValue::from_static("wtcache; detail=local"));
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("text/plain"));
+    response
+}
+
+async fn answer(State(front): State<Arc<Front>>, request: Request) -> Response<Body> {
+    let Some(observer) = &front.observer else { return front.route(request).await.finish() };
+    let begun = Instant::now();
+    let method = request.method().clone();
+    let target = request.uri().path_and_query().map(|target| target.as_str().to_owned()).unwrap_or_default();
+    let answer = front.route(request).await;
+    let what = answer.what;
+    let response = answer.finish();
+    observer(&Seen { method, target, what, status: response.status(), elapsed: begun.elapsed() });
+    response
+}
+
+/// The table and the key of a path `/{Table}/{key}`; the key is empty for `/{Table}` and `/{Table}/`.
+fn split(uri: &Uri) -> Result<(String, String), Problem> {
+    let path = uri.path().strip_prefix('/').unwrap_or_default();
+    let (table, key) = path.split_once('/').unwrap_or((path, ""));
+    if key.contains('/') {
+        let detail = "a path is /{Table}/{key}; a slash within a key is written %2F";
+        return Err(Problem::new(StatusCode::NOT_FOUND, detail));
+    }
+    let decode = |text: &str| {
+        percent_decode_str(text).decode_utf8().map(|text| text.into_owned()).map_err(|_| {
+            Problem::new(StatusCode::BAD_REQUEST, "the path is not UTF-8 once its percent signs are decoded")
+        })
+    };
+    Ok((decode(table)?, decode(key)?))
+}
+
+/// An answer on its way out.
+struct Answer {
+    response: Response<Body>,
+    status: HeaderValue,
+    what: &'static str,
+}
+
+impl Answer {
+    fn new(response: Response<Body>, status: HeaderValue, what: &'static str) -> Self {
+        Self { response, status, what }
+    }
+
+    /// The request is at fault, and the origin was not called.
+    fn refused(problem: Problem) -> Self {
+        Self::new(problem.response(), HeaderValue::from_static("wtcache; detail=invalid-request"), "refused")
+    }
+
+    /// The same, and if it was a write, it says that nothing was applied.
+    fn refused_write(request: &Request, problem: Problem) -> Self {
+        let writes = matches!(*request.method(), Method::PUT | Method::DELETE);
+        Self::refused(if writes { problem.outcome(Outcome::Rejected) } else { problem })
+    }
+
+    fn query(result: Result<Response<Body>, Problem>) -> Self {
+        match result {
+            Ok(response) => Self::new(response, HeaderValue::from_static("wtcache; hit; detail=index"), "index"),
+            Err(problem) => Self::refused(problem),
+        }
+    }
+
+    fn finish(mut self) -> Response<Body> {
+        self.response.headers_mut().insert(CACHE_STATUS, self.status);
+        self.response
+    }
+}
+
+async fn read(table: &ServedTable, key: &str, headers: &HeaderMap) -> Answer {
+    let read = match table.cache.read(key, &Call::new()).await {
+        Ok(read) => read,
+        Err(error) => {
+            let status = match origin_code(&error) {
+                Some(code) => format!("wtcache; fwd=miss; fwd-status={code}"),
+                None => "wtcache; fwd=miss".to_owned(),
+            };
+            return Answer::new(problem::of_load(&error), header(&status), "failed");
+        }
+    };
+    let hit = read.how == How::Hit;
+    let Some(entry) = read.entry else {
+        let detail = format!("the origin has no {} {key:?}", table.schema.name);
+        let response = Problem::new(StatusCode::NOT_FOUND, detail).response();
+        let what = if hit { "hit" } else { "loaded" };
+        return Answer::new(response, cache_status(read.how, 404, None), what);
+    };
+    let ttl = entry.remaining(table.cache().now());
+    let status = cache_status(read.how, 200, (entry.expires() != wtcache::Tick::NEVER).then_some(ttl));
+    let tag = etag::of(&entry);
+    let mut response = if etag::none_match(headers.get_all(IF_NONE_MATCH), &tag) {
+        let mut response = Response::new(Body::empty());
+        *response.status_mut() = StatusCode::NOT_MODIFIED;
+        response
+    } else {
+        record(&entry)
+    };
+    response.headers_mut().insert(ETAG, tag);
+    let what = match read.how {
+        How::Hit => "hit",
+        How::Joined => "joined",
+        _ => "loaded",
+    };
+    Answer::new(response, status, what)
+}
+
+async fn put(table: &ServedTable, key: &str, request: Request) -> Answer {
+    let refuse = |status, detail: String| {
+        Answer::refused(Problem::new(status, detail).outcome(Outcome::Rejected))
+    };
+    let body = match body(request, table.max_body_bytes).await {
+        Ok(body) => body,
+        Err(BodyFailure::TooLarge) => {
+            let detail = format!("the body is larger than the {} bytes that {} takes", table.max_body_bytes, table.schema.name);
+            return refuse(StatusCode::PAYLOAD_TOO_LARGE, detail);
+        }
+        Err(BodyFailure::Broken(why)) => return refuse(StatusCode::BAD_REQUEST, format!("the body broke off: {why}")),
+    };
+    let value = match table.schema.check_body(key, &body) {
+        Ok(record) => serde_json::to_vec(&record),
+        Err(error) => {
+            let problem = Problem::new(StatusCode::BAD_REQUEST, error.to_string());
+            return Answer::refused(problem.field(error.field.as_deref()).outcome(Outcome::Rejected));
+        }
+    };
+    let value = match value {
+        Ok(value) => value,
+        Err(error) => return refuse(StatusCode::BAD_REQUEST, error.to_string()),
+    };
+    match table.cache.put(key, value, &Call::new()).await {
+        Ok(written) => {
+            let status = HeaderValue::from_static(if written.kept {
+                "wtcache; fwd=method; stored"
+            } else {
+                "wtcache; fwd=method"
+            });
+            let mut response = match &written.entry {
+                Some(entry) => {
+                    let mut response = record(entry);
+                    response.headers_mut().insert(ETAG, etag::of(entry));
+                    response
+                }
+                None => no_content(),
+            };
+            response.headers_mut().insert(OUTCOME, HeaderValue::from_static("applied"));
+            Answer::new(response, status, "written")
+        }
+        Err(error) => failed_write(&error),
+    }
+}
+
+async fn delete(table: &ServedTable, key: &str) -> Answer {
+    match table.cache.delete(key, &Call::new()).await {
+        Ok(_) => {
+            let mut response = no_content();
+            response.headers_mut().insert(OUTCOME, HeaderValue::from_static("applied"));
+            Answer::new(response, HeaderValue::from_static("wtcache; fwd=method"), "deleted")
+        }
+        Err(error) => failed_write(&error),
+    }
+}
+
+fn failed_write(error: &WriteError) -> Answer {
+    let (code, what) = match error {
+        WriteError::Rejected(rejection) => (rejection.error.code(), "rejected"),
+        WriteError::InDoubt(doubt) => (doubt.cause().code(), "in doubt"),
+        _ => (None, "not sent"),
+    };
+    let status = match (error, code) {
+        (_, Some(code)) => header(&format!("wtcache; fwd=method; fwd-status={code}")),
+        (WriteError::NotSent(_), None) => HeaderValue::from_static("wtcache; detail=not-sent"),
+        _ => HeaderValue::from_static("wtcache; fwd=method"),
+    };
+    Answer::new(problem::of_write(error), status, what)
+}
+
+/// Where a read's answer came from, in the words of RFC 9211.
+fn cache_status(how: How, origin: u16, ttl: Option<Duration>) -> HeaderValue {
+    let mut text = match how {
+        How::Hit => "wtcache; hit".to_owned(),
+        How::Joined => "wtcache; fwd=miss; collapsed".to_owned(),
+        How::Loaded { kept: true } => format!("wtcache; fwd=miss; fwd-status={origin}; stored"),
+        _ => format!("wtcache; fwd=miss; fwd-status={origin}"),
+    };
+    let kept = matches!(how, How::Hit | How::Loaded { kept: true });
+    if let Some(ttl) = ttl.filter(|_| kept) {
+        text.push_str("; ttl=");
+        text.push_str(&ttl.as_secs().to_string());
+    }
+    header(&text)
+}
+
+fn header(text: &str) -> HeaderValue {
+    HeaderValue::from_str(text).expect("made of plain ASCII")
+}
+
+fn origin_code(error: &LoadError) -> Option<i32> {
+    match error {
+        LoadError::Source(error) => error.code(),
+        _ => None,
+    }
+}
+
+fn record(entry: &Entry<Bytes>) -> Response<Body> {
+    let mut response = Response::new(Body::from(entry.value().to_vec()));
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    response
+}
+
+fn no_content() -> Response<Body> {
+    let mut response = Response::new(Body::empty());
+    *response.status_mut() = StatusCode::NO_CONTENT;
+    response
+}
+
+enum BodyFailure {
+    TooLarge,
+    Broken(String),
+}
+
+async fn body(request: Request, limit: usize) -> Result<Vec<u8>, BodyFailure> {
+    let announced = request.headers().get(CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse::<u64>().ok());
+    if announced.is_some_and(|length| usize::try_from(length).map_or(true, |length| length > limit)) {
+        return Err(BodyFailure::TooLarge);
+    }
+    match Limited::new(request.into_body(), limit).collect().await {
+        Ok(collected) => Ok(collected.to_bytes().into()),
+        Err(error) if error.is::<LengthLimitError>() => Err(BodyFailure::TooLarge),
+        Err(error) => Err(BodyFailure::Broken(error.to_string())),
+    }
+}

@@ -1,0 +1,109 @@
+//! A rule of the program's own inside each write of a table: validation, and merging with the existing record.
+//!
+//! The rule runs within the key's turn, before anything is sent. The existing record is the resident one, else it is loaded from
+//! the origin then. Invariant: a write that the rule refuses was not sent.
+
+use serde_json::{Map, Value};
+use wtcache::{
+    Bytes, Confirmed, Declared, Failure, LoadCx, Loaded, Outcome, Rejection, Source, SourceError, WriteCx,
+};
+
+use crate::record::BodyError;
+
+/// A source with a rule before its `put`.
+pub struct Hooked<S, F> {
+    source: S,
+    rule: F,
+}
+
+/// Puts `rule` before each put of `source`. It is given the existing record, if there is one, and the record that the
+/// client sent, and makes the record that goes to the origin, or refuses: the client is told 422 with the reason.
+///
+/// # Example
+/// ```
+/// use serde_json::{Map, Value};
+/// use wtcache_server::hook::hooked;
+/// use wtcache_server::record::BodyError;
+///
+/// /// What is not sent stays as it is.
+/// fn merge(existing: Option<&Map<String, Value>>, sent: Map<String, Value>) -> Result<Map<String, Value>, BodyError> {
+///     let mut merged = existing.cloned().unwrap_or_default();
+///     merged.extend(sent);
+///     Ok(merged)
+/// }
+/// # fn example<S: wtcache::Source<wtcache::Bytes>>(source: S) -> impl wtcache::Source<wtcache::Bytes> {
+/// hooked(source, merge)
+/// # }
+/// ```
+pub fn hooked<S, F>(source: S, rule: F) -> Hooked<S, F>
+where
+    S: Source<Bytes>,
+    F: Fn(Option<&Map<String, Value>>, Map<String, Value>) -> Result<Map<String, Value>, BodyError>
+        + Send
+        + Sync
+        + 'static,
+{
+    Hooked { source, rule }
+}
+
+impl<S, F> Source<Bytes> for Hooked<S, F>
+where
+    S: Source<Bytes>,
+    F: Fn(Option<&Map<String, Value>>, Map<String, Value>) -> Result<Map<String, Value>, BodyError>
+        + Send
+        + Sync
+        + 'static,
+{
+    fn get(&self, key: &[u8], cx: &LoadCx<'_, Bytes>) -> Result<Loaded<Vec<u8>>, SourceError> {
+        self.source.get(key, cx)
+    }
+
+    fn put(&self, key: &[u8], value: &[u8], cx: &WriteCx<'_, Bytes>) -> Outcome<Confirmed<Vec<u8>>> {
+        let ruled = match self.ruled(value, cx) {
+            Ok(ruled) => ruled,
+            Err(error) => return Outcome::Rejected(Rejection::new(error)),
+        };
+        match self.source.put(key, &ruled, cx) {
+            // What was sent is what the rule made, not what the client sent.
+            Outcome::Applied(Confirmed::AsSent { version, lifetime }) if self.source.declared().stores_verbatim => {
+                let mut record = wtcache::Record::new(ruled).lifetime(lifetime);
+                record.version = version;
+                Outcome::Applied(Confirmed::Record(record))
+            }
+            outcome => outcome,
+        }
+    }
+
+    fn delete(&self, key: &[u8], cx: &WriteCx<'_, Bytes>) -> Outcome<()> {
+        self.source.delete(key, cx)
+    }
+
+    fn declared(&self) -> Declared {
+        self.source.declared()
+    }
+}
+
+impl<S, F> Hooked<S, F>
+where
+    F: Fn(Option<&Map<String, Value>>, Map<String, Value>) -> Result<Map<String, Value>, BodyError>,
+{
+    fn ruled(&self, value: &[u8], cx: &WriteCx<'_, Bytes>) -> Result<Vec<u8>, SourceError> {
+        let existing = cx.existing().map_err(|error| {
+            let failure = match &error {
+                wtcache::LoadError::Source(error) => error.failure(),
+                wtcache::LoadError::Deadline => Failure::TimedOut,
+                _ => Failure::Failed,
+            };
+            SourceError::new(failure, format!("the existing record could not be read: {error}"))
+        })?;
+        let existing = existing.map(|entry| parsed(entry.value())).transpose()?;
+        let made = (self.rule)(existing.as_ref(), parsed(value)?).map_err(|error| {
+            SourceError::new(Failure::Invalid, error.to_string()).with_cause(error)
+        })?;
+        serde_json::to_vec(&made).map_err(|error| SourceError::new(Failure::Invalid, error.to_string()))
+    }
+}
+
+fn parsed(value: &[u8]) -> Result<Map<String, Value>, SourceError> {
+    serde_json::from_slice(value).map_err(|error| SourceError::new(Failure::Invalid, error.to_string()))
+}

@@ -1,0 +1,216 @@
+//! Answers that are no record: problem details (RFC 9457), and what errors of the cache become on the wire.
+//!
+//! Invariant: an answer to a write that did not end Applied says in `outcome` whether it was certainly not applied
+//! ("rejected") or nobody can know ("in-doubt").
+
+use std::error::Error;
+use std::time::Duration;
+
+use axum::body::Body;
+use axum::http::header::{ALLOW, CONTENT_TYPE, HeaderName, RETRY_AFTER};
+use axum::http::{HeaderValue, Response, StatusCode};
+use serde_json::{Map, Value, json};
+use wtcache::{Failure, InDoubt, LoadError, NotSent, Rejection, SourceError, WriteError};
+use wtcache_http_source::OriginAnswer;
+
+/// The header that says how a write ended, on answers whose body is the origin's own.
+pub(crate) const OUTCOME: HeaderName = HeaderName::from_static("wtcache-outcome");
+
+/// What became of a write that was not applied.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Outcome {
+    Rejected,
+    InDoubt,
+}
+
+impl Outcome {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Rejected => "rejected",
+            Self::InDoubt => "in-doubt",
+        }
+    }
+}
+
+/// A problem to be told to the client.
+pub(crate) struct Problem {
+    status: StatusCode,
+    detail: String,
+    outcome: Option<Outcome>,
+    retry_after: Option<Duration>,
+    allow: Option<&'static str>,
+    more: Map<String, Value>,
+}
+
+impl Problem {
+    pub(crate) fn new(status: StatusCode, detail: impl Into<String>) -> Self {
+        Self { status, detail: detail.into(), outcome: None, retry_after: None, allow: None, more: Map::new() }
+    }
+
+    pub(crate) fn outcome(mut self, outcome: Outcome) -> Self {
+        self.outcome = Some(outcome);
+        self
+    }
+
+    pub(crate) fn field(mut self, field: Option<&str>) -> Self {
+        if let Some(field) = field {
+            self.more.insert("field".to_owned(), field.into());
+        }
+        self
+    }
+
+    pub(crate) fn allow(mut self, methods: &'static str) -> Self {
+        self.allow = Some(methods);
+        self
+    }
+
+    fn origin_status(mut self, code: Option<i32>) -> Self {
+        if let Some(code) = code {
+            self.more.insert("origin_status".to_owned(), code.into());
+        }
+        self
+    }
+
+    fn retry_after(mut self, after: Option<Duration>) -> Self {
+        self.retry_after = after;
+        self
+    }
+
+    pub(crate) fn response(self) -> Response<Body> {
+        let mut body = Map::new();
+        body.insert("type".to_owned(), "about:blank".into());
+        body.insert("title".to_owned(), self.status.canonical_reason().unwrap_or("Error").into());
+        body.insert("status".to_owned(), self.status.as_u16().into());
+        body.insert("detail".to_owned(), self.detail.into());
+        if let Some(outcome) = self.outcome {
+            body.insert("outcome".to_owned(), outcome.name().into());
+        }
+        body.extend(self.more);
+        let mut response = Response::new(Body::from(json!(body).to_string()));
+        *response.status_mut() = self.status;
+        let headers = response.headers_mut();
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
+        if let Some(outcome) = self.outcome {
+            headers.insert(OUTCOME, HeaderValue::from_static(outcome.name()));
+        }
+        if let Some(after) = self.retry_after {
+            headers.insert(RETRY_AFTER, seconds(after));
+        }
+        if let Some(methods) = self.allow {
+            headers.insert(ALLOW, HeaderValue::from_static(methods));
+        }
+        response
+    }
+}
+
+/// Whole seconds, rounded up: earlier would be too early.
+fn seconds(after: Duration) -> HeaderValue {
+    HeaderValue::from(after.as_secs() + u64::from(after.subsec_nanos() > 0))
+}
+
+/// The answer to a read that brought no record.
+pub(crate) fn of_load(error: &LoadError) -> Response<Body> {
+    match error {
+        LoadError::Source(error) => of_source(error, None),
+        other => load_problem(other).response(),
+    }
+}
+
+fn load_problem(error: &LoadError) -> Problem {
+    let status = match error {
+        LoadError::Deadline => StatusCode::GATEWAY_TIMEOUT,
+        LoadError::Closed | LoadError::Overloaded => StatusCode::SERVICE_UNAVAILABLE,
+        LoadError::KeyTooLong(_) => StatusCode::BAD_REQUEST,
+        LoadError::Source(error) => return source_problem(error, None),
+        _ => StatusCode::BAD_GATEWAY,
+    };
+    Problem::new(status, error.to_string())
+}
+
+/// The answer to a write that did not end Applied.
+pub(crate) fn of_write(error: &WriteError) -> Response<Body> {
+    match error {
+        WriteError::Rejected(Rejection { error, .. }) => of_source(error, Some(Outcome::Rejected)),
+        WriteError::NotSent(why) => not_sent(why).outcome(Outcome::Rejected).response(),
+        WriteError::InDoubt(doubt) => in_doubt(doubt),
+        other => Problem::new(StatusCode::INTERNAL_SERVER_ERROR, other.to_string()).response(),
+    }
+}
+
+fn not_sent(why: &NotSent) -> Problem {
+    let status = match why {
+        NotSent::Deadline => StatusCode::GATEWAY_TIMEOUT,
+        NotSent::KeyTooLong(_) => StatusCode::BAD_REQUEST,
+        NotSent::ValueTooLarge(_) => StatusCode::PAYLOAD_TOO_LARGE,
+        NotSent::Reentrant | NotSent::Panicked(_) => StatusCode::INTERNAL_SERVER_ERROR,
+        NotSent::Unread(error) => return load_problem(error),
+        _ => StatusCode::SERVICE_UNAVAILABLE,
+    };
+    let retry_after = match why {
+        NotSent::HeldBack { retry_after } => Some(*retry_after),
+        _ if status == StatusCode::SERVICE_UNAVAILABLE => Some(Duration::from_secs(1)),
+        _ => None,
+    };
+    Problem::new(status, why.to_string()).retry_after(retry_after)
+}
+
+fn in_doubt(doubt: &InDoubt) -> Response<Body> {
+    let cause = doubt.cause();
+    let status = match cause.failure() {
+        Failure::TimedOut => StatusCode::GATEWAY_TIMEOUT,
+        _ => StatusCode::BAD_GATEWAY,
+    };
+    let mut problem =
+        Problem::new(status, cause.message()).outcome(Outcome::InDoubt).origin_status(cause.code());
+    let millis = u64::try_from(doubt.settles_in().as_millis()).unwrap_or(u64::MAX);
+    problem.more.insert("settles_in_ms".to_owned(), millis.into());
+    problem.response()
+}
+
+/// The origin's own refusal goes through with its status and message, unless it refused us rather than the client.
+fn of_source(error: &SourceError, outcome: Option<Outcome>) -> Response<Body> {
+    let answer = error.source().and_then(|cause| cause.downcast_ref::<OriginAnswer>());
+    let status = error.code().and_then(|code| u16::try_from(code).ok()).and_then(|code| StatusCode::from_u16(code).ok());
+    let (Some(answer), Some(status)) = (answer, status) else { return source_problem(error, outcome).response() };
+    if !status.is_client_error() || refuses_us(status) || error.failure() != Failure::Refused {
+        return source_problem(error, outcome).response();
+    }
+    let mut response = Response::new(Body::from(answer.body.clone()));
+    *response.status_mut() = status;
+    let headers = response.headers_mut();
+    if let Some(kind) = answer.content_type.as_deref().and_then(|kind| HeaderValue::from_str(kind).ok()) {
+        headers.insert(CONTENT_TYPE, kind);
+    }
+    if let Some(outcome) = outcome {
+        headers.insert(OUTCOME, HeaderValue::from_static(outcome.name()));
+    }
+    if let Some(after) = error.retry_after() {
+        headers.insert(RETRY_AFTER, seconds(after));
+    }
+    response
+}
+
+/// Statuses by which an origin refuses the credentials that this server sent, not the client's.
+fn refuses_us(status: StatusCode) -> bool {
+    matches!(
+        status,
+        StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN | StatusCode::PROXY_AUTHENTICATION_REQUIRED
+    )
+}
+
+fn source_problem(error: &SourceError, outcome: Option<Outcome>) -> Problem {
+    let status = match error.failure() {
+        Failure::TimedOut => StatusCode::GATEWAY_TIMEOUT,
+        Failure::Invalid => StatusCode::UNPROCESSABLE_ENTITY,
+        _ => StatusCode::BAD_GATEWAY,
+    };
+    let field = error.source().and_then(|cause| cause.downcast_ref::<crate::record::BodyError>());
+    let problem = Problem::new(status, error.message())
+        .origin_status(error.code())
+        .retry_after(error.retry_after())
+        .field(field.and_then(|error| error.field.as_deref()));
+    match outcome {
+        Some(outcome) => problem.outcome(outcome),
+        None => problem,
+    }
+}

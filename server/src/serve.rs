@@ -1,0 +1,141 @@
+//! Serving a front: the listener, the end by signal, and the order in which things end.
+//!
+//! At the end no connection is accepted any more, requests under way are answered, and then the caches are closed, so that writes that
+//! were sent run to their outcome.
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::serve::ListenerExt;
+use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
+use wtcache::tokio::Pool;
+
+use crate::config::Config;
+use crate::front::Front;
+use crate::schema::Schema;
+use crate::table::{ServedTable, origin_of};
+
+/// Origin calls at once, over all tables.
+const CALLS_AT_ONCE: usize = 64;
+
+/// Origin calls that may wait for a place.
+const CALLS_WAITING: usize = 1024;
+
+/// How long requests under way, and then writes that were sent, get at the end.
+const DRAIN: Duration = Duration::from_secs(10);
+
+/// The pool that a front's origin calls run in.
+#[must_use]
+pub fn pool() -> Pool {
+    Pool::new(CALLS_AT_ONCE, CALLS_WAITING)
+}
+
+/// The front of a configuration: each exported table over its HTTP origin.
+///
+/// # Errors
+/// A table's origin or cache cannot be made of its configuration; the message names the table.
+pub fn front_of(schema: &Schema, config: &Config) -> Result<Front, String> {
+    let pool = pool();
+    let mut front = Front::new();
+    for table in schema.tables.iter().filter(|table| table.exported) {
+        let Some(config) = config.table(&table.name) else { continue };
+        let origin = origin_of(table, &config.origin).map_err(|error| format!("{}: {error}", table.name))?;
+        let served = ServedTable::open(table, config, origin, &pool).map_err(|error| format!("{}: {error}", table.name))?;
+        front = front.table(served);
+    }
+    Ok(front)
+}
+
+/// A front that listens.
+pub struct Listening {
+    listener: TcpListener,
+    front: Arc<Front>,
+    address: SocketAddr,
+}
+
+impl Listening {
+    /// Binds the address. Must be called within a tokio runtime.
+    ///
+    /// # Errors
+    /// The address cannot be bound; the message names it.
+    pub async fn bind(front: Front, address: SocketAddr) -> io::Result<Self> {
+        let named = |error: io::Error| io::Error::new(error.kind(), format!("cannot listen on {address}: {error}"));
+        let listener = TcpListener::bind(address).await.map_err(named)?;
+        let address = listener.local_addr()?;
+        Ok(Self { listener, front: Arc::new(front), address })
+    }
+
+    /// Where it listens.
+    #[must_use]
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// The front.
+    #[must_use]
+    pub fn front(&self) -> &Arc<Front> {
+        &self.front
+    }
+
+    /// Serves until `end` is ready, then drains and closes. Gives a line for each thing that was left unfinished.
+    ///
+    /// # Errors
+    /// The listener failed.
+    pub async fn until(self, end: impl Future<Output = ()> + Send + 'static) -> io::Result<Vec<String>> {
+        let Self { listener, front, .. } = self;
+        // An answer is one small write: nothing is gained by waiting for more of it.
+        let listener = listener.tap_io(|stream| {
+            let _ = stream.set_nodelay(true);
+        });
+        let (told, ended) = tokio::sync::oneshot::channel::<()>();
+        let end = async move {
+            end.await;
+            let _ = told.send(());
+        };
+        let router = Arc::clone(&front).router();
+        let serving = tokio::spawn(async move { axum::serve(listener, router).with_graceful_shutdown(end).await });
+        let _ = ended.await;
+        let abort = serving.abort_handle();
+        let mut left = Vec::new();
+        match tokio::time::timeout(DRAIN, serving).await {
+            Ok(Ok(result)) => result?,
+            Ok(Err(error)) => return Err(io::Error::other(error)),
+            Err(_) => {
+                abort.abort();
+                left.push(format!("connections were still busy after {} s and were dropped", DRAIN.as_secs()));
+            }
+        }
+        let reports = tokio::task::spawn_blocking(move || front.close(DRAIN)).await.map_err(io::Error::other)?;
+        for (table, report) in reports {
+            let tell = |keys: &[Box<[u8]>], what: &str| {
+                let names: Vec<String> = keys.iter().map(|key| format!("{}", key.escape_ascii())).collect();
+                format!("{table}: {what}: {}", names.join(", "))
+            };
+            if !report.unfinished.is_empty() {
+                left.push(tell(&report.unfinished, "sent, without an outcome"));
+            }
+            if !report.in_doubt.is_empty() {
+                left.push(tell(&report.in_doubt, "in doubt"));
+            }
+        }
+        Ok(left)
+    }
+}
+
+/// Ready once the process is asked to end, by Ctrl-C or SIGTERM.
+///
+/// # Errors
+/// The signals cannot be listened for.
+pub fn asked_to_end() -> io::Result<impl Future<Output = ()> + Send + 'static> {
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut terminate = signal(SignalKind::terminate())?;
+    Ok(async move {
+        tokio::select! {
+            _ = interrupt.recv() => {}
+            _ = terminate.recv() => {}
+        }
+    })
+}

@@ -1,0 +1,103 @@
+//! A table as it is served: its schema, and the cache over its origin.
+//!
+//! Invariant: what a cache of a table holds are records that passed the table's check, as compact JSON.
+
+use std::sync::Arc;
+
+use serde_json::{Map, Value};
+use wtcache::tokio::{AsyncCache, Pool};
+use wtcache::{ByteCache, Bytes, OptionError, Rows, Source};
+use wtcache_http_source::{BuildError, HttpSource};
+
+use crate::config::{Capacity, Freshness, InDoubtWrites, OriginConfig, Preconditions, TableConfig};
+use crate::schema::Table;
+
+/// A table with the cache that answers for it. Cloning gives another handle on the same.
+#[derive(Clone)]
+pub struct ServedTable {
+    pub(crate) schema: Arc<Table>,
+    pub(crate) cache: AsyncCache<Bytes>,
+    pub(crate) max_body_bytes: usize,
+}
+
+impl ServedTable {
+    /// Opens the cache of a table over any source of its records: [`origin_of`] for an HTTP origin, or one of the program's
+    /// own around it. Origin calls run in `pool`.
+    ///
+    /// # Errors
+    /// The configuration makes no cache; the error names the option.
+    pub fn open(
+        schema: &Table,
+        config: &TableConfig,
+        source: impl Source<Bytes>,
+        pool: &Pool,
+    ) -> Result<Self, OptionError> {
+        let schema = Arc::new(schema.clone());
+        let rows_of = Arc::clone(&schema);
+        let mut builder = ByteCache::builder(source)
+            .negative_lifetime(config.negative_lifetime)
+            .deadline(config.origin.timeout)
+            .absent_after_delete(config.absent_after_delete)
+            .clean_start(config.clean_start)
+            .in_doubt_writes(match config.in_doubt_writes {
+                InDoubtWrites::Send => wtcache::InDoubtWrites::Send,
+                InDoubtWrites::Wait => wtcache::InDoubtWrites::Wait,
+            })
+            .indexes(schema.attributes.iter().map(|attribute| attribute.name.clone()), move |_, value, rows| {
+                add_rows(&rows_of, value, rows);
+            });
+        builder = match config.capacity {
+            Capacity::Bytes(bytes) => builder.capacity(bytes),
+            Capacity::Entries(entries) => builder.capacity(entries).weigher(|_, _| 1),
+        };
+        if let Some(expiration) = schema.expiration {
+            builder = builder.lifetime(expiration);
+        }
+        let cache = builder.build()?.on_tokio(pool);
+        Ok(Self { schema, cache, max_body_bytes: config.origin.max_body_bytes })
+    }
+
+    /// The blocking handle on the table's cache.
+    #[must_use]
+    pub fn cache(&self) -> &ByteCache {
+        self.cache.blocking()
+    }
+}
+
+fn add_rows(schema: &Table, value: &[u8], rows: &mut Rows) {
+    // What was checked on its way in is JSON; should it not be, it has no rows.
+    let Ok(record) = serde_json::from_slice::<Map<String, Value>>(value) else { return };
+    for (attribute, value) in schema.index_values(&record) {
+        rows.add(attribute, &value);
+    }
+}
+
+/// The HTTP origin of a table, as its configuration says. Its records are checked against the schema, and kept as compact JSON.
+///
+/// # Errors
+/// The URL template, a header or a bound is none that can be used; the error says which and why.
+pub fn origin_of(schema: &Table, config: &OriginConfig) -> Result<HttpSource, BuildError> {
+    let schema = schema.clone();
+    let mut builder = HttpSource::builder(&config.url)
+        .connect_timeout(config.connect_timeout)
+        .timeout(config.timeout)
+        .settle_window(config.settle_window)
+        .body_limit(config.max_body_bytes)
+        .stores_verbatim(config.stores_verbatim)
+        .honours_preconditions(config.preconditions == Preconditions::Honoured)
+        .freshness(match config.freshness {
+            Freshness::Table => wtcache_http_source::Freshness::Table,
+            Freshness::Origin => wtcache_http_source::Freshness::Origin,
+        })
+        .record_check(move |key, body| checked(&schema, key, &body));
+    for header in &config.headers {
+        builder = builder.header(&header.name, &header.value);
+    }
+    builder.build()
+}
+
+fn checked(schema: &Table, key: &[u8], body: &[u8]) -> Result<Vec<u8>, String> {
+    let key = std::str::from_utf8(key).map_err(|_| "the key is not UTF-8".to_owned())?;
+    let record = schema.check_record(key, body).map_err(|error| error.to_string())?;
+    serde_json::to_vec(&record).map_err(|error| error.to_string())
+}

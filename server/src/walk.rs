@@ -1,0 +1,255 @@
+//! `wtcache demo --walk`: the tutorial, step by step, over real HTTP, with what the origin's own log saw.
+//!
+//! Invariant: a step that did not do what it should ends the walk with an error, and nothing is judged by what this program's own
+//! counters say: the origin's log is the witness.
+
+use std::sync::Barrier;
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+use wtcache_origin::{Entry, Fault, FaultKind, Method, Origin, Target};
+
+use crate::demo::{line, origin_line};
+
+/// An answer of the front.
+struct Answer {
+    status: u16,
+    etag: Option<String>,
+    cache_status: String,
+    complete: Option<String>,
+    body: String,
+}
+
+impl Answer {
+    fn json(&self) -> Value {
+        serde_json::from_str(&self.body).unwrap_or(Value::Null)
+    }
+}
+
+struct Walk<'a> {
+    origin: &'a Origin,
+    base: &'a str,
+    client: ureq::Agent,
+    step: usize,
+}
+
+/// Goes through the tutorial against the front at `base` and its origin.
+///
+/// # Errors
+/// The first step that did not do what it should, with what was expected and what came.
+pub fn walk(origin: &Origin, base: &str) -> Result<(), String> {
+    let config = ureq::Agent::config_builder().http_status_as_error(false).proxy(None).build();
+    let mut walk = Walk { origin, base, client: config.into(), step: 0 };
+    walk.writes_and_hits()?;
+    walk.absence()?;
+    walk.queries()?;
+    walk.refusals()?;
+    walk.one_load_for_all()?;
+    walk.in_doubt()?;
+    walk.outage()?;
+    walk.removal()?;
+    line(&format!("\nall {} steps did what they should", walk.step));
+    Ok(())
+}
+
+const RECORD: &str = r#"{"sku":"WB-100","name":"Widget","quantity":5,"warehouseId":"east"}"#;
+
+impl Walk<'_> {
+    fn writes_and_hits(&mut self) -> Result<(), String> {
+        let (put, saw) = self.step("a write goes to the origin first", "PUT", "item-001", Some(RECORD), None)?;
+        expect("status", &put.status, &200)?;
+        expect("origin calls", &saw.len(), &1)?;
+        let record = put.json();
+        expect("the origin's own field", &record["revision"].to_string(), &"1".to_owned())?;
+        let tag = put.etag.clone().ok_or("the answer to the write has no ETag")?;
+
+        let (get, saw) = self.step("what it confirmed is served from here", "GET", "item-001", None, None)?;
+        expect("status", &get.status, &200)?;
+        expect("origin calls", &saw.len(), &0)?;
+        expect("record", &get.json(), &record)?;
+
+        let (same, saw) = self.step("unchanged, by its ETag", "GET", "item-001", None, Some(&tag))?;
+        expect("status", &same.status, &304)?;
+        expect("origin calls", &saw.len(), &0)?;
+
+        let (head, saw) = self.step("without the body", "HEAD", "item-001", None, None)?;
+        expect("status", &head.status, &200)?;
+        expect("body", &head.body, &String::new())?;
+        expect("origin calls", &saw.len(), &0)
+    }
+
+    fn absence(&mut self) -> Result<(), String> {
+        let (first, saw) = self.step("what the origin does not have is asked once", "GET", "item-404", None, None)?;
+        expect("status", &first.status, &404)?;
+        expect("origin calls", &saw.len(), &1)?;
+        let (second, saw) = self.step("and remembered", "GET", "item-404", None, None)?;
+        expect("status", &second.status, &404)?;
+        expect("origin calls", &saw.len(), &0)
+    }
+
+    fn queries(&mut self) -> Result<(), String> {
+        let (found, saw) = self.step("resident records by index", "GET", "?sku=WB-100", None, None)?;
+        expect("status", &found.status, &200)?;
+        expect("records", &found.json().as_array().map(Vec::len), &Some(1))?;
+        expect("Wtcache-Complete", &found.complete.as_deref(), &Some("?0"))?;
+        expect("origin calls", &saw.len(), &0)
+    }
+
+    fn refusals(&mut self) -> Result<(), String> {
+        let bad = r#"{"sku":"WB-100","quantity":"five"}"#;
+        let (refused, saw) = self.step("what breaks the schema is not sent", "PUT", "item-001", Some(bad), None)?;
+        expect("status", &refused.status, &400)?;
+        expect("field", &refused.json()["field"], &Value::from("quantity"))?;
+        expect("origin calls", &saw.len(), &0)?;
+
+        let much = r#"{"sku":"WB-100","quantity":2000000}"#;
+        let (refused, saw) = self.step("the origin refuses, in its own words", "PUT", "item-001", Some(much), None)?;
+        expect("status", &refused.status, &422)?;
+        expect("error", &refused.json()["error"], &Value::from("quantity is limited to 1000000"))?;
+        expect("origin calls", &saw.len(), &1)?;
+        let (kept, saw) = self.step("and nothing changed here", "GET", "item-001", None, None)?;
+        expect("quantity", &kept.json()["quantity"], &Value::from(5))?;
+        expect("origin calls", &saw.len(), &0)
+    }
+
+    fn one_load_for_all(&mut self) -> Result<(), String> {
+        const READERS: usize = 50;
+        self.step += 1;
+        line(&format!("\n{:2}. {READERS} readers of a record that is not here make one load", self.step));
+        self.origin.seed("item-002", serde_json::json!({ "sku": "WB-200", "quantity": 1 }));
+        self.origin.fault(
+            Fault::on(Method::Get, "item-002").kind(FaultKind::DelayBeforeApply(Duration::from_millis(200))),
+        );
+        let before = self.mark();
+        let start = Barrier::new(READERS);
+        let statuses: Vec<Result<u16, String>> = std::thread::scope(|scope| {
+            let read = || {
+                start.wait();
+                self.ask("GET", "item-002", None, None).map(|answer| answer.status)
+            };
+            let readers: Vec<_> = (0..READERS).map(|_| scope.spawn(read)).collect();
+            readers.into_iter().map(|reader| reader.join().unwrap_or_else(|_| Err("a reader panicked".into()))).collect()
+        });
+        let saw = self.since(before);
+        self.tell(&saw);
+        for status in statuses {
+            expect("status", &status?, &200)?;
+        }
+        expect("origin calls", &saw.len(), &1)
+    }
+
+    fn in_doubt(&mut self) -> Result<(), String> {
+        self.origin.fault(Fault::on(Method::Put, "item-001").kind(FaultKind::ResetAfterApply));
+        let seven = r#"{"sku":"WB-100","name":"Widget","quantity":7,"warehouseId":"east"}"#;
+        let (doubt, saw) = self.step("the connection breaks after the origin applied", "PUT", "item-001", Some(seven), None)?;
+        expect("status", &doubt.status, &502)?;
+        expect("outcome", &doubt.json()["outcome"], &Value::from("in-doubt"))?;
+        expect("origin calls", &saw.len(), &1)?;
+        for _ in 0..2 {
+            let (get, saw) = self.step("in doubt, every read asks the origin", "GET", "item-001", None, None)?;
+            expect("quantity", &get.json()["quantity"], &Value::from(7))?;
+            expect("origin calls", &saw.len(), &1)?;
+        }
+        self.step += 1;
+        line(&format!("\n{:2}. once the doubt is settled, the record is kept again", self.step));
+        let end = Instant::now() + Duration::from_secs(30);
+        loop {
+            let before = self.mark();
+            let answer = self.ask("GET", "item-001", None, None)?;
+            if answer.cache_status.starts_with("wtcache; hit") {
+                line(&format!("    {} · {}", answer.status, answer.cache_status));
+                return expect("origin calls", &self.since(before).len(), &0);
+            }
+            if Instant::now() > end {
+                return Err("the doubt was not settled within 30 s".to_owned());
+            }
+            std::thread::park_timeout(Duration::from_millis(200));
+        }
+    }
+
+    fn outage(&mut self) -> Result<(), String> {
+        self.origin.fault(Fault::on(Method::Get, Target::Any).kind(FaultKind::HangBeforeApply));
+        let (hung, saw) = self.step("an origin that hangs ends at the deadline", "GET", "item-003", None, None)?;
+        self.origin.release_hangs();
+        expect("status", &hung.status, &504)?;
+        expect("origin calls", &saw.len(), &1)?;
+        let failing = FaultKind::Answer(wtcache_origin::Answer::new(500).body("out of order"));
+        self.origin.fault(Fault::on(Method::Get, Target::Any).kind(failing));
+        let (failed, saw) = self.step("an origin that fails is told apart", "GET", "item-003", None, None)?;
+        expect("status", &failed.status, &502)?;
+        expect("origin_status", &failed.json()["origin_status"], &Value::from(500))?;
+        expect("origin calls", &saw.len(), &1)
+    }
+
+    fn removal(&mut self) -> Result<(), String> {
+        let (gone, saw) = self.step("removed at the origin, then here", "DELETE", "item-001", None, None)?;
+        expect("status", &gone.status, &204)?;
+        expect("origin calls", &saw.len(), &1)?;
+        let (after, saw) = self.step("the next read asks the origin", "GET", "item-001", None, None)?;
+        expect("status", &after.status, &404)?;
+        expect("origin calls", &saw.len(), &1)
+    }
+
+    /// One request, told with what the origin saw of it.
+    fn step(
+        &mut self,
+        title: &str,
+        method: &str,
+        key: &str,
+        body: Option<&str>,
+        tag: Option<&str>,
+    ) -> Result<(Answer, Vec<Entry>), String> {
+        self.step += 1;
+        line(&format!("\n{:2}. {title}", self.step));
+        let sent = body.map(|body| format!(" {body}")).unwrap_or_default();
+        line(&format!("    {method} /InventoryItem/{key}{sent}"));
+        let before = self.mark();
+        let answer = self.ask(method, key, body, tag)?;
+        let saw = self.since(before);
+        line(&format!("    {} · {}", answer.status, answer.cache_status));
+        self.tell(&saw);
+        Ok((answer, saw))
+    }
+
+    fn ask(&self, method: &str, key: &str, body: Option<&str>, tag: Option<&str>) -> Result<Answer, String> {
+        let mut request = ureq::http::Request::builder().method(method).uri(format!("{}/InventoryItem/{key}", self.base));
+        if let Some(tag) = tag {
+            request = request.header("If-None-Match", tag);
+        }
+        let failed = |error: ureq::Error| format!("{method} {key}: {error}");
+        let built = |error: ureq::http::Error| format!("{method} {key}: {error}");
+        let mut response = match body {
+            Some(body) => self.client.run(request.body(body.to_owned()).map_err(built)?),
+            None => self.client.run(request.body(()).map_err(built)?),
+        }
+        .map_err(failed)?;
+        let text = |name: &str| response.headers().get(name).and_then(|v| v.to_str().ok()).map(str::to_owned);
+        let (etag, complete) = (text("etag"), text("wtcache-complete"));
+        let cache_status = text("cache-status").ok_or_else(|| format!("{method} {key}: no Cache-Status"))?;
+        let status = response.status().as_u16();
+        let body = response.body_mut().read_to_string().map_err(failed)?;
+        Ok(Answer { status, etag, cache_status, complete, body })
+    }
+
+    /// Where the origin's log stands.
+    fn mark(&self) -> u64 {
+        self.origin.log().last().map_or(0, |entry| entry.seq)
+    }
+
+    fn since(&self, mark: u64) -> Vec<Entry> {
+        self.origin.log().into_iter().filter(|entry| entry.seq > mark).collect()
+    }
+
+    fn tell(&self, saw: &[Entry]) {
+        if saw.is_empty() {
+            line("    the origin saw nothing");
+        }
+        for entry in saw {
+            line(&format!("    the origin saw {}", origin_line(entry)));
+        }
+    }
+}
+
+fn expect<T: PartialEq + std::fmt::Debug>(what: &str, came: &T, expected: &T) -> Result<(), String> {
+    if came == expected { Ok(()) } else { Err(format!("{what}: expected {expected:?}, got {came:?}")) }
+}
