@@ -158,7 +158,7 @@ mod tests {
             ("http://h:/{id}", "port"),
             ("http://h:0/{id}", "port"),
             ("http://h:65536/{id}", "port"),
-            ("http://h:x/{id}", "host and port"),
+            ("http://h:x/{id}", "port"),
             ("http://u:p@h/{id}", "password"),
             ("http://{id}/x", "not in the host"),
             ("http://h", "no {id}"),
