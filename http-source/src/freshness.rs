@@ -154,7 +154,9 @@ mod tests {
     const DATE: &str = "Sun, 06 Nov 1994 08:49:37 GMT";
     const DATE_PLUS_60: &str = "Sun, 06 Nov 1994 08:50:37 GMT";
 
-    fn headers(lines: &[(&'static str, &str)]) -> HeaderMap {
+    type Lines<'a> = &'a [(&'static str, &'a str)];
+
+    fn headers(lines: Lines<'_>) -> HeaderMap {
         let mut map = HeaderMap::new();
         for (name, value) in lines {
             map.append(*name, HeaderValue::from_str(value).unwrap());
@@ -173,7 +175,7 @@ mod tests {
     #[test]
     fn f1_lifetime_by_headers() {
         use Lifetime::{Default, NotKept};
-        let rows: &[(&[(&'static str, &str)], Lifetime)] = &[
+        let rows: &[(Lines<'_>, Lifetime)] = &[
             (&[], Default),
             (&[("cache-control", "")], Default),
             (&[("cache-control", "public, must-revalidate")], Default),
@@ -230,7 +232,7 @@ mod tests {
 
     #[test]
     fn retry_after_by_value() {
-        let rows: &[(&[(&'static str, &str)], Option<u64>)] = &[
+        let rows: &[(Lines<'_>, Option<u64>)] = &[
             (&[], None),
             (&[("retry-after", "7")], Some(7)),
             (&[("retry-after", DATE_PLUS_60)], Some(60)),

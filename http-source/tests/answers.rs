@@ -1,4 +1,5 @@
 //! What the origin answers: each class of status, bodies, versions, lifetimes.
+#![allow(clippy::unwrap_used)]
 
 mod support;
 

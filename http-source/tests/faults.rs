@@ -1,4 +1,5 @@
 //! Chapter A of the contract on a wire that fails: what was offered decides between rejected and unknown.
+#![allow(clippy::unwrap_used)]
 
 mod support;
 

@@ -1,4 +1,5 @@
 //! What goes out: keys, headers, options.
+#![allow(clippy::unwrap_used)]
 
 mod support;
 

@@ -1,5 +1,5 @@
 //! A scripted server on a raw socket: it reads what came and writes exactly the bytes that a test gives it.
-#![allow(dead_code, unreachable_pub)]
+#![allow(dead_code, unreachable_pub, clippy::unwrap_used)]
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
