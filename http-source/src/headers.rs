@@ -198,6 +198,12 @@ mod tests {
     }
 
     #[test]
+    fn configured_values_show_in_no_debug_output() {
+        let headers = Headers::new(&[("Authorization".into(), "s3cret".into())]).unwrap();
+        assert!(!format!("{headers:?} {:?} {:?}", headers.bare(), headers.with_body()).contains("s3cret"));
+    }
+
+    #[test]
     fn defaults_give_way_to_what_is_configured() {
         let headers =
             Headers::new(&[("accept".into(), "text/plain".into()), ("CONTENT-type".into(), "a/b".into())]).unwrap();

@@ -57,6 +57,16 @@ fn a2_a_deadline_that_has_passed_is_rejected_and_nothing_is_sent() {
 }
 
 #[test]
+fn a2_a_deadline_that_passes_on_the_way_to_a_kept_connection_is_rejected() {
+    let server = Server::answering(answer(200, "", "{}"));
+    let source = server.builder().write_max_idle_age(AMPLE).build().unwrap();
+    applied(put(&source, b"k", b"{}"));
+    let sent = server.bytes();
+    let _ = rejected(put_within(&source, b"k", b"{}", Duration::from_nanos(1)), Failure::TimedOut);
+    assert_eq!((server.bytes(), server.connections()), (sent, 1));
+}
+
+#[test]
 fn a2_closed_before_anything_is_read_is_unknown_once_bytes_were_offered() {
     let server = Server::new(|_, conn| conn.first_byte());
     let _ = unknown(put(&server.source(), b"k", b"{}"), Failure::Broken);
@@ -274,6 +284,29 @@ fn a_load_on_a_kept_connection_that_dies_is_sent_again_once() {
     get(&source, b"k").unwrap();
     assert_eq!(get(&source, b"k").unwrap_err().failure(), Failure::Broken);
     assert_eq!(always.seen().len(), 3, "once, not more");
+}
+
+#[test]
+fn a_load_is_sent_again_on_a_new_connection_only() {
+    let both = std::sync::Barrier::new(2);
+    let server = Server::new(move |n, conn| {
+        conn.request();
+        if n < 2 {
+            both.wait();
+            conn.write(answer(200, "", "{}"));
+            conn.request();
+        } else {
+            conn.write(answer(200, "", "{}"));
+        }
+    });
+    let source = server.source();
+    std::thread::scope(|scope| {
+        for _ in 0..2 {
+            scope.spawn(|| get(&source, b"k").unwrap());
+        }
+    });
+    assert!(matches!(get(&source, b"k"), Ok(Loaded::Found(_))), "the other kept connection dies as well");
+    assert_eq!((server.seen().len(), server.connections()), (4, 3));
 }
 
 #[test]
