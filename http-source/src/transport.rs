@@ -248,6 +248,89 @@ impl<T: Transport> Transport for Counted<T> {
 mod tests {
     use super::*;
 
+    /// Takes what it is offered, or fails.
+    #[derive(Debug)]
+    struct Wire {
+        buffers: LazyBuffers,
+        offers: usize,
+        broken: bool,
+    }
+
+    impl Transport for Wire {
+        fn buffers(&mut self) -> &mut dyn Buffers {
+            &mut self.buffers
+        }
+        fn transmit_output(&mut self, _: usize, _: NextTimeout) -> Result<(), Error> {
+            self.offers += 1;
+            if self.broken { Err(io::Error::from(ErrorKind::BrokenPipe).into()) } else { Ok(()) }
+        }
+        fn await_input(&mut self, _: NextTimeout) -> Result<bool, Error> {
+            Ok(true)
+        }
+        fn is_open(&mut self) -> bool {
+            true
+        }
+    }
+
+    fn counted(broken: bool) -> Counted<Wire> {
+        let inner = Wire { buffers: LazyBuffers::new(16, 16), offers: 0, broken };
+        Counted { inner, served: 0, last_used: Instant::now() }
+    }
+
+    fn begin(left: Duration, reuse: Reuse) -> call::Call {
+        call::Call::begin(Instant::now() + left, reuse)
+    }
+
+    const AMPLE: Duration = Duration::from_secs(60);
+
+    #[test]
+    fn a2_past_the_deadline_nothing_is_offered_or_counted() {
+        let mut wire = counted(false);
+        let call = begin(Duration::ZERO, Reuse::Any);
+        assert!(matches!(wire.transmit_output(5, NextTimeout::default()), Err(Error::Timeout(_))));
+        assert_eq!((call.seen().offered, wire.inner.offers), (0, 0));
+    }
+
+    #[test]
+    fn a2_an_offer_that_failed_counts() {
+        let mut wire = counted(true);
+        let call = begin(AMPLE, Reuse::Any);
+        assert!(wire.transmit_output(5, NextTimeout::default()).is_err());
+        assert_eq!(call.seen().offered, 5);
+    }
+
+    #[test]
+    fn a_connection_counts_for_the_call_it_serves() {
+        let mut wire = counted(false);
+        for reused in [false, true] {
+            let call = begin(AMPLE, Reuse::Any);
+            wire.transmit_output(2, NextTimeout::default()).unwrap();
+            wire.transmit_output(3, NextTimeout::default()).unwrap();
+            let seen = call.seen();
+            assert_eq!((seen.offered, seen.reused, seen.answered), (5, reused, false));
+            wire.await_input(NextTimeout::default()).unwrap();
+            assert!(call.seen().answered);
+        }
+    }
+
+    #[test]
+    fn which_calls_may_use_an_idle_connection() {
+        let mut wire = counted(false);
+        let call = begin(AMPLE, Reuse::Never);
+        wire.transmit_output(1, NextTimeout::default()).unwrap();
+        assert!(wire.is_open(), "its own goes back to the pool");
+        drop(call);
+        for (reuse, open) in [
+            (Reuse::Any, true),
+            (Reuse::IdleFor(AMPLE), true),
+            (Reuse::IdleFor(Duration::ZERO), false),
+            (Reuse::Never, false),
+        ] {
+            let _call = begin(AMPLE, reuse);
+            assert_eq!(wire.is_open(), open, "{reuse:?}");
+        }
+    }
+
     #[test]
     fn a_socket_timeout_never_outlasts_the_deadline() {
         let ms = Duration::from_millis;

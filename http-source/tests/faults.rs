@@ -10,8 +10,8 @@ use support::*;
 use wtcache::{Bytes, Failure, LoadCx, Loaded, Source};
 use wtcache_http_source::HttpSource;
 
-/// A deadline that a test waits for.
-const SHORT: Duration = Duration::from_millis(300);
+/// A deadline that a test waits for; long enough for a busy machine to send a request in.
+const SHORT: Duration = Duration::from_millis(700);
 
 fn source_at(url: &str) -> HttpSource {
     HttpSource::builder(url).timeout(AMPLE).build().unwrap()
@@ -57,7 +57,7 @@ fn a2_a_deadline_that_has_passed_is_rejected_and_nothing_is_sent() {
 }
 
 #[test]
-fn a2_a_deadline_that_passes_on_the_way_to_a_kept_connection_is_rejected() {
+fn a2_a_deadline_that_has_passed_uses_no_kept_connection() {
     let server = Server::answering(answer(200, "", "{}"));
     let source = server.builder().write_max_idle_age(AMPLE).build().unwrap();
     applied(put(&source, b"k", b"{}"));
