@@ -1,0 +1,263 @@
+//! The options of a source, each with its default, checked in one place when the source is built.
+
+use std::error::Error;
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use ureq::Agent;
+use ureq::tls::{Certificate, PemItem, RootCerts, TlsConfig, parse_pem};
+use wtcache::Declared;
+
+use crate::freshness::Freshness;
+use crate::headers::Headers;
+use crate::resolve::HostResolver;
+use crate::source::{HttpSource, Limits, RecordCheck};
+use crate::template::Template;
+use crate::transport::{self, BUFFER_BYTES};
+
+/// Times longer than this are a mistake of units.
+const MAX_TIME: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// The options of an [`HttpSource`]; from [`HttpSource::builder`].
+#[must_use]
+pub struct HttpSourceBuilder {
+    url: String,
+    headers: Vec<(String, String)>,
+    roots_pem: Option<Vec<u8>>,
+    timeout: Duration,
+    connect_timeout: Duration,
+    name_ttl: Duration,
+    body_limit: usize,
+    max_idle_connections: usize,
+    max_idle_age: Duration,
+    write_max_idle_age: Duration,
+    freshness: Freshness,
+    check: Arc<RecordCheck>,
+    declared: Declared,
+}
+
+impl HttpSourceBuilder {
+    pub(crate) fn new(url: String) -> Self {
+        Self {
+            url,
+            headers: Vec::new(),
+            roots_pem: None,
+            timeout: Duration::from_secs(5),
+            connect_timeout: Duration::from_secs(1),
+            name_ttl: Duration::from_secs(30),
+            body_limit: 1024 * 1024,
+            max_idle_connections: 16,
+            max_idle_age: Duration::from_secs(15),
+            write_max_idle_age: Duration::from_secs(2),
+            freshness: Freshness::default(),
+            check: Arc::new(|_, body| if body.is_empty() { Err("the body is empty".into()) } else { Ok(body) }),
+            declared: Declared::default(),
+        }
+    }
+
+    /// A header of every request. One of the defaults (`Accept: application/json`, `User-Agent: wtcache/<version>`, on a
+    /// put `Content-Type: application/json`) is replaced by it; the same name twice is sent twice. The value appears in
+    /// no error and no debug output.
+    pub fn header(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
+        self.headers.push((name.into(), value.into()));
+        self
+    }
+
+    /// The certificates in PEM that an https origin's own is checked against, instead of the public ones built in.
+    pub fn root_certificates_pem(mut self, pem: impl Into<Vec<u8>>) -> Self {
+        self.roots_pem = Some(pem.into());
+        self
+    }
+
+    /// The longest that a request may take in all; the deadline of the call counts where it is earlier. Default 5 s.
+    pub fn timeout(mut self, timeout: Duration) -> Self {
+        self.timeout = timeout;
+        self
+    }
+
+    /// The longest that connecting may take, and then again the TLS handshake, within the timeout. Default 1 s.
+    pub fn connect_timeout(mut self, timeout: Duration) -> Self {
+        self.connect_timeout = timeout;
+        self
+    }
+
+    /// How long the addresses of the origin's name are kept. Default 30 s.
+    pub fn name_ttl(mut self, ttl: Duration) -> Self {
+        self.name_ttl = ttl;
+        self
+    }
+
+    /// The largest record in bytes. Default 1 MiB.
+    pub fn body_limit(mut self, bytes: usize) -> Self {
+        self.body_limit = bytes;
+        self
+    }
+
+    /// How many idle connections are kept. Default 16; with 0 every request connects anew.
+    pub fn max_idle_connections(mut self, connections: usize) -> Self {
+        self.max_idle_connections = connections;
+        self
+    }
+
+    /// How long an idle connection is kept. Default 15 s.
+    pub fn max_idle_age(mut self, age: Duration) -> Self {
+        self.max_idle_age = age;
+        self
+    }
+
+    /// The idle age from which on a connection is not used for a write: origins close idle connections, and a write
+    /// that meets the close ends in doubt. Default 2 s; with 0 every write connects anew.
+    pub fn write_max_idle_age(mut self, age: Duration) -> Self {
+        self.write_max_idle_age = age;
+        self
+    }
+
+    /// Who says how long a record may be served. Default [`Freshness::Table`].
+    pub fn freshness(mut self, freshness: Freshness) -> Self {
+        self.freshness = freshness;
+        self
+    }
+
+    /// Tells whether a body is a record of the table: from the key and the body it gives the bytes to cache, or says why
+    /// not. Then a load fails, and a put is applied, unseen. Default: any body that is not empty. It must not panic.
+    pub fn record_check(
+        mut self,
+        check: impl Fn(&[u8], Vec<u8>) -> Result<Vec<u8>, String> + Send + Sync + 'static,
+    ) -> Self {
+        self.check = Arc::new(check);
+        self
+    }
+
+    /// Declares how long after its send a write may still take effect: [`Declared::settle_window`]. Default 10 s.
+    pub fn settle_window(mut self, window: Duration) -> Self {
+        self.declared.settle_window = window;
+        self
+    }
+
+    /// Declares [`Declared::stores_verbatim`]. Then an answer to a put without a body confirms what was sent.
+    pub fn stores_verbatim(mut self, declared: bool) -> Self {
+        self.declared.stores_verbatim = declared;
+        self
+    }
+
+    /// Declares [`Declared::honours_preconditions`]: `If-Match` and `If-None-Match: *` are checked in one step with the
+    /// write.
+    pub fn honours_preconditions(mut self, declared: bool) -> Self {
+        self.declared.honours_preconditions = declared;
+        self
+    }
+
+    /// Declares [`Declared::honours_idempotency`]. Then writes carry `Idempotency-Key`, 32 hexadecimal digits.
+    pub fn honours_idempotency(mut self, declared: bool) -> Self {
+        self.declared.honours_idempotency = declared;
+        self
+    }
+
+    /// Declares [`Declared::versions_never_reused`]: no ETag comes back for the same key, also not after a delete.
+    pub fn versions_never_reused(mut self, declared: bool) -> Self {
+        self.declared.versions_never_reused = declared;
+        self
+    }
+
+    /// The source. It connects with its first request.
+    ///
+    /// # Errors
+    /// An option is not usable; the error names it. Nothing was started.
+    pub fn build(self) -> Result<HttpSource, BuildError> {
+        let template = Template::parse(&self.url)?;
+        let headers = Headers::new(&self.headers)?;
+        for (option, time) in [("timeout", self.timeout), ("connect_timeout", self.connect_timeout)] {
+            if time.is_zero() || time > MAX_TIME {
+                let message = format!("{time:?} is not between 1 ns and {MAX_TIME:?}");
+                return Err(BuildError::Option { option, message });
+            }
+        }
+        if self.body_limit == 0 {
+            return Err(BuildError::Option { option: "body_limit", message: "no record fits into 0 bytes".into() });
+        }
+        let mut config = Agent::config_builder()
+            .http_status_as_error(false)
+            .max_redirects(0)
+            .max_redirects_will_error(false)
+            .proxy(None)
+            .accept_encoding("identity")
+            .no_delay(true)
+            .input_buffer_size(BUFFER_BYTES)
+            .output_buffer_size(BUFFER_BYTES)
+            .max_response_header_size(BUFFER_BYTES)
+            .max_idle_connections(self.max_idle_connections)
+            .max_idle_connections_per_host(self.max_idle_connections)
+            .max_idle_age(self.max_idle_age)
+            // Bounds the TLS handshake; all else is bounded by the transport (see docs/decisions/0003-http-client.md).
+            .timeout_connect(Some(self.connect_timeout));
+        if let Some(pem) = &self.roots_pem {
+            config = config.tls_config(TlsConfig::builder().root_certs(roots(pem)?).build());
+        }
+        let resolver = HostResolver::new(template.host(), template.port(), self.name_ttl);
+        let agent = Agent::with_parts(config.build(), transport::connector(self.connect_timeout), resolver);
+        let limits = Limits { timeout: self.timeout, body: self.body_limit, write_idle: self.write_max_idle_age };
+        Ok(HttpSource::new(agent, template, headers, limits, self.freshness, self.check, self.declared))
+    }
+}
+
+fn roots(pem: &[u8]) -> Result<RootCerts, BuildError> {
+    let refuse = |message: String| BuildError::Option { option: "root_certificates_pem", message };
+    let mut certificates: Vec<Certificate<'static>> = Vec::new();
+    for item in parse_pem(pem) {
+        match item {
+            Ok(PemItem::Certificate(certificate)) => certificates.push(certificate),
+            Ok(_) => return Err(refuse("it holds something that is no certificate".into())),
+            Err(e) => return Err(refuse(e.to_string())),
+        }
+    }
+    if certificates.is_empty() {
+        return Err(refuse("it holds no certificate".into()));
+    }
+    Ok(RootCerts::new_with_certs(&certificates))
+}
+
+/// Header values may be secrets: names only.
+impl fmt::Debug for HttpSourceBuilder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("HttpSourceBuilder")
+            .field("headers", &self.headers.iter().map(|(name, _)| name).collect::<Vec<_>>())
+            .field("timeout", &self.timeout)
+            .field("declared", &self.declared)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Why a source was not built.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum BuildError {
+    /// The URL template; what is wrong with it.
+    Url(String),
+    /// A configured header.
+    Header {
+        /// Its name.
+        name: String,
+        /// What is wrong with it.
+        why: String,
+    },
+    /// Another option.
+    Option {
+        /// Its name.
+        option: &'static str,
+        /// What is wrong with it.
+        message: String,
+    },
+}
+
+impl fmt::Display for BuildError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Url(why) => write!(f, "the URL template: {why}"),
+            Self::Header { name, why } => write!(f, "the header {name}: {why}"),
+            Self::Option { option, message } => write!(f, "option {option}: {message}"),
+        }
+    }
+}
+
+impl Error for BuildError {}

@@ -1,0 +1,109 @@
+//! The call that this thread is in: its deadline, and what the transport saw of it.
+//!
+//! ureq runs a request in the thread that asked for it, so the transport finds the call of its bytes in a thread-local,
+//! whether the connection is new or pooled. One absolute deadline, read here before every wait, bounds all phases.
+//! Invariant: counts belong to the call whose guard is the innermost one alive in this thread; a call within another
+//! (a record check that uses a cache) has counts of its own.
+
+use std::cell::Cell;
+use std::marker::PhantomData;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+/// Which idle connections the call may take from the pool.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Reuse {
+    /// Any that the pool holds.
+    Any,
+    /// Those idle for less than this.
+    IdleFor(Duration),
+    /// None.
+    Never,
+}
+
+/// What the transport knows and notes of a call.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Current {
+    pub(crate) id: u64,
+    pub(crate) deadline: Instant,
+    pub(crate) reuse: Reuse,
+    /// Plaintext bytes of the request, counted before they were offered to the wire.
+    pub(crate) offered: u64,
+    /// Any byte of an answer came.
+    pub(crate) answered: bool,
+    /// The connection had served an earlier call.
+    pub(crate) reused: bool,
+}
+
+thread_local! {
+    static CURRENT: Cell<Option<Current>> = const { Cell::new(None) };
+}
+
+/// A call under way; ends with its guard.
+pub(crate) struct Call {
+    outer: Option<Current>,
+    /// The guard ends the call of the thread that began it.
+    not_send: PhantomData<*const ()>,
+}
+
+impl Call {
+    pub(crate) fn begin(deadline: Instant, reuse: Reuse) -> Self {
+        // Relaxed: only uniqueness matters. Zero is no call.
+        static NEXT: AtomicU64 = AtomicU64::new(1);
+        let id = NEXT.fetch_add(1, Ordering::Relaxed);
+        let call = Current { id, deadline, reuse, offered: 0, answered: false, reused: false };
+        Self { outer: CURRENT.replace(Some(call)), not_send: PhantomData }
+    }
+
+    pub(crate) fn seen(&self) -> Current {
+        CURRENT.get().expect("set by begin, and unset only when this guard is dropped")
+    }
+}
+
+impl Drop for Call {
+    fn drop(&mut self) {
+        CURRENT.set(self.outer);
+    }
+}
+
+/// The innermost call of this thread.
+pub(crate) fn current() -> Option<Current> {
+    CURRENT.get()
+}
+
+/// Notes something of the innermost call.
+pub(crate) fn note(f: impl FnOnce(&mut Current)) {
+    if let Some(mut call) = CURRENT.get() {
+        f(&mut call);
+        CURRENT.set(Some(call));
+    }
+}
+
+/// Time left to the innermost call; `None` once its deadline has passed, or outside any call.
+pub(crate) fn remaining() -> Option<Duration> {
+    let left = CURRENT.get()?.deadline.saturating_duration_since(Instant::now());
+    (!left.is_zero()).then_some(left)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_call_within_a_call_counts_for_itself() {
+        let far = Instant::now() + Duration::from_secs(60);
+        let outer = Call::begin(far, Reuse::Any);
+        note(|c| c.offered += 3);
+        {
+            let inner = Call::begin(far, Reuse::Never);
+            assert_eq!(inner.seen().offered, 0);
+            note(|c| c.offered += 5);
+            assert_eq!(inner.seen().offered, 5);
+            assert_ne!(inner.seen().id, outer.outer.map_or(0, |c| c.id));
+        }
+        assert_eq!(outer.seen().offered, 3);
+        drop(outer);
+        assert!(current().is_none());
+        assert!(remaining().is_none(), "outside a call there is no time");
+    }
+}

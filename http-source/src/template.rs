@@ -1,0 +1,213 @@
+//! The URL template, and the URL of a key.
+//!
+//! Invariant: a key is a part of exactly one path segment. Everything in it but the unreserved characters of RFC 3986
+//! (2.3) is percent-encoded, so that no key changes host, path or query; the few keys that a URL cannot carry as a
+//! segment are refused.
+
+use std::fmt;
+
+use ureq::http::Uri;
+use ureq::http::uri::{Authority, Parts, PathAndQuery, Scheme};
+use wtcache::{Failure, SourceError};
+
+use crate::builder::BuildError;
+
+const HOLE: &str = "{id}";
+
+/// Path and query of one request; the head of a request must fit the connection's buffer.
+const MAX_TARGET_BYTES: usize = 6 * 1024;
+
+/// A URL with a place for the key.
+#[derive(Clone)]
+pub(crate) struct Template {
+    scheme: Scheme,
+    authority: Authority,
+    /// The path up to the key, from its first slash.
+    before: String,
+    /// The rest of the path, and the query.
+    after: String,
+}
+
+impl Template {
+    pub(crate) fn parse(template: &str) -> Result<Self, BuildError> {
+        let refuse = |why: String| BuildError::Url(why);
+        if let Some((at, c)) = template.char_indices().find(|(_, c)| !c.is_ascii_graphic()) {
+            return Err(refuse(format!("{c:?} at byte {at} is not allowed; percent-encode it")));
+        }
+        let (scheme, rest) = match template.split_once("://") {
+            Some((s, rest)) if s.eq_ignore_ascii_case("http") => (Scheme::HTTP, rest),
+            Some((s, rest)) if s.eq_ignore_ascii_case("https") => (Scheme::HTTPS, rest),
+            Some((s, _)) => return Err(refuse(format!("the scheme {s:?} is not http or https"))),
+            None => return Err(refuse("it must be absolute, such as http://host/items/{id}".into())),
+        };
+        if rest.contains('#') {
+            return Err(refuse("a fragment (#) is never sent; leave it out".into()));
+        }
+        let (authority, tail) = rest.split_at(rest.find(['/', '?']).unwrap_or(rest.len()));
+        let authority = parse_authority(authority).map_err(refuse)?;
+        let (path, query) = tail.split_at(tail.find('?').unwrap_or(tail.len()));
+        if query.contains(['{', '}']) {
+            return Err(refuse("{id} must be in the path, not in the query".into()));
+        }
+        let Some((before, after)) = path.split_once(HOLE) else {
+            return Err(refuse("the path has no {id} for the key".into()));
+        };
+        if after.contains(HOLE) {
+            return Err(refuse("the path has {id} more than once".into()));
+        }
+        if before.contains(['{', '}']) || after.contains(['{', '}']) {
+            return Err(refuse("the path has a brace that is not of {id}".into()));
+        }
+        if let Some(segment) =
+            path.split('/').find(|s| matches!(&*s.replace("%2e", ".").replace("%2E", "."), "." | ".."))
+        {
+            return Err(refuse(format!("the path segment {segment:?} would be normalised away")));
+        }
+        let template = Self { scheme, authority, before: before.to_owned(), after: format!("{after}{query}") };
+        if template.before.len() + template.after.len() > MAX_TARGET_BYTES / 4 {
+            return Err(refuse(format!("it is longer than {} bytes", MAX_TARGET_BYTES / 4)));
+        }
+        match template.uri(b"x") {
+            Ok(_) => Ok(template),
+            Err(e) => Err(refuse(format!("it is no URL: {}", e.message()))),
+        }
+    }
+
+    /// The URL of `key`.
+    pub(crate) fn uri(&self, key: &[u8]) -> Result<Uri, SourceError> {
+        let invalid = |why: String| SourceError::new(Failure::Invalid, why);
+        if matches!(key, b"" | b"." | b"..") {
+            return Err(invalid(format!("the key {:?} cannot be a segment of a URL", key.escape_ascii().to_string())));
+        }
+        let mut target = String::with_capacity(self.before.len() + key.len() * 3 + self.after.len());
+        target.push_str(&self.before);
+        percent_encode(key, &mut target);
+        target.push_str(&self.after);
+        if target.len() > MAX_TARGET_BYTES {
+            return Err(invalid(format!("a key of {} bytes is too long for a URL", key.len())));
+        }
+        let mut parts = Parts::default();
+        parts.scheme = Some(self.scheme.clone());
+        parts.authority = Some(self.authority.clone());
+        let target = PathAndQuery::from_maybe_shared(target.into_bytes()).map_err(|e| invalid(e.to_string()))?;
+        parts.path_and_query = Some(target);
+        Uri::from_parts(parts).map_err(|e| invalid(e.to_string()))
+    }
+
+    /// As it stands in the URL: an IPv6 literal is in brackets.
+    pub(crate) fn host(&self) -> &str {
+        self.authority.host()
+    }
+
+    pub(crate) fn port(&self) -> u16 {
+        self.authority.port_u16().unwrap_or(if self.scheme == Scheme::HTTPS { 443 } else { 80 })
+    }
+}
+
+/// Scheme and authority only: a path or query may hold a token.
+impl fmt::Debug for Template {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}://{}", self.scheme, self.authority)
+    }
+}
+
+fn parse_authority(text: &str) -> Result<Authority, String> {
+    if text.contains('@') {
+        return Err("user and password do not belong in it; set a header".into());
+    }
+    if text.contains(['{', '}']) {
+        return Err("{id} must be in the path, not in the host".into());
+    }
+    let authority: Authority = text.parse().map_err(|_| format!("{text:?} is no host and port"))?;
+    if authority.host().is_empty() {
+        return Err("it has no host".into());
+    }
+    let port = &text[authority.host().len()..];
+    if !port.is_empty() && authority.port_u16().is_none_or(|port| port == 0) {
+        return Err(format!("the port in {text:?} is none of 1 to 65535"));
+    }
+    Ok(authority)
+}
+
+fn percent_encode(key: &[u8], into: &mut String) {
+    const HEX: &[u8; 16] = b"0123456789ABCDEF";
+    for &byte in key {
+        if byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~') {
+            into.push(char::from(byte));
+        } else {
+            into.push('%');
+            into.push(char::from(HEX[usize::from(byte >> 4)]));
+            into.push(char::from(HEX[usize::from(byte & 15)]));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn templates_that_are_refused_say_why() {
+        let rows = [
+            ("", "absolute"),
+            ("/items/{id}", "absolute"),
+            ("host/items/{id}", "absolute"),
+            ("ftp://h/{id}", "scheme"),
+            ("http:///{id}", "no host"),
+            ("http://:80/{id}", "host"),
+            ("http://h:/{id}", "port"),
+            ("http://h:0/{id}", "port"),
+            ("http://h:65536/{id}", "port"),
+            ("http://h:x/{id}", "port"),
+            ("http://u:p@h/{id}", "password"),
+            ("http://{id}/x", "not in the host"),
+            ("http://h", "no {id}"),
+            ("http://h?x={id}", "not in the query"),
+            ("http://h/items", "no {id}"),
+            ("http://h/items?x={id}", "not in the query"),
+            ("http://h/{id}?x={id}", "not in the query"),
+            ("http://h/{id}/{id}", "more than once"),
+            ("http://h/{id}/{key}", "brace"),
+            ("http://h/{id}#top", "fragment"),
+            ("http://h/#{id}", "fragment"),
+            ("http://h/a/../{id}", "normalised"),
+            ("http://h/%2e/{id}", "normalised"),
+            ("http://h/{id} x", "not allowed"),
+            ("http://h/{id}\r\nx: y", "not allowed"),
+            ("http://hö/{id}", "not allowed"),
+        ];
+        for (template, why) in rows {
+            let error = Template::parse(template).unwrap_err().to_string();
+            assert!(error.contains(why), "{template:?}: {error}");
+        }
+    }
+
+    #[test]
+    fn keys_become_one_segment() {
+        let template = Template::parse("HTTP://[::1]:8080/v1/{id}.json?full=1").unwrap();
+        assert_eq!((template.host(), template.port()), ("[::1]", 8080));
+        let rows: [(&[u8], &str); 7] = [
+            (b"a-Z_0.9~", "a-Z_0.9~"),
+            (b"a/b", "a%2Fb"),
+            (b"../x", "..%2Fx"),
+            (b"a?b#c%d", "a%3Fb%23c%25d"),
+            (b"...", "..."),
+            (b"\r\nx: y", "%0D%0Ax%3A%20y"),
+            (b"\x00\xff\xc3\xa4", "%00%FF%C3%A4"),
+        ];
+        for (key, encoded) in rows {
+            let uri = template.uri(key).unwrap().to_string();
+            assert_eq!(uri, format!("http://[::1]:8080/v1/{encoded}.json?full=1"));
+        }
+    }
+
+    #[test]
+    fn keys_that_are_no_segment_are_refused() {
+        let template = Template::parse("https://h/{id}").unwrap();
+        assert_eq!(template.port(), 443);
+        let long = vec![b'/'; MAX_TARGET_BYTES];
+        for key in [&b""[..], b".", b"..", &long] {
+            assert_eq!(template.uri(key).unwrap_err().failure(), Failure::Invalid);
+        }
+    }
+}
