@@ -122,7 +122,8 @@ impl Front {
             return Answer::query(query::answer(table, request.uri().query()));
         }
         if key.is_empty() && *request.method() != Method::PUT && *request.method() != Method::DELETE {
-            let problem = Problem::new(StatusCode::METHOD_NOT_ALLOWED, "a table is asked with GET").allow(TABLE_METHODS);
+            let problem =
+                Problem::new(StatusCode::METHOD_NOT_ALLOWED, "a table is asked with GET").allow(TABLE_METHODS);
             return Answer::refused(problem);
         }
         if let Err(error) = check_key(&key) {
@@ -249,13 +250,12 @@ async fn read(table: &ServedTable, key: &str, headers: &HeaderMap) -> Answer {
 }
 
 async fn put(table: &ServedTable, key: &str, request: Request) -> Answer {
-    let refuse = |status, detail: String| {
-        Answer::refused(Problem::new(status, detail).outcome(Outcome::Rejected))
-    };
+    let refuse = |status, detail: String| Answer::refused(Problem::new(status, detail).outcome(Outcome::Rejected));
     let body = match body(request, table.max_body_bytes).await {
         Ok(body) => body,
         Err(BodyFailure::TooLarge) => {
-            let detail = format!("the body is larger than the {} bytes that {} takes", table.max_body_bytes, table.schema.name);
+            let detail =
+                format!("the body is larger than the {} bytes that {} takes", table.max_body_bytes, table.schema.name);
             return refuse(StatusCode::PAYLOAD_TOO_LARGE, detail);
         }
         Err(BodyFailure::Broken(why)) => return refuse(StatusCode::BAD_REQUEST, format!("the body broke off: {why}")),

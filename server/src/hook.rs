@@ -4,9 +4,7 @@
 //! the origin then. Invariant: a write that the rule refuses was not sent.
 
 use serde_json::{Map, Value};
-use wtcache::{
-    Bytes, Confirmed, Declared, Failure, LoadCx, Loaded, Outcome, Rejection, Source, SourceError, WriteCx,
-};
+use wtcache::{Bytes, Confirmed, Declared, Failure, LoadCx, Loaded, Outcome, Rejection, Source, SourceError, WriteCx};
 
 use crate::record::BodyError;
 
@@ -97,9 +95,8 @@ where
             SourceError::new(failure, format!("the existing record could not be read: {error}"))
         })?;
         let existing = existing.map(|entry| parsed(entry.value())).transpose()?;
-        let made = (self.rule)(existing.as_ref(), parsed(value)?).map_err(|error| {
-            SourceError::new(Failure::Invalid, error.to_string()).with_cause(error)
-        })?;
+        let made = (self.rule)(existing.as_ref(), parsed(value)?)
+            .map_err(|error| SourceError::new(Failure::Invalid, error.to_string()).with_cause(error))?;
         serde_json::to_vec(&made).map_err(|error| SourceError::new(Failure::Invalid, error.to_string()))
     }
 }

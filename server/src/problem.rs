@@ -160,8 +160,7 @@ fn in_doubt(doubt: &InDoubt) -> Response<Body> {
         Failure::TimedOut => StatusCode::GATEWAY_TIMEOUT,
         _ => StatusCode::BAD_GATEWAY,
     };
-    let mut problem =
-        Problem::new(status, cause.message()).outcome(Outcome::InDoubt).origin_status(cause.code());
+    let mut problem = Problem::new(status, cause.message()).outcome(Outcome::InDoubt).origin_status(cause.code());
     let millis = u64::try_from(doubt.settles_in().as_millis()).unwrap_or(u64::MAX);
     problem.more.insert("settles_in_ms".to_owned(), millis.into());
     problem.response()
@@ -170,7 +169,8 @@ fn in_doubt(doubt: &InDoubt) -> Response<Body> {
 /// The origin's own refusal goes through with its status and message, unless it refused us rather than the client.
 fn of_source(error: &SourceError, outcome: Option<Outcome>) -> Response<Body> {
     let answer = error.source().and_then(|cause| cause.downcast_ref::<OriginAnswer>());
-    let status = error.code().and_then(|code| u16::try_from(code).ok()).and_then(|code| StatusCode::from_u16(code).ok());
+    let status =
+        error.code().and_then(|code| u16::try_from(code).ok()).and_then(|code| StatusCode::from_u16(code).ok());
     let (Some(answer), Some(status)) = (answer, status) else { return source_problem(error, outcome).response() };
     if !status.is_client_error() || refuses_us(status) || error.failure() != Failure::Refused {
         return source_problem(error, outcome).response();
@@ -192,10 +192,7 @@ fn of_source(error: &SourceError, outcome: Option<Outcome>) -> Response<Body> {
 
 /// Statuses by which an origin refuses the credentials that this server sent, not the client's.
 fn refuses_us(status: StatusCode) -> bool {
-    matches!(
-        status,
-        StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN | StatusCode::PROXY_AUTHENTICATION_REQUIRED
-    )
+    matches!(status, StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN | StatusCode::PROXY_AUTHENTICATION_REQUIRED)
 }
 
 fn source_problem(error: &SourceError, outcome: Option<Outcome>) -> Problem {

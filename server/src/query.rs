@@ -77,7 +77,11 @@ fn conditions<'t>(table: &'t ServedTable, query: &str) -> Result<Vec<(&'t str, V
             table.schema.attributes.iter().filter(|a| a.indexed).map(|a| a.name.as_str()).collect();
         let detail = match indexed.as_slice() {
             [] => format!("{} has no @indexed attribute to ask by; name a record: /{0}/{{key}}", table.schema.name),
-            names => format!("ask by an indexed attribute ({}), or name a record: /{}/{{key}}", names.join(", "), table.schema.name),
+            names => format!(
+                "ask by an indexed attribute ({}), or name a record: /{}/{{key}}",
+                names.join(", "),
+                table.schema.name
+            ),
         };
         return Err(bad(detail));
     }

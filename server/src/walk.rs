@@ -117,9 +117,8 @@ impl Walk<'_> {
         self.step += 1;
         line(&format!("\n{:2}. {READERS} readers of a record that is not here make one load", self.step));
         self.origin.seed("item-002", serde_json::json!({ "sku": "WB-200", "quantity": 1 }));
-        self.origin.fault(
-            Fault::on(Method::Get, "item-002").kind(FaultKind::DelayBeforeApply(Duration::from_millis(200))),
-        );
+        self.origin
+            .fault(Fault::on(Method::Get, "item-002").kind(FaultKind::DelayBeforeApply(Duration::from_millis(200))));
         let before = self.mark();
         let start = Barrier::new(READERS);
         let statuses: Vec<Result<u16, String>> = std::thread::scope(|scope| {
@@ -128,7 +127,10 @@ impl Walk<'_> {
                 self.ask("GET", "item-002", None, None).map(|answer| answer.status)
             };
             let readers: Vec<_> = (0..READERS).map(|_| scope.spawn(read)).collect();
-            readers.into_iter().map(|reader| reader.join().unwrap_or_else(|_| Err("a reader panicked".into()))).collect()
+            readers
+                .into_iter()
+                .map(|reader| reader.join().unwrap_or_else(|_| Err("a reader panicked".into())))
+                .collect()
         });
         let saw = self.since(before);
         self.tell(&saw);
@@ -141,7 +143,8 @@ impl Walk<'_> {
     fn in_doubt(&mut self) -> Result<(), String> {
         self.origin.fault(Fault::on(Method::Put, "item-001").kind(FaultKind::ResetAfterApply));
         let seven = r#"{"sku":"WB-100","name":"Widget","quantity":7,"warehouseId":"east"}"#;
-        let (doubt, saw) = self.step("the connection breaks after the origin applied", "PUT", "item-001", Some(seven), None)?;
+        let (doubt, saw) =
+            self.step("the connection breaks after the origin applied", "PUT", "item-001", Some(seven), None)?;
         expect("status", &doubt.status, &502)?;
         expect("outcome", &doubt.json()["outcome"], &Value::from("in-doubt"))?;
         expect("origin calls", &saw.len(), &1)?;
@@ -212,7 +215,8 @@ impl Walk<'_> {
     }
 
     fn ask(&self, method: &str, key: &str, body: Option<&str>, tag: Option<&str>) -> Result<Answer, String> {
-        let mut request = ureq::http::Request::builder().method(method).uri(format!("{}/InventoryItem/{key}", self.base));
+        let mut request =
+            ureq::http::Request::builder().method(method).uri(format!("{}/InventoryItem/{key}", self.base));
         if let Some(tag) = tag {
             request = request.header("If-None-Match", tag);
         }
