@@ -1,3 +1,96 @@
-//! Tasks of the project.
+//! What CI runs, by name: `cargo xtask`.
+//!
+//! Each task prints the commands that it runs and stops at the first that fails.
 
-fn main() {}
+mod tidy;
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitCode};
+use std::time::Instant;
+
+const USAGE: &str = "\
+Usage: cargo xtask TASK
+
+  ci         all of the below, then the tests, the walk and the benches' self-check
+  lint       formatting, clippy and rustdoc, warnings denied
+  tidy       house rules that no compiler checks
+  sanitize   core's tests under AddressSanitizer
+";
+
+fn main() -> ExitCode {
+    let task = std::env::args().nth(1);
+    let result = match task.as_deref() {
+        Some("ci") => ci(),
+        Some("lint") => lint(),
+        Some("tidy") => tidy::check(&root()),
+        Some("sanitize") => sanitize(),
+        None | Some("help" | "--help" | "-h") => {
+            print!("{USAGE}");
+            return ExitCode::SUCCESS;
+        }
+        Some(other) => {
+            eprint!("xtask: there is no task {other:?}\n{USAGE}");
+            return ExitCode::from(2);
+        }
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(message) => {
+            eprintln!("xtask: {message}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn ci() -> Result<(), String> {
+    tidy::check(&root())?;
+    lint()?;
+    run(cargo(&["test", "--workspace", "--no-fail-fast"]))?;
+    run(cargo(&["run", "--release", "--quiet", "--", "demo", "--walk"]))?;
+    // Each bench once, so that none rots; no figure is taken from it.
+    run(cargo(&["bench", "--package", "wtcache-benches", "--", "--test"]))?;
+    sanitize()
+}
+
+fn lint() -> Result<(), String> {
+    run(cargo(&["fmt", "--all", "--check"]))?;
+    run(cargo(&["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"]))?;
+    // Core without its features compiles too, for those who want no runtime.
+    run(cargo(&["clippy", "--package", "wtcache", "--", "-D", "warnings"]))?;
+    let mut doc = cargo(&["doc", "--workspace", "--no-deps", "--quiet"]);
+    doc.env("RUSTDOCFLAGS", "-D warnings");
+    run(doc)
+}
+
+/// The unsafe code of core under AddressSanitizer. The sanitizer is an unstable flag of the compiler that is installed.
+fn sanitize() -> Result<(), String> {
+    let mut tests = cargo(&["test", "--package", "wtcache", "--features", "tokio", "--lib", "--tests"]);
+    tests.args(["--target", "x86_64-unknown-linux-gnu"]);
+    tests.env("RUSTC_BOOTSTRAP", "1").env("RUSTFLAGS", "-Zsanitizer=address");
+    tests.env("CARGO_TARGET_DIR", root().join("target/sanitize"));
+    if !cfg!(all(target_os = "linux", target_arch = "x86_64")) {
+        println!("SKIPPED: AddressSanitizer runs on x86_64 Linux only");
+        return Ok(());
+    }
+    run(tests)
+}
+
+fn root() -> PathBuf {
+    let here = Path::new(env!("CARGO_MANIFEST_DIR"));
+    here.parent().expect("xtask lies in the workspace").to_owned()
+}
+
+fn cargo(args: &[&str]) -> Command {
+    let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    command.args(args).current_dir(root());
+    command
+}
+
+fn run(mut command: Command) -> Result<(), String> {
+    let shown = format!("{command:?}");
+    println!("xtask: {shown}");
+    let begun = Instant::now();
+    let status = command.status().map_err(|error| format!("{shown}: {error}"))?;
+    println!("xtask: took {} s", begun.elapsed().as_secs());
+    if status.success() { Ok(()) } else { Err(format!("{shown}: {status}")) }
+}
