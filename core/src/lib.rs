@@ -52,3 +52,8 @@ pub use source::{
     Condition, Confirmed, Declared, Failure, IdempotencyKey, Lifetime, LoadCx, Loaded, Outcome, Record, Rejection,
     Source, SourceError, WriteCx,
 };
+
+/// The README's example is compiled and run with the tests.
+#[cfg(doctest)]
+#[doc = include_str!("../../README.md")]
+struct Readme;
