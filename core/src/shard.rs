@@ -206,14 +206,26 @@ impl<L: Layout> Cell<L> {
         if !self.slot.turn_is_free() {
             return;
         }
-        let in_doubt = self.slot.doubt().is_some();
-        let next = self.queue.iter().position(|ticket| !(in_doubt && ticket.yields_to_doubt));
-        let Some(ticket) = next.and_then(|next| self.queue.remove(next)) else { return };
+        let Some(ticket) = self.next().and_then(|next| self.queue.remove(next)) else { return };
         self.slot.prepare(ticket.permit, ticket.deadline);
         engine.note_due(ticket.deadline);
         let (waker, place) = ticket.grant();
         self.reserved = place;
         after.wakers.extend(waker);
+        self.next_watches(after);
+    }
+
+    /// Where in the queue the first writer stands that may have the turn.
+    fn next(&self) -> Option<usize> {
+        let in_doubt = self.slot.doubt().is_some();
+        self.queue.iter().position(|ticket| !(in_doubt && ticket.yields_to_doubt))
+    }
+
+    /// The next in the queue comes by when time changes the state: at the holder's deadline nobody else may.
+    fn next_watches(&self, after: &mut After<L>) {
+        if let Some(ticket) = self.next().map(|next| &self.queue[next]) {
+            after.wakers.extend(ticket.nudge_before(self.slot.next_tick()));
+        }
     }
 }
 
@@ -409,6 +421,10 @@ impl<'a, L: Layout> AtKey<'a, L> {
             cell.queue.retain(|other| !Arc::ptr_eq(other, ticket));
         }
         self.abort(ticket.permit);
+        let (hash, key) = (self.hash, self.key);
+        if let Some(cell) = self.state.slots.find(hash, |cell| cell.is_of(hash, key)) {
+            cell.next_watches(self.after);
+        }
     }
 
     // --- from outside
