@@ -116,8 +116,9 @@ impl<L: Layout> Get<L> {
                 if now < flight.deadline {
                     return Some(Step::Wait(self.deadline.min(flight.deadline)));
                 }
-                give_up(&self.engine, self.hash, L::key(&self.key), flight);
-                self.engine.counters.count(Event::TakenOver);
+                if give_up(&self.engine, self.hash, L::key(&self.key), flight) {
+                    self.engine.counters.count(Event::TakenOver);
+                }
             }
         }
         self.joined = None;
@@ -313,12 +314,13 @@ impl<L: Layout> Drop for Leading<'_, L> {
     }
 }
 
-/// Detaches a load for good, so that a waiter leads one of its own.
-fn give_up<L: Layout>(engine: &Engine<L>, hash: u64, key: &L::Key, flight: &Flight<L>) {
-    engine.at_key(hash, key, |at| at.load_taken_over(flight.fence));
+/// Detaches a load for good, so that a waiter leads one of its own. True if it was attached until now.
+fn give_up<L: Layout>(engine: &Engine<L>, hash: u64, key: &L::Key, flight: &Flight<L>) -> bool {
+    let attached = engine.at_key(hash, key, |at| at.load_taken_over(flight.fence));
     for waker in flight.give_up() {
         waker.wake();
     }
+    attached
 }
 
 /// The existing record of a key, from inside its turn: the resident one, else a load of its own.
