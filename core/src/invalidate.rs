@@ -46,6 +46,8 @@ pub(crate) fn close<L: Layout>(engine: &Engine<L>, timeout: Duration) -> CloseRe
         }
         parker.park_until(&*engine.clock, end);
     }
+    // What time settled that nobody came by since is in doubt no more.
+    engine.sweep_doubts();
     let mut report = CloseReport { unfinished: Vec::new(), in_doubt: Vec::new() };
     for shard in engine.shards() {
         let cells = shard.write().drain_cells();
