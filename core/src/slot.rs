@@ -243,7 +243,10 @@ impl Slot {
     /// The origin applied the write. `seen`: its record is known. `stray_until`: an earlier send of it may still land,
     /// until then.
     pub(crate) fn applied(&mut self, permit: PermitId, seen: bool, stray_until: Option<Tick>, rules: &Rules) -> Change {
-        let Some((dirty, condition)) = self.end_turn(permit) else { return self.late_answer(permit, true) };
+        let Some((dirty, condition)) = self.end_turn(permit) else {
+            // A late answer that leaves a stray says what the base is not, but settles nothing.
+            return if stray_until.is_some() { self.invalidated() } else { self.late_answer(permit, true) };
+        };
         let mut change = Change { base: Base::Forget, passed: true, detached: self.move_fence(), ..Change::default() };
         if condition.is_some() && rules.conditions_settle && self.all_sends_conditional() {
             self.doubt = None;
