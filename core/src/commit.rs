@@ -277,8 +277,14 @@ fn unknown<L: Layout>(permit: &Permit<L>) -> Arc<DoubtTicket> {
     let until = engine.clock.now().after(engine.rules.settle_window);
     let ticket = engine.at_key(permit.hash, permit.key(), |at| at.unknown(permit.id, until));
     end_send(engine);
-    // Without a cell the cache is closed, or the doubt of this write was settled by time already.
-    ticket.unwrap_or_else(|| Arc::new(DoubtTicket::new(Arc::clone(&engine.clock), until)))
+    ticket.unwrap_or_else(|| {
+        let ticket = Arc::new(DoubtTicket::new(Arc::clone(&engine.clock), until));
+        // The doubt of this write is over already, but for a closed cache, which keeps no account of doubts.
+        if !engine.is_closed() {
+            let _nobody_waits = ticket.settle();
+        }
+        ticket
+    })
 }
 
 /// Counts a send as ended, and wakes a `close` that waits for the last one.
