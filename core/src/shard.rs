@@ -179,6 +179,9 @@ impl<L: Layout> Cell<L> {
         }
         if change.passed {
             self.reserved = None;
+            if let Some((ticket, _)) = &self.doubt {
+                ticket.write_ended();
+            }
         }
         if change.passed || change.settled {
             self.grant(engine, after);
@@ -369,11 +372,15 @@ impl<'a, L: Layout> AtKey<'a, L> {
 
     /// Gives the resident record of the key on success, `None` within if there is none.
     pub(crate) fn send(&mut self, permit: PermitId, condition: Option<Condition>) -> Option<Option<L::Stored>> {
+        let window = self.engine.rules.settle_window;
         let cell = self.cell()?;
         if !cell.slot.send(permit, condition) {
             return None;
         }
         let end = cell.slot.hits_end();
+        if let Some((ticket, _)) = &cell.doubt {
+            ticket.write_sent(end, end.after(window));
+        }
         let resident = self.resident();
         if let Some(stored) = resident {
             stored.header().cap(end);
