@@ -48,6 +48,7 @@ impl InDoubt {
         loop {
             let Poll::Pending = self.ticket.poll(&mut Context::from_waker(parker.waker())) else { return true };
             if clock.now() >= end {
+                self.ticket.leave(parker.waker());
                 return false;
             }
             parker.park_until(&**clock, end.min(self.ticket.until()));
@@ -132,6 +133,15 @@ impl DoubtTicket {
         let now = self.clock.now();
         let state = self.state.lock();
         if state.settled { Duration::ZERO } else { state.until(now).since(now) }
+    }
+
+    /// Nobody waits with this waker any more.
+    fn leave(&self, waker: &Waker) {
+        let mut state = self.state.lock();
+        let place = state.wakers.iter().position(|other| other.will_wake(waker));
+        let left = place.map(|place| state.wakers.swap_remove(place));
+        drop(state);
+        drop(left);
     }
 
     fn poll(&self, cx: &mut Context<'_>) -> Poll<()> {
