@@ -15,7 +15,7 @@ use crate::get::{self, OwnLoad};
 use crate::metrics::Event;
 use crate::slot::PermitId;
 use crate::source::{Condition, Failure, IdempotencyKey, Record, SourceError};
-use crate::sync::{Arc, Ordering};
+use crate::sync::{Arc, Ordering, fence};
 
 /// What an applied write left.
 #[non_exhaustive]
@@ -289,7 +289,10 @@ fn unknown<L: Layout>(permit: &Permit<L>) -> Arc<DoubtTicket> {
 
 /// Counts a send as ended, and wakes a `close` that waits for the last one.
 fn end_send<L: Layout>(engine: &Engine<L>) {
-    if engine.open_sends.fetch_sub(1, Ordering::AcqRel) == 1 && engine.is_closed() {
+    let last = engine.open_sends.fetch_sub(1, Ordering::AcqRel) == 1;
+    // Pairs with the fence in `close`: either it sees that no send is open, or we see that it waits.
+    fence(Ordering::SeqCst);
+    if last && engine.is_closed() {
         let closers = std::mem::take(&mut *engine.closers.lock());
         for waker in closers {
             waker.wake();
