@@ -18,8 +18,8 @@ use crate::clock::Tick;
 use crate::coalesce::Flight;
 use crate::doubt::{DoubtPlace, DoubtTicket};
 use crate::engine::Engine;
-use crate::entry::Layout;
 use crate::entry::sealed::Stored;
+use crate::entry::{Layout, Times};
 use crate::metrics::{Counters, Event};
 use crate::options::InDoubtWrites;
 use crate::prepare::Ticket;
@@ -310,13 +310,15 @@ impl<'a, L: Layout> AtKey<'a, L> {
         cell.flight = Some(flight);
     }
 
-    /// A load ended. If it may be kept, `stored` becomes the key's record, or the older one goes where `keep` is false.
+    /// A load ended. If it may be kept, `stored` becomes the key's record, with its times `renewed` where it is the one that
+    /// was here, or the older one goes where `keep` is false.
     /// Says what becomes of it, and whether it is resident.
     pub(crate) fn load_ends(
         &mut self,
         flight: &Flight<L>,
         answer: Answer<'_>,
         stored: Option<&L::Stored>,
+        renewed: Option<Times>,
         keep: bool,
     ) -> (LoadEnd, bool) {
         let rules = self.engine.rules;
@@ -340,7 +342,13 @@ impl<'a, L: Layout> AtKey<'a, L> {
                 }
             }
         }
-        let kept = change.base == Base::Take && stored.is_some_and(|stored| self.take(stored, keep));
+        let kept = change.base == Base::Take
+            && stored.is_some_and(|stored| {
+                if let Some(times) = renewed {
+                    stored.header().renew(times);
+                }
+                self.take(stored, keep)
+            });
         (end, kept)
     }
 
