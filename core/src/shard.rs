@@ -469,9 +469,14 @@ impl<'a, L: Layout> AtKey<'a, L> {
         self.state.store.remove(self.hash, same, &self.engine.budget, &mut self.after.left);
     }
 
-    /// Makes `stored` the key's record; if it is not to be kept, the older one goes all the same.
+    /// Makes `stored` the key's record; if it is not to be kept, or its lifetime has passed meanwhile, the older one goes all
+    /// the same.
     fn take(&mut self, stored: &L::Stored, keep: bool) -> bool {
-        if !keep || self.engine.is_closed() {
+        let is_over = || {
+            let expires = stored.header().expires();
+            expires != Tick::NEVER && expires <= self.engine.clock.now()
+        };
+        if !keep || self.engine.is_closed() || is_over() {
             self.forget();
             return false;
         }
