@@ -376,9 +376,9 @@ impl<L: Layout> OwnLoad<'_, L> {
         }
         engine.counters.count(Event::Load);
         let cx = LoadCx { clock: &*engine.clock, deadline: self.deadline, replaced };
-        let inside = nesting::enter(engine.frame(self.hash), scope);
+        // To the end: the weigher and the extractor may read the cache too.
+        let _inside = nesting::enter(engine.frame(self.hash), scope);
         let answer = catch_unwind(AssertUnwindSafe(|| engine.source.get(key, &cx)));
-        drop(inside);
         let failed = |error| {
             engine.counters.count(Event::LoadFailed);
             Err(error)
