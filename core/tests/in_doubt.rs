@@ -366,6 +366,25 @@ fn d3_a_late_answer_detaches_the_load_beside_it_and_spoils_the_write_in_flight()
 }
 
 #[test]
+fn d3_a_late_answer_after_the_window_does_the_same() {
+    let w = world();
+    w.script.set("k", "old");
+    let late = w.cache.prepare("k", &within(secs(1))).expect("free").send().expect("in time");
+    w.clock.advance(secs(1) + WINDOW);
+    let in_flight = w.cache.prepare("k", &Call::new()).expect("free").send().expect("in time");
+    let gate = w.script.hold(Op::Get, "k", When::After);
+    let reader = w.start(|cache| cache.get("k"));
+    gate.wait_arrived();
+    assert_eq!(w.cache.stats().in_doubt, 0);
+    w.script.set("k", "late");
+    drop(late.commit(ours("late")));
+    gate.release();
+    assert_eq!(text(reader.join()).as_deref(), Some("late"));
+    assert!(!in_flight.commit(ours("in flight")).kept, "nobody knows which of them came last");
+    w.assert_settled("k");
+}
+
+#[test]
 fn d3_a_late_unknown_after_the_window_is_settled_at_once() {
     let w = world();
     let sent = w.cache.prepare("k", &within(secs(1))).expect("free").send().expect("in time");

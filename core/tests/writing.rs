@@ -3,6 +3,7 @@
 mod common;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::{Arc, Mutex};
 
 use common::*;
 use wtcache::{
@@ -102,6 +103,20 @@ fn p1_a_record_that_is_not_kept_takes_the_place_of_the_older_one() {
     assert_eq!(written.entry.map(|e| e.value().clone()).as_deref(), Some("new"));
     assert!(!written.kept);
     assert_eq!(w.peek("k"), None);
+}
+
+#[test]
+fn p1_a_record_whose_lifetime_passed_during_the_write_is_not_kept() {
+    let w = world();
+    w.seed("k", "old");
+    w.script.next(Op::Put, "k", Does::For(Lifetime::For(secs(1))));
+    let gate = w.script.hold(Op::Put, "k", When::After);
+    let writer = w.start(|cache| cache.put("k", "new".to_owned()).map(|written| written.kept));
+    gate.wait_arrived();
+    w.clock.advance(secs(1));
+    gate.release();
+    assert!(!writer.join().expect("applied"));
+    assert_eq!((w.peek("k"), w.cache.stats().entries), (None, 0));
 }
 
 #[test]
@@ -315,6 +330,12 @@ fn inside<T: Send + 'static>(
     receive
 }
 
+/// A write that the nested calls run in, on a thread that is joined within a bound: what waits for itself fails the test.
+#[track_caller]
+fn outer(w: &World) {
+    w.start(|cache| cache.put("k", "outer".to_owned()).map(drop)).join().expect("applied");
+}
+
 #[test]
 fn p5_a_nested_read_waits_for_no_turn_and_no_load() {
     let w = world();
@@ -327,7 +348,7 @@ fn p5_a_nested_read_waits_for_no_turn_and_no_load() {
         let other = cache.read("other", &Call::new()).expect("loaded");
         (text(cache.get("k")), other.how, other.entry.map(|e| e.value().clone()))
     });
-    w.seed("k", "new");
+    outer(&w);
     let (same, how, other) = read.recv().expect("it ran");
     assert_eq!((same.as_deref(), other.as_deref()), (Some("old"), Some("there")));
     assert_eq!(how, How::Loaded { kept: false });
@@ -345,7 +366,7 @@ fn p5_a_nested_load_moves_the_fence_of_the_load_beside_it() {
     gate.wait_arrived();
     w.script.set("other", "two");
     let read = inside(&w, Op::Put, |cache| text(cache.get("other")));
-    w.seed("k", "new");
+    outer(&w);
     assert_eq!(read.recv().expect("it ran").as_deref(), Some("two"));
     gate.release();
     assert_eq!(text(early.join()).as_deref(), Some("two"), "two was seen: one may not be seen after it");
@@ -362,11 +383,12 @@ fn p5_a_nested_write_of_the_same_key_is_reentrant() {
             let prepare = cache.prepare("k", &Call::new()).err();
             [Some(put), Some(delete), Some(update), prepare]
         });
-        match op {
-            Op::Put => drop(w.put("k", "outer")),
-            Op::Get => drop(w.get("k")),
-            Op::Delete => drop(w.cache.delete("k")),
-        }
+        let calls = w.start(move |cache| match op {
+            Op::Put => drop(cache.put("k", "outer".to_owned())),
+            Op::Get => drop(cache.get("k")),
+            Op::Delete => drop(cache.delete("k")),
+        });
+        let () = calls.join();
         for refused in nested.recv().expect("it ran") {
             assert!(matches!(refused, Some(NotSent::Reentrant)), "{refused:?}");
         }
@@ -379,12 +401,13 @@ fn p5_a_nested_write_inside_an_update_closure_is_reentrant_and_reads_do_not_wait
     let w = world();
     w.seed("k", "one");
     let cache = w.cache.clone();
-    let update = w.cache.update("k", move |now| {
+    let closure = move |now: Option<&wtcache::Entry<Texts>>| {
         assert!(matches!(not_sent(cache.put("k", "nested".to_owned())), NotSent::Reentrant));
         assert_eq!(text(cache.get("k")).as_deref(), now.map(|e| e.value().as_str()));
         cache.put("other", "beside".to_owned()).map(drop).expect("its turn is free");
         Ok(Change::Put("two".to_owned()))
-    });
+    };
+    let update = w.start(|cache| cache.update("k", closure).map(drop)).join();
     update.expect("applied");
     assert_eq!((w.peek("k").as_deref(), w.peek("other").as_deref()), (Some("two"), Some("beside")));
 }
@@ -394,11 +417,11 @@ fn p5_a_nested_write_of_another_key_is_tried_once() {
     let w = world();
     let holder = w.cache.prepare("other", &Call::new()).expect("free");
     let nested = inside(&w, Op::Put, |cache| cache.put("other", "nested".to_owned()).map(drop));
-    w.seed("k", "outer");
+    outer(&w);
     assert!(matches!(not_sent(nested.recv().expect("it ran")), NotSent::Busy));
     holder.abort();
     let nested = inside(&w, Op::Put, |cache| cache.put("other", "nested".to_owned()).map(drop));
-    w.seed("k", "outer");
+    outer(&w);
     nested.recv().expect("it ran").expect("the turn is free");
     assert_eq!(w.peek("other").as_deref(), Some("nested"));
 }
@@ -430,7 +453,7 @@ fn p5_a_nested_write_held_back_by_a_doubt_does_not_wait() {
     w.script.next(Op::Put, "other", Does::Unknown);
     let _ = in_doubt(w.put("other", "lost"));
     let nested = inside(&w, Op::Put, |cache| cache.put_with("other", "nested".to_owned(), &within(secs(60))).map(drop));
-    w.seed("k", "outer");
+    outer(&w);
     let refused = not_sent(nested.recv().expect("it ran"));
     assert!(matches!(refused, NotSent::HeldBack { retry_after } if retry_after == WINDOW), "{refused}");
 }
@@ -450,7 +473,7 @@ fn p5_nesting_is_known_by_the_scope_that_was_passed_on() {
         })
         .join()
     });
-    w.seed("k", "outer");
+    outer(&w);
     let (same, other, read) = nested.recv().expect("it ran");
     assert!(matches!((same, other), (NotSent::Reentrant, NotSent::Busy)));
     assert_eq!(read, How::Loaded { kept: false });
@@ -464,9 +487,28 @@ fn p5_a_source_that_asks_for_itself_is_stopped() {
     for _ in 0..20 {
         deepest.push(inside(&w, Op::Get, |cache| cache.get("k").map(drop)));
     }
-    assert_eq!(w.get("k"), None);
+    assert_eq!(text(w.start(|cache| cache.get("k")).join()), None);
     let told: Vec<_> = deepest.iter().filter_map(|read| read.try_recv().ok()).collect();
     assert!(told.iter().any(|read| matches!(read, Err(LoadError::TooDeep))));
+}
+
+#[test]
+fn p5_a_weigher_that_reads_the_key_that_is_loaded_does_not_wait_for_itself() {
+    let place: Arc<Mutex<Option<Cache<String, String>>>> = Arc::default();
+    let uses = Arc::clone(&place);
+    let weigh = move |key: &String, _: Option<&String>| {
+        // Once: what it loads is weighed too.
+        let cache = uses.lock().expect("no panic inside").take();
+        if let Some(cache) = cache {
+            assert_eq!(text(cache.get(key)).as_deref(), Some("one"));
+        }
+        1
+    };
+    let w = world_with(Script::new(), |b| b.weigher(weigh));
+    w.script.set("k", "one");
+    *place.lock().expect("no panic inside") = Some(w.cache.clone());
+    assert_eq!(text(w.start(|cache| cache.get("k")).join()).as_deref(), Some("one"));
+    assert_eq!(w.cache.stats().extractors_panicked, 0);
 }
 
 #[test]
@@ -475,7 +517,7 @@ fn p5_a_call_inside_one_cache_is_nested_in_no_other() {
     let beside = b.cache.clone();
     let run = move || beside.put("k", "beside".to_owned()).map(drop).expect("another cache");
     a.script.next(Op::Put, "k", Does::Run(Box::new(run)));
-    a.seed("k", "outer");
+    outer(&a);
     assert_eq!(b.peek("k").as_deref(), Some("beside"));
 }
 
