@@ -15,7 +15,7 @@ use crate::get::{self, OwnLoad};
 use crate::metrics::Event;
 use crate::slot::PermitId;
 use crate::source::{Condition, Failure, IdempotencyKey, Record, SourceError};
-use crate::sync::{Arc, Ordering};
+use crate::sync::{Arc, Ordering, fence};
 
 /// What an applied write left.
 #[non_exhaustive]
@@ -277,13 +277,22 @@ fn unknown<L: Layout>(permit: &Permit<L>) -> Arc<DoubtTicket> {
     let until = engine.clock.now().after(engine.rules.settle_window);
     let ticket = engine.at_key(permit.hash, permit.key(), |at| at.unknown(permit.id, until));
     end_send(engine);
-    // Without a cell the cache is closed, or the doubt of this write was settled by time already.
-    ticket.unwrap_or_else(|| Arc::new(DoubtTicket::new(Arc::clone(&engine.clock), until)))
+    ticket.unwrap_or_else(|| {
+        let ticket = Arc::new(DoubtTicket::new(Arc::clone(&engine.clock), until));
+        // The doubt of this write is over already, but for a closed cache, which keeps no account of doubts.
+        if !engine.is_closed() {
+            let _nobody_waits = ticket.settle();
+        }
+        ticket
+    })
 }
 
 /// Counts a send as ended, and wakes a `close` that waits for the last one.
 fn end_send<L: Layout>(engine: &Engine<L>) {
-    if engine.open_sends.fetch_sub(1, Ordering::AcqRel) == 1 && engine.is_closed() {
+    let last = engine.open_sends.fetch_sub(1, Ordering::AcqRel) == 1;
+    // Pairs with the fence in `close`: either it sees that no send is open, or we see that it waits.
+    fence(Ordering::SeqCst);
+    if last && engine.is_closed() {
         let closers = std::mem::take(&mut *engine.closers.lock());
         for waker in closers {
             waker.wake();

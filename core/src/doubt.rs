@@ -48,6 +48,7 @@ impl InDoubt {
         loop {
             let Poll::Pending = self.ticket.poll(&mut Context::from_waker(parker.waker())) else { return true };
             if clock.now() >= end {
+                self.ticket.leave(parker.waker());
                 return false;
             }
             parker.park_until(&**clock, end.min(self.ticket.until()));
@@ -81,18 +82,39 @@ pub(crate) struct DoubtTicket {
 
 struct TicketState {
     until: Tick,
+    /// The deadline of a write that is out, and how long the doubt lasts if it is met.
+    write_out: Option<(Tick, Tick)>,
     settled: bool,
     wakers: Vec<Waker>,
 }
 
+impl TicketState {
+    /// The doubt's end as it stands at `now`: the slot is told of a deadline only when somebody comes by.
+    fn until(&self, now: Tick) -> Tick {
+        match self.write_out {
+            Some((deadline, until)) if deadline <= now && deadline <= self.until => until.max(self.until),
+            _ => self.until,
+        }
+    }
+}
+
 impl DoubtTicket {
     pub(crate) fn new(clock: Arc<dyn Clock>, until: Tick) -> Self {
-        Self { clock, state: Mutex::new(TicketState { until, settled: false, wakers: Vec::new() }) }
+        Self { clock, state: Mutex::new(TicketState { until, write_out: None, settled: false, wakers: Vec::new() }) }
     }
 
     pub(crate) fn prolong(&self, until: Tick) {
         let mut state = self.state.lock();
         state.until = state.until.max(until);
+    }
+
+    /// A write of the key was sent: not ended by `deadline`, it prolongs the doubt to `until`.
+    pub(crate) fn write_sent(&self, deadline: Tick, until: Tick) {
+        self.state.lock().write_out = Some((deadline, until));
+    }
+
+    pub(crate) fn write_ended(&self) {
+        self.state.lock().write_out = None;
     }
 
     /// Marks it settled. The wakers are given back, to be woken once no lock is held.
@@ -103,19 +125,29 @@ impl DoubtTicket {
     }
 
     fn until(&self) -> Tick {
-        self.state.lock().until
+        let now = self.clock.now();
+        self.state.lock().until(now)
     }
 
     fn settles_in(&self) -> Duration {
         let now = self.clock.now();
         let state = self.state.lock();
-        if state.settled { Duration::ZERO } else { state.until.since(now) }
+        if state.settled { Duration::ZERO } else { state.until(now).since(now) }
+    }
+
+    /// Nobody waits with this waker any more.
+    fn leave(&self, waker: &Waker) {
+        let mut state = self.state.lock();
+        let place = state.wakers.iter().position(|other| other.will_wake(waker));
+        let left = place.map(|place| state.wakers.swap_remove(place));
+        drop(state);
+        drop(left);
     }
 
     fn poll(&self, cx: &mut Context<'_>) -> Poll<()> {
         let now = self.clock.now();
         let mut state = self.state.lock();
-        if state.settled || now >= state.until {
+        if state.settled || now >= state.until(now) {
             return Poll::Ready(());
         }
         if !state.wakers.iter().any(|waker| waker.will_wake(cx.waker())) {

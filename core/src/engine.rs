@@ -51,7 +51,7 @@ pub(crate) struct Engine<L: Layout> {
     hasher: SeedableRandomState,
     shards: Box<[Shard<L>]>,
     places: Arc<DoubtPlaces>,
-    /// No sweep for settled doubts finds one before this tick.
+    /// No sweep finds a doubt or a permit that is over before this tick.
     next_sweep: AtomicU64,
     next_id: AtomicU64,
     chance: AtomicU64,
@@ -205,24 +205,29 @@ impl<L: Layout> Engine<L> {
         })
     }
 
-    /// Settles the doubts whose window has passed and that no call has come by since.
+    /// Settles the doubts whose window has passed and ends the permits whose deadline has, where no call has come by since.
     pub(crate) fn sweep_doubts(&self) {
         let now = self.clock.now();
         if now.as_nanos() < self.next_sweep.load(Ordering::Relaxed) {
             return;
         }
+        // Cleared before the shards are looked at: what is noted meanwhile stays noted.
+        self.next_sweep.store(Tick::NEVER.as_nanos(), Ordering::Relaxed);
         let mut next = Tick::NEVER;
         for shard in &self.shards {
             let mut after = After::default();
             next = next.min(shard.write().tick_all(self, now, &mut after));
             after.finish(&self.counters);
         }
-        self.next_sweep.store(next.as_nanos(), Ordering::Relaxed);
+        self.note_due(next);
     }
 
-    /// A doubt now ends at `until`: the next sweep must not come later.
-    pub(crate) fn note_doubt(&self, until: Tick) {
-        self.next_sweep.fetch_min(until.as_nanos(), Ordering::Relaxed);
+    /// A doubt or a permit now ends at `at`: the next sweep must not come later. Called under the shard's exclusive lock.
+    pub(crate) fn note_due(&self, at: Tick) {
+        // Relaxed: the shard's lock orders this against the sweep that looks at the shard.
+        if at.as_nanos() < self.next_sweep.load(Ordering::Relaxed) {
+            self.next_sweep.fetch_min(at.as_nanos(), Ordering::Relaxed);
+        }
     }
 
     /// The counts, and what is here now.

@@ -14,7 +14,7 @@ use crate::coalesce::{Flight, News, Seat};
 use crate::drive::{SourceCall, Step, Story};
 use crate::engine::Engine;
 use crate::entry::sealed::Stored;
-use crate::entry::{Entry, Layout, Lookup};
+use crate::entry::{Entry, Layout, Lookup, Times};
 use crate::error::LoadError;
 use crate::metrics::Event;
 use crate::nesting::{self, DEEPEST, Nesting, Scope};
@@ -116,8 +116,9 @@ impl<L: Layout> Get<L> {
                 if now < flight.deadline {
                     return Some(Step::Wait(self.deadline.min(flight.deadline)));
                 }
-                give_up(&self.engine, self.hash, L::key(&self.key), flight);
-                self.engine.counters.count(Event::TakenOver);
+                if give_up(&self.engine, self.hash, L::key(&self.key), flight) {
+                    self.engine.counters.count(Event::TakenOver);
+                }
             }
         }
         self.joined = None;
@@ -313,12 +314,13 @@ impl<L: Layout> Drop for Leading<'_, L> {
     }
 }
 
-/// Detaches a load for good, so that a waiter leads one of its own.
-fn give_up<L: Layout>(engine: &Engine<L>, hash: u64, key: &L::Key, flight: &Flight<L>) {
-    engine.at_key(hash, key, |at| at.load_taken_over(flight.fence));
+/// Detaches a load for good, so that a waiter leads one of its own. True if it was attached until now.
+fn give_up<L: Layout>(engine: &Engine<L>, hash: u64, key: &L::Key, flight: &Flight<L>) -> bool {
+    let attached = engine.at_key(hash, key, |at| at.load_taken_over(flight.fence));
     for waker in flight.give_up() {
         waker.wake();
     }
+    attached
 }
 
 /// The existing record of a key, from inside its turn: the resident one, else a load of its own.
@@ -345,6 +347,8 @@ struct Asked<L: Layout> {
     /// `None` is an absent mark to be made.
     stored: Option<L::Stored>,
     keep: bool,
+    /// The new times of a record that is unchanged, to be set in the step that keeps it.
+    renewed: Option<Times>,
 }
 
 impl<L: Layout> OwnLoad<'_, L> {
@@ -372,9 +376,9 @@ impl<L: Layout> OwnLoad<'_, L> {
         }
         engine.counters.count(Event::Load);
         let cx = LoadCx { clock: &*engine.clock, deadline: self.deadline, replaced };
-        let inside = nesting::enter(engine.frame(self.hash), scope);
+        // To the end: the weigher and the extractor may read the cache too.
+        let _inside = nesting::enter(engine.frame(self.hash), scope);
         let answer = catch_unwind(AssertUnwindSafe(|| engine.source.get(key, &cx)));
-        drop(inside);
         let failed = |error| {
             engine.counters.count(Event::LoadFailed);
             Err(error)
@@ -385,6 +389,7 @@ impl<L: Layout> OwnLoad<'_, L> {
             Ok(Err(error)) => return failed(LoadError::Source(error)),
             Err(panic) => return failed(LoadError::Panicked(panic_message(&*panic))),
         };
+        let mut renewed = None;
         let (stored, keep) = match (loaded, replaced) {
             (Loaded::Found(record), _) => {
                 let len = L::value_len(&record.value);
@@ -399,12 +404,8 @@ impl<L: Layout> OwnLoad<'_, L> {
             }
             (Loaded::Absent, _) => engine.absent(self.hash, self.key.clone(), since),
             (Loaded::Unchanged(lifetime), Some(entry)) => {
-                let times = engine.renewed(since, lifetime);
-                let stored = entry.stored().clone();
-                if let Some(times) = times {
-                    stored.header().renew(times);
-                }
-                (stored, times.is_some())
+                renewed = engine.renewed(since, lifetime);
+                (entry.stored().clone(), renewed.is_some())
             }
             (Loaded::Unchanged(_), None) => {
                 let error =
@@ -412,23 +413,23 @@ impl<L: Layout> OwnLoad<'_, L> {
                 return failed(LoadError::Source(error));
             }
         };
-        Ok(Asked { stored: Some(stored), keep })
+        Ok(Asked { stored: Some(stored), keep, renewed })
     }
 
     /// The load that this reader led has ended: commit it if the fence held, and tell those who wait.
     fn ends(&self, flight: &Flight<L>, moved: bool, asked: Result<Asked<L>, LoadError>) -> LoadReply<L> {
         let engine = self.engine;
-        let (stored, keep, error) = match asked {
-            Ok(asked) => (asked.stored, asked.keep, None),
-            Err(error) => (None, false, Some(error)),
+        let (stored, keep, renewed, error) = match asked {
+            Ok(asked) => (asked.stored, asked.keep, asked.renewed, None),
+            Err(error) => (None, false, None, Some(error)),
         };
         let answer = match &stored {
             Some(stored) if stored.value().is_some() => Answer::Version(stored.version()),
             Some(_) => Answer::Absent,
             None => Answer::Failed,
         };
-        let (end, kept) =
-            engine.at_key(self.hash, L::key(self.key), |at| at.load_ends(flight, answer, stored.as_ref(), keep));
+        let (end, kept) = engine
+            .at_key(self.hash, L::key(self.key), |at| at.load_ends(flight, answer, stored.as_ref(), renewed, keep));
         let result = match error {
             Some(error) => Err(error),
             None => Ok(stored.and_then(Entry::of)),

@@ -10,7 +10,7 @@ use crate::engine::Engine;
 use crate::entry::Layout;
 use crate::metrics::Event;
 use crate::shard::After;
-use crate::sync::Ordering;
+use crate::sync::{Ordering, fence};
 
 /// What `close` left unfinished, by key.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -40,12 +40,16 @@ pub(crate) fn close<L: Layout>(engine: &Engine<L>, timeout: Duration) -> CloseRe
     let parker = Parker::new();
     while engine.clock.now() < end {
         engine.closers.lock().push(parker.waker().clone());
-        // Acquire: pairs with the release of the last send's end. Read after the waker was left, so that no end is missed.
+        // Pairs with the fence in `end_send`: mark and waker are there before the sends are counted, so no end is missed.
+        fence(Ordering::SeqCst);
+        // Acquire: pairs with the release of the last send's end.
         if engine.open_sends.load(Ordering::Acquire) == 0 {
             break;
         }
         parker.park_until(&*engine.clock, end);
     }
+    // What time settled that nobody came by since is in doubt no more.
+    engine.sweep_doubts();
     let mut report = CloseReport { unfinished: Vec::new(), in_doubt: Vec::new() };
     for shard in engine.shards() {
         let cells = shard.write().drain_cells();

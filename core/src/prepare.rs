@@ -32,6 +32,8 @@ struct TicketState {
     phase: Phase,
     waker: Option<Waker>,
     place: Option<DoubtPlace>,
+    /// Its owner comes by at this tick at the latest.
+    wakes_at: Tick,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -58,6 +60,12 @@ impl Ticket {
     /// Something changed that it has to look at.
     pub(crate) fn nudge(&self) -> Option<Waker> {
         self.state.lock().waker.take()
+    }
+
+    /// Time will change something at `at`, and its owner is to come by then.
+    pub(crate) fn nudge_before(&self, at: Tick) -> Option<Waker> {
+        let mut state = self.state.lock();
+        if at < state.wakes_at { state.waker.take() } else { None }
     }
 
     fn poll(&self, waker: &Waker) -> Phase {
@@ -123,16 +131,18 @@ impl<L: Layout> TakeTurn<L> {
                 return self.give_up(&ticket, NotSent::Deadline);
             }
             // Brings the slot up to the present, which may be what grants the turn.
-            let yields = self.yields_to_doubt;
-            let (doubt_until, next) = self.engine.at_key(self.hash, L::key(&self.key), |at| {
-                let Some(cell) = at.cell() else { return (None, Tick::NEVER) };
-                (cell.slot.doubt().filter(|_| yields).map(|doubt| doubt.until), cell.slot.next_tick())
+            let (yields, deadline) = (self.yields_to_doubt, self.deadline);
+            let (doubt_until, wakes_at) = self.engine.at_key(self.hash, L::key(&self.key), |at| {
+                let Some(cell) = at.cell() else { return (None, deadline) };
+                let wakes_at = deadline.min(cell.slot.next_tick());
+                ticket.state.lock().wakes_at = wakes_at;
+                (cell.slot.doubt().filter(|_| yields).map(|doubt| doubt.until), wakes_at)
             });
             if let Some(until) = doubt_until.filter(|until| *until >= self.deadline) {
                 return self.give_up(&ticket, NotSent::HeldBack { retry_after: until.since(now) });
             }
             if ticket.poll(waker) == Phase::Waiting {
-                return TurnStep::Wait(self.deadline.min(next));
+                return TurnStep::Wait(wakes_at);
             }
         }
     }
@@ -176,16 +186,18 @@ impl<L: Layout> TakeTurn<L> {
             if cell.queue.len() >= engine.turn_queue {
                 return Err(NotSent::QueueFull);
             }
-            let state = TicketState { phase: Phase::Waiting, waker: Some(waker.clone()), place: place.take() };
+            let wakes_at = deadline.min(cell.slot.next_tick());
+            let state =
+                TicketState { phase: Phase::Waiting, waker: Some(waker.clone()), place: place.take(), wakes_at };
             let ticket = Arc::new(Ticket { permit, deadline, yields_to_doubt: yields, state: Mutex::new(state) });
             cell.queue.push_back(Arc::clone(&ticket));
-            Ok(Some((ticket, cell.slot.next_tick())))
+            Ok(Some((ticket, wakes_at)))
         })?;
         Ok(match arrival {
             None => TurnStep::Ready(Ok(self.permit(permit))),
-            Some((ticket, next)) => {
+            Some((ticket, wakes_at)) => {
                 self.ticket = Some(ticket);
-                TurnStep::Wait(deadline.min(next))
+                TurnStep::Wait(wakes_at)
             }
         })
     }

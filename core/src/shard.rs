@@ -18,8 +18,8 @@ use crate::clock::Tick;
 use crate::coalesce::Flight;
 use crate::doubt::{DoubtPlace, DoubtTicket};
 use crate::engine::Engine;
-use crate::entry::Layout;
 use crate::entry::sealed::Stored;
+use crate::entry::{Layout, Times};
 use crate::metrics::{Counters, Event};
 use crate::options::InDoubtWrites;
 use crate::prepare::Ticket;
@@ -179,9 +179,12 @@ impl<L: Layout> Cell<L> {
         }
         if change.passed {
             self.reserved = None;
+            if let Some((ticket, _)) = &self.doubt {
+                ticket.write_ended();
+            }
         }
         if change.passed || change.settled {
-            self.grant(after);
+            self.grant(engine, after);
         }
     }
 
@@ -194,7 +197,7 @@ impl<L: Layout> Cell<L> {
                 self.doubt = Some((Arc::new(DoubtTicket::new(Arc::clone(&engine.clock), until)), place));
             }
         }
-        engine.note_doubt(until);
+        engine.note_due(until);
         if engine.in_doubt_writes == InDoubtWrites::Wait {
             // Those that the doubt holds back find out whether it ends in time for them.
             after.wakers.extend(self.queue.iter().filter_map(|ticket| ticket.nudge()));
@@ -202,17 +205,30 @@ impl<L: Layout> Cell<L> {
     }
 
     /// Gives the free turn to the first writer that may have it.
-    fn grant(&mut self, after: &mut After<L>) {
+    fn grant(&mut self, engine: &Engine<L>, after: &mut After<L>) {
         if !self.slot.turn_is_free() {
             return;
         }
-        let in_doubt = self.slot.doubt().is_some();
-        let next = self.queue.iter().position(|ticket| !(in_doubt && ticket.yields_to_doubt));
-        let Some(ticket) = next.and_then(|next| self.queue.remove(next)) else { return };
+        let Some(ticket) = self.next().and_then(|next| self.queue.remove(next)) else { return };
         self.slot.prepare(ticket.permit, ticket.deadline);
+        engine.note_due(ticket.deadline);
         let (waker, place) = ticket.grant();
         self.reserved = place;
         after.wakers.extend(waker);
+        self.next_watches(after);
+    }
+
+    /// Where in the queue the first writer stands that may have the turn.
+    fn next(&self) -> Option<usize> {
+        let in_doubt = self.slot.doubt().is_some();
+        self.queue.iter().position(|ticket| !(in_doubt && ticket.yields_to_doubt))
+    }
+
+    /// The next in the queue comes by when time changes the state: at the holder's deadline nobody else may.
+    fn next_watches(&self, after: &mut After<L>) {
+        if let Some(ticket) = self.next().map(|next| &self.queue[next]) {
+            after.wakers.extend(ticket.nudge_before(self.slot.next_tick()));
+        }
     }
 }
 
@@ -294,13 +310,15 @@ impl<'a, L: Layout> AtKey<'a, L> {
         cell.flight = Some(flight);
     }
 
-    /// A load ended. If it may be kept, `stored` becomes the key's record, or the older one goes where `keep` is false.
+    /// A load ended. If it may be kept, `stored` becomes the key's record, with its times `renewed` where it is the one that
+    /// was here, or the older one goes where `keep` is false.
     /// Says what becomes of it, and whether it is resident.
     pub(crate) fn load_ends(
         &mut self,
         flight: &Flight<L>,
         answer: Answer<'_>,
         stored: Option<&L::Stored>,
+        renewed: Option<Times>,
         keep: bool,
     ) -> (LoadEnd, bool) {
         let rules = self.engine.rules;
@@ -324,7 +342,13 @@ impl<'a, L: Layout> AtKey<'a, L> {
                 }
             }
         }
-        let kept = change.base == Base::Take && stored.is_some_and(|stored| self.take(stored, keep));
+        let kept = change.base == Base::Take
+            && stored.is_some_and(|stored| {
+                if let Some(times) = renewed {
+                    stored.header().renew(times);
+                }
+                self.take(stored, keep)
+            });
         (end, kept)
     }
 
@@ -351,15 +375,20 @@ impl<'a, L: Layout> AtKey<'a, L> {
             cell.slot.prepare(permit, deadline);
             cell.reserved = Some(place);
         }
+        self.engine.note_due(deadline);
     }
 
     /// Gives the resident record of the key on success, `None` within if there is none.
     pub(crate) fn send(&mut self, permit: PermitId, condition: Option<Condition>) -> Option<Option<L::Stored>> {
+        let window = self.engine.rules.settle_window;
         let cell = self.cell()?;
         if !cell.slot.send(permit, condition) {
             return None;
         }
         let end = cell.slot.hits_end();
+        if let Some((ticket, _)) = &cell.doubt {
+            ticket.write_sent(end, end.after(window));
+        }
         let resident = self.resident();
         if let Some(stored) = resident {
             stored.header().cap(end);
@@ -407,6 +436,10 @@ impl<'a, L: Layout> AtKey<'a, L> {
             cell.queue.retain(|other| !Arc::ptr_eq(other, ticket));
         }
         self.abort(ticket.permit);
+        let (hash, key) = (self.hash, self.key);
+        if let Some(cell) = self.state.slots.find(hash, |cell| cell.is_of(hash, key)) {
+            cell.next_watches(self.after);
+        }
     }
 
     // --- from outside
@@ -436,9 +469,14 @@ impl<'a, L: Layout> AtKey<'a, L> {
         self.state.store.remove(self.hash, same, &self.engine.budget, &mut self.after.left);
     }
 
-    /// Makes `stored` the key's record; if it is not to be kept, the older one goes all the same.
+    /// Makes `stored` the key's record; if it is not to be kept, or its lifetime has passed meanwhile, the older one goes all
+    /// the same.
     fn take(&mut self, stored: &L::Stored, keep: bool) -> bool {
-        if !keep || self.engine.is_closed() {
+        let is_over = || {
+            let expires = stored.header().expires();
+            expires != Tick::NEVER && expires <= self.engine.clock.now()
+        };
+        if !keep || self.engine.is_closed() || is_over() {
             self.forget();
             return false;
         }

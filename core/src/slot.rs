@@ -243,9 +243,12 @@ impl Slot {
     /// The origin applied the write. `seen`: its record is known. `stray_until`: an earlier send of it may still land,
     /// until then.
     pub(crate) fn applied(&mut self, permit: PermitId, seen: bool, stray_until: Option<Tick>, rules: &Rules) -> Change {
-        let Some((dirty, condition)) = self.end_turn(permit) else { return self.late_answer(permit, true) };
+        let Some((dirty, condition)) = self.end_turn(permit) else {
+            // A late answer that leaves a stray says what the base is not, but settles nothing.
+            return if stray_until.is_some() { self.invalidated() } else { self.late_answer(permit, true) };
+        };
         let mut change = Change { base: Base::Forget, passed: true, detached: self.move_fence(), ..Change::default() };
-        if condition.is_some() && rules.conditions_settle && self.all_sends_conditional() {
+        if condition.is_some() && rules.conditions_settle && self.all_sends_on_versions() {
             self.doubt = None;
             change.settled = true;
         }
@@ -362,20 +365,21 @@ impl Slot {
         self.load.take().is_some()
     }
 
-    fn all_sends_conditional(&self) -> bool {
-        let all = |doubt: &Doubt| !doubt.lost_count && doubt.sends.iter().all(|(_, condition)| condition.is_some());
-        self.doubt.as_ref().is_some_and(all)
+    /// Each send in doubt can be applied to one version only, which never comes again once it is gone. Absence may come
+    /// again, so a send that is conditional on it counts as unconditional.
+    fn all_sends_on_versions(&self) -> bool {
+        let on_version = |(_, condition): &(_, _)| matches!(condition, Some(Condition::Version(_)));
+        self.doubt.as_ref().is_some_and(|doubt| !doubt.lost_count && doubt.sends.iter().all(on_version))
     }
 
     /// The answer shows a record that none of the sends in doubt was made for: each was applied before it, or never can be.
     fn shows_that_none_can_land(&self, answer: Answer<'_>, rules: &Rules) -> bool {
         let Some(doubt) = self.doubt.as_ref() else { return false };
         rules.conditions_settle
-            && self.all_sends_conditional()
+            && self.all_sends_on_versions()
             && doubt.sends.iter().all(|(_, condition)| match (condition, answer) {
                 (Some(Condition::Version(expected)), Answer::Version(Some(shown))) => expected.as_bytes() != shown,
                 (Some(Condition::Version(_)), Answer::Absent) => true,
-                (Some(Condition::Absent), Answer::Version(_)) => true,
                 _ => false,
             })
     }

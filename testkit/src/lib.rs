@@ -1,5 +1,14 @@
-//! What tests of wtcache are made with: a clock that is moved by hand.
+//! What tests of wtcache are made with: a clock that is moved by hand, a source that does what a script says, gates that
+//! hold its calls, and threads that are joined within a bound.
 
+mod calls;
 mod clock;
+mod crew;
+mod gate;
+mod script;
 
+pub use calls::{Does, Op, Plain, Seen, When};
 pub use clock::ManualClock;
+pub use crew::{Running, spawn};
+pub use gate::Gate;
+pub use script::Script;
