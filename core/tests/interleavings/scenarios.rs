@@ -106,6 +106,26 @@ fn d3_conditional_updates_settle_doubts_where_declared() {
 }
 
 #[test]
+fn d3_a_doubt_settles_while_a_later_write_is_out() {
+    explore(|| {
+        let mut declared = Declared::default();
+        declared.settle_window = WINDOW / 10;
+        let faults = Faults { strays: true, writes_refused: true, ..Faults::NONE };
+        let world = World::declaring(declared, faults, |builder| builder.deadline(WINDOW * 10));
+        play(
+            &world,
+            vec![
+                client(|world| (0..2).for_each(|_| world.put(1))),
+                client(|world| (0..2).for_each(|_| world.put(2))),
+                client(|world| (0..2).for_each(|_| world.get(3))),
+                client(|world| world.windows_pass(2)),
+            ],
+        );
+        world.check_at_rest();
+    });
+}
+
+#[test]
 fn p7_explicit_permits_end_in_every_way() {
     explore(|| {
         let world = World::new(Faults::NONE, |builder| builder);
