@@ -25,6 +25,7 @@ fn g4_g5_readers_and_writers_of_a_well_behaved_origin() {
         let world = World::new(Faults::NONE, |builder| builder);
         play(
             &world,
+            false,
             vec![
                 client(|world| (0..2).for_each(|_| world.put(1))),
                 client(|world| world.delete(2)),
@@ -42,6 +43,7 @@ fn d1_d2_d3_unknown_writes_and_strays() {
         let world = World::new(Faults::ALL, |builder| builder);
         play(
             &world,
+            true,
             vec![
                 client(|world| (0..2).for_each(|_| world.put(1))),
                 client(|world| world.put(2)),
@@ -61,6 +63,7 @@ fn d2_writes_wait_for_the_end_of_a_doubt() {
             World::new(Faults::ALL, |builder| builder.in_doubt_writes(InDoubtWrites::Wait).deadline(WINDOW + WINDOW));
         play(
             &world,
+            true,
             vec![
                 client(|world| (0..2).for_each(|_| world.put(1))),
                 client(|world| world.delete(2)),
@@ -78,6 +81,7 @@ fn p6_updates_lose_nothing() {
         let world = World::new(Faults::NONE, |builder| builder);
         play(
             &world,
+            false,
             vec![
                 client(|world| (0..2).for_each(|_| world.update(1))),
                 client(|world| (0..2).for_each(|_| world.update(2))),
@@ -94,6 +98,7 @@ fn d3_conditional_updates_settle_doubts_where_declared() {
         let world = World::declaring(honoured(), Faults { loads_fail: false, ..Faults::ALL }, |builder| builder);
         play(
             &world,
+            true,
             vec![
                 client(|world| (0..2).for_each(|_| world.update(1))),
                 client(|world| (0..2).for_each(|_| world.update(2))),
@@ -114,6 +119,7 @@ fn d3_a_doubt_settles_while_a_later_write_is_out() {
         let world = World::declaring(declared, faults, |builder| builder.deadline(WINDOW * 10));
         play(
             &world,
+            true,
             vec![
                 client(|world| (0..2).for_each(|_| world.put(1))),
                 client(|world| (0..2).for_each(|_| world.put(2))),
@@ -131,6 +137,7 @@ fn p7_explicit_permits_end_in_every_way() {
         let world = World::new(Faults::NONE, |builder| builder);
         play(
             &world,
+            true,
             vec![
                 client(|world| (0..2).for_each(|_| world.permit(1))),
                 client(|world| world.permit(2)),
@@ -150,6 +157,7 @@ fn i1_b3_invalidation_eviction_and_expiry_in_every_gap() {
         });
         play(
             &world,
+            true,
             vec![
                 client(|world| (0..2).for_each(|_| world.put(1))),
                 client(|world| (0..3).for_each(|_| world.get(2))),
@@ -171,6 +179,7 @@ fn g7_leaders_panic_and_are_late() {
         let world = World::new(Faults { loads_panic: true, loads_fail: true, ..Faults::NONE }, |builder| builder);
         play(
             &world,
+            true,
             vec![
                 client(|world| (0..2).for_each(|_| world.get(1))),
                 client(|world| (0..2).for_each(|_| world.get(2))),
@@ -189,6 +198,7 @@ fn b4_close_during_everything() {
         let world = World::new(Faults::ALL, |builder| builder);
         play(
             &world,
+            true,
             vec![
                 client(|world| (0..2).for_each(|_| world.put(1))),
                 client(|world| (0..2).for_each(|_| world.get(2))),

@@ -317,13 +317,23 @@ impl World {
     }
 }
 
-/// Runs the clients, each in a thread of its own, to their ends.
-pub(crate) fn play(world: &World, clients: Vec<Box<dyn FnOnce(&World) + Send>>) {
+/// Runs the clients, each in a thread of its own, to their ends. Where one of them may wait for time to pass, `flows` moves
+/// it on for as long as any of them runs.
+pub(crate) fn play(world: &World, flows: bool, clients: Vec<Box<dyn FnOnce(&World) + Send>>) {
+    let running = Arc::new(AtomicU64::new(clients.len() as u64));
     let run = |client: Box<dyn FnOnce(&World) + Send>| {
-        let world = world.clone();
-        thread::spawn(move || client(&world))
+        let (world, running) = (world.clone(), Arc::clone(&running));
+        thread::spawn(move || {
+            client(&world);
+            running.fetch_sub(1, Ordering::Relaxed);
+        })
     };
     let threads: Vec<_> = clients.into_iter().map(run).collect();
+    while flows && running.load(Ordering::Relaxed) > 0 {
+        // To yield is to come last: the others go on first.
+        thread::yield_now();
+        world.clock.advance(Duration::from_secs(1));
+    }
     for thread in threads {
         thread.join().expect("no client panics");
     }
