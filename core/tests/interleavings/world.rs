@@ -89,7 +89,11 @@ impl Origin {
     }
 
     fn write(&self, value: Value, cx: &WriteCx<'_, Ints>) -> Outcome<Confirmed<u64>> {
+        // As a source must: nothing leaves once the deadline has passed.
         let sent = self.0.clock.now();
+        if cx.remaining().is_zero() {
+            return Outcome::Rejected(Rejection::new(SourceError::new(Failure::TimedOut, "too late to send")));
+        }
         let expected = cx.condition().map(|condition| match condition {
             wtcache::Condition::Version(version) => {
                 u64::from_be_bytes(version.as_bytes().try_into().expect("versions here are eight bytes"))
@@ -154,7 +158,8 @@ impl Source<Ints> for Origin {
         thread::yield_now();
         match thread_rng().gen_range(0..8) {
             0 if self.0.faults.loads_fail => Err(SourceError::new(Failure::Failed, "out of order")),
-            1 if self.0.faults.loads_panic => panic!("a load that panics"),
+            // Without the hook: nothing is to be told of it.
+            1 if self.0.faults.loads_panic => std::panic::resume_unwind(Box::new("a load that panics")),
             _ => Ok(value.map_or(Loaded::Absent, |value| Loaded::Found(record(value, version)))),
         }
     }
@@ -266,8 +271,8 @@ impl World {
         if thread_rng().gen_bool(0.2) {
             return prepared.abort();
         }
-        let Ok(sent) = prepared.send() else { return };
         let at = self.clock.now();
+        let Ok(sent) = prepared.send() else { return };
         match (self.origin.apply(Some(value), at, None), thread_rng().gen_range(0..3)) {
             (Ok(version), 0 | 1) => {
                 sent.commit(Some(record(value, version)));
