@@ -119,12 +119,13 @@ fn d3_a_doubt_settles_while_a_later_write_is_out() {
         let world = World::declaring(declared, faults, |builder| builder.deadline(WINDOW * 10));
         play(
             &world,
-            true,
+            // Nobody waits for time here: a window that passes once is likely to pass in the middle of a write.
+            false,
             vec![
                 client(|world| (0..2).for_each(|_| world.put(1))),
-                client(|world| (0..2).for_each(|_| world.put(2))),
+                client(|world| world.put(2)),
                 client(|world| (0..2).for_each(|_| world.get(3))),
-                client(|world| world.windows_pass(2)),
+                client(|world| world.window_passes()),
             ],
         );
         world.check_at_rest();

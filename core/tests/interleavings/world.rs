@@ -115,7 +115,7 @@ impl Origin {
             3 if faults.strays => {
                 let origin = self.clone();
                 thread::spawn(move || {
-                    for _ in 0..thread_rng().gen_range(0..6) {
+                    for _ in 0..thread_rng().gen_range(0..12) {
                         thread::yield_now();
                     }
                     let _ = origin.apply(value, sent, expected);
@@ -295,12 +295,12 @@ impl World {
         }
     }
 
-    /// The settle window passes, and again.
-    pub(crate) fn windows_pass(&self, times: usize) {
-        for _ in 0..times {
+    /// The settle window passes, some time.
+    pub(crate) fn window_passes(&self) {
+        for _ in 0..thread_rng().gen_range(0..20) {
             thread::yield_now();
-            self.clock.advance(self.origin.0.declared.settle_window);
         }
+        self.clock.advance(self.origin.0.declared.settle_window);
     }
 
     /// Everything has ended but doubts: the history holds together, and what the cache holds is the origin's.
