@@ -22,7 +22,7 @@ use crate::shard::{After, AtKey, Shard};
 use crate::slot::{Fence, PermitId, Rules};
 use crate::source::{Declared, IdempotencyKey, Lifetime, Source};
 use crate::store::{Budget, Store};
-use crate::sync::{Arc, AtomicBool, AtomicU64, AtomicUsize, Mutex, Ordering};
+use crate::sync::{Arc, AtomicBool, AtomicU64, AtomicUsize, Mutex, Ordering, PlainU64};
 
 pub(crate) type Weigher<L> = Box<dyn Fn(&<L as Layout>::Key, Option<&<L as Layout>::View>) -> u64 + Send + Sync>;
 pub(crate) type Extractor<L> = Box<dyn Fn(&<L as Layout>::Key, &<L as Layout>::View, &mut Rows) + Send + Sync>;
@@ -66,7 +66,7 @@ impl<L: Layout> Engine<L> {
         weigher: Option<Weigher<L>>,
         extractor: Option<Extractor<L>>,
     ) -> Arc<Self> {
-        static CACHES: AtomicU64 = AtomicU64::new(1);
+        static CACHES: PlainU64 = PlainU64::new(1);
         let declared = source.declared();
         let hasher = match options.seed {
             Some(seed) => SeedableRandomState::with_seed(seed, SharedSeed::global_fixed()),

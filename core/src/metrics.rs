@@ -5,7 +5,7 @@
 
 use crossbeam_utils::CachePadded;
 
-use crate::sync::{AtomicU64, AtomicUsize, Ordering};
+use crate::sync::{AtomicU64, Ordering, PlainU64};
 
 const STRIPES: usize = 8;
 
@@ -72,9 +72,9 @@ impl Counters {
 }
 
 fn stripe() -> usize {
-    static NEXT: AtomicUsize = AtomicUsize::new(0);
-    thread_local! {
-        static MINE: usize = NEXT.fetch_add(1, Ordering::Relaxed) % STRIPES;
+    static NEXT: PlainU64 = PlainU64::new(0);
+    crate::sync::thread_local! {
+        static MINE: usize = NEXT.fetch_add(1, Ordering::Relaxed) as usize % STRIPES;
     }
     MINE.with(|mine| *mine)
 }

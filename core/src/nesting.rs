@@ -6,7 +6,7 @@
 
 use std::cell::RefCell;
 
-use crate::sync::Arc;
+use crate::sync::{Arc, thread_local};
 
 /// Calls of one cache within its own source, nested deeper than this, are refused: each has a frame on the stack.
 pub(crate) const DEEPEST: usize = 16;
@@ -20,7 +20,7 @@ pub(crate) struct Frame {
 }
 
 thread_local! {
-    static FRAMES: RefCell<Vec<Frame>> = const { RefCell::new(Vec::new()) };
+    static FRAMES: RefCell<Vec<Frame>> = RefCell::new(Vec::new());
 }
 
 /// The source calls that some work is part of, to be handed to another thread with [`Call::within`](crate::Call::within).
@@ -31,7 +31,7 @@ impl Scope {
     /// The calls that this thread is inside of.
     #[must_use]
     pub fn current() -> Self {
-        Self(FRAMES.with_borrow(|frames| Arc::from(&frames[..])))
+        Self(FRAMES.with(|frames| Arc::from(&frames.borrow()[..])))
     }
 }
 
@@ -50,7 +50,7 @@ impl Nesting {
             depth: frames.iter().filter(|f| f.cache == frame.cache).count(),
             same_key: frames.contains(&frame),
         };
-        let here = FRAMES.with_borrow(|frames| count(frames));
+        let here = FRAMES.with(|frames| count(&frames.borrow()));
         let passed = within.map_or(Self { depth: 0, same_key: false }, |scope| count(&scope.0));
         Self { depth: here.depth + passed.depth, same_key: here.same_key || passed.same_key }
     }
@@ -67,7 +67,8 @@ pub(crate) struct Inside {
 
 /// Marks that this thread now serves `frame`, on behalf of `within` where the call came from another thread.
 pub(crate) fn enter(frame: Frame, within: Option<&Scope>) -> Inside {
-    FRAMES.with_borrow_mut(|frames| {
+    FRAMES.with(|frames| {
+        let mut frames = frames.borrow_mut();
         let before = frames.len();
         if let Some(scope) = within {
             frames.extend_from_slice(&scope.0);
@@ -79,7 +80,7 @@ pub(crate) fn enter(frame: Frame, within: Option<&Scope>) -> Inside {
 
 impl Drop for Inside {
     fn drop(&mut self) {
-        FRAMES.with_borrow_mut(|frames| frames.truncate(self.before));
+        FRAMES.with(|frames| frames.borrow_mut().truncate(self.before));
     }
 }
 

@@ -1,10 +1,69 @@
 //! Where every lock, condition variable, atomic and thread handle of this crate comes from.
 //!
-//! One door, so that a scheduler that explores interleavings can take the place of the real primitives.
-//! Nothing here holds state of its own.
+//! One door, so that a scheduler that explores interleavings can take the place of the real primitives: with
+//! `--cfg wtcache_shuttle`, everything here is shuttle's. Nothing here holds state of its own.
 
 pub(crate) use std::sync::Arc;
-pub(crate) use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Ordering, fence};
-pub(crate) use std::thread::{Thread, current, park, park_timeout};
+/// A counter that is part of no protocol, and so is never explored.
+pub(crate) use std::sync::atomic::AtomicU64 as PlainU64;
 
-pub(crate) use parking_lot::{Mutex, RwLock, RwLockReadGuard, RwLockWriteGuard};
+#[cfg(not(wtcache_shuttle))]
+mod real {
+    pub(crate) use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Ordering, fence};
+    pub(crate) use std::thread::{Thread, current, park, park_timeout};
+    pub(crate) use std::thread_local;
+
+    pub(crate) use parking_lot::{Mutex, RwLock, RwLockReadGuard, RwLockWriteGuard};
+}
+
+#[cfg(not(wtcache_shuttle))]
+pub(crate) use real::*;
+
+#[cfg(wtcache_shuttle)]
+mod explored {
+    //! Shuttle's primitives in the shape of the real ones. Its waits have no time-outs: time comes from the manual clock,
+    //! which wakes who is due.
+
+    use std::time::Duration;
+
+    pub(crate) use shuttle::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Ordering, fence};
+    pub(crate) use shuttle::sync::{MutexGuard, RwLockReadGuard, RwLockWriteGuard};
+    pub(crate) use shuttle::thread::{Thread, current, park};
+    pub(crate) use shuttle::thread_local;
+
+    /// A wait that ends with real time has none to end with: it looks again at once.
+    pub(crate) fn park_timeout(_: Duration) {
+        shuttle::thread::yield_now();
+    }
+
+    pub(crate) struct Mutex<T>(shuttle::sync::Mutex<T>);
+
+    impl<T> Mutex<T> {
+        pub(crate) fn new(value: T) -> Self {
+            Self(shuttle::sync::Mutex::new(value))
+        }
+
+        pub(crate) fn lock(&self) -> MutexGuard<'_, T> {
+            self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+        }
+    }
+
+    pub(crate) struct RwLock<T>(shuttle::sync::RwLock<T>);
+
+    impl<T> RwLock<T> {
+        pub(crate) fn new(value: T) -> Self {
+            Self(shuttle::sync::RwLock::new(value))
+        }
+
+        pub(crate) fn read(&self) -> RwLockReadGuard<'_, T> {
+            self.0.read().unwrap_or_else(std::sync::PoisonError::into_inner)
+        }
+
+        pub(crate) fn write(&self) -> RwLockWriteGuard<'_, T> {
+            self.0.write().unwrap_or_else(std::sync::PoisonError::into_inner)
+        }
+    }
+}
+
+#[cfg(wtcache_shuttle)]
+pub(crate) use explored::*;

@@ -5,10 +5,12 @@ mod calls;
 mod clock;
 mod crew;
 mod gate;
+mod history;
 mod script;
 
 pub use calls::{Does, Op, Plain, Seen, When};
 pub use clock::ManualClock;
 pub use crew::{Running, spawn};
 pub use gate::Gate;
+pub use history::{Begun, Client, History, Value};
 pub use script::Script;

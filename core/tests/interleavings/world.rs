@@ -1,0 +1,345 @@
+//! What a scenario plays with: an origin that misbehaves as the schedule's dice say, clients whose calls are noted, and the check
+//! at rest.
+//!
+//! Invariant: no write takes effect at the origin later than the settle window after its send, as every source declares.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use shuttle::rand::{Rng, thread_rng};
+use shuttle::sync::Mutex;
+use shuttle::thread;
+use wtcache::{
+    Builder, Cache, Call, Change, Clock, Confirmed, Declared, Failure, LoadCx, Loaded, Outcome, Record, Rejection,
+    Source, SourceError, Tick, Typed, Version, WriteCx, WriteError,
+};
+use wtcache_testkit::{History, ManualClock, Value};
+
+pub(crate) type Ints = Typed<u64, u64>;
+
+pub(crate) const KEY: u64 = 7;
+pub(crate) const WINDOW: Duration = Duration::from_secs(10);
+pub(crate) const DEADLINE: Duration = Duration::from_secs(5);
+
+/// What the origin may do beside answering well.
+#[derive(Clone, Copy, Default)]
+pub(crate) struct Faults {
+    pub(crate) loads_fail: bool,
+    pub(crate) loads_panic: bool,
+    pub(crate) writes_refused: bool,
+    pub(crate) writes_unseen: bool,
+    pub(crate) writes_unknown: bool,
+    /// An unknown write may land after its answer.
+    pub(crate) strays: bool,
+}
+
+impl Faults {
+    pub(crate) const NONE: Self = Self {
+        loads_fail: false,
+        loads_panic: false,
+        writes_refused: false,
+        writes_unseen: false,
+        writes_unknown: false,
+        strays: false,
+    };
+    pub(crate) const ALL: Self = Self {
+        loads_fail: true,
+        loads_panic: true,
+        writes_refused: true,
+        writes_unseen: true,
+        writes_unknown: true,
+        strays: true,
+    };
+}
+
+/// The origin of one key.
+#[derive(Clone)]
+pub(crate) struct Origin(Arc<Inner>);
+
+struct Inner {
+    record: Mutex<(Value, u64)>,
+    clock: ManualClock,
+    faults: Faults,
+    declared: Declared,
+}
+
+impl Origin {
+    pub(crate) fn new(clock: &ManualClock, faults: Faults, declared: Declared) -> Self {
+        let record = Mutex::new((Some(0), 1));
+        Self(Arc::new(Inner { record, clock: clock.clone(), faults, declared }))
+    }
+
+    pub(crate) fn value(&self) -> Value {
+        self.0.record.lock().expect("nobody panics with it").0
+    }
+
+    /// Applies a write that was sent at `sent`, if it is not too late for that and its condition holds.
+    fn apply(&self, value: Value, sent: Tick, expected: Option<u64>) -> Result<u64, Refusal> {
+        thread::yield_now();
+        let mut record = self.0.record.lock().expect("nobody panics with it");
+        if self.0.clock.now() >= sent.after(self.0.declared.settle_window) {
+            return Err(Refusal::Late);
+        }
+        if expected.is_some_and(|expected| expected != record.1) {
+            return Err(Refusal::Condition);
+        }
+        *record = (value, record.1 + 1);
+        Ok(record.1)
+    }
+
+    fn write(&self, value: Value, cx: &WriteCx<'_, Ints>) -> Outcome<Confirmed<u64>> {
+        // As a source must: nothing leaves once the deadline has passed.
+        let sent = self.0.clock.now();
+        if cx.remaining().is_zero() {
+            return Outcome::Rejected(Rejection::new(SourceError::new(Failure::TimedOut, "too late to send")));
+        }
+        let expected = cx.condition().map(|condition| match condition {
+            wtcache::Condition::Version(version) => {
+                u64::from_be_bytes(version.as_bytes().try_into().expect("versions here are eight bytes"))
+            }
+            // The record is never absent where conditions are used.
+            _ => 0,
+        });
+        let faults = self.0.faults;
+        thread::yield_now();
+        let dice = thread_rng().gen_range(0..8);
+        let lost = || SourceError::new(Failure::Broken, "the connection broke");
+        match dice {
+            0 if faults.writes_refused => return Outcome::Rejected(Rejection::new(refused())),
+            1 if faults.writes_unknown => return Outcome::Unknown(lost()),
+            2 if faults.writes_unknown => {
+                let _ = self.apply(value, sent, expected);
+                return Outcome::Unknown(lost());
+            }
+            3 if faults.strays => {
+                let origin = self.clone();
+                thread::spawn(move || {
+                    for _ in 0..thread_rng().gen_range(0..12) {
+                        thread::yield_now();
+                    }
+                    let _ = origin.apply(value, sent, expected);
+                });
+                return Outcome::Unknown(lost());
+            }
+            _ => {}
+        }
+        let applied = self.apply(value, sent, expected);
+        thread::yield_now();
+        match applied {
+            Err(Refusal::Late) => Outcome::Unknown(lost()),
+            Err(Refusal::Condition) => Outcome::Rejected(Rejection::stale(refused())),
+            Ok(_) if dice == 4 && faults.writes_unseen => Outcome::Applied(Confirmed::Unseen),
+            Ok(version) => match value {
+                Some(value) => Outcome::Applied(Confirmed::Record(record(value, version))),
+                None => Outcome::Applied(Confirmed::Unseen),
+            },
+        }
+    }
+}
+
+enum Refusal {
+    Late,
+    Condition,
+}
+
+fn refused() -> SourceError {
+    SourceError::new(Failure::Refused, "no")
+}
+
+fn record(value: u64, version: u64) -> Record<u64> {
+    Record::new(value).version(Version::new(version.to_be_bytes()).expect("eight bytes"))
+}
+
+impl Source<Ints> for Origin {
+    fn get(&self, _: &u64, _: &LoadCx<'_, Ints>) -> Result<Loaded<u64>, SourceError> {
+        thread::yield_now();
+        let (value, version) = *self.0.record.lock().expect("nobody panics with it");
+        thread::yield_now();
+        match thread_rng().gen_range(0..8) {
+            0 if self.0.faults.loads_fail => Err(SourceError::new(Failure::Failed, "out of order")),
+            // Without the hook: nothing is to be told of it.
+            1 if self.0.faults.loads_panic => std::panic::resume_unwind(Box::new("a load that panics")),
+            _ => Ok(value.map_or(Loaded::Absent, |value| Loaded::Found(record(value, version)))),
+        }
+    }
+
+    fn put(&self, _: &u64, value: &u64, cx: &WriteCx<'_, Ints>) -> Outcome<Confirmed<u64>> {
+        self.write(Some(*value), cx)
+    }
+
+    fn delete(&self, _: &u64, cx: &WriteCx<'_, Ints>) -> Outcome<()> {
+        match self.write(None, cx) {
+            Outcome::Applied(_) => Outcome::Applied(()),
+            Outcome::Rejected(rejection) => Outcome::Rejected(rejection),
+            Outcome::Unknown(error) => Outcome::Unknown(error),
+        }
+    }
+
+    fn declared(&self) -> Declared {
+        self.0.declared.clone()
+    }
+}
+
+/// A cache over an origin, and what its clients saw.
+#[derive(Clone)]
+pub(crate) struct World {
+    pub(crate) cache: Cache<u64, u64>,
+    pub(crate) origin: Origin,
+    pub(crate) clock: ManualClock,
+    pub(crate) history: Arc<History>,
+    next: Arc<AtomicU64>,
+}
+
+impl World {
+    pub(crate) fn new(faults: Faults, build: impl FnOnce(Builder<Ints>) -> Builder<Ints>) -> Self {
+        let mut declared = Declared::default();
+        declared.settle_window = WINDOW;
+        Self::declaring(declared, faults, build)
+    }
+
+    pub(crate) fn declaring(
+        declared: Declared,
+        faults: Faults,
+        build: impl FnOnce(Builder<Ints>) -> Builder<Ints>,
+    ) -> Self {
+        let clock = ManualClock::new();
+        let origin = Origin::new(&clock, faults, declared);
+        let builder =
+            Cache::builder(origin.clone()).clock(clock.shared()).clean_start(true).seed(1).shards(1).deadline(DEADLINE);
+        let cache = build(builder).build().expect("the options make sense");
+        let history = Arc::new(History::beginning_with(Some(0)));
+        Self { cache, origin, clock, history, next: Arc::new(AtomicU64::new(1)) }
+    }
+
+    /// A value that nobody wrote before.
+    fn fresh(&self) -> u64 {
+        self.next.fetch_add(1, Ordering::Relaxed)
+    }
+
+    pub(crate) fn get(&self, client: usize) {
+        let begun = self.history.begins(client);
+        if let Ok(entry) = self.cache.get(&KEY) {
+            begun.read(entry.map(|entry| *entry));
+        }
+    }
+
+    pub(crate) fn put(&self, client: usize) {
+        let value = self.fresh();
+        let begun = self.history.begins(client);
+        match self.cache.put(&KEY, value) {
+            Ok(written) => {
+                if let Some(entry) = &written.entry {
+                    assert_eq!(**entry, value, "the origin confirms what was sent");
+                }
+                begun.wrote(Some(value));
+            }
+            Err(error) if error.may_be_applied() => begun.may_write(Some(value)),
+            Err(_) => {}
+        }
+    }
+
+    pub(crate) fn delete(&self, client: usize) {
+        let begun = self.history.begins(client);
+        match self.cache.delete(&KEY) {
+            Ok(_) => begun.wrote(None),
+            Err(error) if error.may_be_applied() => begun.may_write(None),
+            Err(_) => {}
+        }
+    }
+
+    pub(crate) fn update(&self, client: usize) {
+        let value = self.fresh();
+        let mut read = None;
+        let begun = self.history.begins(client);
+        let result = self.cache.update(&KEY, |entry| {
+            read = entry.map(|entry| **entry);
+            Ok(Change::Put(value))
+        });
+        match result {
+            Ok(_) => begun.updated(read, Some(value)),
+            Err(WriteError::InDoubt(_)) => begun.may_write(Some(value)),
+            Err(_) => {}
+        }
+    }
+
+    /// A permit of the explicit kind, that ends as the dice say.
+    pub(crate) fn permit(&self, client: usize) {
+        let value = self.fresh();
+        let begun = self.history.begins(client);
+        let Ok(prepared) = self.cache.prepare(&KEY, &Call::new()) else { return };
+        if thread_rng().gen_bool(0.2) {
+            return prepared.abort();
+        }
+        let at = self.clock.now();
+        let Ok(sent) = prepared.send() else { return };
+        match (self.origin.apply(Some(value), at, None), thread_rng().gen_range(0..3)) {
+            (Ok(version), 0 | 1) => {
+                sent.commit(Some(record(value, version)));
+                begun.wrote(Some(value));
+            }
+            (Err(Refusal::Condition), _) => sent.reject(false),
+            _ => {
+                drop(sent);
+                begun.may_write(Some(value));
+            }
+        }
+    }
+
+    /// Time goes on in steps that reach deadlines and windows.
+    pub(crate) fn time_passes(&self, steps: usize) {
+        for _ in 0..steps {
+            thread::yield_now();
+            let seconds = [1, 5, 10][thread_rng().gen_range(0..3)];
+            self.clock.advance(Duration::from_secs(seconds));
+        }
+    }
+
+    /// The settle window passes, some time.
+    pub(crate) fn window_passes(&self) {
+        for _ in 0..thread_rng().gen_range(0..20) {
+            thread::yield_now();
+        }
+        self.clock.advance(self.origin.0.declared.settle_window);
+    }
+
+    /// Everything has ended but doubts: the history holds together, and what the cache holds is the origin's.
+    pub(crate) fn check_at_rest(&self) {
+        assert!(self.history.is_linearizable(), "not linearizable:\n{}", self.history);
+        self.clock.advance(WINDOW + DEADLINE);
+        let stats = self.cache.stats();
+        assert_eq!((stats.in_doubt, stats.writes_open), (0, 0), "every doubt ends with its window");
+        if let Some(entry) = self.cache.peek(&KEY) {
+            assert_eq!(Some(*entry), self.origin.value(), "cache and origin differ at rest:\n{}", self.history);
+        }
+        // Until the load does not fail.
+        for _ in 0..64 {
+            if let Ok(entry) = self.cache.get(&KEY) {
+                assert_eq!(entry.map(|entry| *entry), self.origin.value(), "at rest:\n{}", self.history);
+                return;
+            }
+        }
+    }
+}
+
+/// Runs the clients, each in a thread of its own, to their ends. Where one of them may wait for time to pass, `flows` moves
+/// it on for as long as any of them runs.
+pub(crate) fn play(world: &World, flows: bool, clients: Vec<Box<dyn FnOnce(&World) + Send>>) {
+    let running = Arc::new(AtomicU64::new(clients.len() as u64));
+    let run = |client: Box<dyn FnOnce(&World) + Send>| {
+        let (world, running) = (world.clone(), Arc::clone(&running));
+        thread::spawn(move || {
+            client(&world);
+            running.fetch_sub(1, Ordering::Relaxed);
+        })
+    };
+    let threads: Vec<_> = clients.into_iter().map(run).collect();
+    while flows && running.load(Ordering::Relaxed) > 0 {
+        // To yield is to come last: the others go on first.
+        thread::yield_now();
+        world.clock.advance(Duration::from_secs(1));
+    }
+    for thread in threads {
+        thread.join().expect("no client panics");
+    }
+}
