@@ -14,7 +14,7 @@ use crate::coalesce::{Flight, News, Seat};
 use crate::drive::{SourceCall, Step, Story};
 use crate::engine::Engine;
 use crate::entry::sealed::Stored;
-use crate::entry::{Entry, Layout, Lookup};
+use crate::entry::{Entry, Layout, Lookup, Times};
 use crate::error::LoadError;
 use crate::metrics::Event;
 use crate::nesting::{self, DEEPEST, Nesting, Scope};
@@ -345,6 +345,8 @@ struct Asked<L: Layout> {
     /// `None` is an absent mark to be made.
     stored: Option<L::Stored>,
     keep: bool,
+    /// The new times of a resident record that is unchanged.
+    renewed: Option<Times>,
 }
 
 impl<L: Layout> OwnLoad<'_, L> {
@@ -385,6 +387,7 @@ impl<L: Layout> OwnLoad<'_, L> {
             Ok(Err(error)) => return failed(LoadError::Source(error)),
             Err(panic) => return failed(LoadError::Panicked(panic_message(&*panic))),
         };
+        let mut renewed = None;
         let (stored, keep) = match (loaded, replaced) {
             (Loaded::Found(record), _) => {
                 let len = L::value_len(&record.value);
@@ -399,12 +402,8 @@ impl<L: Layout> OwnLoad<'_, L> {
             }
             (Loaded::Absent, _) => engine.absent(self.hash, self.key.clone(), since),
             (Loaded::Unchanged(lifetime), Some(entry)) => {
-                let times = engine.renewed(since, lifetime);
-                let stored = entry.stored().clone();
-                if let Some(times) = times {
-                    stored.header().renew(times);
-                }
-                (stored, times.is_some())
+                renewed = engine.renewed(since, lifetime);
+                (entry.stored().clone(), renewed.is_some())
             }
             (Loaded::Unchanged(_), None) => {
                 let error =
@@ -412,23 +411,28 @@ impl<L: Layout> OwnLoad<'_, L> {
                 return failed(LoadError::Source(error));
             }
         };
-        Ok(Asked { stored: Some(stored), keep })
+        Ok(Asked { stored: Some(stored), keep, renewed })
     }
 
     /// The load that this reader led has ended: commit it if the fence held, and tell those who wait.
     fn ends(&self, flight: &Flight<L>, moved: bool, asked: Result<Asked<L>, LoadError>) -> LoadReply<L> {
         let engine = self.engine;
-        let (stored, keep, error) = match asked {
-            Ok(asked) => (asked.stored, asked.keep, None),
-            Err(error) => (None, false, Some(error)),
+        let (stored, keep, renewed, error) = match asked {
+            Ok(asked) => (asked.stored, asked.keep, asked.renewed, None),
+            Err(error) => (None, false, None, Some(error)),
         };
         let answer = match &stored {
             Some(stored) if stored.value().is_some() => Answer::Version(stored.version()),
             Some(_) => Answer::Absent,
             None => Answer::Failed,
         };
-        let (end, kept) =
-            engine.at_key(self.hash, L::key(self.key), |at| at.load_ends(flight, answer, stored.as_ref(), keep));
+        let (end, kept) = engine.at_key(self.hash, L::key(self.key), |at| {
+            // Only with the fence held, and in the step that caps it again where a write is out.
+            if let (Some(stored), Some(times), true) = (&stored, renewed, at.is_attached(flight.fence)) {
+                stored.header().renew(times);
+            }
+            at.load_ends(flight, answer, stored.as_ref(), keep)
+        });
         let result = match error {
             Some(error) => Err(error),
             None => Ok(stored.and_then(Entry::of)),

@@ -288,6 +288,10 @@ impl<'a, L: Layout> AtKey<'a, L> {
         self.cell().and_then(|cell| cell.flight.clone())
     }
 
+    pub(crate) fn is_attached(&mut self, fence: Fence) -> bool {
+        self.cell().and_then(|cell| cell.flight.as_ref()).is_some_and(|flight| flight.fence == fence)
+    }
+
     pub(crate) fn load_begins(&mut self, flight: Arc<Flight<L>>, spare: &mut Option<L::OwnedKey>) {
         let cell = self.open(spare);
         cell.slot.load_begins(flight.fence);
