@@ -51,8 +51,10 @@ pub(crate) struct Engine<L: Layout> {
     hasher: SeedableRandomState,
     shards: Box<[Shard<L>]>,
     places: Arc<DoubtPlaces>,
-    /// No sweep for settled doubts finds one before this tick.
+    /// No sweep for overdue permits and settled doubts finds one before this tick.
     next_sweep: AtomicU64,
+    /// One sweep at a time.
+    sweep: Mutex<()>,
     next_id: AtomicU64,
     chance: AtomicU64,
     idempotency: (u64, u64),
@@ -108,6 +110,7 @@ impl<L: Layout> Engine<L> {
             shards,
             places: DoubtPlaces::new(options.most_doubts),
             next_sweep: AtomicU64::new(0),
+            sweep: Mutex::new(()),
             next_id: AtomicU64::new(1),
             chance: AtomicU64::new(options.seed.unwrap_or_else(random_bits)),
             idempotency: (random_bits(), random_bits()),
@@ -205,24 +208,32 @@ impl<L: Layout> Engine<L> {
         })
     }
 
-    /// Settles the doubts whose window has passed and that no call has come by since.
+    /// Ends the permits whose deadline has passed, and settles the doubts whose window has, that no call has come by since.
     pub(crate) fn sweep_doubts(&self) {
         let now = self.clock.now();
-        if now.as_nanos() < self.next_sweep.load(Ordering::Relaxed) {
-            return;
+        let mut after = After::default();
+        {
+            // Who finds a sweep under way waits for what it frees.
+            let _sweep = self.sweep.lock();
+            if now.as_nanos() < self.next_sweep.load(Ordering::Relaxed) {
+                return;
+            }
+            // Before the walk, so that what is noted while it runs stays noted. Relaxed, here and below: the shards' locks order
+            // it, since notes are made under them.
+            self.next_sweep.store(u64::MAX, Ordering::Relaxed);
+            for shard in &self.shards {
+                let next = shard.write().tick_all(self, now, &mut after);
+                self.next_sweep.fetch_min(next.as_nanos(), Ordering::Relaxed);
+            }
         }
-        let mut next = Tick::NEVER;
-        for shard in &self.shards {
-            let mut after = After::default();
-            next = next.min(shard.write().tick_all(self, now, &mut after));
-            after.finish(&self.counters);
-        }
-        self.next_sweep.store(next.as_nanos(), Ordering::Relaxed);
+        after.finish(&self.counters);
     }
 
-    /// A doubt now ends at `until`: the next sweep must not come later.
-    pub(crate) fn note_doubt(&self, until: Tick) {
-        self.next_sweep.fetch_min(until.as_nanos(), Ordering::Relaxed);
+    /// At `tick`, time changes the state of a slot: the next sweep must not come later. Called under the lock of its shard.
+    pub(crate) fn note_tick(&self, tick: Tick) {
+        if tick.as_nanos() < self.next_sweep.load(Ordering::Relaxed) {
+            self.next_sweep.fetch_min(tick.as_nanos(), Ordering::Relaxed);
+        }
     }
 
     /// The counts, and what is here now.

@@ -2,6 +2,7 @@
 //!
 //! | rank | lock | guards |
 //! | --- | --- | --- |
+//! | 0 | `Engine::sweep` | that one sweep for overdue slots runs at a time |
 //! | 1 | `Shard::state` | the entries and slots of the keys that hash there |
 //! | 2 | a flight's, a ticket's, a doubt's own state | who waits for it |
 //!
@@ -181,7 +182,7 @@ impl<L: Layout> Cell<L> {
             self.reserved = None;
         }
         if change.passed || change.settled {
-            self.grant(after);
+            self.grant(engine, after);
         }
     }
 
@@ -194,7 +195,7 @@ impl<L: Layout> Cell<L> {
                 self.doubt = Some((Arc::new(DoubtTicket::new(Arc::clone(&engine.clock), until)), place));
             }
         }
-        engine.note_doubt(until);
+        engine.note_tick(until);
         if engine.in_doubt_writes == InDoubtWrites::Wait {
             // Those that the doubt holds back find out whether it ends in time for them.
             after.wakers.extend(self.queue.iter().filter_map(|ticket| ticket.nudge()));
@@ -202,7 +203,7 @@ impl<L: Layout> Cell<L> {
     }
 
     /// Gives the free turn to the first writer that may have it.
-    fn grant(&mut self, after: &mut After<L>) {
+    fn grant(&mut self, engine: &Engine<L>, after: &mut After<L>) {
         if !self.slot.turn_is_free() {
             return;
         }
@@ -210,6 +211,7 @@ impl<L: Layout> Cell<L> {
         let next = self.queue.iter().position(|ticket| !(in_doubt && ticket.yields_to_doubt));
         let Some(ticket) = next.and_then(|next| self.queue.remove(next)) else { return };
         self.slot.prepare(ticket.permit, ticket.deadline);
+        engine.note_tick(ticket.deadline);
         let (waker, place) = ticket.grant();
         self.reserved = place;
         after.wakers.extend(waker);
@@ -355,6 +357,7 @@ impl<'a, L: Layout> AtKey<'a, L> {
             cell.slot.prepare(permit, deadline);
             cell.reserved = Some(place);
         }
+        self.engine.note_tick(deadline);
     }
 
     /// Gives the resident record of the key on success, `None` within if there is none.
