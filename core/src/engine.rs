@@ -270,7 +270,7 @@ impl<L: Layout> Engine<L> {
             if let Some(extract) = &self.extractor {
                 extract(key, view, &mut rows);
             }
-            (self.weigh(key, Some(view)), (!rows.is_empty()).then(|| Box::new(rows)))
+            (self.weigh(key, Some(view), version.as_ref()), (!rows.is_empty()).then(|| Box::new(rows)))
         }));
         self.make(hash, key, Some(value), version, times, since, extracted.ok())
     }
@@ -278,7 +278,7 @@ impl<L: Layout> Engine<L> {
     /// Makes an absent mark.
     pub(crate) fn absent(&self, hash: u64, key: L::OwnedKey, since: Tick) -> (L::Stored, bool) {
         let times = self.lifetimes.of_absent(since, self.chance());
-        let extracted = catch_unwind(AssertUnwindSafe(|| (self.weigh(L::key(&key), None), None)));
+        let extracted = catch_unwind(AssertUnwindSafe(|| (self.weigh(L::key(&key), None, None), None)));
         self.make(hash, key, None, None, times, since, extracted.ok())
     }
 
@@ -304,15 +304,17 @@ impl<L: Layout> Engine<L> {
         let keep = times.is_some() && extracted.is_some();
         let times = times.unwrap_or(Times { since, expires: since });
         let (weight, rows) = extracted.unwrap_or_default();
-        // An entry heavier than 4 GiB counts as that much, which no capacity below it takes.
-        let weight = u32::try_from(weight).unwrap_or(u32::MAX);
+        // What weighs more than a header can tell is not kept: it would be counted for less than it is.
+        let weight = u32::try_from(weight).ok();
+        let keep = keep && weight.is_some();
+        let weight = weight.unwrap_or(u32::MAX);
         (L::Stored::store(Header::new(hash, times, weight, rows), key, value, version), keep)
     }
 
-    fn weigh(&self, key: &L::Key, value: Option<&L::View>) -> u64 {
+    fn weigh(&self, key: &L::Key, value: Option<&L::View>, version: Option<&Version>) -> u64 {
         match &self.weigher {
             Some(weigh) => weigh(key, value),
-            None => L::weigh(key, value),
+            None => L::weigh(key, value, version),
         }
     }
 }

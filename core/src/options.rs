@@ -97,15 +97,16 @@ impl<L: Layout> Builder<L> {
         }
     }
 
-    /// The most weight that the cache holds. Without a weigher, an entry of Rust types weighs one, and an entry of bytes the
-    /// bytes that it takes. Default: 100,000 entries, or 64 MiB of bytes.
+    /// The most weight that the cache holds, to one entry a shard. Without a weigher, an entry of Rust types weighs one, and an
+    /// entry of bytes the bytes of its allocation: header, key, version and value. The tables and index rows beside the entries
+    /// are not weighed. Default: 100,000 entries, or 64 MiB of bytes.
     pub fn capacity(mut self, weight: u64) -> Self {
         self.options.capacity = weight;
         self
     }
 
     /// What an entry weighs; the value is `None` for a remembered absence. Called once an entry, with no lock held. One that
-    /// weighs zero takes no room. An entry whose weigher panics is not kept.
+    /// weighs zero takes no room; one that weighs 2^32 or more is not kept, nor is one whose weigher panics.
     pub fn weigher(mut self, weigh: impl Fn(&L::Key, Option<&L::View>) -> u64 + Send + Sync + 'static) -> Self {
         self.weigher = Some(Box::new(weigh));
         self
