@@ -48,6 +48,7 @@ impl InDoubt {
         loop {
             let Poll::Pending = self.ticket.poll(&mut Context::from_waker(parker.waker())) else { return true };
             if clock.now() >= end {
+                self.ticket.leave(parker.waker());
                 return false;
             }
             parker.park_until(&**clock, end.min(self.ticket.until()));
@@ -102,6 +103,11 @@ impl DoubtTicket {
         std::mem::take(&mut state.wakers)
     }
 
+    /// A waiter stops waiting.
+    fn leave(&self, waker: &Waker) {
+        self.state.lock().wakers.retain(|other| !other.will_wake(waker));
+    }
+
     fn until(&self) -> Tick {
         self.state.lock().until
     }
@@ -152,5 +158,24 @@ pub(crate) struct DoubtPlace(Arc<DoubtPlaces>);
 impl Drop for DoubtPlace {
     fn drop(&mut self) {
         self.0.taken.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::clock::SystemClock;
+    use crate::source::Failure;
+
+    #[test]
+    fn waiting_again_and_again_leaves_no_wakers() {
+        let clock = Arc::new(SystemClock::new());
+        let until = clock.now().after(Duration::from_secs(3600));
+        let ticket = Arc::new(DoubtTicket::new(clock, until));
+        let doubt = InDoubt::new(Arc::clone(&ticket), SourceError::new(Failure::Broken, "broken"));
+        for _ in 0..100 {
+            assert!(!doubt.wait(Duration::ZERO));
+        }
+        assert_eq!(ticket.state.lock().wakers.len(), 0);
     }
 }
