@@ -283,7 +283,8 @@ fn unknown<L: Layout>(permit: &Permit<L>) -> Arc<DoubtTicket> {
 
 /// Counts a send as ended, and wakes a `close` that waits for the last one.
 fn end_send<L: Layout>(engine: &Engine<L>) {
-    if engine.open_sends.fetch_sub(1, Ordering::AcqRel) == 1 && engine.is_closed() {
+    // SeqCst: counted first and the mark looked for then, while `close` sets the mark first and counts then: one sees the other.
+    if engine.open_sends.fetch_sub(1, Ordering::SeqCst) == 1 && engine.is_closed() {
         let closers = std::mem::take(&mut *engine.closers.lock());
         for waker in closers {
             waker.wake();

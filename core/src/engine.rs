@@ -166,8 +166,8 @@ impl<L: Layout> Engine<L> {
     }
 
     pub(crate) fn is_closed(&self) -> bool {
-        // Acquire: pairs with the release in `close`; the shards' locks order the rest.
-        self.closed.load(Ordering::Acquire)
+        // SeqCst: pairs with the store in `close`, see `end_send`; as cheap as acquire. The shards' locks order the rest.
+        self.closed.load(Ordering::SeqCst)
     }
 
     pub(crate) fn new_fence(&self) -> Fence {
