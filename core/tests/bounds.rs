@@ -84,6 +84,28 @@ fn b1_weight_stays_within_capacity_and_one_entry_a_shard_at_every_moment_of_seve
 }
 
 #[test]
+fn b1_nothing_is_evicted_while_there_is_room_and_no_more_than_is_needed() {
+    let seed = seed();
+    println!("WTCACHE_SEED={seed}");
+    let mut dice = Dice(seed);
+    let cache = weighed(&Shelf::new(), 1_000, 1);
+    for _ in 0..5_000 {
+        let (key, weight) = (dice.below(500) as u32, dice.below(10));
+        let before = cache.stats();
+        let old = cache.peek(&key).map_or(0, |entry| *entry);
+        cache.put(&key, weight).unwrap();
+        let after = cache.stats();
+        let wanted = before.weight - old + weight;
+        if wanted <= 1_000 {
+            assert_eq!((after.evicted, after.weight), (before.evicted, wanted));
+        } else {
+            assert!(after.evicted > before.evicted && after.weight <= 1_000);
+            assert!(after.weight + 9 > 1_000, "the last one evicted was needed");
+        }
+    }
+}
+
+#[test]
 fn b1_the_sum_of_weights_is_what_is_resident() {
     let cache = weighed(&Shelf::new(), 1_000, 4);
     for key in 0..40 {
