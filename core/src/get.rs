@@ -138,6 +138,8 @@ impl<L: Layout> Get<L> {
         if self.nesting.depth >= DEEPEST {
             return Some(Step::Done(Err(LoadError::TooDeep)));
         }
+        // Made before the load is attached: a clone of the key is the program's code.
+        let mut call = self.call();
         let mut spare = Some(self.key.clone());
         let flight = Arc::new(Flight::new(engine.new_fence(), self.deadline));
         let moved = self.moved;
@@ -177,22 +179,27 @@ impl<L: Layout> Get<L> {
                 self.joined = Some((attached, None));
                 None
             }
-            Found::Nested => Some(Step::Call(self.call(Role::Alone))),
+            Found::Nested => {
+                call.role = Some(Role::Alone);
+                Some(Step::Call(call))
+            }
             Found::Lead(replaced) => {
                 let replaced = replaced.and_then(Entry::of);
-                Some(Step::Call(self.call(Role::Leader { flight, replaced, moved })))
+                call.role = Some(Role::Leader { flight, replaced, moved });
+                Some(Step::Call(call))
             }
         }
     }
 
-    fn call(&self, role: Role<L>) -> LoadCall<L> {
+    /// A call that has no role yet.
+    fn call(&self) -> LoadCall<L> {
         LoadCall {
             engine: Arc::clone(&self.engine),
             hash: self.hash,
             key: self.key.clone(),
             deadline: self.deadline,
             scope: self.scope.clone(),
-            role: Some(role),
+            role: None,
         }
     }
 }
@@ -374,9 +381,9 @@ impl<L: Layout> OwnLoad<'_, L> {
         }
         engine.counters.count(Event::Load);
         let cx = LoadCx { clock: &*engine.clock, deadline: self.deadline, replaced };
-        let inside = nesting::enter(engine.frame(self.hash), scope);
+        // To the end of this function: the weigher, the extractor and the key's clone must not wait for this load either.
+        let _inside = nesting::enter(engine.frame(self.hash), scope);
         let answer = catch_unwind(AssertUnwindSafe(|| engine.source.get(key, &cx)));
-        drop(inside);
         let failed = |error| {
             engine.counters.count(Event::LoadFailed);
             Err(error)
