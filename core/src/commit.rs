@@ -214,18 +214,15 @@ impl<L: Layout> Sent<L> {
         // The record is made while the permit is armed: should that unwind, the key is in doubt.
         let made = record.map(|record| {
             let permit = self.permit();
-            let key = permit.key.clone();
-            permit.engine.record(permit.hash, key, record.value, record.version, record.lifetime, self.since)
+            permit.engine.record(permit.hash, &permit.key, record.value, record.version, record.lifetime, self.since)
         });
         self.ends_applied(made, stray)
     }
 
     pub(crate) fn deleted(mut self, stray: bool) -> Written<L> {
         let permit = self.permit();
-        let made = permit
-            .engine
-            .absent_after_delete
-            .then(|| permit.engine.absent(permit.hash, permit.key.clone(), self.since));
+        let made =
+            permit.engine.absent_after_delete.then(|| permit.engine.absent(permit.hash, &permit.key, self.since));
         self.ends_applied(made, stray)
     }
 

@@ -257,7 +257,7 @@ impl<L: Layout> Engine<L> {
     pub(crate) fn record(
         &self,
         hash: u64,
-        key: L::OwnedKey,
+        key: &L::OwnedKey,
         value: L::Value,
         version: Option<Version>,
         lifetime: Lifetime,
@@ -265,7 +265,7 @@ impl<L: Layout> Engine<L> {
     ) -> (L::Stored, bool) {
         let times = self.lifetimes.of_record(since, lifetime, self.chance());
         let extracted = catch_unwind(AssertUnwindSafe(|| {
-            let (key, view) = (L::key(&key), L::view(&value));
+            let (key, view) = (L::key(key), L::view(&value));
             let mut rows = Rows::default();
             if let Some(extract) = &self.extractor {
                 extract(key, view, &mut rows);
@@ -276,9 +276,9 @@ impl<L: Layout> Engine<L> {
     }
 
     /// Makes an absent mark.
-    pub(crate) fn absent(&self, hash: u64, key: L::OwnedKey, since: Tick) -> (L::Stored, bool) {
+    pub(crate) fn absent(&self, hash: u64, key: &L::OwnedKey, since: Tick) -> (L::Stored, bool) {
         let times = self.lifetimes.of_absent(since, self.chance());
-        let extracted = catch_unwind(AssertUnwindSafe(|| (self.weigh(L::key(&key), None, None), None)));
+        let extracted = catch_unwind(AssertUnwindSafe(|| (self.weigh(L::key(key), None, None), None)));
         self.make(hash, key, None, None, times, since, extracted.ok())
     }
 
@@ -291,7 +291,7 @@ impl<L: Layout> Engine<L> {
     fn make(
         &self,
         hash: u64,
-        key: L::OwnedKey,
+        key: &L::OwnedKey,
         value: Option<L::Value>,
         version: Option<Version>,
         times: Option<Times>,

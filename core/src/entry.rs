@@ -185,7 +185,7 @@ pub(crate) mod sealed {
     /// The allocation behind an entry or an absent mark (`value` is `None`).
     pub trait Stored<L: Layout>: Clone + Send + Sync + 'static {
         #[allow(private_interfaces)]
-        fn store(header: Header, key: L::OwnedKey, value: Option<L::Value>, version: Option<Version>) -> Self;
+        fn store(header: Header, key: &L::OwnedKey, value: Option<L::Value>, version: Option<Version>) -> Self;
         #[allow(private_interfaces)]
         fn header(&self) -> &Header;
         fn key(&self) -> &L::Key;
@@ -284,8 +284,8 @@ where
     V: Send + Sync + 'static,
 {
     #[allow(private_interfaces)]
-    fn store(header: Header, key: K, value: Option<V>, version: Option<Version>) -> Self {
-        Self(Arc::new(TypedInner { header, key, value, version }))
+    fn store(header: Header, key: &K, value: Option<V>, version: Option<Version>) -> Self {
+        Self(Arc::new(TypedInner { header, key: key.clone(), value, version }))
     }
     #[allow(private_interfaces)]
     fn header(&self) -> &Header {

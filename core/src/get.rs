@@ -405,9 +405,9 @@ impl<L: Layout> OwnLoad<'_, L> {
                     );
                     return failed(LoadError::Source(error));
                 }
-                engine.record(self.hash, self.key.clone(), record.value, record.version, record.lifetime, since)
+                engine.record(self.hash, self.key, record.value, record.version, record.lifetime, since)
             }
-            (Loaded::Absent, _) => engine.absent(self.hash, self.key.clone(), since),
+            (Loaded::Absent, _) => engine.absent(self.hash, self.key, since),
             (Loaded::Unchanged(lifetime), Some(entry)) => {
                 renewed = engine.renewed(since, lifetime);
                 (entry.stored().clone(), renewed.is_some())

@@ -26,7 +26,7 @@ use crate::options::InDoubtWrites;
 use crate::prepare::Ticket;
 use crate::slot::{Answer, Base, Change, Fence, LoadEnd, PermitId, Slot, Turn};
 use crate::source::Condition;
-use crate::store::{Left, Store};
+use crate::store::{Few, Left, Store};
 use crate::sync::{Arc, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 pub(crate) struct Shard<L: Layout> {
@@ -57,12 +57,12 @@ pub(crate) struct Cell<L: Layout> {
 pub(crate) struct After<L: Layout> {
     left: Left<L>,
     wakers: Vec<Waker>,
-    cells: Vec<Box<Cell<L>>>,
+    cells: Few<Box<Cell<L>>>,
 }
 
 impl<L: Layout> Default for After<L> {
     fn default() -> Self {
-        Self { left: Left::default(), wakers: Vec::new(), cells: Vec::new() }
+        Self { left: Left::default(), wakers: Vec::new(), cells: Few::default() }
     }
 }
 
