@@ -211,6 +211,8 @@ impl<L: Layout> Sent<L> {
 
     /// `stray`: an earlier send of this write may still land.
     pub(crate) fn applied(mut self, record: Option<Record<L::Value>>, stray: bool) -> Written<L> {
+        // A record that no entry can hold is as good as unseen.
+        let record = record.filter(|record| u32::try_from(L::value_len(&record.value)).is_ok());
         // The record is made while the permit is armed: should that unwind, the key is in doubt.
         let made = record.map(|record| {
             let permit = self.permit();

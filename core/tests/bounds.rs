@@ -1,6 +1,6 @@
 //! Chapter 9 of the contract: bounds and life.
 
-mod common;
+mod shelf;
 
 use std::panic::resume_unwind;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -8,7 +8,7 @@ use std::sync::{Arc, Barrier, OnceLock};
 use std::thread;
 use std::time::Duration;
 
-use common::{Answer, Dice, Fns, SECOND, Shelf, broken, seed, within_ten_seconds};
+use shelf::{Answer, Dice, Fns, SECOND, Shelf, broken, seed, within_ten_seconds};
 use wtcache::{
     ByteCache, Bytes, Cache, Call, Confirmed, How, InDoubtWrites, LoadError, Loaded, NotSent, Outcome, Record, Typed,
     WriteError,
@@ -167,19 +167,21 @@ fn b1_bytes_weigh_what_they_take_their_version_included() {
 
 #[test]
 fn b2_writes_that_wait_for_a_turn_are_bounded() {
-    let clock = ManualClock::new();
-    let cache = Cache::builder(Shelf::<u32, u64>::new()).turn_queue(2).clock(clock.shared()).build().unwrap();
-    let turn = cache.prepare(&1, &Call::new()).unwrap();
-    thread::scope(|scope| {
-        let cache = &cache;
-        let waiting: Vec<_> = (0..2).map(|n| scope.spawn(move || cache.put(&1, n).map(|w| w.kept))).collect();
-        assert!(clock.wait_for_alarms(2));
-        assert!(matches!(cache.put(&1, 9), Err(WriteError::NotSent(NotSent::QueueFull))));
-        cache.put(&2, 9).unwrap();
-        turn.abort();
-        for writer in waiting {
-            assert!(writer.join().unwrap().unwrap());
-        }
+    within_ten_seconds(|| {
+        let clock = ManualClock::new();
+        let cache = Cache::builder(Shelf::<u32, u64>::new()).turn_queue(2).clock(clock.shared()).build().unwrap();
+        let turn = cache.prepare(&1, &Call::new()).unwrap();
+        thread::scope(|scope| {
+            let cache = &cache;
+            let waiting: Vec<_> = (0..2).map(|n| scope.spawn(move || cache.put(&1, n).map(|w| w.kept))).collect();
+            assert!(clock.wait_for_alarms(2));
+            assert!(matches!(cache.put(&1, 9), Err(WriteError::NotSent(NotSent::QueueFull))));
+            cache.put(&2, 9).unwrap();
+            turn.abort();
+            for writer in waiting {
+                assert!(writer.join().unwrap().unwrap());
+            }
+        });
     });
 }
 
@@ -373,92 +375,102 @@ fn b4_after_close_no_call_begins() {
 
 #[test]
 fn b4_close_tells_those_who_wait_for_a_load() {
-    let clock = ManualClock::new();
-    let gate = Arc::new(Barrier::new(2));
-    let cache = Cache::builder(gated(&gate)).clock(clock.shared()).build().unwrap();
-    thread::scope(|scope| {
-        let leader = scope.spawn(|| cache.get(&1));
-        gate.wait();
-        let waiter = scope.spawn(|| cache.get(&1));
-        assert!(clock.wait_for_alarms(1));
-        cache.close(Duration::ZERO);
-        assert!(matches!(waiter.join().unwrap(), Err(LoadError::Closed)));
-        gate.wait();
-        assert!(matches!(leader.join().unwrap(), Err(LoadError::Closed)));
+    within_ten_seconds(|| {
+        let clock = ManualClock::new();
+        let gate = Arc::new(Barrier::new(2));
+        let cache = Cache::builder(gated(&gate)).clock(clock.shared()).build().unwrap();
+        thread::scope(|scope| {
+            let leader = scope.spawn(|| cache.get(&1));
+            gate.wait();
+            let waiter = scope.spawn(|| cache.get(&1));
+            assert!(clock.wait_for_alarms(1));
+            cache.close(Duration::ZERO);
+            assert!(matches!(waiter.join().unwrap(), Err(LoadError::Closed)));
+            gate.wait();
+            assert!(matches!(leader.join().unwrap(), Err(LoadError::Closed)));
+        });
+        assert_eq!(cache.stats().entries, 0);
     });
-    assert_eq!(cache.stats().entries, 0);
 }
 
 #[test]
 fn b4_close_tells_those_who_wait_for_a_turn() {
-    let clock = ManualClock::new();
-    let cache = Cache::builder(Shelf::<u32, u64>::new()).clock(clock.shared()).build().unwrap();
-    let turn = cache.prepare(&1, &Call::new()).unwrap();
-    thread::scope(|scope| {
-        let waiter = scope.spawn(|| cache.put(&1, 1));
-        assert!(clock.wait_for_alarms(1));
-        cache.close(Duration::ZERO);
-        assert!(matches!(waiter.join().unwrap(), Err(WriteError::NotSent(NotSent::Closed))));
+    within_ten_seconds(|| {
+        let clock = ManualClock::new();
+        let cache = Cache::builder(Shelf::<u32, u64>::new()).clock(clock.shared()).build().unwrap();
+        let turn = cache.prepare(&1, &Call::new()).unwrap();
+        thread::scope(|scope| {
+            let waiter = scope.spawn(|| cache.put(&1, 1));
+            assert!(clock.wait_for_alarms(1));
+            cache.close(Duration::ZERO);
+            assert!(matches!(waiter.join().unwrap(), Err(WriteError::NotSent(NotSent::Closed))));
+        });
+        turn.abort();
     });
-    turn.abort();
 }
 
 #[test]
 fn b4_close_tells_those_whom_a_doubt_holds_back() {
-    let clock = ManualClock::new();
-    let shelf = Shelf::<u32, u64>::new();
-    let cache = Cache::builder(shelf.clone()).in_doubt_writes(InDoubtWrites::Wait).clock(clock.shared());
-    let cache = cache.deadline(60 * SECOND).build().unwrap();
-    shelf.answer(Answer::UnknownLost);
-    assert!(cache.put(&1, 0).is_err());
-    thread::scope(|scope| {
-        let waiter = scope.spawn(|| cache.put(&1, 1));
-        assert!(clock.wait_for_alarms(1));
-        assert_eq!(cache.close(Duration::ZERO).in_doubt, [1]);
-        assert!(matches!(waiter.join().unwrap(), Err(WriteError::NotSent(NotSent::Closed))));
+    within_ten_seconds(|| {
+        let clock = ManualClock::new();
+        let shelf = Shelf::<u32, u64>::new();
+        let cache = Cache::builder(shelf.clone()).in_doubt_writes(InDoubtWrites::Wait).clock(clock.shared());
+        let cache = cache.deadline(60 * SECOND).build().unwrap();
+        shelf.answer(Answer::UnknownLost);
+        assert!(cache.put(&1, 0).is_err());
+        thread::scope(|scope| {
+            let waiter = scope.spawn(|| cache.put(&1, 1));
+            assert!(clock.wait_for_alarms(1));
+            assert_eq!(cache.close(Duration::ZERO).in_doubt, [1]);
+            assert!(matches!(waiter.join().unwrap(), Err(WriteError::NotSent(NotSent::Closed))));
+        });
     });
 }
 
 #[test]
 fn b4_close_waits_for_sent_writes() {
-    let clock = ManualClock::new();
-    let gate = Arc::new(Barrier::new(2));
-    let cache = Cache::builder(gated(&gate)).clock(clock.shared()).build().unwrap();
-    thread::scope(|scope| {
-        let writer = scope.spawn(|| cache.put(&1, 7));
-        gate.wait();
-        let closer = scope.spawn(|| cache.close(5 * SECOND));
-        assert!(clock.wait_for_alarms(1), "close waits");
-        gate.wait();
-        let written = writer.join().unwrap().unwrap();
-        assert_eq!((written.entry.map(|e| *e), written.kept), (Some(7), false));
-        let report = closer.join().unwrap();
-        assert_eq!((report.unfinished, report.in_doubt), (vec![], vec![]));
+    within_ten_seconds(|| {
+        let clock = ManualClock::new();
+        let gate = Arc::new(Barrier::new(2));
+        let cache = Cache::builder(gated(&gate)).clock(clock.shared()).build().unwrap();
+        thread::scope(|scope| {
+            let writer = scope.spawn(|| cache.put(&1, 7));
+            gate.wait();
+            let closer = scope.spawn(|| cache.close(5 * SECOND));
+            assert!(clock.wait_for_alarms(1), "close waits");
+            gate.wait();
+            let written = writer.join().unwrap().unwrap();
+            assert_eq!((written.entry.map(|e| *e), written.kept), (Some(7), false));
+            let report = closer.join().unwrap();
+            assert_eq!((report.unfinished, report.in_doubt), (vec![], vec![]));
+        });
     });
 }
 
 #[test]
 fn b4_close_reports_by_key_what_is_left() {
-    let clock = ManualClock::new();
-    let gate = Arc::new(Barrier::new(2));
-    let source = gated(&gate).delete(|_, _| Outcome::Unknown(broken()));
-    let cache = Cache::builder(source).clock(clock.shared()).build().unwrap();
-    assert!(cache.delete(&2).is_err());
-    thread::scope(|scope| {
-        let writer = scope.spawn(|| cache.put(&1, 7));
-        gate.wait();
-        let closer = scope.spawn(|| cache.close(5 * SECOND));
-        assert!(clock.wait_for_alarms(1));
-        clock.advance(5 * SECOND - Duration::from_nanos(1));
-        assert!(!closer.is_finished());
-        clock.advance(Duration::from_nanos(1));
-        let report = closer.join().unwrap();
-        assert_eq!((report.unfinished, report.in_doubt), (vec![1], vec![2]));
-        gate.wait();
-        let written = writer.join().unwrap().unwrap();
-        assert!(!written.kept, "it runs on to its outcome, which nobody shows");
+    within_ten_seconds(|| {
+        let clock = ManualClock::new();
+        let gate = Arc::new(Barrier::new(2));
+        let source = gated(&gate).delete(|_, _| Outcome::Unknown(broken()));
+        let cache = Cache::builder(source).clock(clock.shared()).build().unwrap();
+        assert!(cache.delete(&2).is_err());
+        thread::scope(|scope| {
+            let writer = scope.spawn(|| cache.put(&1, 7));
+            gate.wait();
+            let closer = scope.spawn(|| cache.close(5 * SECOND));
+            assert!(clock.wait_for_alarms(1));
+            clock.advance(5 * SECOND - Duration::from_nanos(1));
+            assert!(!closer.is_finished());
+            clock.advance(Duration::from_nanos(1));
+            let report = closer.join().unwrap();
+            assert_eq!((report.unfinished, report.in_doubt), (vec![1], vec![2]));
+            gate.wait();
+            let written = writer.join().unwrap().unwrap();
+            assert!(!written.kept, "it runs on to its outcome, which nobody shows");
+        });
+        assert_eq!(cache.stats().entries, 0);
     });
-    assert_eq!(cache.stats().entries, 0);
 }
 
 #[test]

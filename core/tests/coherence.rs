@@ -1,13 +1,13 @@
 //! At rest, what is resident is the truth: two threads do what they like, and each resident entry is compared with the
 //! origin once they are done.
 
-mod common;
+mod shelf;
 
 use std::panic::resume_unwind;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use common::{Dice, Shelf, seed};
+use shelf::{Dice, Shelf, seed};
 use wtcache::{Cache, Change};
 
 const KEYS: u64 = 50;

@@ -1,12 +1,12 @@
 //! Chapter 8 of the contract: freshness.
 
-mod common;
+mod shelf;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
-use common::{Fns, SECOND, Shelf};
+use shelf::{Fns, SECOND, Shelf};
 use wtcache::{Cache, Confirmed, How, Lifetime, Loaded, Outcome, Record, Typed};
 use wtcache_testkit::ManualClock;
 
@@ -111,7 +111,7 @@ fn f1_a_failed_load_does_not_bring_an_expired_entry_back() {
     let calls = AtomicU32::new(0);
     let source = Fns::<Typed<u32, u64>>::get(move |_, _| match calls.fetch_add(1, Ordering::Relaxed) {
         0 => Ok(Loaded::Found(Record::new(1))),
-        _ => Err(common::broken()),
+        _ => Err(shelf::broken()),
     });
     let cache = Cache::builder(source).clock(clock.shared()).clean_start(true).lifetime(SECOND).build().unwrap();
     cache.get(&1).unwrap();

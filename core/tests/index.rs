@@ -1,14 +1,14 @@
 //! The secondary index moves with the entry, in one step.
 
-mod common;
+mod shelf;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Duration;
 
-use common::{Answer, SECOND, Shelf, seed};
 use proptest::prelude::*;
+use shelf::{Answer, SECOND, Shelf, seed};
 use wtcache::{Cache, Rows};
 use wtcache_testkit::ManualClock;
 
@@ -149,7 +149,7 @@ fn p1_no_reader_finds_an_entry_under_a_value_that_it_does_not_have() {
     let done = AtomicBool::new(false);
     thread::scope(|scope| {
         scope.spawn(|| {
-            let mut dice = common::Dice(seed);
+            let mut dice = shelf::Dice(seed);
             for _ in 0..20_000 {
                 let key = dice.below(4) as u32;
                 if dice.below(8) == 0 {

@@ -1,12 +1,12 @@
 //! Chapter 7 of the contract, for keys.
 
-mod common;
+mod shelf;
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Barrier, OnceLock};
 use std::thread;
 
-use common::{Answer, Fns, SECOND, Shelf};
+use shelf::{Answer, Fns, SECOND, Shelf, within_ten_seconds};
 use wtcache::{Cache, Call, Confirmed, How, Loaded, Outcome, Record, Typed};
 use wtcache_testkit::ManualClock;
 
@@ -57,62 +57,87 @@ fn first_load_stops(gate: &Arc<Barrier>) -> Fns<Numbers> {
 
 #[test]
 fn i1_a_load_in_flight_is_neither_returned_nor_retained() {
-    let clock = ManualClock::new();
-    let gate = Arc::new(Barrier::new(2));
-    let cache = Cache::builder(first_load_stops(&gate)).clock(clock.shared()).build().unwrap();
-    thread::scope(|scope| {
-        let leader = scope.spawn(|| cache.read(&1, &Call::new()).unwrap());
-        gate.wait();
-        let waiter = scope.spawn(|| cache.get(&1).unwrap().map(|e| *e));
-        assert!(clock.wait_for_alarms(1));
-        cache.invalidate(&1);
-        // A reader that starts now does not join it, and has its answer while the old load still runs.
-        assert_eq!(cache.get(&1).unwrap().map(|e| *e), Some(1));
-        assert_eq!(waiter.join().unwrap(), Some(1), "nor does one that waited for it");
-        gate.wait();
-        let read = leader.join().unwrap();
-        assert_eq!((read.entry.map(|e| *e), read.how), (Some(1), How::Hit));
+    within_ten_seconds(|| {
+        let clock = ManualClock::new();
+        let gate = Arc::new(Barrier::new(2));
+        let cache = Cache::builder(first_load_stops(&gate)).clock(clock.shared()).build().unwrap();
+        thread::scope(|scope| {
+            let leader = scope.spawn(|| cache.read(&1, &Call::new()).unwrap());
+            gate.wait();
+            let waiter = scope.spawn(|| cache.get(&1).unwrap().map(|e| *e));
+            assert!(clock.wait_for_alarms(1));
+            cache.invalidate(&1);
+            // A reader that starts now does not join it, and has its answer while the old load still runs.
+            assert_eq!(cache.get(&1).unwrap().map(|e| *e), Some(1));
+            assert_eq!(waiter.join().unwrap(), Some(1), "nor does one that waited for it");
+            gate.wait();
+            let read = leader.join().unwrap();
+            assert_eq!((read.entry.map(|e| *e), read.how), (Some(1), How::Hit));
+        });
+        assert_eq!(cache.peek(&1).map(|e| *e), Some(1));
+        assert_eq!((cache.stats().loads, cache.stats().loads_detached), (2, 1));
     });
-    assert_eq!(cache.peek(&1).map(|e| *e), Some(1));
-    assert_eq!((cache.stats().loads, cache.stats().loads_detached), (2, 1));
+}
+
+#[test]
+fn i1_a_load_in_flight_is_not_retained_where_something_else_goes_on() {
+    within_ten_seconds(|| {
+        // With a turn held the key has a state of its own, in which the older load is known for what it is.
+        let gate = Arc::new(Barrier::new(2));
+        let cache = Cache::builder(first_load_stops(&gate)).build().unwrap();
+        thread::scope(|scope| {
+            let leader = scope.spawn(|| cache.get(&1).unwrap().map(|e| *e));
+            gate.wait();
+            let turn = cache.prepare(&1, &Call::new()).unwrap();
+            cache.invalidate(&1);
+            gate.wait();
+            assert_eq!(leader.join().unwrap(), Some(1), "it looks again");
+            turn.abort();
+        });
+        assert_eq!(cache.peek(&1).map(|e| *e), Some(1));
+    });
 }
 
 #[test]
 fn i1_a_reader_moved_twice_is_given_its_load_and_nothing_is_retained() {
-    let here = Arc::new(OnceLock::<Cache<u32, u64>>::new());
-    let (inside, loads) = (Arc::clone(&here), AtomicU64::new(0));
-    let source = Fns::<Numbers>::get(move |_, _| {
-        inside.get().unwrap().invalidate(&1);
-        Ok(Loaded::Found(Record::new(loads.fetch_add(1, Ordering::Relaxed))))
+    within_ten_seconds(|| {
+        let here = Arc::new(OnceLock::<Cache<u32, u64>>::new());
+        let (inside, loads) = (Arc::clone(&here), AtomicU64::new(0));
+        let source = Fns::<Numbers>::get(move |_, _| {
+            inside.get().unwrap().invalidate(&1);
+            Ok(Loaded::Found(Record::new(loads.fetch_add(1, Ordering::Relaxed))))
+        });
+        let cache = Cache::builder(source).build().unwrap();
+        here.set(cache.clone()).ok().unwrap();
+        let read = cache.read(&1, &Call::new()).unwrap();
+        assert_eq!((read.entry.map(|e| *e), read.how), (Some(1), How::Loaded { kept: false }));
+        assert!(cache.peek(&1).is_none());
     });
-    let cache = Cache::builder(source).build().unwrap();
-    here.set(cache.clone()).ok().unwrap();
-    let read = cache.read(&1, &Call::new()).unwrap();
-    assert_eq!((read.entry.map(|e| *e), read.how), (Some(1), How::Loaded { kept: false }));
-    assert!(cache.peek(&1).is_none());
 }
 
 #[test]
 fn i1_a_write_in_flight_is_applied_and_not_retained() {
-    let gate = Arc::new(Barrier::new(2));
-    let stop = Arc::clone(&gate);
-    let source = Fns::<Numbers>::get(|_, _| Ok(Loaded::Found(Record::new(99)))).put(move |_, value, _| {
-        stop.wait();
-        stop.wait();
-        Outcome::Applied(Confirmed::Record(Record::new(*value)))
+    within_ten_seconds(|| {
+        let gate = Arc::new(Barrier::new(2));
+        let stop = Arc::clone(&gate);
+        let source = Fns::<Numbers>::get(|_, _| Ok(Loaded::Found(Record::new(99)))).put(move |_, value, _| {
+            stop.wait();
+            stop.wait();
+            Outcome::Applied(Confirmed::Record(Record::new(*value)))
+        });
+        let cache = Cache::builder(source).build().unwrap();
+        thread::scope(|scope| {
+            let writer = scope.spawn(|| cache.put(&1, 5).unwrap());
+            gate.wait();
+            cache.invalidate(&1);
+            // A load between the two is older than the write or newer: nobody knows, so it goes as well.
+            assert_eq!(cache.get(&1).unwrap().map(|e| *e), Some(99));
+            gate.wait();
+            let written = writer.join().unwrap();
+            assert_eq!((written.entry.map(|e| *e), written.kept), (Some(5), false));
+        });
+        assert!(cache.peek(&1).is_none());
     });
-    let cache = Cache::builder(source).build().unwrap();
-    thread::scope(|scope| {
-        let writer = scope.spawn(|| cache.put(&1, 5).unwrap());
-        gate.wait();
-        cache.invalidate(&1);
-        // A load between the two is older than the write or newer: nobody knows, so it goes as well.
-        assert_eq!(cache.get(&1).unwrap().map(|e| *e), Some(99));
-        gate.wait();
-        let written = writer.join().unwrap();
-        assert_eq!((written.entry.map(|e| *e), written.kept), (Some(5), false));
-    });
-    assert!(cache.peek(&1).is_none());
 }
 
 #[test]
@@ -143,15 +168,17 @@ fn i1_doubts_stay() {
 
 #[test]
 fn i1_a_turn_is_kept_through_it() {
-    let clock = ManualClock::new();
-    let cache = Cache::builder(Shelf::<u32, u64>::new()).clock(clock.shared()).build().unwrap();
-    let prepared = cache.prepare(&1, &Call::new()).unwrap();
-    cache.invalidate(&1);
-    thread::scope(|scope| {
-        let other = scope.spawn(|| cache.put(&1, 2).unwrap());
-        assert!(clock.wait_for_alarms(1), "the next writer waits");
-        prepared.send().unwrap().commit(Some(Record::new(1)));
-        assert!(other.join().unwrap().kept);
+    within_ten_seconds(|| {
+        let clock = ManualClock::new();
+        let cache = Cache::builder(Shelf::<u32, u64>::new()).clock(clock.shared()).build().unwrap();
+        let prepared = cache.prepare(&1, &Call::new()).unwrap();
+        cache.invalidate(&1);
+        thread::scope(|scope| {
+            let other = scope.spawn(|| cache.put(&1, 2).unwrap());
+            assert!(clock.wait_for_alarms(1), "the next writer waits");
+            prepared.send().unwrap().commit(Some(Record::new(1)));
+            assert!(other.join().unwrap().kept);
+        });
+        assert_eq!(cache.peek(&1).map(|e| *e), Some(2));
     });
-    assert_eq!(cache.peek(&1).map(|e| *e), Some(2));
 }

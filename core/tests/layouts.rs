@@ -1,15 +1,15 @@
 //! Typed and byte caches behave alike, and handles stay what they are.
 
-mod common;
+mod shelf;
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
 use std::thread;
 
-use common::{Dice, Fns, SECOND, seed};
+use shelf::{Dice, Fns, SECOND, seed};
 use wtcache::{
-    ByteCache, Bytes, Cache, CacheOf, Confirmed, Entry, Failure, Layout, Lookup, Outcome, Record, Rejection,
-    SourceError, Typed, Version,
+    ByteCache, Bytes, Cache, CacheOf, Call, Confirmed, Entry, Failure, Layout, Lookup, NotSent, Outcome, Record,
+    Rejection, SourceError, Typed, Version, WriteError,
 };
 use wtcache::{Condition, Loaded};
 use wtcache_testkit::ManualClock;
@@ -51,7 +51,7 @@ where
         let version = records.0;
         records.1.insert(key.as_ref().to_vec(), (value.as_ref().to_vec(), version));
         match version % 5 {
-            0 => Outcome::Unknown(common::broken()),
+            0 => Outcome::Unknown(shelf::broken()),
             1 => Outcome::Applied(Confirmed::Unseen),
             _ => Outcome::Applied(Confirmed::Record(record(value.as_ref(), version))),
         }
@@ -161,6 +161,20 @@ fn a_value_of_a_mebibyte_comes_back_whole() {
     assert_eq!(cache.get("big").unwrap().unwrap().value(), &value[..]);
     cache.invalidate("big");
     assert_eq!(cache.get("big").unwrap().unwrap().value(), &value[..]);
+}
+
+/// Committed by hand, it was not checked, and making the record panicked.
+#[test]
+fn a_value_larger_than_an_entry_can_be_is_refused_or_counts_as_unseen() {
+    // Zeroed pages that nobody touches.
+    let huge = || vec![0u8; 1 << 32];
+    let cache = ByteCache::builder(origin::<Bytes>()).build().unwrap();
+    let put = cache.put("big", huge());
+    assert!(matches!(put, Err(WriteError::NotSent(NotSent::ValueTooLarge(len))) if len == 1 << 32));
+    let sent = cache.prepare("big", &Call::new()).unwrap().send().unwrap();
+    let written = sent.commit(Some(Record::new(huge())));
+    assert!(written.entry.is_none() && !written.kept);
+    assert_eq!(cache.stats().in_doubt, 0);
 }
 
 #[test]

@@ -2,7 +2,7 @@
 //! keys of the same shard, with calls that take the shard's lock shared and exclusive. A lock held would deadlock, which
 //! fails the test after ten seconds. `Eq` of a key is the one exception.
 
-mod common;
+mod shelf;
 
 use std::cell::Cell;
 use std::collections::BTreeMap;
@@ -12,7 +12,7 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
-use common::{Fns, SECOND, broken, within_ten_seconds};
+use shelf::{Fns, SECOND, broken, within_ten_seconds};
 use wtcache::{Cache, Call, Change, Confirmed, Loaded, Outcome, Record, Typed};
 use wtcache_testkit::ManualClock;
 
@@ -89,8 +89,8 @@ impl Drop for Value {
     }
 }
 
-/// A cache of two entries in one shard, all of whose program calls back.
-fn hooked(clock: &ManualClock) -> (Arc<Hook>, Cache<Key, Value>) {
+/// A cache in one shard, all of whose program calls back.
+fn hooked(clock: &ManualClock, capacity: u64) -> (Arc<Hook>, Cache<Key, Value>) {
     let hook = Arc::new(Hook::default());
     let in_get = Arc::clone(&hook);
     let (in_put, in_delete) = (Arc::clone(&hook), Arc::clone(&hook));
@@ -117,7 +117,7 @@ fn hooked(clock: &ManualClock) -> (Arc<Hook>, Cache<Key, Value>) {
     let cache = Cache::builder(source)
         .clock(clock.shared())
         .lifetime(5 * SECOND)
-        .capacity(2)
+        .capacity(capacity)
         .shards(1)
         .weigher(move |_, _| {
             in_weigher.call("weigher");
@@ -137,7 +137,8 @@ fn hooked(clock: &ManualClock) -> (Arc<Hook>, Cache<Key, Value>) {
 fn p8_the_programs_code_may_call_the_cache_from_anywhere() {
     let calls = within_ten_seconds(|| {
         let clock = ManualClock::new();
-        let (hook, cache) = hooked(&clock);
+        // So small that entries come and go.
+        let (hook, cache) = hooked(&clock, 2);
         let key = |id| Key { id, hook: Arc::clone(&hook) };
         let value = |n| Value(n, Arc::clone(&hook));
         for round in 0..3 {
@@ -172,7 +173,7 @@ fn p8_the_programs_code_may_call_the_cache_from_anywhere() {
 fn p8_an_update_may_call_the_cache() {
     within_ten_seconds(|| {
         let clock = ManualClock::new();
-        let (hook, cache) = hooked(&clock);
+        let (hook, cache) = hooked(&clock, 100);
         let key = |id| Key { id, hook: Arc::clone(&hook) };
         let written = cache.update(&key(1), |existing| {
             assert_eq!(existing.map(|e| e.0), Some(1));
@@ -183,6 +184,54 @@ fn p8_an_update_may_call_the_cache() {
             Ok(Change::Put(Value(4, Arc::clone(&hook))))
         });
         assert_eq!(written.unwrap().entry.map(|e| e.0), Some(4));
+    });
+}
+
+#[test]
+fn p8_a_value_whose_last_handle_the_cache_drops_may_call_it() {
+    within_ten_seconds(|| {
+        let clock = ManualClock::new();
+        let (hook, cache) = hooked(&clock, 100);
+        let key = |id| Key { id, hook: Arc::clone(&hook) };
+        for id in [5, 6] {
+            let sent = cache.prepare(&key(id), &Call::new()).unwrap().send().unwrap();
+            // What is loaded now is in no permit's hands when the record takes its place, or the delete removes it.
+            cache.get(&key(id)).unwrap();
+            let drops = || hook.calls.lock().unwrap().get("drop of a value").copied().unwrap_or(0);
+            let before = drops();
+            match id {
+                5 => drop(sent.commit(Some(Record::new(Value(9, Arc::clone(&hook)))))),
+                _ => drop(sent.commit_deleted()),
+            }
+            assert!(drops() > before);
+        }
+    });
+}
+
+/// They ran while the load was attached, but a read from inside did not know that it was nested: it joined the load that it
+/// was part of.
+#[test]
+fn p5_a_weigher_and_an_extractor_may_read_the_key_that_is_being_loaded() {
+    within_ten_seconds(|| {
+        let here = Arc::new(OnceLock::<Cache<u32, u64>>::new());
+        let read = |here: &OnceLock<Cache<u32, u64>>, key: &u32| {
+            if !INSIDE.replace(true) {
+                assert!(here.get().unwrap().get(key).is_ok());
+                INSIDE.set(false);
+            }
+        };
+        let (in_weigher, in_extractor) = (Arc::clone(&here), Arc::clone(&here));
+        let source = Fns::<Typed<u32, u64>>::get(|_, _| Ok(Loaded::Found(Record::new(1))));
+        let cache = Cache::builder(source).clock(ManualClock::new().shared());
+        let cache = cache.weigher(move |key, _| {
+            read(&in_weigher, key);
+            1
+        });
+        let cache = cache.indexes(["all"], move |key, _, _| read(&in_extractor, key)).build().unwrap();
+        here.set(cache.clone()).ok().unwrap();
+        assert_eq!(cache.get(&1).unwrap().map(|e| *e), Some(1));
+        assert!(cache.put(&1, 2).is_ok());
+        assert_eq!(cache.stats().extractors_panicked, 0);
     });
 }
 

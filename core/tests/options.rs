@@ -1,10 +1,10 @@
 //! What a cache refuses to be built with: each refusal names the option and says what is wrong.
 
-mod common;
+mod shelf;
 
 use std::time::Duration;
 
-use common::Shelf;
+use shelf::Shelf;
 use wtcache::{Builder, Cache, Typed};
 
 type Options = Builder<Typed<u32, u64>>;

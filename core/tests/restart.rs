@@ -1,10 +1,10 @@
 //! Chapter 10 of the contract, without a durable tier: a restart knows nothing of earlier doubts.
 
-mod common;
+mod shelf;
 
 use std::time::Duration;
 
-use common::{Fns, SECOND, Shelf};
+use shelf::{Fns, SECOND, Shelf};
 use wtcache::{Cache, Confirmed, Lifetime, Loaded, Outcome, Record, Tick, Typed};
 use wtcache_testkit::ManualClock;
 
