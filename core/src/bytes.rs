@@ -33,6 +33,8 @@ struct Head {
     key_len: u32,
     value_len: u32,
     version_len: u16,
+    /// It has a version, which may be empty.
+    versioned: bool,
     /// False for an absent mark.
     present: bool,
 }
@@ -70,8 +72,9 @@ impl ByteRecord {
 
 impl Stored<Bytes> for ByteRecord {
     #[allow(private_interfaces)]
-    fn store(header: Header, key: Box<[u8]>, value: Option<Vec<u8>>, version: Option<Version>) -> Self {
+    fn store(header: Header, key: &Box<[u8]>, value: Option<Vec<u8>>, version: Option<Version>) -> Self {
         let bytes: &[u8] = value.as_deref().unwrap_or_default();
+        let versioned = version.is_some();
         let version = version.as_ref().map_or(&[][..], Version::as_bytes);
         let head = Head {
             header,
@@ -79,6 +82,7 @@ impl Stored<Bytes> for ByteRecord {
             key_len: u32::try_from(key.len()).expect("keys are bounded by the options"),
             value_len: u32::try_from(bytes.len()).expect("values of 4 GiB and more are refused at the door"),
             version_len: u16::try_from(version.len()).expect("versions are bounded when made"),
+            versioned,
             present: value.is_some(),
         };
         let layout = layout_of(key.len(), version.len(), bytes.len());
@@ -113,8 +117,7 @@ impl Stored<Bytes> for ByteRecord {
 
     fn version(&self) -> Option<&[u8]> {
         let head = self.head();
-        let len = usize::from(head.version_len);
-        (len > 0).then(|| self.tail(head.key_len as usize, len))
+        head.versioned.then(|| self.tail(head.key_len as usize, usize::from(head.version_len)))
     }
 
     fn same(&self, other: &Self) -> bool {
@@ -166,7 +169,7 @@ mod tests {
     #[test]
     fn a_record_keeps_its_parts_apart() {
         let version = Version::new("\"r1\"");
-        let record = ByteRecord::store(header(), Box::from(&b"key"[..]), Some(b"value".to_vec()), version);
+        let record = ByteRecord::store(header(), &Box::from(&b"key"[..]), Some(b"value".to_vec()), version);
         assert_eq!(record.key(), b"key");
         assert_eq!(record.value(), Some(&b"value"[..]));
         assert_eq!(record.version(), Some(&b"\"r1\""[..]));
@@ -175,8 +178,8 @@ mod tests {
 
     #[test]
     fn empty_and_absent_differ() {
-        let empty = ByteRecord::store(header(), Box::from(&b""[..]), Some(Vec::new()), None);
-        let absent = ByteRecord::store(header(), Box::from(&b""[..]), None, None);
+        let empty = ByteRecord::store(header(), &Box::from(&b""[..]), Some(Vec::new()), None);
+        let absent = ByteRecord::store(header(), &Box::from(&b""[..]), None, None);
         assert_eq!(empty.value(), Some(&b""[..]));
         assert_eq!(absent.value(), None);
         assert_eq!(absent.version(), None);
@@ -184,7 +187,7 @@ mod tests {
 
     #[test]
     fn handles_outlive_each_other_on_other_threads() {
-        let record = ByteRecord::store(header(), Box::from(&b"k"[..]), Some(vec![9; 1000]), None);
+        let record = ByteRecord::store(header(), &Box::from(&b"k"[..]), Some(vec![9; 1000]), None);
         std::thread::scope(|scope| {
             for _ in 0..4 {
                 let mine = record.clone();

@@ -54,7 +54,8 @@ pub enum Alarm {
 /// The source of time. The default is [`SystemClock`]; a test puts in one that it moves by hand.
 ///
 /// # Threads
-/// All methods may be called from any thread at once, also while the cache serves other calls.
+/// All methods may be called from any thread at once, also while the cache serves other calls. They are called under the
+/// cache's locks, and must not call it.
 pub trait Clock: Send + Sync + 'static {
     /// The present tick. Never earlier than one it gave before.
     fn now(&self) -> Tick;

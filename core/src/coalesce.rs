@@ -89,13 +89,17 @@ impl<L: Layout> Flight<L> {
             End::Closed => return News::Closed,
             End::Running | End::Detached => {}
         }
+        let mut mine = waker.clone();
         match seat.filter(|seat| seat.epoch == state.epoch) {
-            Some(seat) => state.wakers[seat.index].clone_from(waker),
+            Some(seat) => std::mem::swap(&mut state.wakers[seat.index], &mut mine),
             None => {
                 *seat = Some(Seat { epoch: state.epoch, index: state.wakers.len() });
-                state.wakers.push(waker.clone());
+                state.wakers.push(mine.clone());
             }
         }
+        // A waker's drop is somebody else's code.
+        drop(state);
+        drop(mine);
         News::Wait
     }
 

@@ -15,7 +15,7 @@ use crate::get::{self, OwnLoad};
 use crate::metrics::Event;
 use crate::slot::PermitId;
 use crate::source::{Condition, Failure, IdempotencyKey, Record, SourceError};
-use crate::sync::{Arc, Ordering, fence};
+use crate::sync::{Arc, Ordering};
 
 /// What an applied write left.
 #[non_exhaustive]
@@ -211,21 +211,20 @@ impl<L: Layout> Sent<L> {
 
     /// `stray`: an earlier send of this write may still land.
     pub(crate) fn applied(mut self, record: Option<Record<L::Value>>, stray: bool) -> Written<L> {
+        // A record that no entry can hold is as good as unseen.
+        let record = record.filter(|record| u32::try_from(L::value_len(&record.value)).is_ok());
         // The record is made while the permit is armed: should that unwind, the key is in doubt.
         let made = record.map(|record| {
             let permit = self.permit();
-            let key = permit.key.clone();
-            permit.engine.record(permit.hash, key, record.value, record.version, record.lifetime, self.since)
+            permit.engine.record(permit.hash, &permit.key, record.value, record.version, record.lifetime, self.since)
         });
         self.ends_applied(made, stray)
     }
 
     pub(crate) fn deleted(mut self, stray: bool) -> Written<L> {
         let permit = self.permit();
-        let made = permit
-            .engine
-            .absent_after_delete
-            .then(|| permit.engine.absent(permit.hash, permit.key.clone(), self.since));
+        let made =
+            permit.engine.absent_after_delete.then(|| permit.engine.absent(permit.hash, &permit.key, self.since));
         self.ends_applied(made, stray)
     }
 
@@ -289,10 +288,8 @@ fn unknown<L: Layout>(permit: &Permit<L>) -> Arc<DoubtTicket> {
 
 /// Counts a send as ended, and wakes a `close` that waits for the last one.
 fn end_send<L: Layout>(engine: &Engine<L>) {
-    let last = engine.open_sends.fetch_sub(1, Ordering::AcqRel) == 1;
-    // Pairs with the fence in `close`: either it sees that no send is open, or we see that it waits.
-    fence(Ordering::SeqCst);
-    if last && engine.is_closed() {
+    // SeqCst: counted first and the mark looked for then, while `close` sets the mark first and counts then: one sees the other.
+    if engine.open_sends.fetch_sub(1, Ordering::SeqCst) == 1 && engine.is_closed() {
         let closers = std::mem::take(&mut *engine.closers.lock());
         for waker in closers {
             waker.wake();

@@ -186,3 +186,22 @@ impl Drop for DoubtPlace {
         self.0.taken.fetch_sub(1, Ordering::Relaxed);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::clock::SystemClock;
+    use crate::source::Failure;
+
+    #[test]
+    fn waiting_again_and_again_leaves_no_wakers() {
+        let clock = Arc::new(SystemClock::new());
+        let until = clock.now().after(Duration::from_secs(3600));
+        let ticket = Arc::new(DoubtTicket::new(clock, until));
+        let doubt = InDoubt::new(Arc::clone(&ticket), SourceError::new(Failure::Broken, "broken"));
+        for _ in 0..100 {
+            assert!(!doubt.wait(Duration::ZERO));
+        }
+        assert_eq!(ticket.state.lock().wakers.len(), 0);
+    }
+}

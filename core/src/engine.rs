@@ -51,8 +51,10 @@ pub(crate) struct Engine<L: Layout> {
     hasher: SeedableRandomState,
     shards: Box<[Shard<L>]>,
     places: Arc<DoubtPlaces>,
-    /// No sweep finds a doubt or a permit that is over before this tick.
+    /// No sweep for overdue permits and settled doubts finds one before this tick.
     next_sweep: AtomicU64,
+    /// One sweep at a time.
+    sweep: Mutex<()>,
     next_id: AtomicU64,
     chance: AtomicU64,
     idempotency: (u64, u64),
@@ -108,6 +110,7 @@ impl<L: Layout> Engine<L> {
             shards,
             places: DoubtPlaces::new(options.most_doubts),
             next_sweep: AtomicU64::new(0),
+            sweep: Mutex::new(()),
             next_id: AtomicU64::new(1),
             chance: AtomicU64::new(options.seed.unwrap_or_else(random_bits)),
             idempotency: (random_bits(), random_bits()),
@@ -163,8 +166,8 @@ impl<L: Layout> Engine<L> {
     }
 
     pub(crate) fn is_closed(&self) -> bool {
-        // Acquire: pairs with the release in `close`; the shards' locks order the rest.
-        self.closed.load(Ordering::Acquire)
+        // SeqCst: pairs with the store in `close`, see `end_send`; as cheap as acquire. The shards' locks order the rest.
+        self.closed.load(Ordering::SeqCst)
     }
 
     pub(crate) fn new_fence(&self) -> Fence {
@@ -205,28 +208,31 @@ impl<L: Layout> Engine<L> {
         })
     }
 
-    /// Settles the doubts whose window has passed and ends the permits whose deadline has, where no call has come by since.
+    /// Ends the permits whose deadline has passed, and settles the doubts whose window has, that no call has come by since.
     pub(crate) fn sweep_doubts(&self) {
         let now = self.clock.now();
-        if now.as_nanos() < self.next_sweep.load(Ordering::Relaxed) {
-            return;
+        let mut after = After::default();
+        {
+            // Who finds a sweep under way waits for what it frees.
+            let _sweep = self.sweep.lock();
+            if now.as_nanos() < self.next_sweep.load(Ordering::Relaxed) {
+                return;
+            }
+            // Before the walk, so that what is noted while it runs stays noted. Relaxed, here and below: the shards' locks order
+            // it, since notes are made under them.
+            self.next_sweep.store(u64::MAX, Ordering::Relaxed);
+            for shard in &self.shards {
+                let next = shard.write().tick_all(self, now, &mut after);
+                self.next_sweep.fetch_min(next.as_nanos(), Ordering::Relaxed);
+            }
         }
-        // Cleared before the shards are looked at: what is noted meanwhile stays noted.
-        self.next_sweep.store(Tick::NEVER.as_nanos(), Ordering::Relaxed);
-        let mut next = Tick::NEVER;
-        for shard in &self.shards {
-            let mut after = After::default();
-            next = next.min(shard.write().tick_all(self, now, &mut after));
-            after.finish(&self.counters);
-        }
-        self.note_due(next);
+        after.finish(&self.counters);
     }
 
-    /// A doubt or a permit now ends at `at`: the next sweep must not come later. Called under the shard's exclusive lock.
-    pub(crate) fn note_due(&self, at: Tick) {
-        // Relaxed: the shard's lock orders this against the sweep that looks at the shard.
-        if at.as_nanos() < self.next_sweep.load(Ordering::Relaxed) {
-            self.next_sweep.fetch_min(at.as_nanos(), Ordering::Relaxed);
+    /// At `tick`, time changes the state of a slot: the next sweep must not come later. Called under the lock of its shard.
+    pub(crate) fn note_tick(&self, tick: Tick) {
+        if tick.as_nanos() < self.next_sweep.load(Ordering::Relaxed) {
+            self.next_sweep.fetch_min(tick.as_nanos(), Ordering::Relaxed);
         }
     }
 
@@ -251,7 +257,7 @@ impl<L: Layout> Engine<L> {
     pub(crate) fn record(
         &self,
         hash: u64,
-        key: L::OwnedKey,
+        key: &L::OwnedKey,
         value: L::Value,
         version: Option<Version>,
         lifetime: Lifetime,
@@ -259,20 +265,20 @@ impl<L: Layout> Engine<L> {
     ) -> (L::Stored, bool) {
         let times = self.lifetimes.of_record(since, lifetime, self.chance());
         let extracted = catch_unwind(AssertUnwindSafe(|| {
-            let (key, view) = (L::key(&key), L::view(&value));
+            let (key, view) = (L::key(key), L::view(&value));
             let mut rows = Rows::default();
             if let Some(extract) = &self.extractor {
                 extract(key, view, &mut rows);
             }
-            (self.weigh(key, Some(view)), (!rows.is_empty()).then(|| Box::new(rows)))
+            (self.weigh(key, Some(view), version.as_ref()), (!rows.is_empty()).then(|| Box::new(rows)))
         }));
         self.make(hash, key, Some(value), version, times, since, extracted.ok())
     }
 
     /// Makes an absent mark.
-    pub(crate) fn absent(&self, hash: u64, key: L::OwnedKey, since: Tick) -> (L::Stored, bool) {
+    pub(crate) fn absent(&self, hash: u64, key: &L::OwnedKey, since: Tick) -> (L::Stored, bool) {
         let times = self.lifetimes.of_absent(since, self.chance());
-        let extracted = catch_unwind(AssertUnwindSafe(|| (self.weigh(L::key(&key), None), None)));
+        let extracted = catch_unwind(AssertUnwindSafe(|| (self.weigh(L::key(key), None, None), None)));
         self.make(hash, key, None, None, times, since, extracted.ok())
     }
 
@@ -285,7 +291,7 @@ impl<L: Layout> Engine<L> {
     fn make(
         &self,
         hash: u64,
-        key: L::OwnedKey,
+        key: &L::OwnedKey,
         value: Option<L::Value>,
         version: Option<Version>,
         times: Option<Times>,
@@ -298,15 +304,17 @@ impl<L: Layout> Engine<L> {
         let keep = times.is_some() && extracted.is_some();
         let times = times.unwrap_or(Times { since, expires: since });
         let (weight, rows) = extracted.unwrap_or_default();
-        // An entry heavier than 4 GiB counts as that much, which no capacity below it takes.
-        let weight = u32::try_from(weight).unwrap_or(u32::MAX);
+        // What weighs more than a header can tell is not kept: it would be counted for less than it is.
+        let weight = u32::try_from(weight).ok();
+        let keep = keep && weight.is_some();
+        let weight = weight.unwrap_or(u32::MAX);
         (L::Stored::store(Header::new(hash, times, weight, rows), key, value, version), keep)
     }
 
-    fn weigh(&self, key: &L::Key, value: Option<&L::View>) -> u64 {
+    fn weigh(&self, key: &L::Key, value: Option<&L::View>, version: Option<&Version>) -> u64 {
         match &self.weigher {
             Some(weigh) => weigh(key, value),
-            None => L::weigh(key, value),
+            None => L::weigh(key, value, version),
         }
     }
 }

@@ -21,7 +21,7 @@ use crate::sync::{Arc, AtomicU8, AtomicU32, AtomicU64, Ordering};
 pub struct Version(Box<[u8]>);
 
 impl Version {
-    /// A version of these bytes. Longer than 64 KiB is cut by nobody: it is refused as if there were none.
+    /// A version of these bytes; `None` if they are more than 65,535.
     #[must_use]
     pub fn new(bytes: impl AsRef<[u8]>) -> Option<Self> {
         let bytes = bytes.as_ref();
@@ -174,7 +174,7 @@ pub trait Layout: sealed::Sealed + Sized + Send + Sync + 'static {
     fn same_key(a: &Self::Key, b: &Self::Key) -> bool;
     /// Weight of an entry where no weigher is set.
     #[doc(hidden)]
-    fn weigh(key: &Self::Key, value: Option<&Self::View>) -> u64;
+    fn weigh(key: &Self::Key, value: Option<&Self::View>, version: Option<&Version>) -> u64;
 }
 
 pub(crate) mod sealed {
@@ -185,7 +185,7 @@ pub(crate) mod sealed {
     /// The allocation behind an entry or an absent mark (`value` is `None`).
     pub trait Stored<L: Layout>: Clone + Send + Sync + 'static {
         #[allow(private_interfaces)]
-        fn store(header: Header, key: L::OwnedKey, value: Option<L::Value>, version: Option<Version>) -> Self;
+        fn store(header: Header, key: &L::OwnedKey, value: Option<L::Value>, version: Option<Version>) -> Self;
         #[allow(private_interfaces)]
         fn header(&self) -> &Header;
         fn key(&self) -> &L::Key;
@@ -240,7 +240,7 @@ where
     fn same_key(a: &K, b: &K) -> bool {
         a == b
     }
-    fn weigh(_: &K, _: Option<&V>) -> u64 {
+    fn weigh(_: &K, _: Option<&V>, _: Option<&Version>) -> u64 {
         1
     }
 }
@@ -284,8 +284,8 @@ where
     V: Send + Sync + 'static,
 {
     #[allow(private_interfaces)]
-    fn store(header: Header, key: K, value: Option<V>, version: Option<Version>) -> Self {
-        Self(Arc::new(TypedInner { header, key, value, version }))
+    fn store(header: Header, key: &K, value: Option<V>, version: Option<Version>) -> Self {
+        Self(Arc::new(TypedInner { header, key: key.clone(), value, version }))
     }
     #[allow(private_interfaces)]
     fn header(&self) -> &Header {
@@ -335,8 +335,9 @@ impl Layout for Bytes {
     fn same_key(a: &[u8], b: &[u8]) -> bool {
         a == b
     }
-    fn weigh(key: &[u8], value: Option<&[u8]>) -> u64 {
-        crate::bytes::footprint(key.len(), 0, value.map_or(0, <[u8]>::len)) as u64
+    fn weigh(key: &[u8], value: Option<&[u8]>, version: Option<&Version>) -> u64 {
+        let version_len = version.map_or(0, |version| version.as_bytes().len());
+        crate::bytes::footprint(key.len(), version_len, value.map_or(0, <[u8]>::len)) as u64
     }
 }
 

@@ -223,6 +223,8 @@ mod tests {
     use std::cell::RefCell;
     use std::collections::HashMap;
 
+    use proptest::prelude::*;
+
     use super::*;
 
     #[derive(Default)]
@@ -284,5 +286,109 @@ mod tests {
         }
         assert!(policy.ghosts.order.len() <= 101 && policy.ghosts.set.len() <= 101);
         assert!(policy.nodes.len() <= 102);
+    }
+
+    impl S3Fifo {
+        /// The nodes of a queue, in order; checks its links and its weight.
+        fn queue(&self, queue: Queue) -> Vec<u32> {
+            let fifo = if queue == Queue::Small { &self.small } else { &self.main };
+            let (mut ids, mut prev, mut weight, mut id) = (Vec::new(), NONE, 0, fifo.head);
+            while id != NONE {
+                let node = &self.nodes[id as usize];
+                assert_eq!((node.prev, node.queue), (prev, queue));
+                weight += node.weight;
+                ids.push(id);
+                (prev, id) = (id, node.next);
+            }
+            assert_eq!((fifo.tail, fifo.weight), (prev, weight));
+            ids
+        }
+    }
+
+    #[derive(Clone, Debug)]
+    enum Op {
+        Insert(u64, u64),
+        Touch(usize),
+        Reweigh(usize, u64),
+        Remove(usize),
+        Evict(Option<usize>),
+    }
+
+    fn op() -> impl Strategy<Value = Op> {
+        let weight = prop_oneof![Just(0), 1..10u64, Just(1 << 40)];
+        prop_oneof![
+            6 => (0..40u64, weight.clone()).prop_map(|(hash, weight)| Op::Insert(hash, weight)),
+            4 => any::<usize>().prop_map(Op::Touch),
+            1 => (any::<usize>(), weight).prop_map(|(at, weight)| Op::Reweigh(at, weight)),
+            1 => any::<usize>().prop_map(Op::Remove),
+            3 => prop::option::of(any::<usize>()).prop_map(Op::Evict),
+        ]
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
+        /// Live entries are in one queue each, none is lost, and the queues' weights are the sums of theirs.
+        #[test]
+        fn the_policy_holds_what_a_model_holds(ops in prop::collection::vec(op(), 1..200)) {
+            let (mut policy, hits) = (S3Fifo::new(), Hits::default());
+            // (node, hash, weight)
+            let mut live: Vec<(u32, u64, u64)> = Vec::new();
+            let mut most = 0;
+            for op in ops {
+                let at = |n: usize| n.checked_rem(live.len());
+                match op {
+                    Op::Insert(hash, weight) if !live.iter().any(|(_, h, _)| *h == hash) => {
+                        hits.set_touched(hash, 0, 0);
+                        let known = policy.ghosts.set.find(hash, |h| *h == hash).is_some();
+                        let node = policy.insert(hash, weight);
+                        prop_assert_eq!(policy.nodes[node as usize].queue == Queue::Main, known);
+                        live.push((node, hash, weight));
+                    }
+                    Op::Insert(..) => {}
+                    Op::Touch(n) => {
+                        if let Some((node, hash, _)) = at(n).map(|at| live[at]) {
+                            let touched = hits.touched(hash, node);
+                            hits.set_touched(hash, node, (touched + 1).min(MOST_TOUCHES));
+                        }
+                    }
+                    Op::Reweigh(n, weight) => {
+                        if let Some(at) = at(n) {
+                            policy.reweigh(live[at].0, weight);
+                            live[at].2 = weight;
+                        }
+                    }
+                    Op::Remove(n) => {
+                        if let Some(at) = at(n) {
+                            policy.remove(live.swap_remove(at).0);
+                        }
+                    }
+                    Op::Evict(spared) => {
+                        let spared = spared.and_then(at).map(|at| live[at].0);
+                        match policy.evict(spared, &hits) {
+                            Some((hash, node)) => {
+                                prop_assert!(Some(node) != spared);
+                                prop_assert_eq!(hits.touched(hash, node), 0, "what was hit is not evicted");
+                                let at = live.iter().position(|(n, h, _)| (*n, *h) == (node, hash));
+                                prop_assert!(at.is_some(), "only what is live is evicted");
+                                live.swap_remove(at.unwrap());
+                            }
+                            None => prop_assert!(live.iter().all(|(n, ..)| Some(*n) == spared)),
+                        }
+                    }
+                }
+                most = most.max(live.len());
+                let mut held = policy.queue(Queue::Small);
+                held.extend(policy.queue(Queue::Main));
+                held.sort_unstable();
+                let mut wanted: Vec<u32> = live.iter().map(|(node, ..)| *node).collect();
+                wanted.sort_unstable();
+                prop_assert_eq!(held, wanted);
+                prop_assert_eq!(policy.total(), live.iter().map(|(_, _, weight)| weight).sum::<u64>());
+                prop_assert_eq!(policy.nodes.len(), live.len() + policy.free.len());
+                prop_assert!(policy.nodes.len() <= most && policy.ghosts.order.len() <= most);
+                prop_assert!(policy.ghosts.set.len() <= policy.ghosts.order.len());
+            }
+        }
     }
 }

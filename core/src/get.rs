@@ -139,6 +139,8 @@ impl<L: Layout> Get<L> {
         if self.nesting.depth >= DEEPEST {
             return Some(Step::Done(Err(LoadError::TooDeep)));
         }
+        // Made before the load is attached: a clone of the key is the program's code.
+        let mut call = self.call();
         let mut spare = Some(self.key.clone());
         let flight = Arc::new(Flight::new(engine.new_fence(), self.deadline));
         let moved = self.moved;
@@ -178,22 +180,27 @@ impl<L: Layout> Get<L> {
                 self.joined = Some((attached, None));
                 None
             }
-            Found::Nested => Some(Step::Call(self.call(Role::Alone))),
+            Found::Nested => {
+                call.role = Some(Role::Alone);
+                Some(Step::Call(call))
+            }
             Found::Lead(replaced) => {
                 let replaced = replaced.and_then(Entry::of);
-                Some(Step::Call(self.call(Role::Leader { flight, replaced, moved })))
+                call.role = Some(Role::Leader { flight, replaced, moved });
+                Some(Step::Call(call))
             }
         }
     }
 
-    fn call(&self, role: Role<L>) -> LoadCall<L> {
+    /// A call that has no role yet.
+    fn call(&self) -> LoadCall<L> {
         LoadCall {
             engine: Arc::clone(&self.engine),
             hash: self.hash,
             key: self.key.clone(),
             deadline: self.deadline,
             scope: self.scope.clone(),
-            role: Some(role),
+            role: None,
         }
     }
 }
@@ -347,7 +354,7 @@ struct Asked<L: Layout> {
     /// `None` is an absent mark to be made.
     stored: Option<L::Stored>,
     keep: bool,
-    /// The new times of a record that is unchanged, to be set in the step that keeps it.
+    /// The new times of a resident record that is unchanged.
     renewed: Option<Times>,
 }
 
@@ -376,7 +383,7 @@ impl<L: Layout> OwnLoad<'_, L> {
         }
         engine.counters.count(Event::Load);
         let cx = LoadCx { clock: &*engine.clock, deadline: self.deadline, replaced };
-        // To the end: the weigher and the extractor may read the cache too.
+        // To the end of this function: the weigher, the extractor and the key's clone must not wait for this load either.
         let _inside = nesting::enter(engine.frame(self.hash), scope);
         let answer = catch_unwind(AssertUnwindSafe(|| engine.source.get(key, &cx)));
         let failed = |error| {
@@ -400,9 +407,9 @@ impl<L: Layout> OwnLoad<'_, L> {
                     );
                     return failed(LoadError::Source(error));
                 }
-                engine.record(self.hash, self.key.clone(), record.value, record.version, record.lifetime, since)
+                engine.record(self.hash, self.key, record.value, record.version, record.lifetime, since)
             }
-            (Loaded::Absent, _) => engine.absent(self.hash, self.key.clone(), since),
+            (Loaded::Absent, _) => engine.absent(self.hash, self.key, since),
             (Loaded::Unchanged(lifetime), Some(entry)) => {
                 renewed = engine.renewed(since, lifetime);
                 (entry.stored().clone(), renewed.is_some())

@@ -18,7 +18,8 @@ pub struct Rows(Vec<(u16, Box<[u8]>)>);
 
 impl Rows {
     /// The entry is found under `value` in the index of number `index` (in the order they were named to the builder). One
-    /// entry may have several values in an index, or none; the same value twice counts once.
+    /// entry may have several values in an index, or none; the same value twice counts once. A number that no index has takes
+    /// memory and is never found.
     pub fn add(&mut self, index: u16, value: &[u8]) {
         if !self.0.iter().any(|(i, v)| *i == index && &**v == value) {
             self.0.push((index, value.into()));

@@ -10,13 +10,14 @@ use crate::engine::Engine;
 use crate::entry::Layout;
 use crate::metrics::Event;
 use crate::shard::After;
-use crate::sync::{Ordering, fence};
+use crate::sync::Ordering;
 
-/// What `close` left unfinished, by key.
+/// What `close` left unfinished, by key. Where a cache is closed more than once, each key is reported once.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct CloseReport<K> {
-    /// Writes that were sent and had not ended when the time for closing was over. They run on; nobody shows their result.
+    /// Writes that were sent and had not ended when the time for closing was over, whether their key was in doubt before or
+    /// not. They run on; nobody shows their result.
     pub unfinished: Vec<K>,
     /// Keys of which nobody knows whether their last writes were, or will be, applied.
     pub in_doubt: Vec<K>,
@@ -29,9 +30,9 @@ pub(crate) fn invalidate<L: Layout>(engine: &Engine<L>, hash: u64, key: &L::Key)
 
 pub(crate) fn close<L: Layout>(engine: &Engine<L>, timeout: Duration) -> CloseReport<L::OwnedKey> {
     let end = engine.clock.now().after(timeout);
-    // Release: pairs with the acquire in `is_closed`. What took a shard's lock before us is ended below; what takes it after
-    // us sees the mark.
-    engine.closed.store(true, Ordering::Release);
+    // SeqCst: pairs with `is_closed`, and with the count of open sends, see `end_send`. What took a shard's lock before us is
+    // ended below; what takes it after us sees the mark.
+    engine.closed.store(true, Ordering::SeqCst);
     for shard in engine.shards() {
         let mut after = After::default();
         shard.write().close_all(engine, &mut after);
@@ -40,16 +41,15 @@ pub(crate) fn close<L: Layout>(engine: &Engine<L>, timeout: Duration) -> CloseRe
     let parker = Parker::new();
     while engine.clock.now() < end {
         engine.closers.lock().push(parker.waker().clone());
-        // Pairs with the fence in `end_send`: mark and waker are there before the sends are counted, so no end is missed.
-        fence(Ordering::SeqCst);
-        // Acquire: pairs with the release of the last send's end.
-        if engine.open_sends.load(Ordering::Acquire) == 0 {
+        // SeqCst: as the mark above. Read after the waker was left, so that no end is missed.
+        if engine.open_sends.load(Ordering::SeqCst) == 0 {
             break;
         }
         parker.park_until(&*engine.clock, end);
     }
     // What time settled that nobody came by since is in doubt no more.
     engine.sweep_doubts();
+    engine.closers.lock().retain(|closer| !closer.will_wake(parker.waker()));
     let mut report = CloseReport { unfinished: Vec::new(), in_doubt: Vec::new() };
     for shard in engine.shards() {
         let cells = shard.write().drain_cells();

@@ -4,8 +4,10 @@
 //! committed locally and can be read at once; if the origin refuses, nothing changes; if nobody can know whether it was
 //! applied, the cache says so and serves nothing it held before without asking the origin.
 //!
-//! The stories to read first are `get.rs` and `put.rs`; the modules below stand in reading order, and each uses only those
-//! after it (but for the engine's and the stories' shared types).
+//! The stories to read first are `get.rs` and `put.rs`. In reading order, each uses what comes after it (but for the
+//! engine's and the stories' shared types): `cache`, `options`, `get`, `put`, `tokio`, `invalidate`, `drive`, `coalesce`,
+//! `prepare`, `commit`, `doubt`, `source`, `nesting`, `engine`, `shard`, `slot`, `store`, `index`, `eviction`, `entry`, `bytes`,
+//! `freshness`, `metrics`, `clock`, `error`, `sync`.
 
 mod bytes;
 mod cache;

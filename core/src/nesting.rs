@@ -28,6 +28,14 @@ thread_local! {
 pub struct Scope(Arc<[Frame]>);
 
 impl Scope {
+    /// Those of `within` and those of this thread, for work that goes on in another; `None` if there are none.
+    #[cfg(feature = "tokio")]
+    pub(crate) fn carried(within: Option<&Self>) -> Option<Self> {
+        let mut frames = within.map_or_else(Vec::new, |scope| scope.0.to_vec());
+        FRAMES.with(|here| frames.extend_from_slice(&here.borrow()));
+        (!frames.is_empty()).then(|| Self(frames.into()))
+    }
+
     /// The calls that this thread is inside of.
     #[must_use]
     pub fn current() -> Self {

@@ -3,6 +3,7 @@
 //! Lower rooms are handed the plain values that they need, never this struct. Invariant: a cache that was built has options
 //! that make sense together.
 
+use std::collections::HashSet;
 use std::time::Duration;
 
 use crate::cache::CacheOf;
@@ -96,15 +97,16 @@ impl<L: Layout> Builder<L> {
         }
     }
 
-    /// The most weight that the cache holds. Without a weigher, an entry of Rust types weighs one, and an entry of bytes the
-    /// bytes that it takes. Default: 100,000 entries, or 64 MiB of bytes.
+    /// The most weight that the cache holds, to one entry a shard. Without a weigher, an entry of Rust types weighs one, and an
+    /// entry of bytes the bytes of its allocation: header, key, version and value. The tables and index rows beside the entries
+    /// are not weighed. Default: 100,000 entries, or 64 MiB of bytes.
     pub fn capacity(mut self, weight: u64) -> Self {
         self.options.capacity = weight;
         self
     }
 
     /// What an entry weighs; the value is `None` for a remembered absence. Called once an entry, with no lock held. One that
-    /// weighs zero takes no room. An entry whose weigher panics is not kept.
+    /// weighs zero takes no room; one that weighs 2^32 or more is not kept, nor is one whose weigher panics.
     pub fn weigher(mut self, weigh: impl Fn(&L::Key, Option<&L::View>) -> u64 + Send + Sync + 'static) -> Self {
         self.weigher = Some(Box::new(weigh));
         self
@@ -136,13 +138,15 @@ impl<L: Layout> Builder<L> {
         self
     }
 
-    /// Into how many parts the cache is divided, each with a lock of its own. Default: from the cores and the capacity.
+    /// Into how many parts the cache is divided, each with a lock of its own; rounded up to a power of two. Default: from the
+    /// cores and the capacity.
     pub fn shards(mut self, shards: usize) -> Self {
         self.options.shards = Some(shards);
         self
     }
 
-    /// How many keys may be in doubt, or be written, at once. When it is met, writes are refused. Default 65,536.
+    /// How many keys in doubt and writes on their way, those that wait for their turn included, there may be at once. When it
+    /// is met, writes are refused. Default 65,536.
     pub fn most_doubts(mut self, keys: usize) -> Self {
         self.options.most_doubts = keys;
         self
@@ -234,6 +238,10 @@ impl<L: Layout> Builder<L> {
         }
         if o.indexes.len() > usize::from(u16::MAX) {
             return refuse("indexes", "there are 65,535 indexes at most");
+        }
+        let mut names = HashSet::new();
+        if let Some(twice) = o.indexes.iter().find(|name| !names.insert(name.as_str())) {
+            return refuse("indexes", &format!("the name {twice:?} is given twice"));
         }
         let clock = self.clock.unwrap_or_else(|| Arc::new(SystemClock::new()));
         Ok(CacheOf::from_engine(Engine::open(self.source, self.options, clock, self.weigher, self.extractor)))

@@ -70,10 +70,12 @@ impl Ticket {
 
     fn poll(&self, waker: &Waker) -> Phase {
         let mut state = self.state.lock();
-        if state.phase == Phase::Waiting {
-            state.waker = Some(waker.clone());
-        }
-        state.phase
+        let phase = state.phase;
+        let before = if phase == Phase::Waiting { state.waker.replace(waker.clone()) } else { None };
+        // A waker's drop is somebody else's code.
+        drop(state);
+        drop(before);
+        phase
     }
 }
 
@@ -120,8 +122,10 @@ impl<L: Layout> TakeTurn<L> {
         loop {
             match ticket.poll(waker) {
                 Phase::Granted => {
+                    // First the permit: should the key's clone unwind, the ticket gives the turn back.
+                    let permit = self.permit(ticket.permit, self.key.clone());
                     self.ticket = None;
-                    return TurnStep::Ready(Ok(self.permit(ticket.permit)));
+                    return TurnStep::Ready(Ok(permit));
                 }
                 Phase::Closed => return self.give_up(&ticket, NotSent::Closed),
                 Phase::Waiting => {}
@@ -163,6 +167,8 @@ impl<L: Layout> TakeTurn<L> {
         let mut place = Some(engine.take_place().ok_or(NotSent::TooManyDoubts)?);
         let permit = engine.new_permit();
         let (deadline, yields) = (self.deadline, self.yields_to_doubt);
+        // Made before the turn is taken: a clone of the key is the program's code.
+        let own = self.key.clone();
         let mut spare = Some(self.key.clone());
         let arrival = engine.at_key(self.hash, L::key(&self.key), |at| {
             if engine.is_closed() {
@@ -194,7 +200,7 @@ impl<L: Layout> TakeTurn<L> {
             Ok(Some((ticket, wakes_at)))
         })?;
         Ok(match arrival {
-            None => TurnStep::Ready(Ok(self.permit(permit))),
+            None => TurnStep::Ready(Ok(self.permit(permit, own))),
             Some((ticket, wakes_at)) => {
                 self.ticket = Some(ticket);
                 TurnStep::Wait(wakes_at)
@@ -202,8 +208,8 @@ impl<L: Layout> TakeTurn<L> {
         })
     }
 
-    fn permit(&self, permit: PermitId) -> Prepared<L> {
-        let (engine, key) = (Arc::clone(&self.engine), self.key.clone());
+    fn permit(&self, permit: PermitId, key: L::OwnedKey) -> Prepared<L> {
+        let engine = Arc::clone(&self.engine);
         Prepared::new(engine, self.hash, key, permit, self.deadline, self.idempotency_key)
     }
 

@@ -153,8 +153,6 @@ fn put<L: Layout>(
             }
             Confirmed::AsSent { .. } | Confirmed::Unseen => None,
         };
-        // A record that no entry can hold is as good as unseen.
-        let record = record.filter(|record| u32::try_from(L::value_len(&record.value)).is_ok());
         sent.applied(record, stray)
     })
 }

@@ -2,6 +2,7 @@
 //!
 //! | rank | lock | guards |
 //! | --- | --- | --- |
+//! | 0 | `Engine::sweep` | that one sweep for overdue slots runs at a time |
 //! | 1 | `Shard::state` | the entries and slots of the keys that hash there |
 //! | 2 | a flight's, a ticket's, a doubt's own state | who waits for it |
 //!
@@ -25,7 +26,7 @@ use crate::options::InDoubtWrites;
 use crate::prepare::Ticket;
 use crate::slot::{Answer, Base, Change, Fence, LoadEnd, PermitId, Slot, Turn};
 use crate::source::Condition;
-use crate::store::{Left, Store};
+use crate::store::{Few, Left, Store};
 use crate::sync::{Arc, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 pub(crate) struct Shard<L: Layout> {
@@ -56,12 +57,12 @@ pub(crate) struct Cell<L: Layout> {
 pub(crate) struct After<L: Layout> {
     left: Left<L>,
     wakers: Vec<Waker>,
-    cells: Vec<Box<Cell<L>>>,
+    cells: Few<Box<Cell<L>>>,
 }
 
 impl<L: Layout> Default for After<L> {
     fn default() -> Self {
-        Self { left: Left::default(), wakers: Vec::new(), cells: Vec::new() }
+        Self { left: Left::default(), wakers: Vec::new(), cells: Few::default() }
     }
 }
 
@@ -197,7 +198,7 @@ impl<L: Layout> Cell<L> {
                 self.doubt = Some((Arc::new(DoubtTicket::new(Arc::clone(&engine.clock), until)), place));
             }
         }
-        engine.note_due(until);
+        engine.note_tick(until);
         if engine.in_doubt_writes == InDoubtWrites::Wait {
             // Those that the doubt holds back find out whether it ends in time for them.
             after.wakers.extend(self.queue.iter().filter_map(|ticket| ticket.nudge()));
@@ -211,7 +212,7 @@ impl<L: Layout> Cell<L> {
         }
         let Some(ticket) = self.next().and_then(|next| self.queue.remove(next)) else { return };
         self.slot.prepare(ticket.permit, ticket.deadline);
-        engine.note_due(ticket.deadline);
+        engine.note_tick(ticket.deadline);
         let (waker, place) = ticket.grant();
         self.reserved = place;
         after.wakers.extend(waker);
@@ -375,7 +376,7 @@ impl<'a, L: Layout> AtKey<'a, L> {
             cell.slot.prepare(permit, deadline);
             cell.reserved = Some(place);
         }
-        self.engine.note_due(deadline);
+        self.engine.note_tick(deadline);
     }
 
     /// Gives the resident record of the key on success, `None` within if there is none.

@@ -43,16 +43,37 @@ impl Budget {
     }
 }
 
+/// Things to be dropped once no lock is held: mostly one, which then needs no allocation.
+pub(crate) struct Few<T> {
+    first: Option<T>,
+    rest: Vec<T>,
+}
+
+impl<T> Default for Few<T> {
+    fn default() -> Self {
+        Self { first: None, rest: Vec::new() }
+    }
+}
+
+impl<T> Few<T> {
+    pub(crate) fn push(&mut self, one: T) {
+        match &self.first {
+            None => self.first = Some(one),
+            Some(_) => self.rest.push(one),
+        }
+    }
+}
+
 /// Records that left a store, kept until they can be dropped.
 pub(crate) struct Left<L: Layout> {
-    pub(crate) records: Vec<L::Stored>,
+    pub(crate) records: Few<L::Stored>,
     /// How many of them were evicted.
     pub(crate) evicted: u64,
 }
 
 impl<L: Layout> Default for Left<L> {
     fn default() -> Self {
-        Self { records: Vec::new(), evicted: 0 }
+        Self { records: Few::default(), evicted: 0 }
     }
 }
 

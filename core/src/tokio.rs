@@ -18,6 +18,7 @@ use crate::drive::{SourceCall, Step, Story};
 use crate::entry::{Entry, Layout, Lookup};
 use crate::error::{LoadError, NotSent, WriteError};
 use crate::get::{Read, panic_message};
+use crate::nesting::Scope;
 use crate::options::Call;
 use crate::put::{Change, NoUpdate, Put, Write};
 use crate::source::SourceError;
@@ -83,6 +84,11 @@ impl Pool {
             Err(_) => Refused::Full,
         })
     }
+}
+
+/// The call with the source calls that this thread is inside of: its own call of the source runs in another thread.
+fn carried(call: &Call) -> Call {
+    Call { scope: Scope::carried(call.scope.as_ref()), ..call.clone() }
 }
 
 /// Arranges that the task is polled again at `until`, and waits.
@@ -166,7 +172,7 @@ impl<L: Layout> AsyncCache<L> {
         if let Some(read) = self.cache.hit(key)? {
             return Ok(read);
         }
-        let story = self.cache.get_story(key, call);
+        let story = self.cache.get_story(key, &carried(call));
         match self.drive(story).await {
             Ok(result) => result,
             Err(Refused::Full) => Err(LoadError::Overloaded),
@@ -185,7 +191,7 @@ impl<L: Layout> AsyncCache<L> {
         value: L::Value,
         call: &Call,
     ) -> Result<Written<L>, WriteError> {
-        self.write(self.cache.put_story::<Q, NoUpdate<L>>(key, Write::Put(value), call)).await
+        self.write(self.cache.put_story::<Q, NoUpdate<L>>(key, Write::Put(value), &carried(call))).await
     }
 
     /// See [`CacheOf::delete_with`].
@@ -193,7 +199,7 @@ impl<L: Layout> AsyncCache<L> {
     /// # Errors
     /// As [`AsyncCache::put`].
     pub async fn delete<Q: Lookup<L> + ?Sized>(&self, key: &Q, call: &Call) -> Result<Written<L>, WriteError> {
-        self.write(self.cache.put_story::<Q, NoUpdate<L>>(key, Write::Delete, call)).await
+        self.write(self.cache.put_story::<Q, NoUpdate<L>>(key, Write::Delete, &carried(call))).await
     }
 
     /// See [`CacheOf::update_with`]. The closure runs in the pool.
@@ -205,7 +211,7 @@ impl<L: Layout> AsyncCache<L> {
         Q: Lookup<L> + ?Sized,
         F: FnOnce(Option<&Entry<L>>) -> Result<Change<L::Value>, SourceError> + Send + 'static,
     {
-        self.write(self.cache.put_story(key, Write::Update(f), call)).await
+        self.write(self.cache.put_story(key, Write::Update(f), &carried(call))).await
     }
 
     async fn write<F>(&self, story: Put<L, F>) -> Result<Written<L>, WriteError>

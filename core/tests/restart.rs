@@ -1,0 +1,72 @@
+//! Chapter 10 of the contract, without a durable tier: a restart knows nothing of earlier doubts.
+
+mod shelf;
+
+use std::time::Duration;
+
+use shelf::{Fns, SECOND, Shelf};
+use wtcache::{Cache, Confirmed, Lifetime, Loaded, Outcome, Record, Tick, Typed};
+use wtcache_testkit::ManualClock;
+
+const NANO: Duration = Duration::from_nanos(1);
+
+fn source(window: Duration) -> Fns<Typed<u32, u64>> {
+    Fns::get(|key, _| if *key == 404 { Ok(Loaded::Absent) } else { Ok(Loaded::Found(Record::new(1))) })
+        .put(|_, value, _| Outcome::Applied(Confirmed::Record(Record::new(*value))))
+        .declared(|declared| declared.settle_window = window)
+}
+
+#[test]
+fn c0_what_is_loaded_or_written_in_the_first_settle_window_ends_with_it() {
+    let clock = ManualClock::new();
+    let cache = Cache::builder(source(4 * SECOND)).clock(clock.shared()).negative_lifetime(60 * SECOND);
+    let cache = cache.build().unwrap();
+    clock.advance(4 * SECOND - NANO);
+    assert_eq!(cache.get(&1).unwrap().unwrap().remaining(cache.now()), NANO);
+    assert!(cache.put(&2, 2).unwrap().kept);
+    assert!(cache.get(&404).unwrap().is_none());
+    assert!(cache.peek(&1).is_some() && cache.peek(&2).is_some());
+    clock.advance(NANO);
+    assert!(cache.peek(&1).is_none() && cache.peek(&2).is_none());
+    let before = cache.stats().loads;
+    assert!(cache.get(&404).unwrap().is_none());
+    assert_eq!(cache.stats().loads, before + 1, "nor is an absence believed longer");
+}
+
+#[test]
+fn c0_what_began_after_the_window_lives_its_own_life() {
+    let clock = ManualClock::new();
+    let cache = Cache::builder(source(4 * SECOND)).clock(clock.shared()).build().unwrap();
+    clock.advance(4 * SECOND);
+    assert_eq!(cache.get(&1).unwrap().unwrap().expires(), Tick::NEVER);
+}
+
+#[test]
+fn c0_a_load_that_began_in_the_window_and_ended_after_it_is_not_served_again() {
+    let clock = ManualClock::new();
+    let slow = clock.clone();
+    let source = Fns::<Typed<u32, u64>>::get(move |_, _| {
+        slow.advance(2 * SECOND);
+        Ok(Loaded::Found(Record::new(1)))
+    })
+    .declared(|declared| declared.settle_window = SECOND);
+    let cache = Cache::builder(source).clock(clock.shared()).build().unwrap();
+    assert_eq!(cache.get(&1).unwrap().map(|e| *e), Some(1));
+    assert!(cache.peek(&1).is_none());
+}
+
+#[test]
+fn c0_a_lifetime_that_ends_before_the_window_is_not_lengthened() {
+    let clock = ManualClock::new();
+    let shelf = Shelf::<u32, u64>::of([(1, 1)]);
+    shelf.lifetime(Lifetime::For(2 * SECOND));
+    let cache = Cache::builder(shelf).clock(clock.shared()).build().unwrap();
+    assert_eq!(cache.get(&1).unwrap().unwrap().remaining(cache.now()), 2 * SECOND);
+}
+
+#[test]
+fn c0_a_clean_start_is_believed_at_once() {
+    let clock = ManualClock::new();
+    let cache = Cache::builder(source(4 * SECOND)).clock(clock.shared()).clean_start(true).build().unwrap();
+    assert_eq!(cache.get(&1).unwrap().unwrap().expires(), Tick::NEVER);
+}
