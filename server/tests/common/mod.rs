@@ -330,3 +330,15 @@ impl Response {
         this
     }
 }
+
+/// One request on a connection of its own to any server: the answer's status and body.
+pub(crate) fn ask_at(address: SocketAddr, method: &str, path: &str, body: &str) -> (u16, String) {
+    let stream = TcpStream::connect(address).unwrap();
+    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    let mut client = Client { stream };
+    client.send(method, path, &[], body);
+    let mut text = String::new();
+    client.stream.read_to_string(&mut text).unwrap();
+    let (head, body) = text.split_once("\r\n\r\n").unwrap();
+    (head.split(' ').nth(1).unwrap().parse().unwrap(), body.to_owned())
+}
