@@ -128,8 +128,6 @@ fn an_announced_body_that_is_too_large_is_refused_before_it_comes() {
     let head = "PUT /InventoryItem/a HTTP/1.1\r\nHost: f\r\nConnection: close\r\nExpect: 100-continue\r\n";
     client.raw(format!("{head}Content-Length: 5000000000\r\n\r\n").as_bytes());
     client.receive().expect_outcome(413, "rejected");
-    let mut client = stage.client();
-    client.raw(format!("{head}Content-Length: 99999999999999999999999999\r\n\r\n").as_bytes());
     assert_eq!(stage.saw(), NOTHING);
 }
 
