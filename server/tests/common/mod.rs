@@ -104,10 +104,9 @@ impl Setup {
         if self.real_time {
             return Stage::serve(origin, clock, front_of(&schema, &config).unwrap());
         }
-        let pool = pool();
         let mut front = Front::new();
         for table in schema.tables.iter().filter(|table| table.exported) {
-            front = front.table(open(table, config.table(&table.name).unwrap(), &pool, &clock));
+            front = front.table(open(table, config.table(&table.name).unwrap(), &pool(), &clock));
         }
         Stage::serve(origin, clock, front)
     }

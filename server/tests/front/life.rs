@@ -1,10 +1,10 @@
 //! Clients that go away, and the end of a front.
 
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde_json::json;
-use wtcache_origin::{Fault, FaultKind, Method, When};
+use wtcache_origin::{Fault, FaultKind, Method, Target, When};
 
 use crate::NOTHING;
 use crate::common::{PATIENCE, setup, stage};
@@ -127,8 +127,29 @@ fn at_the_end_idle_connections_are_closed() {
     let idle = stage.client();
     let mut served = stage.client();
     served.raw(b"GET /-/healthz HTTP/1.1\r\nHost: f\r\n\r\n");
-    let begun = std::time::Instant::now();
+    let begun = Instant::now();
     assert_eq!(stage.ended(), NOTHING);
     assert!(begun.elapsed() < Duration::from_secs(5));
     drop(idle);
+}
+
+/// B2, G8: limits are per origin: one that hangs takes no places from another table's.
+#[test]
+fn a_table_whose_origin_hangs_does_not_hold_up_another() {
+    let stage = setup().real_time().start();
+    stage.origin.fault(Fault::on(Method::Get, Target::Any).kind(FaultKind::HangBeforeApply).times(64));
+    thread::scope(|scope| {
+        for n in 0..70 {
+            let stage = &stage;
+            scope.spawn(move || stage.ask("GET", &format!("/Part/{n}"), &[], ""));
+        }
+        let all = stage.origin.wait_for(|log| log.len() == 64, PATIENCE);
+        assert!(all, "as many calls as there are places: {}", stage.origin.calls());
+        let begun = Instant::now();
+        let other = stage.get("a").status;
+        let took = begun.elapsed();
+        stage.origin.release_hangs();
+        assert_eq!(other, 404);
+        assert!(took < Duration::from_secs(10), "it waited {took:?} for a place");
+    });
 }
