@@ -159,7 +159,7 @@ Try, in another terminal:
   # the origin refuses: its status and words come through, nothing changes here
   curl -i -X PUT http://{front}/InventoryItem/item-001 -d '{{"sku":"WB-100","quantity":2000000}}'
   # let the origin apply the next write and then break the connection: nobody can know, and the cache says so
-  curl -X POST {origin}/_faults -d '{{"method":"PUT","kind":"reset-after-apply"}}'
+  curl -X POST {origin}/_faults -H 'Authorization: Bearer {API_KEY}' -d '{{"method":"PUT","kind":"reset-after-apply"}}'
   curl -i -X PUT http://{front}/InventoryItem/item-001 -d '{{"sku":"WB-100","quantity":7}}'
   curl -i http://{front}/InventoryItem/item-001
   # removed at the origin, then here

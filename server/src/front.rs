@@ -12,13 +12,14 @@ use axum::Router;
 use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::http::header::{CONTENT_LENGTH, CONTENT_TYPE, ETAG, IF_NONE_MATCH};
+use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode, Uri};
-use axum::routing::get;
-use http_body_util::{BodyExt, LengthLimitError, Limited};
+use axum::routing::any;
 use percent_encoding::percent_decode_str;
 use wtcache::{ByteCache, Bytes, Call, CloseReport, Entry, How, LoadError, WriteError};
 
 use crate::etag;
+use crate::incoming::{BodyFailure, Incoming};
 use crate::problem::{self, OUTCOME, Outcome, Problem};
 use crate::query;
 use crate::record::check_key;
@@ -104,59 +105,70 @@ impl Front {
 
     /// The service that answers requests.
     pub fn router(self: Arc<Self>) -> Router {
-        Router::new().route("/-/healthz", get(healthz)).fallback(answer).with_state(self)
+        Router::new().route("/-/healthz", any(healthz)).fallback(answer).with_state(self)
     }
 
-    async fn route(&self, request: Request) -> Answer {
-        let (name, key) = match split(request.uri()) {
+    async fn route(&self, request: &Parts, body: &mut Incoming) -> Answer {
+        let (name, key) = match split(&request.uri) {
             Ok(parts) => parts,
-            Err(problem) => return Answer::refused(problem),
+            Err(problem) => return Answer::refused(&request.method, problem),
         };
         let Some(table) = self.tables.get(&name) else {
             let known: Vec<&str> = self.table_names().collect();
             let detail = format!("there is no table {name:?}; served here: {}", known.join(", "));
-            return Answer::refused(Problem::new(StatusCode::NOT_FOUND, detail));
+            return Answer::refused(&request.method, Problem::new(StatusCode::NOT_FOUND, detail));
         };
-        let reads = matches!(*request.method(), Method::GET | Method::HEAD);
+        let reads = matches!(request.method, Method::GET | Method::HEAD);
         if key.is_empty() && reads {
-            return Answer::query(query::answer(table, request.uri().query()));
+            return Answer::query(query::answer(table, request.uri.query()));
         }
-        if key.is_empty() && *request.method() != Method::PUT && *request.method() != Method::DELETE {
+        if key.is_empty() && request.method != Method::PUT && request.method != Method::DELETE {
             let problem =
                 Problem::new(StatusCode::METHOD_NOT_ALLOWED, "a table is asked with GET").allow(TABLE_METHODS);
-            return Answer::refused(problem);
+            return Answer::refused(&request.method, problem);
         }
         if let Err(error) = check_key(&key) {
-            return Answer::refused_write(&request, Problem::new(StatusCode::BAD_REQUEST, error.to_string()));
+            return Answer::refused(&request.method, Problem::new(StatusCode::BAD_REQUEST, error.to_string()));
         }
-        match *request.method() {
-            Method::GET | Method::HEAD => read(table, &key, request.headers()).await,
-            Method::PUT => put(table, &key, request).await,
+        match request.method {
+            Method::GET | Method::HEAD => read(table, &key, &request.headers).await,
+            Method::PUT => put(table, &key, body).await,
             Method::DELETE => delete(table, &key).await,
             _ => {
-                let detail = format!("{} is not for a record", request.method());
-                Answer::refused(Problem::new(StatusCode::METHOD_NOT_ALLOWED, detail).allow(RECORD_METHODS))
+                let detail = format!("{} is not for a record", request.method);
+                let problem = Problem::new(StatusCode::METHOD_NOT_ALLOWED, detail).allow(RECORD_METHODS);
+                Answer::refused(&request.method, problem)
             }
         }
     }
 }
 
-async fn healthz() -> Response<Body> {
-    let mut response = Response::new(Body::from("ok\n"));
-    response.headers_mut().insert(CACHE_STATUS, HeaderValue::from_static("wtcache; detail=local"));
-    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("text/plain"));
+async fn healthz(request: Request) -> Response<Body> {
+    let status = HeaderValue::from_static("wtcache; detail=local");
+    let mut response = if matches!(*request.method(), Method::GET | Method::HEAD) {
+        let mut response = Response::new(Body::from("ok\n"));
+        response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("text/plain"));
+        response
+    } else {
+        let problem = Problem::new(StatusCode::METHOD_NOT_ALLOWED, "health is asked with GET").allow(TABLE_METHODS);
+        problem.response()
+    };
+    response.headers_mut().insert(CACHE_STATUS, status);
     response
 }
 
 async fn answer(State(front): State<Arc<Front>>, request: Request) -> Response<Body> {
-    let Some(observer) = &front.observer else { return front.route(request).await.finish() };
-    let begun = Instant::now();
-    let method = request.method().clone();
-    let target = request.uri().path_and_query().map(|target| target.as_str().to_owned()).unwrap_or_default();
-    let answer = front.route(request).await;
+    let begun = front.observer.is_some().then(Instant::now);
+    let (request, body) = request.into_parts();
+    let mut body = Incoming::new(&request.headers, body);
+    let answer = front.route(&request, &mut body).await;
+    body.end().await;
     let what = answer.what;
     let response = answer.finish();
-    observer(&Seen { method, target, what, status: response.status(), elapsed: begun.elapsed() });
+    if let (Some(observer), Some(begun)) = (&front.observer, begun) {
+        let target = request.uri.path_and_query().map(|target| target.as_str().to_owned()).unwrap_or_default();
+        observer(&Seen { method: request.method, target, what, status: response.status(), elapsed: begun.elapsed() });
+    }
     response
 }
 
@@ -188,21 +200,17 @@ impl Answer {
         Self { response, status, what }
     }
 
-    /// The request is at fault, and the origin was not called.
-    fn refused(problem: Problem) -> Self {
+    /// The request is at fault, and the origin was not called. If it was a write, it is told that nothing was applied.
+    fn refused(method: &Method, problem: Problem) -> Self {
+        let writes = matches!(*method, Method::PUT | Method::DELETE);
+        let problem = if writes { problem.outcome(Outcome::Rejected) } else { problem };
         Self::new(problem.response(), HeaderValue::from_static("wtcache; detail=invalid-request"), "refused")
-    }
-
-    /// The same, and if it was a write, it says that nothing was applied.
-    fn refused_write(request: &Request, problem: Problem) -> Self {
-        let writes = matches!(*request.method(), Method::PUT | Method::DELETE);
-        Self::refused(if writes { problem.outcome(Outcome::Rejected) } else { problem })
     }
 
     fn query(result: Result<Response<Body>, Problem>) -> Self {
         match result {
             Ok(response) => Self::new(response, HeaderValue::from_static("wtcache; hit; detail=index"), "index"),
-            Err(problem) => Self::refused(problem),
+            Err(problem) => Self::refused(&Method::GET, problem),
         }
     }
 
@@ -236,6 +244,8 @@ async fn read(table: &ServedTable, key: &str, headers: &HeaderMap) -> Answer {
     let mut response = if etag::none_match(headers.get_all(IF_NONE_MATCH), &tag) {
         let mut response = Response::new(Body::empty());
         *response.status_mut() = StatusCode::NOT_MODIFIED;
+        // RFC 9110 §8.6: it is that of the 200, if it is given. In answer to a HEAD axum would give the empty body's.
+        response.headers_mut().insert(CONTENT_LENGTH, HeaderValue::from(entry.value().len()));
         response
     } else {
         record(&entry)
@@ -249,9 +259,9 @@ async fn read(table: &ServedTable, key: &str, headers: &HeaderMap) -> Answer {
     Answer::new(response, status, what)
 }
 
-async fn put(table: &ServedTable, key: &str, request: Request) -> Answer {
-    let refuse = |status, detail: String| Answer::refused(Problem::new(status, detail).outcome(Outcome::Rejected));
-    let body = match body(request, table.max_body_bytes).await {
+async fn put(table: &ServedTable, key: &str, body: &mut Incoming) -> Answer {
+    let refuse = |status, detail: String| Answer::refused(&Method::PUT, Problem::new(status, detail));
+    let body = match body.read(table.max_body_bytes).await {
         Ok(body) => body,
         Err(BodyFailure::TooLarge) => {
             let detail =
@@ -264,7 +274,7 @@ async fn put(table: &ServedTable, key: &str, request: Request) -> Answer {
         Ok(record) => serde_json::to_vec(&record),
         Err(error) => {
             let problem = Problem::new(StatusCode::BAD_REQUEST, error.to_string());
-            return Answer::refused(problem.field(error.field.as_deref()).outcome(Outcome::Rejected));
+            return Answer::refused(&Method::PUT, problem.field(error.field.as_deref()));
         }
     };
     let value = match value {
@@ -355,21 +365,4 @@ fn no_content() -> Response<Body> {
     let mut response = Response::new(Body::empty());
     *response.status_mut() = StatusCode::NO_CONTENT;
     response
-}
-
-enum BodyFailure {
-    TooLarge,
-    Broken(String),
-}
-
-async fn body(request: Request, limit: usize) -> Result<Vec<u8>, BodyFailure> {
-    let announced = request.headers().get(CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse::<u64>().ok());
-    if announced.is_some_and(|length| usize::try_from(length).map_or(true, |length| length > limit)) {
-        return Err(BodyFailure::TooLarge);
-    }
-    match Limited::new(request.into_body(), limit).collect().await {
-        Ok(collected) => Ok(collected.to_bytes().into()),
-        Err(error) if error.is::<LengthLimitError>() => Err(BodyFailure::TooLarge),
-        Err(error) => Err(BodyFailure::Broken(error.to_string())),
-    }
 }

@@ -10,6 +10,7 @@ pub mod diagnostic;
 mod etag;
 pub mod front;
 pub mod hook;
+mod incoming;
 mod problem;
 mod query;
 pub mod record;

@@ -121,11 +121,13 @@ fn origin(port: u16, db: Option<PathBuf>, latency_ms: u64) -> Result<(), String>
     if let Some(db) = db {
         options = options.db(db);
     }
-    let origin = Origin::start(options).map_err(|error| error.to_string())?;
-    demo::line(&format!("the sample origin is at {}/items/{{id}}", origin.url()));
-    demo::runtime()?.block_on(async {
-        asked_to_end().map_err(|error| error.to_string())?.await;
-        Ok::<(), String>(())
+    let origin = demo::runtime()?.block_on(async {
+        // Before the line that says it is there: who reads that may end it at once.
+        let end = asked_to_end().map_err(|error| error.to_string())?;
+        let origin = Origin::start(options).map_err(|error| error.to_string())?;
+        demo::line(&format!("the sample origin is at {}/items/{{id}}", origin.url()));
+        end.await;
+        Ok::<_, String>(origin)
     })?;
     origin.stop();
     Ok(())

@@ -39,12 +39,12 @@ pub(crate) struct Problem {
     outcome: Option<Outcome>,
     retry_after: Option<Duration>,
     allow: Option<&'static str>,
-    more: Map<String, Value>,
+    more: Vec<(&'static str, Value)>,
 }
 
 impl Problem {
     pub(crate) fn new(status: StatusCode, detail: impl Into<String>) -> Self {
-        Self { status, detail: detail.into(), outcome: None, retry_after: None, allow: None, more: Map::new() }
+        Self { status, detail: detail.into(), outcome: None, retry_after: None, allow: None, more: Vec::new() }
     }
 
     pub(crate) fn outcome(mut self, outcome: Outcome) -> Self {
@@ -54,7 +54,7 @@ impl Problem {
 
     pub(crate) fn field(mut self, field: Option<&str>) -> Self {
         if let Some(field) = field {
-            self.more.insert("field".to_owned(), field.into());
+            self.more.push(("field", field.into()));
         }
         self
     }
@@ -66,7 +66,7 @@ impl Problem {
 
     fn origin_status(mut self, code: Option<i32>) -> Self {
         if let Some(code) = code {
-            self.more.insert("origin_status".to_owned(), code.into());
+            self.more.push(("origin_status", code.into()));
         }
         self
     }
@@ -85,7 +85,7 @@ impl Problem {
         if let Some(outcome) = self.outcome {
             body.insert("outcome".to_owned(), outcome.name().into());
         }
-        body.extend(self.more);
+        body.extend(self.more.into_iter().map(|(name, value)| (name.to_owned(), value)));
         let mut response = Response::new(Body::from(json!(body).to_string()));
         *response.status_mut() = self.status;
         let headers = response.headers_mut();
@@ -162,7 +162,7 @@ fn in_doubt(doubt: &InDoubt) -> Response<Body> {
     };
     let mut problem = Problem::new(status, cause.message()).outcome(Outcome::InDoubt).origin_status(cause.code());
     let millis = u64::try_from(doubt.settles_in().as_millis()).unwrap_or(u64::MAX);
-    problem.more.insert("settles_in_ms".to_owned(), millis.into());
+    problem.more.push(("settles_in_ms", millis.into()));
     problem.response()
 }
 

@@ -20,11 +20,12 @@ const LEFT_OUT: HeaderName = HeaderName::from_static("wtcache-left-out");
 pub(crate) fn answer(table: &ServedTable, query: Option<&str>) -> Result<Response<Body>, Problem> {
     let conditions = conditions(table, query.unwrap_or_default())?;
     let mut rows: Option<BTreeMap<Vec<u8>, Entry<Bytes>>> = None;
-    let mut expired = 0;
+    let mut expired: Option<usize> = None;
     for (attribute, value) in conditions {
         let found = table.cache().find(attribute, &value);
         let Some(found) = found else { continue };
-        expired = expired.max(found.expired);
+        // What all conditions would find is at most what the narrowest of them finds.
+        expired = Some(expired.map_or(found.expired, |before| before.min(found.expired)));
         let mut these: BTreeMap<_, _> = found.entries.into_iter().map(|entry| (entry.key().to_vec(), entry)).collect();
         if let Some(before) = &rows {
             // The same entry by each condition: one that was replaced in between may not have the earlier value any more.
@@ -45,7 +46,7 @@ pub(crate) fn answer(table: &ServedTable, query: Option<&str>) -> Result<Respons
     let headers = response.headers_mut();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
     headers.insert(COMPLETE, HeaderValue::from_static("?0"));
-    let left_out = format!("expired={expired}, in-doubt={in_doubt}");
+    let left_out = format!("expired={}, in-doubt={in_doubt}", expired.unwrap_or(0));
     headers.insert(LEFT_OUT, HeaderValue::from_str(&left_out).expect("made of plain ASCII"));
     Ok(response)
 }

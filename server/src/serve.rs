@@ -18,16 +18,16 @@ use crate::front::Front;
 use crate::schema::Schema;
 use crate::table::{ServedTable, origin_of};
 
-/// Origin calls at once, over all tables.
+/// Origin calls at once, of one table: an origin that hangs takes no places from another's.
 const CALLS_AT_ONCE: usize = 64;
 
-/// Origin calls that may wait for a place.
+/// Origin calls of one table that may wait for a place.
 const CALLS_WAITING: usize = 1024;
 
 /// How long requests under way, and then writes that were sent, get at the end.
 const DRAIN: Duration = Duration::from_secs(10);
 
-/// The pool that a front's origin calls run in.
+/// A pool for the origin calls of a table.
 #[must_use]
 pub fn pool() -> Pool {
     Pool::new(CALLS_AT_ONCE, CALLS_WAITING)
@@ -38,13 +38,12 @@ pub fn pool() -> Pool {
 /// # Errors
 /// A table's origin or cache cannot be made of its configuration; the message names the table.
 pub fn front_of(schema: &Schema, config: &Config) -> Result<Front, String> {
-    let pool = pool();
     let mut front = Front::new();
     for table in schema.tables.iter().filter(|table| table.exported) {
         let Some(config) = config.table(&table.name) else { continue };
         let origin = origin_of(table, &config.origin).map_err(|error| format!("{}: {error}", table.name))?;
         let served =
-            ServedTable::open(table, config, origin, &pool).map_err(|error| format!("{}: {error}", table.name))?;
+            ServedTable::open(table, config, origin, &pool()).map_err(|error| format!("{}: {error}", table.name))?;
         front = front.table(served);
     }
     Ok(front)

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use serde_json::{Map, Value};
 use wtcache::tokio::{AsyncCache, Pool};
-use wtcache::{ByteCache, Bytes, OptionError, Rows, Source};
+use wtcache::{ByteCache, Bytes, Clock, OptionError, Rows, Source, SystemClock};
 use wtcache_http_source::{BuildError, HttpSource};
 
 use crate::config::{Capacity, Freshness, InDoubtWrites, OriginConfig, Preconditions, TableConfig};
@@ -32,9 +32,25 @@ impl ServedTable {
         source: impl Source<Bytes>,
         pool: &Pool,
     ) -> Result<Self, OptionError> {
+        Self::open_with_clock(schema, config, source, pool, Arc::new(SystemClock::new()))
+    }
+
+    /// The same with another clock than the system's: lifetimes, doubts and deadlines of the cache are counted by it. A
+    /// source keeps its own time.
+    ///
+    /// # Errors
+    /// As [`ServedTable::open`].
+    pub fn open_with_clock(
+        schema: &Table,
+        config: &TableConfig,
+        source: impl Source<Bytes>,
+        pool: &Pool,
+        clock: Arc<dyn Clock>,
+    ) -> Result<Self, OptionError> {
         let schema = Arc::new(schema.clone());
         let rows_of = Arc::clone(&schema);
         let mut builder = ByteCache::builder(source)
+            .clock(clock)
             .negative_lifetime(config.negative_lifetime)
             .deadline(config.origin.timeout)
             .absent_after_delete(config.absent_after_delete)

@@ -1,0 +1,75 @@
+//! A request's body: read up to a bound, or let go in a way that the client gets to see its answer.
+//!
+//! Invariant: no more of a body is held than its limit, and no more is read past it than [`DRAINED_BYTES`].
+
+use std::time::Duration;
+
+use axum::body::{Body, HttpBody};
+use axum::http::HeaderMap;
+use axum::http::header::{CONTENT_LENGTH, EXPECT};
+use http_body_util::BodyExt;
+
+/// What is read of a body that nobody wants: a connection that is closed with bytes unread is reset, and a client that
+/// sends all before it reads would see the reset instead of the answer.
+const DRAINED_BYTES: usize = 8 * 1024 * 1024;
+
+/// How long that may take.
+const DRAINED_FOR: Duration = Duration::from_secs(5);
+
+/// Why a body was not read whole.
+pub(crate) enum BodyFailure {
+    TooLarge,
+    Broken(String),
+}
+
+/// A body on its way in.
+pub(crate) struct Incoming {
+    body: Body,
+    announced: Option<usize>,
+    /// The client sends it only once it is asked to, which is done by the first read.
+    waits: bool,
+}
+
+impl Incoming {
+    pub(crate) fn new(headers: &HeaderMap, body: Body) -> Self {
+        let length = headers.get(CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse::<u64>().ok());
+        let announced = length.map(|length| usize::try_from(length).unwrap_or(usize::MAX));
+        Self { body, announced, waits: headers.contains_key(EXPECT) }
+    }
+
+    /// The whole body, of `limit` bytes at most.
+    pub(crate) async fn read(&mut self, limit: usize) -> Result<Vec<u8>, BodyFailure> {
+        if self.announced.is_some_and(|length| length > limit) {
+            return Err(BodyFailure::TooLarge);
+        }
+        self.waits = false;
+        let mut whole = Vec::with_capacity(self.announced.unwrap_or(0));
+        while let Some(frame) = self.body.frame().await {
+            let frame = frame.map_err(|error| BodyFailure::Broken(error.to_string()))?;
+            let Ok(data) = frame.into_data() else { continue };
+            if data.len() > limit - whole.len() {
+                return Err(BodyFailure::TooLarge);
+            }
+            whole.extend_from_slice(&data);
+        }
+        Ok(whole)
+    }
+
+    /// Lets go of what was not read.
+    pub(crate) async fn end(mut self) {
+        if self.waits || self.body.is_end_stream() || self.announced.is_some_and(|length| length > DRAINED_BYTES) {
+            return;
+        }
+        let drain = async {
+            let mut left = DRAINED_BYTES;
+            while let Some(Ok(frame)) = self.body.frame().await {
+                left = left.saturating_sub(frame.data_ref().map_or(0, |data| data.len()));
+                if left == 0 {
+                    return;
+                }
+            }
+        };
+        // Late or not: the answer is sent now.
+        let _ = tokio::time::timeout(DRAINED_FOR, drain).await;
+    }
+}

@@ -1,0 +1,391 @@
+//! The `wtcache` command as a person has it: what it prints, where, and how it ends.
+
+#![allow(clippy::unwrap_used, reason = "tests")]
+
+mod common;
+
+use std::fs;
+use std::io::{BufRead, BufReader, Read};
+use std::net::{SocketAddr, TcpListener};
+use std::path::{Path, PathBuf};
+use std::process::{Child, ChildStdout, Command, ExitStatus, Output, Stdio};
+use std::sync::mpsc;
+use std::time::Duration;
+
+use common::ask_at;
+use serde_json::json;
+use wtcache_origin::{Origin, OriginOptions};
+
+/// The walk alone waits out a settle window of three seconds.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+fn wtcache(arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_wtcache"));
+    command.args(arguments).env_remove("INVENTORY_API").env_remove("INVENTORY_API_KEY").stdin(Stdio::null());
+    command
+}
+
+/// Runs a command to its end.
+fn run(mut command: Command) -> (Option<i32>, String, String) {
+    let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let pid = child.id();
+    let output: Output = within_patience(pid, move || child.wait_with_output().unwrap());
+    let text = |bytes| String::from_utf8(bytes).unwrap();
+    (output.status.code(), text(output.stdout), text(output.stderr))
+}
+
+/// Waits for what the process `pid` does, and ends it if it does not.
+fn within_patience<T: Send + 'static>(pid: u32, wait: impl FnOnce() -> T + Send + 'static) -> T {
+    let (told, done) = mpsc::channel();
+    std::thread::spawn(move || told.send(wait()));
+    done.recv_timeout(PATIENCE).unwrap_or_else(|_| {
+        signal(pid, "-KILL");
+        panic!("the command did not end");
+    })
+}
+
+fn signal(pid: u32, name: &str) {
+    assert!(Command::new("kill").args([name, &pid.to_string()]).status().unwrap().success());
+}
+
+/// A command that serves; killed if the test ends before it does.
+struct Serving {
+    child: Option<Child>,
+    stdout: Option<BufReader<ChildStdout>>,
+}
+
+impl Serving {
+    fn start(mut command: Command) -> Self {
+        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        let stdout = child.stdout.take().map(BufReader::new);
+        Self { child: Some(child), stdout }
+    }
+
+    /// The next line of its standard output.
+    fn line(&mut self) -> String {
+        let mut line = String::new();
+        self.stdout.as_mut().unwrap().read_line(&mut line).unwrap();
+        assert!(line.ends_with('\n'), "its output ended: {line:?}");
+        line.trim_end().to_owned()
+    }
+
+    fn lines_to(&mut self, last: &str) -> Vec<String> {
+        let mut lines = vec![self.line()];
+        while !lines.last().unwrap().contains(last) {
+            lines.push(self.line());
+        }
+        lines
+    }
+
+    /// Nobody reads its output any more.
+    fn close_stdout(&mut self) {
+        self.stdout = None;
+    }
+
+    fn signal(&self, name: &str) {
+        signal(self.child.as_ref().unwrap().id(), name);
+    }
+
+    /// Its exit status and what else it printed.
+    fn end(mut self) -> (ExitStatus, String, String) {
+        let mut child = self.child.take().unwrap();
+        let stdout = self.stdout.take();
+        within_patience(child.id(), move || {
+            let (mut out, mut err) = (String::new(), String::new());
+            if let Some(mut stdout) = stdout {
+                stdout.read_to_string(&mut out).unwrap();
+            }
+            child.stderr.take().unwrap().read_to_string(&mut err).unwrap();
+            (child.wait().unwrap(), out, err)
+        })
+    }
+}
+
+impl Drop for Serving {
+    fn drop(&mut self) {
+        if let Some(mut child) = self.child.take() {
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+    }
+}
+
+/// A folder of this test's own, removed at its end.
+struct Folder(PathBuf);
+
+impl Folder {
+    fn new(name: &str) -> Self {
+        let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("cli-{name}-{}", std::process::id()));
+        let _ = fs::remove_dir_all(&path);
+        fs::create_dir_all(&path).unwrap();
+        Self(path)
+    }
+
+    /// With the demo's files.
+    fn of_demo(name: &str) -> Self {
+        let folder = Self::new(name);
+        folder.write("schema.graphql", include_str!("../demo/schema.graphql"));
+        folder.write("config.yaml", include_str!("../demo/config.yaml"));
+        folder
+    }
+
+    fn write(&self, file: &str, text: &str) {
+        fs::write(self.0.join(file), text).unwrap();
+    }
+
+    fn name(&self) -> &str {
+        self.0.to_str().unwrap()
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}
+
+/// The address in the text, after its last `http://`.
+fn address_in(text: &str) -> SocketAddr {
+    let rest = text.rsplit("http://").next().unwrap();
+    let end = rest.find(|c: char| !c.is_ascii_digit() && c != '.' && c != ':').unwrap_or(rest.len());
+    rest[..end].trim_end_matches('.').parse().unwrap()
+}
+
+#[test]
+fn without_arguments_it_prints_its_help() {
+    let (code, out, err) = run(wtcache(&[]));
+    assert_eq!((code, err.as_str()), (Some(0), ""));
+    for word in ["Usage: wtcache", "demo", "serve", "origin"] {
+        assert!(out.contains(word), "{out}");
+    }
+    let (code, out, _) = run(wtcache(&["--version"]));
+    assert_eq!((code, out.trim()), (Some(0), concat!("wtcache ", env!("CARGO_PKG_VERSION"))));
+}
+
+#[test]
+fn what_it_does_not_know_is_a_usage_error() {
+    for arguments in [&["--bogus"][..], &["demo", "--bogus"], &["bogus"], &["serve"], &["demo", "--port", "x"]] {
+        let (code, out, err) = run(wtcache(arguments));
+        assert_eq!((code, out.as_str()), (Some(2), ""), "{arguments:?}");
+        assert!(err.contains("--help"), "{arguments:?}: {err}");
+    }
+}
+
+#[test]
+fn errors_of_a_folder_name_their_line_and_the_way_out() {
+    let config = |tables: &str| format!("tables:\n{tables}");
+    let item = "  InventoryItem:\n    origin: { url: \"http://o/{id}\" }\n";
+    let schema = include_str!("../demo/schema.graphql");
+    for (name, schema, config, expected) in [
+        (
+            "variable",
+            schema,
+            include_str!("../demo/config.yaml"),
+            &["config.yaml:5:12: url: ", "INVENTORY_API", "config.yaml:7:31: Authorization: "][..],
+        ),
+        (
+            "key",
+            schema,
+            &config(&format!("{item}    capcity: 1GiB\n")),
+            &["config.yaml:4:5: unknown key capcity", "hint: did you mean capacity?"],
+        ),
+        (
+            "directive",
+            "type InventoryItem @table @exprt {\n  id: ID @primaryKey\n}\n",
+            &config(item),
+            &["schema.graphql:1:27: unknown directive @exprt", "hint: did you mean @export?"],
+        ),
+    ] {
+        let folder = Folder::new(name);
+        folder.write("schema.graphql", schema);
+        folder.write("config.yaml", config);
+        for (directory, prefix) in [(".", String::new()), (folder.name(), format!("{}/", folder.name()))] {
+            let mut command = wtcache(&["serve", "--config", directory]);
+            command.current_dir(&folder.0);
+            let (code, out, err) = run(command);
+            assert_eq!((code, out.as_str()), (Some(1), ""), "{err}");
+            assert!(err.starts_with(&format!("wtcache: {prefix}{}", expected[0])), "{err}");
+            assert!(err.contains("hint: "), "{err}");
+            assert!(expected.iter().all(|words| err.contains(words)), "{err}");
+            assert!(err.lines().all(|line| line.starts_with("wtcache: ")), "{err}");
+        }
+    }
+    let (code, _, err) = run(wtcache(&["serve", "--config", "no-such-folder"]));
+    assert_eq!(code, Some(1));
+    assert!(err.contains("wtcache: no-such-folder/schema.graphql:1:1: the file is missing"), "{err}");
+}
+
+#[test]
+fn a_port_that_is_taken_is_named() {
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap();
+    let port = address.port().to_string();
+    let folder = Folder::of_demo("taken");
+    let listen = address.to_string();
+    for arguments in [
+        &["serve", "--config", folder.name(), "--listen", &listen][..],
+        &["demo", "--port", &port, "--origin-port", "0"],
+        &["demo", "--port", "0", "--origin-port", &port],
+        &["demo", "--walk", "--port", &port],
+        &["origin", "--port", &port],
+    ] {
+        let mut command = wtcache(arguments);
+        command.env("INVENTORY_API", "http://127.0.0.1:1").env("INVENTORY_API_KEY", "k");
+        let (code, _, err) = run(command);
+        assert_eq!(code, Some(1), "{arguments:?}: {err}");
+        assert!(err.contains(&port) && err.contains("127.0.0.1") && err.contains("in use"), "{arguments:?}: {err}");
+        assert!(err.starts_with("wtcache: ") && !err.contains("panicked"), "{err}");
+    }
+}
+
+/// Every line of the tutorial works as it is printed.
+#[test]
+fn the_tutorial_of_the_demo_works_as_it_is_printed() {
+    let mut demo = Serving::start(wtcache(&["demo", "--port", "0", "--origin-port", "0"]));
+    let lines = demo.lines_to("Ctrl-C ends");
+    if Command::new("curl").arg("--version").stdout(Stdio::null()).status().is_err() {
+        eprintln!("SKIPPED: there is no curl here to run the tutorial with");
+        return;
+    }
+    let commands: Vec<_> = lines.iter().filter_map(|line| line.strip_prefix("  curl ")).collect();
+    let expected = [Some(200), Some(200), Some(404), Some(200), Some(422), None, Some(502), Some(200), Some(204)];
+    assert_eq!(commands.len(), expected.len(), "{lines:?}");
+    for (command, expected) in commands.into_iter().zip(expected) {
+        let mut shell = Command::new("sh");
+        shell.args(["-c", &format!("curl --silent --max-time 30 {command}")]).env("NO_PROXY", "*").stdin(Stdio::null());
+        let (code, out, err) = run(shell);
+        assert_eq!(code, Some(0), "{command}: {out}{err}");
+        match expected {
+            Some(status) => assert!(out.starts_with(&format!("HTTP/1.1 {status} ")), "{command}: {out}"),
+            None => assert!(out.contains("reset-after-apply"), "{command}: {out}"),
+        }
+    }
+    // What came to each request is told, with how often the origin was called.
+    let told = demo.lines_to("deleted");
+    let origin_calls: Vec<_> = told.iter().map(|line| line.rsplit(' ').next().unwrap().to_owned()).collect();
+    assert_eq!(origin_calls, ["1", "1", "2", "2", "3", "4", "5", "6"], "{told:?}");
+    demo.signal("-INT");
+    let (status, out, err) = demo.end();
+    assert_eq!((status.code(), out.trim()), (Some(0), "ended"));
+    // Its window of three seconds may have passed.
+    assert!(["", "wtcache: InventoryItem: in doubt: item-001\n"].contains(&err.as_str()), "{err}");
+}
+
+#[test]
+fn a_signal_ends_it_in_order() {
+    for name in ["-TERM", "-INT"] {
+        let mut demo = Serving::start(wtcache(&["demo", "--port", "0", "--origin-port", "0"]));
+        demo.lines_to("Ctrl-C ends");
+        demo.signal(name);
+        let (status, out, err) = demo.end();
+        assert_eq!((status.code(), out.trim(), err.as_str()), (Some(0), "ended", ""), "{name}");
+
+        let mut origin = Serving::start(wtcache(&["origin", "--port", "0"]));
+        origin.line();
+        origin.signal(name);
+        assert_eq!(origin.end().0.code(), Some(0), "{name}");
+    }
+}
+
+#[test]
+fn the_demo_walks_by_itself() {
+    let (code, out, err) = run(wtcache(&["demo", "--walk"]));
+    assert_eq!(code, Some(0), "{out}{err}");
+    assert!(out.trim_end().ends_with("steps did what they should"), "{out}");
+}
+
+#[test]
+fn the_origin_keeps_its_records_over_a_restart() {
+    let folder = Folder::new("db");
+    let db = folder.0.join("records.sqlite");
+    let arguments = ["origin", "--port", "0", "--db", db.to_str().unwrap(), "--latency-ms", "5"];
+    let mut origin = Serving::start(wtcache(&arguments));
+    let address = address_in(&origin.line());
+    let begun = std::time::Instant::now();
+    assert_eq!(ask_at(address, "PUT", "/items/a", "{\"quantity\":7}").0, 201);
+    assert!(begun.elapsed() >= Duration::from_millis(5));
+    assert_eq!(origin.line(), "PUT /items/a → 201, applied");
+    origin.signal("-TERM");
+    assert_eq!(origin.end().0.code(), Some(0));
+
+    let mut origin = Serving::start(wtcache(&arguments));
+    let (status, body) = ask_at(address_in(&origin.line()), "GET", "/items/a", "");
+    assert_eq!(status, 200);
+    assert!(body.contains("\"quantity\":7"), "{body}");
+}
+
+#[test]
+fn a_folder_is_served_with_what_the_environment_says() {
+    let origin = Origin::start(OriginOptions::new().api_key("k3y")).unwrap();
+    origin.seed("a", json!({ "sku": "s", "quantity": 1 }));
+    let folder = Folder::of_demo("served");
+    let mut command = wtcache(&["serve", "--config", folder.name(), "--listen", "127.0.0.1:0", "--log"]);
+    command.env("INVENTORY_API", origin.url()).env("INVENTORY_API_KEY", "k3y");
+    let mut front = Serving::start(command);
+    let told = front.line();
+    assert!(told.starts_with("serving InventoryItem on http://127.0.0.1:"), "{told}");
+    let address = address_in(&told);
+    for _ in 0..2 {
+        let (status, body) = ask_at(address, "GET", "/InventoryItem/a", "");
+        assert!(status == 200 && body.contains("\"quantity\":1"), "{status} {body}");
+    }
+    assert_eq!(ask_at(address, "PUT", "/InventoryItem/a", "{\"quantity\":2}").0, 200);
+    assert_eq!(origin.record("a").unwrap()["quantity"], 2);
+    assert_eq!(origin.calls(), 2);
+    assert!(origin.log().iter().all(|entry| entry.authorization.as_deref() == Some("Bearer k3y")));
+    for words in ["loaded    200", "hit       200", "written   200"] {
+        let line = front.line();
+        assert!(line.contains(words) && line.contains("/InventoryItem/a"), "{line}");
+    }
+    front.signal("-TERM");
+    let (status, out, err) = front.end();
+    assert_eq!((status.code(), out.as_str(), err.as_str()), (Some(0), "", ""));
+}
+
+/// What is in doubt at the end is said, and is no failure of the command.
+#[test]
+fn what_is_left_at_the_end_is_told_on_standard_error() {
+    let origin = Origin::start(OriginOptions::new().api_key("k")).unwrap();
+    let lost = wtcache_origin::FaultKind::ResetAfterApply;
+    origin.fault(wtcache_origin::Fault::on(wtcache_origin::Method::Put, "a").kind(lost));
+    let folder = Folder::of_demo("left");
+    let config = include_str!("../demo/config.yaml").replace("settle_window: 3s", "settle_window: 1h");
+    folder.write("config.yaml", &config);
+    let mut command = wtcache(&["serve", "--config", folder.name(), "--listen", "127.0.0.1:0"]);
+    command.env("INVENTORY_API", origin.url()).env("INVENTORY_API_KEY", "k");
+    let mut front = Serving::start(command);
+    assert_eq!(ask_at(address_in(&front.line()), "PUT", "/InventoryItem/a", "{}").0, 502);
+    front.signal("-TERM");
+    let (status, _, err) = front.end();
+    assert_eq!((status.code(), err.trim()), (Some(0), "wtcache: InventoryItem: in doubt: a"));
+}
+
+/// `wtcache … | head -1`.
+#[test]
+fn an_output_that_nobody_reads_is_no_reason_to_end() {
+    let mut demo = Serving::start(wtcache(&["demo", "--port", "0", "--origin-port", "0"]));
+    let front = address_in(&demo.line());
+    demo.close_stdout();
+    for _ in 0..3 {
+        assert_eq!(ask_at(front, "GET", "/InventoryItem/a", "").0, 404, "each request would print a line");
+    }
+    demo.signal("-TERM");
+    let (status, _, err) = demo.end();
+    assert_eq!((status.code(), err.as_str()), (Some(0), ""));
+
+    let mut origin = Serving::start(wtcache(&["origin", "--port", "0"]));
+    let address = address_in(&origin.line());
+    origin.close_stdout();
+    assert_eq!(ask_at(address, "GET", "/items/a", "").0, 404);
+    origin.signal("-TERM");
+    let (status, _, err) = origin.end();
+    assert_eq!((status.code(), err.as_str()), (Some(0), ""));
+
+    for arguments in ["", "--help", "demo --help", "demo --walk"] {
+        let mut shell = Command::new("sh");
+        let command = format!("\"{}\" {arguments} | head -1", env!("CARGO_BIN_EXE_wtcache"));
+        shell.args(["-c", &command]).stdin(Stdio::null());
+        let (code, _, err) = run(shell);
+        assert_eq!((code, err.as_str()), (Some(0), ""), "{arguments}");
+    }
+}

@@ -1,0 +1,14 @@
+//! The REST front over real sockets, before the sample origin and its faults.
+
+#![allow(clippy::unwrap_used, reason = "tests")]
+
+#[path = "../common/mod.rs"]
+mod common;
+mod index;
+mod keys;
+mod life;
+mod reads;
+mod requests;
+mod writes;
+
+const NOTHING: [&str; 0] = [];
