@@ -20,7 +20,7 @@ pub(crate) struct Frame {
 }
 
 thread_local! {
-    static FRAMES: RefCell<Vec<Frame>> = RefCell::new(Vec::new());
+    static FRAMES: RefCell<Vec<Frame>> = const { RefCell::new(Vec::new()) };
 }
 
 /// The source calls that some work is part of, to be handed to another thread with [`Call::within`](crate::Call::within).
