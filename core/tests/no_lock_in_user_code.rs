@@ -2,6 +2,8 @@
 //! keys of the same shard, with calls that take the shard's lock shared and exclusive. A lock held would deadlock, which
 //! fails the test after ten seconds. `Eq` of a key is the one exception.
 
+#![allow(clippy::unwrap_used, reason = "a test's helper fails its test")]
+
 mod shelf;
 
 use std::cell::Cell;

@@ -1,5 +1,7 @@
 //! What a cache refuses to be built with: each refusal names the option and says what is wrong.
 
+#![allow(clippy::unwrap_used, reason = "a test's helper fails its test")]
+
 mod shelf;
 
 use std::time::Duration;

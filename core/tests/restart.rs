@@ -1,5 +1,7 @@
 //! Chapter 10 of the contract, without a durable tier: a restart knows nothing of earlier doubts.
 
+#![allow(clippy::unwrap_used, reason = "a test's helper fails its test")]
+
 mod shelf;
 
 use std::time::Duration;

@@ -1,5 +1,5 @@
 //! Small sources for the tests of this folder: a map behind a mutex, and a source of closures.
-#![allow(dead_code, unreachable_pub, reason = "each test binary uses its own part")]
+#![allow(dead_code, unreachable_pub, clippy::unwrap_used, reason = "each test binary uses its own part")]
 
 use std::collections::HashMap;
 use std::hash::Hash;
