@@ -27,6 +27,8 @@ pub(crate) struct Flight<L: Layout> {
 struct State<L: Layout> {
     end: End<L>,
     wakers: Vec<Waker>,
+    /// Places in `wakers` whose waiter left.
+    free: Vec<usize>,
     /// How often the wakers were taken out.
     epoch: u64,
 }
@@ -58,12 +60,14 @@ pub(crate) enum News<L: Layout> {
     /// The load was given up: look again.
     GivenUp,
     Closed,
+    /// As many wait already as may.
+    Full,
     Wait,
 }
 
 impl<L: Layout> Flight<L> {
     pub(crate) fn new(fence: Fence, deadline: Tick) -> Self {
-        let state = Mutex::new(State { end: End::Running, wakers: Vec::new(), epoch: 0 });
+        let state = Mutex::new(State { end: End::Running, wakers: Vec::new(), free: Vec::new(), epoch: 0 });
         Self { fence, deadline, has_moved_reader: AtomicBool::new(false), state }
     }
 
@@ -77,8 +81,8 @@ impl<L: Layout> Flight<L> {
         self.has_moved_reader.load(Ordering::Relaxed)
     }
 
-    /// Asks for news, on behalf of a waiter that was `moved` before.
-    pub(crate) fn poll(&self, moved: bool, waker: &Waker, seat: &mut Option<Seat>) -> News<L> {
+    /// Asks for news, on behalf of a waiter that was `moved` before. A new waiter finds a seat if fewer than `most` wait.
+    pub(crate) fn poll(&self, moved: bool, most: usize, waker: &Waker, seat: &mut Option<Seat>) -> News<L> {
         let mut state = self.state.lock();
         match &state.end {
             End::Ended(answer) => return News::Answer(answer.clone()),
@@ -93,14 +97,35 @@ impl<L: Layout> Flight<L> {
         match seat.filter(|seat| seat.epoch == state.epoch) {
             Some(seat) => std::mem::swap(&mut state.wakers[seat.index], &mut mine),
             None => {
-                *seat = Some(Seat { epoch: state.epoch, index: state.wakers.len() });
-                state.wakers.push(mine.clone());
+                let index = match state.free.pop() {
+                    Some(index) => {
+                        std::mem::swap(&mut state.wakers[index], &mut mine);
+                        index
+                    }
+                    None if state.wakers.len() >= most => return News::Full,
+                    None => {
+                        state.wakers.push(mine.clone());
+                        state.wakers.len() - 1
+                    }
+                };
+                *seat = Some(Seat { epoch: state.epoch, index });
             }
         }
         // A waker's drop is somebody else's code.
         drop(state);
         drop(mine);
         News::Wait
+    }
+
+    /// A waiter leaves its seat before it had news.
+    pub(crate) fn leave(&self, seat: Seat) {
+        let mut state = self.state.lock();
+        if seat.epoch == state.epoch {
+            let left = std::mem::replace(&mut state.wakers[seat.index], Waker::noop().clone());
+            state.free.push(seat.index);
+            drop(state);
+            drop(left);
+        }
     }
 
     /// The fence moved. Wakers are given back, to be woken once no lock is held; so below.
@@ -126,6 +151,7 @@ impl<L: Layout> Flight<L> {
             state.end = end;
         }
         state.epoch += 1;
+        state.free.clear();
         std::mem::take(&mut state.wakers)
     }
 }

@@ -10,6 +10,7 @@ use foldhash::SharedSeed;
 use foldhash::fast::SeedableRandomState;
 
 use crate::clock::{Clock, Tick};
+use crate::coalesce::Flight;
 use crate::doubt::{DoubtPlace, DoubtPlaces};
 use crate::entry::sealed::Stored;
 use crate::entry::{Header, Layout, Lookup, Times, Version};
@@ -22,7 +23,7 @@ use crate::shard::{After, AtKey, Shard};
 use crate::slot::{Fence, PermitId, Rules};
 use crate::source::{Declared, IdempotencyKey, Lifetime, Source};
 use crate::store::{Budget, Store};
-use crate::sync::{Arc, AtomicBool, AtomicU64, AtomicUsize, Mutex, Ordering, PlainU64};
+use crate::sync::{Arc, AtomicBool, AtomicU64, AtomicUsize, Mutex, Ordering, PlainU64, Weak};
 
 pub(crate) type Weigher<L> = Box<dyn Fn(&<L as Layout>::Key, Option<&<L as Layout>::View>) -> u64 + Send + Sync>;
 pub(crate) type Extractor<L> = Box<dyn Fn(&<L as Layout>::Key, &<L as Layout>::View, &mut Rows) + Send + Sync>;
@@ -36,6 +37,7 @@ pub(crate) struct Engine<L: Layout> {
     pub(crate) counters: Counters,
     pub(crate) budget: Budget,
     pub(crate) turn_queue: usize,
+    pub(crate) load_queue: usize,
     pub(crate) in_doubt_writes: InDoubtWrites,
     pub(crate) absent_after_delete: bool,
     pub(crate) indexes: Vec<String>,
@@ -43,6 +45,8 @@ pub(crate) struct Engine<L: Layout> {
     pub(crate) open_sends: AtomicUsize,
     pub(crate) closers: Mutex<Vec<std::task::Waker>>,
     pub(crate) closed: AtomicBool,
+    /// Detached loads that somebody waits for to their end: `close` has no other way to them.
+    lingering: Mutex<Vec<Weak<Flight<L>>>>,
     longest_key: usize,
     deadline: std::time::Duration,
     lifetimes: Lifetimes,
@@ -90,12 +94,14 @@ impl<L: Layout> Engine<L> {
             counters: Counters::new(),
             budget: Budget::new(options.capacity),
             turn_queue: options.turn_queue,
+            load_queue: options.load_queue,
             in_doubt_writes: options.in_doubt_writes,
             absent_after_delete: options.absent_after_delete,
             indexes: options.indexes,
             open_sends: AtomicUsize::new(0),
             closers: Mutex::new(Vec::new()),
             closed: AtomicBool::new(false),
+            lingering: Mutex::new(Vec::new()),
             longest_key: options.longest_key,
             deadline: options.deadline,
             lifetimes: Lifetimes {
@@ -233,6 +239,21 @@ impl<L: Layout> Engine<L> {
     pub(crate) fn note_tick(&self, tick: Tick) {
         if tick.as_nanos() < self.next_sweep.load(Ordering::Relaxed) {
             self.next_sweep.fetch_min(tick.as_nanos(), Ordering::Relaxed);
+        }
+    }
+
+    /// A load was detached that readers still wait for. Called under the shard's exclusive lock.
+    pub(crate) fn note_lingering(&self, flight: &Arc<Flight<L>>) {
+        let mut lingering = self.lingering.lock();
+        lingering.retain(|other| other.strong_count() > 0);
+        lingering.push(Arc::downgrade(flight));
+    }
+
+    /// Tells those who wait for detached loads that the cache is closed.
+    pub(crate) fn close_lingering(&self) {
+        let lingering = std::mem::take(&mut *self.lingering.lock());
+        for waker in lingering.iter().filter_map(Weak::upgrade).flat_map(|flight| flight.close()) {
+            waker.wake();
         }
     }
 

@@ -69,6 +69,14 @@ pub(crate) fn hit<L: Layout, Q: Lookup<L> + ?Sized>(
     Some(entry)
 }
 
+impl<L: Layout> Drop for Get<L> {
+    fn drop(&mut self) {
+        if let Some((flight, Some(seat))) = self.joined.take() {
+            flight.leave(seat);
+        }
+    }
+}
+
 type GetStep<L> = Step<LoadCall<L>, Result<Read<L>, LoadError>>;
 
 /// A read that was not a hit at once.
@@ -103,9 +111,10 @@ impl<L: Layout> Get<L> {
     /// Asks the load that this reader waits for.
     fn ask(&mut self, waker: &Waker) -> Option<GetStep<L>> {
         let (flight, seat) = self.joined.as_mut()?;
-        match flight.poll(self.moved, waker, seat) {
+        match flight.poll(self.moved, self.engine.load_queue, waker, seat) {
             News::Answer(answer) => return Some(Step::Done(answer.map(|entry| Read { entry, how: How::Joined }))),
             News::Closed => return Some(Step::Done(Err(LoadError::Closed))),
+            News::Full => return Some(Step::Done(Err(LoadError::Overloaded))),
             News::Moved => self.moved = true,
             News::GivenUp => {}
             News::Wait => {

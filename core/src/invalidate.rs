@@ -38,6 +38,7 @@ pub(crate) fn close<L: Layout>(engine: &Engine<L>, timeout: Duration) -> CloseRe
         shard.write().close_all(engine, &mut after);
         after.finish(&engine.counters);
     }
+    engine.close_lingering();
     let parker = Parker::new();
     while engine.clock.now() < end {
         engine.closers.lock().push(parker.waker().clone());

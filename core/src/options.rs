@@ -36,6 +36,7 @@ pub(crate) struct Options {
     pub(crate) shards: Option<usize>,
     pub(crate) most_doubts: usize,
     pub(crate) turn_queue: usize,
+    pub(crate) load_queue: usize,
     pub(crate) longest_key: usize,
     pub(crate) in_doubt_writes: InDoubtWrites,
     pub(crate) absent_after_delete: bool,
@@ -87,6 +88,7 @@ impl<L: Layout> Builder<L> {
                 shards: None,
                 most_doubts: 65_536,
                 turn_queue: 1_024,
+                load_queue: 65_536,
                 longest_key: 1_024,
                 in_doubt_writes: InDoubtWrites::Send,
                 absent_after_delete: false,
@@ -155,6 +157,13 @@ impl<L: Layout> Builder<L> {
     /// How many writes of one key may wait for their turn. Default 1,024.
     pub fn turn_queue(mut self, writes: usize) -> Self {
         self.options.turn_queue = writes;
+        self
+    }
+
+    /// How many reads may wait for one load; further ones are told [`LoadError::Overloaded`](crate::LoadError::Overloaded).
+    /// Default 65,536.
+    pub fn load_queue(mut self, reads: usize) -> Self {
+        self.options.load_queue = reads;
         self
     }
 

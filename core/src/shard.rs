@@ -4,7 +4,7 @@
 //! | --- | --- | --- |
 //! | 0 | `Engine::sweep` | that one sweep for overdue slots runs at a time |
 //! | 1 | `Shard::state` | the entries and slots of the keys that hash there |
-//! | 2 | a flight's, a ticket's, a doubt's own state | who waits for it |
+//! | 2 | a flight's, a ticket's, a doubt's own state; the engine's lingering loads | who waits for it |
 //!
 //! A thread holds one shard's lock at a time and takes no lock of rank 1 inside it. Nothing of the program's runs under either, but `Eq`
 //! of a key: what is to be woken or dropped goes into [`After`], which is finished once the lock is released.
@@ -168,6 +168,9 @@ impl<L: Layout> Cell<L> {
             && let Some(flight) = self.flight.take()
         {
             engine.counters.count(Event::LoadDetached);
+            if flight.has_moved_reader() {
+                engine.note_lingering(&flight);
+            }
             after.wakers.append(&mut flight.detach());
         }
         if change.settled

@@ -3,9 +3,9 @@
 //! One door, so that a scheduler that explores interleavings can take the place of the real primitives: with
 //! `--cfg wtcache_shuttle`, everything here is shuttle's. Nothing here holds state of its own.
 
-pub(crate) use std::sync::Arc;
 /// A counter that is part of no protocol, and so is never explored.
 pub(crate) use std::sync::atomic::AtomicU64 as PlainU64;
+pub(crate) use std::sync::{Arc, Weak};
 
 #[cfg(not(wtcache_shuttle))]
 mod real {

@@ -215,6 +215,42 @@ fn p7_closing_tells_those_who_wait_and_lets_the_sent_write_end() {
 }
 
 #[test]
+fn b4_a_waiter_of_a_detached_load_is_told_of_the_close() {
+    let w = world();
+    w.script.set("k", "one");
+    let gates = [(); 2].map(|()| w.script.hold(Op::Get, "k", When::After));
+    let [first, second] = gates;
+    let moved = w.start(|cache| cache.get("k"));
+    first.wait_arrived();
+    w.cache.invalidate("k");
+    let leader = w.start(|cache| cache.get("k"));
+    second.wait_arrived();
+    // Moved once, the first reader joins the second load, and waits for it to its end although it is detached.
+    let alarms = w.clock.alarms_ever_set();
+    first.release();
+    assert!(w.clock.wait_for_alarms(alarms + 1));
+    w.cache.invalidate("k");
+    w.cache.close(secs(0));
+    assert!(matches!(moved.join().err(), Some(wtcache::LoadError::Closed)), "while its load still runs");
+    second.release();
+    assert!(leader.join().is_err());
+}
+
+#[test]
+fn b2_as_many_reads_wait_for_a_load_as_the_options_allow() {
+    let w = world_with(Script::new(), |builder| builder.load_queue(1));
+    w.script.set("k", "one");
+    let gate = w.script.hold(Op::Get, "k", When::After);
+    let leader = w.start(|cache| cache.get("k"));
+    gate.wait_arrived();
+    let waiter = w.until_it_waits(|cache| cache.get("k"));
+    assert!(matches!(w.cache.get("k").err(), Some(wtcache::LoadError::Overloaded)));
+    gate.release();
+    assert_eq!(text(leader.join()).as_deref(), Some("one"));
+    assert_eq!(text(waiter.join()).as_deref(), Some("one"));
+}
+
+#[test]
 fn p7_closing_reports_the_keys_in_doubt_but_not_those_that_settled() {
     let w = world();
     let _settled = w.doubt("settled", "one", Does::Unknown);
