@@ -1,10 +1,14 @@
 //! A rule of the program's own inside each write of a table: validation, and merging with the existing record.
 //!
 //! The rule runs within the key's turn, before anything is sent. The existing record is the resident one, else it is loaded from
-//! the origin then. Invariant: a write that the rule refuses was not sent.
+//! the origin then. Invariant: a write that the rule refuses, or panics in, was not sent.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use serde_json::{Map, Value};
-use wtcache::{Bytes, Confirmed, Declared, Failure, LoadCx, Loaded, Outcome, Rejection, Source, SourceError, WriteCx};
+use wtcache::{
+    Bytes, Confirmed, Declared, Failure, LoadCx, LoadError, Loaded, Outcome, Rejection, Source, SourceError, WriteCx,
+};
 
 use crate::record::BodyError;
 
@@ -86,16 +90,16 @@ where
     F: Fn(Option<&Map<String, Value>>, Map<String, Value>) -> Result<Map<String, Value>, BodyError>,
 {
     fn ruled(&self, value: &[u8], cx: &WriteCx<'_, Bytes>) -> Result<Vec<u8>, SourceError> {
-        let existing = cx.existing().map_err(|error| {
-            let failure = match &error {
-                wtcache::LoadError::Source(error) => error.failure(),
-                wtcache::LoadError::Deadline => Failure::TimedOut,
-                _ => Failure::Failed,
-            };
-            SourceError::new(failure, format!("the existing record could not be read: {error}"))
+        let existing = cx.existing().map_err(|error| match error {
+            LoadError::Source(error) => error,
+            LoadError::Deadline => SourceError::new(Failure::TimedOut, "no time was left to read the existing record"),
+            other => SourceError::new(Failure::Failed, format!("the existing record could not be read: {other}")),
         })?;
         let existing = existing.map(|entry| parsed(entry.value())).transpose()?;
-        let made = (self.rule)(existing.as_ref(), parsed(value)?)
+        let sent = parsed(value)?;
+        // Nothing was sent yet, so that a panic of the rule is no doubt.
+        let made = catch_unwind(AssertUnwindSafe(|| (self.rule)(existing.as_ref(), sent)))
+            .map_err(|_| SourceError::new(Failure::Failed, "the table's rule panicked"))?
             .map_err(|error| SourceError::new(Failure::Invalid, error.to_string()).with_cause(error))?;
         serde_json::to_vec(&made).map_err(|error| SourceError::new(Failure::Invalid, error.to_string()))
     }

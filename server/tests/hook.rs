@@ -119,9 +119,21 @@ fn partial_writes_at_once_lose_nothing() {
 fn a_write_whose_existing_record_cannot_be_read_is_not_sent() {
     let stage = seeded();
     stage.origin.fault(Fault::on(Method::Get, "a").kind(FaultKind::Answer(Answer::new(500))));
-    stage.put("a", "{\"quantity\":4}").expect_outcome(502, "rejected");
+    let problem = stage.put("a", "{\"quantity\":4}").expect_outcome(502, "rejected").json();
+    assert_eq!(problem["origin_status"], 500);
     assert_eq!(stage.saw(), ["GET a"]);
     assert_eq!(stage.origin.record("a").unwrap()["quantity"], 5);
+}
+
+/// A2: a rule that panics was not sent, so that nothing is in doubt.
+#[test]
+fn a_write_whose_rule_panics_is_not_sent() {
+    let stage = setup().start_with(|table, config, pool, clock| {
+        let source = hooked(origin_of(table, &config.origin).unwrap(), |_, _| panic!("a rule that panics"));
+        ServedTable::open_with_clock(table, config, source, pool, clock.shared()).unwrap()
+    });
+    stage.put("a", "{\"quantity\":4}").expect_outcome(502, "rejected");
+    assert_eq!(stage.saw(), ["GET a"]);
 }
 
 /// D2, P5: in doubt, the origin is asked what the existing record is.
