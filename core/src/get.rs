@@ -69,14 +69,6 @@ pub(crate) fn hit<L: Layout, Q: Lookup<L> + ?Sized>(
     Some(entry)
 }
 
-impl<L: Layout> Drop for Get<L> {
-    fn drop(&mut self) {
-        if let Some((flight, Some(seat))) = self.joined.take() {
-            flight.leave(seat);
-        }
-    }
-}
-
 type GetStep<L> = Step<LoadCall<L>, Result<Read<L>, LoadError>>;
 
 /// A read that was not a hit at once.
@@ -248,6 +240,15 @@ impl<L: Layout> Story for Get<L> {
 
     fn resume(&mut self, reply: LoadReply<L>) {
         self.reply = Some(reply);
+    }
+}
+
+/// Who no longer waits gives its seat back.
+impl<L: Layout> Drop for Get<L> {
+    fn drop(&mut self) {
+        if let Some((flight, Some(seat))) = self.joined.take() {
+            flight.leave(seat);
+        }
     }
 }
 
