@@ -245,7 +245,7 @@ impl Slot {
     pub(crate) fn applied(&mut self, permit: PermitId, seen: bool, stray_until: Option<Tick>, rules: &Rules) -> Change {
         let Some((dirty, condition)) = self.end_turn(permit) else { return self.late_answer(permit, true) };
         let mut change = Change { base: Base::Forget, passed: true, detached: self.move_fence(), ..Change::default() };
-        if condition.is_some() && rules.conditions_settle && self.all_sends_conditional() {
+        if condition.is_some() && rules.conditions_settle && self.all_sends_expect_versions() {
             self.doubt = None;
             change.settled = true;
         }
@@ -362,8 +362,11 @@ impl Slot {
         self.load.take().is_some()
     }
 
-    fn all_sends_conditional(&self) -> bool {
-        let all = |doubt: &Doubt| !doubt.lost_count && doubt.sends.iter().all(|(_, condition)| condition.is_some());
+    /// No send in doubt can land once the origin's record has another version than each expects. A send that expects no record
+    /// is none of these: unlike a version, absence comes again.
+    fn all_sends_expect_versions(&self) -> bool {
+        let expects = |condition: &Option<Condition>| matches!(condition, Some(Condition::Version(_)));
+        let all = |doubt: &Doubt| !doubt.lost_count && doubt.sends.iter().all(|(_, condition)| expects(condition));
         self.doubt.as_ref().is_some_and(all)
     }
 
@@ -371,11 +374,10 @@ impl Slot {
     fn shows_that_none_can_land(&self, answer: Answer<'_>, rules: &Rules) -> bool {
         let Some(doubt) = self.doubt.as_ref() else { return false };
         rules.conditions_settle
-            && self.all_sends_conditional()
+            && self.all_sends_expect_versions()
             && doubt.sends.iter().all(|(_, condition)| match (condition, answer) {
                 (Some(Condition::Version(expected)), Answer::Version(Some(shown))) => expected.as_bytes() != shown,
                 (Some(Condition::Version(_)), Answer::Absent) => true,
-                (Some(Condition::Absent), Answer::Version(_)) => true,
                 _ => false,
             })
     }
@@ -515,6 +517,18 @@ mod tests {
             assert_eq!(change.settled, settles, "{rules:?} {first_conditional}");
             assert_eq!(change.base, if settles { Base::Take } else { Base::Forget });
         }
+    }
+
+    #[test]
+    fn a_record_does_not_settle_a_write_that_expects_none() {
+        let mut slot = Slot::default();
+        slot.prepare(A, at(50));
+        assert!(slot.send(A, Some(Condition::Absent)));
+        let _ = slot.unknown(A, at(150));
+        slot.load_begins(Fence(1));
+        assert!(!slot.load_ends(Fence(1), Answer::Version(Some(b"v1")), &SETTLING).1.settled);
+        sent_if(&mut slot, B, "v1");
+        assert!(!slot.applied(B, true, None, &SETTLING).settled);
     }
 
     #[test]
