@@ -243,7 +243,9 @@ impl Slot {
     /// The origin applied the write. `seen`: its record is known. `stray_until`: an earlier send of it may still land,
     /// until then.
     pub(crate) fn applied(&mut self, permit: PermitId, seen: bool, stray_until: Option<Tick>, rules: &Rules) -> Change {
-        let Some((dirty, condition)) = self.end_turn(permit) else { return self.late_answer(permit, true) };
+        let Some((dirty, condition)) = self.end_turn(permit) else {
+            return self.late_answer(permit, true, stray_until);
+        };
         let mut change = Change { base: Base::Forget, passed: true, detached: self.move_fence(), ..Change::default() };
         if condition.is_some() && rules.conditions_settle && self.all_sends_expect_versions() {
             self.doubt = None;
@@ -261,7 +263,7 @@ impl Slot {
     /// The origin certainly did not apply the write.
     pub(crate) fn rejected(&mut self, permit: PermitId, stale_base: bool) -> Change {
         if self.end_turn(permit).is_none() {
-            return self.late_answer(permit, stale_base);
+            return self.late_answer(permit, stale_base, None);
         }
         let mut change = Change { passed: true, ..Change::default() };
         if stale_base {
@@ -317,13 +319,19 @@ impl Slot {
         Change { base: Base::Forget, detached: self.move_fence(), settled: true, ..Change::default() }
     }
 
-    /// A definite answer for a write that lost its turn at its deadline: its send is settled by it.
-    fn late_answer(&mut self, permit: PermitId, moves_base: bool) -> Change {
+    /// A definite answer for a write that lost its turn at its deadline: it is settled by it, unless an earlier send of the
+    /// same write may still land.
+    fn late_answer(&mut self, permit: PermitId, moves_base: bool, stray_until: Option<Tick>) -> Change {
         let mut change = Change::default();
         if let Some(doubt) = &mut self.doubt {
-            doubt.sends.retain(|(send, _)| *send != permit);
-            if doubt.sends.is_empty() && !doubt.lost_count {
-                change = self.settled();
+            if let Some(until) = stray_until {
+                doubt.until = doubt.until.max(until);
+                change.doubted = true;
+            } else {
+                doubt.sends.retain(|(send, _)| *send != permit);
+                if doubt.sends.is_empty() && !doubt.lost_count {
+                    change = self.settled();
+                }
             }
         }
         // What it applied is newer than anything loaded since, if the doubt was over before the answer came.
@@ -548,6 +556,15 @@ mod tests {
         let mut slot = sent(A, 50);
         let change = slot.applied(A, true, Some(at(150)), &RULES);
         assert!(change.doubted && change.base == Base::Forget);
+    }
+
+    #[test]
+    fn a_late_answer_with_a_stray_settles_nothing() {
+        let mut slot = sent(A, 50);
+        let _ = slot.tick(at(60), &RULES);
+        let change = slot.applied(A, true, Some(at(170)), &RULES);
+        assert!(!change.settled && change.base == Base::Forget);
+        assert_eq!(slot.next_tick(), at(170));
     }
 
     #[test]
