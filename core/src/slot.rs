@@ -392,6 +392,9 @@ impl Slot {
 }
 
 #[cfg(test)]
+mod model;
+
+#[cfg(test)]
 mod tests {
     use super::*;
     use crate::entry::Version;
