@@ -244,8 +244,7 @@ impl Slot {
     /// until then.
     pub(crate) fn applied(&mut self, permit: PermitId, seen: bool, stray_until: Option<Tick>, rules: &Rules) -> Change {
         let Some((dirty, condition)) = self.end_turn(permit) else {
-            // A late answer that leaves a stray says what the base is not, but settles nothing.
-            return if stray_until.is_some() { self.invalidated() } else { self.late_answer(permit, true) };
+            return self.late_answer(permit, true, stray_until);
         };
         let mut change = Change { base: Base::Forget, passed: true, detached: self.move_fence(), ..Change::default() };
         if condition.is_some() && rules.conditions_settle && self.all_sends_on_versions() {
@@ -264,7 +263,7 @@ impl Slot {
     /// The origin certainly did not apply the write.
     pub(crate) fn rejected(&mut self, permit: PermitId, stale_base: bool) -> Change {
         if self.end_turn(permit).is_none() {
-            return self.late_answer(permit, stale_base);
+            return self.late_answer(permit, stale_base, None);
         }
         let mut change = Change { passed: true, ..Change::default() };
         if stale_base {
@@ -320,13 +319,19 @@ impl Slot {
         Change { base: Base::Forget, detached: self.move_fence(), settled: true, ..Change::default() }
     }
 
-    /// A definite answer for a write that lost its turn at its deadline: its send is settled by it.
-    fn late_answer(&mut self, permit: PermitId, moves_base: bool) -> Change {
+    /// A definite answer for a write that lost its turn at its deadline: it is settled by it, unless an earlier send of the
+    /// same write may still land.
+    fn late_answer(&mut self, permit: PermitId, moves_base: bool, stray_until: Option<Tick>) -> Change {
         let mut change = Change::default();
         if let Some(doubt) = &mut self.doubt {
-            doubt.sends.retain(|(send, _)| *send != permit);
-            if doubt.sends.is_empty() && !doubt.lost_count {
-                change = self.settled();
+            if let Some(until) = stray_until {
+                doubt.until = doubt.until.max(until);
+                change.doubted = true;
+            } else {
+                doubt.sends.retain(|(send, _)| *send != permit);
+                if doubt.sends.is_empty() && !doubt.lost_count {
+                    change = self.settled();
+                }
             }
         }
         // What it applied is newer than anything loaded since, if the doubt was over before the answer came.
@@ -384,6 +389,9 @@ impl Slot {
             })
     }
 }
+
+#[cfg(test)]
+mod model;
 
 #[cfg(test)]
 mod tests {
@@ -522,6 +530,18 @@ mod tests {
     }
 
     #[test]
+    fn a_record_does_not_settle_a_write_that_expects_none() {
+        let mut slot = Slot::default();
+        slot.prepare(A, at(50));
+        assert!(slot.send(A, Some(Condition::Absent)));
+        let _ = slot.unknown(A, at(150));
+        slot.load_begins(Fence(1));
+        assert!(!slot.load_ends(Fence(1), Answer::Version(Some(b"v1")), &SETTLING).1.settled);
+        sent_if(&mut slot, B, "v1");
+        assert!(!slot.applied(B, true, None, &SETTLING).settled);
+    }
+
+    #[test]
     fn another_version_settles_a_conditional_doubt() {
         for (shown, settles) in [("v1", false), ("v2", true)] {
             let mut slot = Slot::default();
@@ -538,6 +558,15 @@ mod tests {
         let mut slot = sent(A, 50);
         let change = slot.applied(A, true, Some(at(150)), &RULES);
         assert!(change.doubted && change.base == Base::Forget);
+    }
+
+    #[test]
+    fn a_late_answer_with_a_stray_settles_nothing() {
+        let mut slot = sent(A, 50);
+        let _ = slot.tick(at(60), &RULES);
+        let change = slot.applied(A, true, Some(at(170)), &RULES);
+        assert!(!change.settled && change.base == Base::Forget);
+        assert_eq!(slot.next_tick(), at(170));
     }
 
     #[test]

@@ -1,11 +1,13 @@
 //! What tests of wtcache are made with: a clock that is moved by hand, a source that does what a script says, gates that
-//! hold its calls, and threads that are joined within a bound.
+//! hold its calls, threads that are joined within a bound, a search of all states of a model, and judges of histories.
 
 mod calls;
 mod clock;
 mod crew;
+pub mod explore;
 mod gate;
 mod history;
+pub mod register;
 mod script;
 
 pub use calls::{Does, Op, Plain, Seen, When};
