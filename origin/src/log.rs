@@ -35,6 +35,8 @@ pub struct Entry {
     pub applied: bool,
     /// The place of this write among all that were applied since the start.
     pub applied_seq: Option<u64>,
+    /// When the write took effect, counted from `received_at`.
+    pub applied_after: Option<Duration>,
     /// The `Authorization` header.
     pub authorization: Option<String>,
     /// The `If-Match` header.
@@ -65,6 +67,7 @@ impl Entry {
             status: None,
             applied: false,
             applied_seq: None,
+            applied_after: None,
             authorization: None,
             if_match: None,
             if_none_match: None,
@@ -92,6 +95,7 @@ impl Entry {
             "status": self.status,
             "applied": self.applied,
             "appliedSeq": self.applied_seq,
+            "appliedAfterMs": self.applied_after.map(|e| e.as_secs_f64() * 1e3),
             "authorization": scheme,
             "ifMatch": self.if_match,
             "ifNoneMatch": self.if_none_match,
@@ -163,6 +167,7 @@ impl Log {
         if let Some(entry) = state.entry(seq) {
             entry.applied = true;
             entry.applied_seq = Some(applied_seq);
+            entry.applied_after = Some(entry.received.elapsed());
             self.changed.notify_all();
         }
     }

@@ -18,6 +18,8 @@ Usage: cargo xtask TASK
   interleavings [N]
              core's code under a scheduler that explores interleavings, N schedules a
              scenario (2,000)
+  attack [--minutes N]
+             random histories of real threads over real sockets (1 minute)
 ";
 
 fn main() -> ExitCode {
@@ -28,6 +30,7 @@ fn main() -> ExitCode {
         Some("tidy") => tidy::check(&root()),
         Some("sanitize") => sanitize(),
         Some("interleavings") => interleavings(std::env::args().nth(2).as_deref().unwrap_or("2000")),
+        Some("attack") => attack(std::env::args().skip(2)),
         None | Some("help" | "--help" | "-h") => {
             print!("{USAGE}");
             return ExitCode::SUCCESS;
@@ -91,6 +94,14 @@ fn interleavings(schedules: &str) -> Result<(), String> {
     tests.env("RUSTFLAGS", "--cfg wtcache_shuttle").env("WTCACHE_SCHEDULES", schedules).env("RUST_BACKTRACE", "0");
     tests.env("CARGO_TARGET_DIR", root().join("target/interleavings"));
     run(tests)
+}
+
+/// With the arguments of `wtcache-attack`: see `docs/testing-attack.md`.
+fn attack(args: impl Iterator<Item = String>) -> Result<(), String> {
+    let args: Vec<String> = args.collect();
+    let mut rounds = cargo(&["run", "--release", "--package", "wtcache-attack", "--"]);
+    rounds.args(if args.is_empty() { vec!["--minutes".to_owned(), "1".to_owned()] } else { args });
+    run(rounds)
 }
 
 fn root() -> PathBuf {

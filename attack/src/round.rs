@@ -1,0 +1,409 @@
+//! A round: a script is played on a cache over the HTTP source and the sample origin, and judged.
+//!
+//! Owns: threads, origin and cache of one round, and their end. Never: decides what is right (that is `judge.rs`).
+//! Invariant: where a write landed later than the settle window after its send, or the origin lost its port, the round says
+//! nothing: the machine broke the assumptions of the contract, not the cache.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Barrier, Mutex};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use serde_json::{Value as Json, json};
+use wtcache::{ByteCache, Call, Change, InDoubtWrites, WriteError};
+use wtcache_http_source::HttpSource;
+use wtcache_origin::{Entry, Fault as Rule, Origin, OriginOptions};
+use wtcache_testkit::Value;
+
+use crate::judge::{self, Done, Finding, Oracle, Seen, What, idempotency_key, item, value_of};
+use crate::script::{Disturbance, Do, Script};
+use crate::source::{Lie, Sends, Watched};
+
+/// How long a round may take to come to rest before that is a finding.
+const REST: Duration = Duration::from_secs(10);
+
+/// What was done in a round, or in many.
+#[derive(Clone, Debug, Default)]
+pub struct Counts {
+    /// Rounds played.
+    pub rounds: u64,
+    /// Those that say nothing: a write landed too late, or the port was lost.
+    pub discarded: u64,
+    /// Operations of the scripts.
+    pub operations: u64,
+    /// Reads that gave an answer.
+    pub reads: u64,
+    /// Reads that failed.
+    pub reads_failed: u64,
+    /// Writes that ended Applied.
+    pub applied: u64,
+    /// Writes that were refused.
+    pub rejected: u64,
+    /// Writes that the cache did not send.
+    pub not_sent: u64,
+    /// Writes that ended in doubt.
+    pub unknown: u64,
+    /// Those of them that took effect.
+    pub unknown_applied: u64,
+    /// Loads by the cache.
+    pub loads: u64,
+    /// Loads whose result was not retained.
+    pub loads_detached: u64,
+    /// Histories of a key that had too many open writes to be searched.
+    pub too_open: u64,
+    /// The longest history of a key.
+    pub longest: u64,
+    /// Faults that struck, by kind.
+    pub faults: BTreeMap<&'static str, u64>,
+}
+
+impl Counts {
+    /// Adds those of other rounds.
+    pub fn add(&mut self, other: &Self) {
+        self.rounds += other.rounds;
+        self.discarded += other.discarded;
+        self.operations += other.operations;
+        self.reads += other.reads;
+        self.reads_failed += other.reads_failed;
+        self.applied += other.applied;
+        self.rejected += other.rejected;
+        self.not_sent += other.not_sent;
+        self.unknown += other.unknown;
+        self.unknown_applied += other.unknown_applied;
+        self.loads += other.loads;
+        self.loads_detached += other.loads_detached;
+        self.too_open += other.too_open;
+        self.longest = self.longest.max(other.longest);
+        for (kind, count) in &other.faults {
+            *self.faults.entry(kind).or_default() += count;
+        }
+    }
+}
+
+/// What came of a round.
+#[derive(Clone, Debug, Default)]
+pub struct Report {
+    /// What was done.
+    pub counts: Counts,
+    /// What is wrong. Empty: clean, or discarded.
+    pub findings: Vec<Finding>,
+}
+
+/// Plays a script once.
+///
+/// # Panics
+/// If no port or no memory is to be had.
+#[must_use]
+pub fn play(script: &Script, lie: Lie) -> Report {
+    static ROUND: AtomicU64 = AtomicU64::new(0);
+    // While an origin refuses connections, its port may be another's: that one must not know us.
+    let pass = format!("round-{}-{}", std::process::id(), ROUND.fetch_add(1, Ordering::Relaxed));
+    let origin = Origin::start(OriginOptions::new().api_key(&pass)).expect("a port of 127.0.0.1 is free");
+    let sends = Sends::default();
+    let stage = Stage {
+        cache: cache(script, &origin, &pass, sends.clone(), lie),
+        origin,
+        stamp: AtomicU64::new(1),
+        found: Mutex::default(),
+    };
+    for fault in &script.faults {
+        let rule = Rule::on(fault.verb.method(), item(fault.key));
+        stage.origin.fault(rule.kind(fault.strike.kind()));
+    }
+    let (mut seen, mut lost_port) = (Vec::new(), false);
+    let barrier = Barrier::new(script.threads.len() + 1);
+    thread::scope(|scope| {
+        let (stage, barrier) = (&stage, &barrier);
+        let clients: Vec<_> = (script.threads.iter().enumerate())
+            .map(|(client, steps)| {
+                scope.spawn(move || {
+                    barrier.wait();
+                    steps.iter().zip(1..).filter_map(|(step, number)| stage.step(client, number, *step)).collect()
+                })
+            })
+            .collect();
+        barrier.wait();
+        lost_port = stage.disturb(&script.disturbances).is_err();
+        for client in clients {
+            let done: thread::Result<Vec<Seen>> = client.join();
+            match done {
+                Ok(done) => seen.extend(done),
+                Err(_) => stage.found(Oracle::Panic, "a client panicked".to_owned()),
+            }
+        }
+    });
+    let mut report = Report::default();
+    stage.origin.clear_faults();
+    if !lost_port {
+        stage.rests(script.keys(), &mut seen);
+    }
+    let log = stage.origin.log();
+    let late = log.iter().any(|entry| is_late(entry, &sends, script));
+    report.counts = stage.counts(script, &seen, &log);
+    if late || lost_port {
+        report.counts.discarded = 1;
+        return report;
+    }
+    report.findings = std::mem::take(&mut stage.found.lock().expect("nobody panics with it"));
+    let done = Done::new(&log);
+    for key in 0..script.keys() {
+        let strict = script.options.honoured;
+        let too_open = judge::key(key, &seen, &done, strict, &log, &mut report.findings);
+        report.counts.too_open += u64::from(too_open);
+    }
+    report
+}
+
+fn cache(script: &Script, origin: &Origin, pass: &str, sends: Sends, lie: Lie) -> ByteCache {
+    let options = &script.options;
+    let deadline = Duration::from_millis(options.deadline_ms.max(1));
+    let http = HttpSource::builder(format!("{}/items/{{id}}", origin.url()))
+        .header("Authorization", format!("Bearer {pass}"))
+        .timeout(deadline)
+        .settle_window(Duration::from_millis(options.window_ms))
+        .honours_preconditions(options.honoured)
+        .versions_never_reused(options.honoured)
+        .honours_idempotency(true)
+        .record_check(|_, body| {
+            let record: Json = serde_json::from_slice(&body).map_err(|error| error.to_string())?;
+            value_of(&record).map(bytes).ok_or_else(|| "it has no value".to_owned())
+        })
+        .build()
+        .expect("the options of the source make sense");
+    let source = Watched { http, sends, lie, before: Mutex::default() };
+    let mut builder = ByteCache::builder(source)
+        .clean_start(true)
+        .shards(1)
+        .capacity(options.capacity)
+        .deadline(deadline)
+        .absent_after_delete(options.absent_after_delete)
+        .in_doubt_writes(if options.writes_wait { InDoubtWrites::Wait } else { InDoubtWrites::Send });
+    if options.lifetime_ms > 0 {
+        let lifetime = Duration::from_millis(options.lifetime_ms);
+        builder = builder.lifetime(lifetime).negative_lifetime(lifetime);
+    }
+    builder.build().expect("the options of the cache make sense")
+}
+
+fn bytes(value: u64) -> Vec<u8> {
+    json!({ "value": value }).to_string().into_bytes()
+}
+
+fn number(record: &[u8]) -> Value {
+    serde_json::from_slice(record).ok().as_ref().and_then(value_of)
+}
+
+/// Whether the write took effect later after its send than the source declares.
+fn is_late(entry: &Entry, sends: &Sends, script: &Script) -> bool {
+    let (Some(after), Some(key)) = (entry.applied_after, &entry.idempotency_key) else { return false };
+    let window = Duration::from_millis(script.options.window_ms);
+    match sends.of(key) {
+        // The wall clock may be set back: then nothing is known of it.
+        Some(sent) => entry.received_at.duration_since(sent).map_or(true, |reached| reached + after >= window),
+        None => true,
+    }
+}
+
+struct Stage {
+    origin: Origin,
+    cache: ByteCache,
+    stamp: AtomicU64,
+    found: Mutex<Vec<Finding>>,
+}
+
+impl Stage {
+    fn found(&self, oracle: Oracle, text: String) {
+        self.found.lock().expect("nobody panics with it").push(Finding { oracle, text });
+    }
+
+    fn stamp(&self) -> u64 {
+        self.stamp.fetch_add(1, Ordering::SeqCst)
+    }
+
+    fn step(&self, client: usize, number: u64, step: Do) -> Option<Seen> {
+        let id = (client as u64 + 1) * 10_000 + number;
+        let call = self.stamp();
+        let (key, what) = match step {
+            Do::Wait(ms) => {
+                thread::sleep(Duration::from_millis(ms));
+                return None;
+            }
+            Do::Forget(key) => {
+                self.cache.invalidate(&item(key));
+                return None;
+            }
+            Do::Get(key) => (key, self.get(key)),
+            Do::Put(key) => (key, self.put(key, id)),
+            Do::Delete(key) => (key, self.delete(key, id)),
+            Do::Update(key) => (key, self.update(key, id, false)),
+            Do::Take(key) => (key, self.update(key, id, true)),
+        };
+        Some(Seen { client, key, id, call, answer: self.stamp(), what })
+    }
+
+    fn get(&self, key: u64) -> What {
+        match self.cache.get(&item(key)) {
+            Ok(entry) => What::Read(entry.and_then(|entry| number(&entry))),
+            Err(_) => What::NotRead,
+        }
+    }
+
+    fn put(&self, key: u64, id: u64) -> What {
+        let call = Call::new().idempotency_key(idempotency_key(id));
+        match self.cache.put_with(&item(key), bytes(id), &call) {
+            Ok(written) => self.stored(id, written.entry.as_deref()),
+            Err(error) => unwritten(&error, Some(id)),
+        }
+    }
+
+    /// The origin confirms what was sent, or nothing.
+    fn stored(&self, id: u64, record: Option<&[u8]>) -> What {
+        if let Some(record) = record
+            && number(record) != Some(id)
+        {
+            self.found(Oracle::Confirmed, format!("write {id} is said to have stored {:?}", number(record)));
+        }
+        What::Wrote(Some(id))
+    }
+
+    fn delete(&self, key: u64, id: u64) -> What {
+        let call = Call::new().idempotency_key(idempotency_key(id));
+        match self.cache.delete_with(&item(key), &call) {
+            Ok(_) => What::Wrote(None),
+            Err(error) => unwritten(&error, None),
+        }
+    }
+
+    fn update(&self, key: u64, id: u64, take: bool) -> What {
+        let call = Call::new().idempotency_key(idempotency_key(id));
+        let wrote = (!take).then_some(id);
+        let mut read = None;
+        let change = |entry: Option<&wtcache::Entry<wtcache::Bytes>>| {
+            read = entry.and_then(|entry| number(entry));
+            Ok(match (take, entry) {
+                (false, _) => Change::Put(bytes(id)),
+                (true, Some(_)) => Change::Delete,
+                (true, None) => Change::Keep,
+            })
+        };
+        let result = self.cache.update_with(&item(key), change, &call);
+        match result {
+            Ok(_) if take && read.is_none() => What::Read(None),
+            Ok(written) => {
+                if !take {
+                    self.stored(id, written.entry.as_deref());
+                }
+                What::Updated { read, wrote }
+            }
+            Err(error) => unwritten(&error, wrote),
+        }
+    }
+
+    /// In the order of their times.
+    fn disturb(&self, disturbances: &[Disturbance]) -> std::io::Result<()> {
+        let begun = Instant::now();
+        let until = |at| thread::sleep(Duration::from_millis(at).saturating_sub(begun.elapsed()));
+        let mut disturbances = disturbances.to_vec();
+        disturbances.sort_by_key(|disturbance| match disturbance {
+            Disturbance::Drop(at) | Disturbance::Outage(at, _) => *at,
+        });
+        for disturbance in disturbances {
+            match disturbance {
+                Disturbance::Drop(at) => {
+                    until(at);
+                    self.origin.drop_connections();
+                }
+                Disturbance::Outage(at, length) => {
+                    until(at);
+                    self.origin.pause_accept();
+                    until(at + length);
+                    self.origin.resume_accept()?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Waits until nothing is under way and nothing in doubt; then what the cache holds is the origin's.
+    fn rests(&self, keys: u64, seen: &mut Vec<Seen>) {
+        let begun = Instant::now();
+        loop {
+            let stats = self.cache.stats();
+            let complete = self.origin.log().iter().all(|entry| entry.elapsed.is_some());
+            if stats.in_doubt == 0 && stats.writes_open == 0 && complete {
+                break;
+            }
+            if begun.elapsed() > REST {
+                let text = format!("{} in doubt, {} open, log complete: {complete}", stats.in_doubt, stats.writes_open);
+                return self.found(Oracle::Unsettled, text);
+            }
+            thread::sleep(Duration::from_millis(5));
+        }
+        for key in 0..keys {
+            let truth = self.origin.record(&item(key)).as_ref().and_then(value_of);
+            if let Some(entry) = self.cache.peek(&item(key))
+                && number(&entry) != truth
+            {
+                self.found(Oracle::Rest, format!("key {key}: resident {:?}, at the origin {truth:?}", number(&entry)));
+            }
+            // A busy machine may let a deadline pass.
+            for number in 1..=20 {
+                let read = self.step(usize::MAX >> 40, number + key * 100, Do::Get(key));
+                let Some(Seen { what: What::Read(value), .. }) = read else { continue };
+                seen.extend(read);
+                if value != truth {
+                    self.found(Oracle::Rest, format!("key {key}: read {value:?}, at the origin {truth:?}"));
+                }
+                break;
+            }
+        }
+    }
+
+    fn counts(&self, script: &Script, seen: &[Seen], log: &[Entry]) -> Counts {
+        let stats = self.cache.stats();
+        let mut counts = Counts {
+            rounds: 1,
+            operations: script.len() as u64,
+            loads: stats.loads,
+            loads_detached: stats.loads_detached,
+            rejected: stats.writes_rejected,
+            not_sent: stats.writes_not_sent,
+            ..Counts::default()
+        };
+        let mut lengths: HashMap<u64, u64> = HashMap::new();
+        for op in seen {
+            *lengths.entry(op.key).or_default() += 1;
+            match op.what {
+                What::Read(_) => counts.reads += 1,
+                What::NotRead => counts.reads_failed += 1,
+                What::Wrote(_) | What::Updated { .. } => counts.applied += 1,
+                What::MayWrite(_) => counts.unknown += 1,
+                What::NotWritten => {}
+            }
+            if matches!(op.what, What::MayWrite(_)) {
+                let key = Some(idempotency_key(op.id).to_string());
+                let landed = log.iter().any(|entry| entry.applied && entry.idempotency_key == key);
+                counts.unknown_applied += u64::from(landed);
+            }
+        }
+        counts.longest = lengths.values().copied().max().unwrap_or(0);
+        // Each request of a method on a key took the first fault that waited for it.
+        let mut arrived: HashMap<(&str, String), usize> = HashMap::new();
+        for entry in log {
+            *arrived.entry((entry.method.name(), entry.id.clone().unwrap_or_default())).or_default() += 1;
+        }
+        for fault in &script.faults {
+            let request = (fault.verb.method().name(), item(fault.key));
+            if let Some(left) = arrived.get_mut(&request).filter(|left| **left > 0) {
+                *left -= 1;
+                *counts.faults.entry(fault.strike.name()).or_default() += 1;
+            }
+        }
+        counts
+    }
+}
+
+fn unwritten(error: &WriteError, value: Value) -> What {
+    if error.may_be_applied() { What::MayWrite(value) } else { What::NotWritten }
+}

@@ -1,0 +1,437 @@
+//! What a round does, as plain data: made from a seed, printed as text lines and read back from them.
+//!
+//! Owns: what may be asked for. Never: runs anything. Invariant: a script made here keeps the assumptions of the contract:
+//! nothing is delayed at the origin for longer than the settle window, and no answer that an origin makes up is a lie.
+
+use std::fmt;
+use std::time::Duration;
+
+use wtcache_origin::{Answer, FaultKind, Method};
+
+use crate::dice::Dice;
+
+/// The options of cache and source that a script varies.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Options {
+    /// `in_doubt_writes = wait`; else they are sent.
+    pub writes_wait: bool,
+    /// How long a record, and its absence, is served. Zero: a record without end, its absence for the default time.
+    pub lifetime_ms: u64,
+    /// In bytes.
+    pub capacity: u64,
+    /// The source declares that the origin honours preconditions and never gives a version twice. It does both.
+    pub honoured: bool,
+    /// `absent_after_delete`.
+    pub absent_after_delete: bool,
+    /// The settle window that the source declares.
+    pub window_ms: u64,
+    /// The deadline of every call.
+    pub deadline_ms: u64,
+}
+
+/// What a thread does next. Numbers are keys, but for `Wait`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Do {
+    /// Reads.
+    Get(u64),
+    /// Writes a value that nobody else writes.
+    Put(u64),
+    /// Deletes.
+    Delete(u64),
+    /// Reads, and writes another value in the same turn.
+    Update(u64),
+    /// Reads, and deletes what is there in the same turn.
+    Take(u64),
+    /// Invalidates.
+    Forget(u64),
+    /// Nothing, for so many milliseconds.
+    Wait(u64),
+}
+
+type OfNumber = fn(u64) -> Do;
+const DOS: [(&str, OfNumber); 7] = [
+    ("get", Do::Get),
+    ("put", Do::Put),
+    ("delete", Do::Delete),
+    ("update", Do::Update),
+    ("take", Do::Take),
+    ("forget", Do::Forget),
+    ("wait", Do::Wait),
+];
+
+impl Do {
+    fn parts(self) -> (&'static str, u64) {
+        match self {
+            Self::Get(n) => ("get", n),
+            Self::Put(n) => ("put", n),
+            Self::Delete(n) => ("delete", n),
+            Self::Update(n) => ("update", n),
+            Self::Take(n) => ("take", n),
+            Self::Forget(n) => ("forget", n),
+            Self::Wait(n) => ("wait", n),
+        }
+    }
+}
+
+/// Which requests a fault is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verb {
+    /// Loads.
+    Get,
+    /// Puts.
+    Put,
+    /// Deletes.
+    Delete,
+}
+
+const VERBS: [(&str, Verb); 3] = [("get", Verb::Get), ("put", Verb::Put), ("delete", Verb::Delete)];
+
+impl Verb {
+    pub(crate) fn method(self) -> Method {
+        match self {
+            Self::Get => Method::Get,
+            Self::Put => Method::Put,
+            Self::Delete => Method::Delete,
+        }
+    }
+
+    fn name(self) -> &'static str {
+        VERBS.iter().find(|(_, verb)| *verb == self).expect("every verb has a name").0
+    }
+}
+
+/// What goes wrong: a kind of the origin's and its number (milliseconds, bytes or a status; of no meaning to the others).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Strike {
+    kind: usize,
+    number: u64,
+}
+
+type Kind = fn(u64) -> FaultKind;
+const KINDS: [(&str, Kind); 18] = [
+    ("delay-before-apply", |ms| FaultKind::DelayBeforeApply(Duration::from_millis(ms))),
+    ("delay-after-apply", |ms| FaultKind::DelayAfterApply(Duration::from_millis(ms))),
+    ("answer", |status| FaultKind::Answer(answer(status))),
+    ("apply-then-answer", |status| FaultKind::ApplyThenAnswer(answer(status))),
+    ("reset-on-head", |_| FaultKind::ResetOnHead),
+    ("reset-before-apply", |_| FaultKind::ResetBeforeApply),
+    ("reset-after-apply", |_| FaultKind::ResetAfterApply),
+    ("close-before-apply", |_| FaultKind::CloseBeforeApply),
+    ("close-after-apply", |_| FaultKind::CloseAfterApply),
+    ("hang-before-apply", |_| FaultKind::HangBeforeApply),
+    ("hang-after-apply", |_| FaultKind::HangAfterApply),
+    ("truncated-body", |_| FaultKind::TruncatedBody),
+    ("slow-body", |ms| FaultKind::SlowBody(Duration::from_millis(ms))),
+    ("broken-chunked", |_| FaultKind::BrokenChunked),
+    ("close-after-answer", |_| FaultKind::CloseAfterAnswer),
+    ("oversize-body", FaultKind::OversizeBody),
+    ("stray-reset", |ms| FaultKind::StrayReset(Duration::from_millis(ms))),
+    ("stray-hang", |ms| FaultKind::StrayHang(Duration::from_millis(ms))),
+];
+
+fn answer(status: u64) -> Answer {
+    Answer::new(u16::try_from(status).unwrap_or(500))
+}
+
+impl Strike {
+    /// The kind with this name, if there is one.
+    #[must_use]
+    pub fn new(name: &str, number: u64) -> Option<Self> {
+        let kind = KINDS.iter().position(|(known, _)| *known == name)?;
+        Some(Self { kind, number })
+    }
+
+    /// Its name.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        KINDS[self.kind].0
+    }
+
+    pub(crate) fn kind(self) -> FaultKind {
+        KINDS[self.kind].1(self.number)
+    }
+
+    /// What strikes requests of `verb`, at an origin whose preconditions count if `options` say so.
+    fn random(dice: &mut Dice, verb: Verb, options: &Options) -> Self {
+        const READS: [&str; 18] = [
+            "delay-before-apply",
+            "delay-before-apply",
+            "delay-after-apply",
+            "delay-after-apply",
+            "delay-after-apply",
+            "delay-after-apply",
+            "answer",
+            "reset-on-head",
+            "reset-before-apply",
+            "reset-after-apply",
+            "close-before-apply",
+            "close-after-apply",
+            "hang-after-apply",
+            "truncated-body",
+            "slow-body",
+            "broken-chunked",
+            "close-after-answer",
+            "oversize-body",
+        ];
+        const WRITES: [&str; 22] = [
+            "delay-before-apply",
+            "delay-before-apply",
+            "delay-after-apply",
+            "delay-after-apply",
+            "answer",
+            "answer",
+            "apply-then-answer",
+            "reset-on-head",
+            "reset-before-apply",
+            "reset-after-apply",
+            "close-before-apply",
+            "close-after-apply",
+            "hang-before-apply",
+            "hang-after-apply",
+            "truncated-body",
+            "slow-body",
+            "broken-chunked",
+            "close-after-answer",
+            "oversize-body",
+            "stray-reset",
+            "stray-reset",
+            "stray-hang",
+        ];
+        let name = if verb == Verb::Get { *dice.pick(&READS) } else { *dice.pick(&WRITES) };
+        let number = match (name, verb) {
+            ("answer", Verb::Get) => *dice.pick(&[429, 500, 503]),
+            // Where preconditions count, a 409 or 412 says that the record has another version: no origin makes that up.
+            ("answer", _) if options.honoured => *dice.pick(&[400, 408, 422, 429, 500, 503]),
+            ("answer", _) => *dice.pick(&[400, 408, 409, 412, 422, 429, 500, 503]),
+            // A 204 would say that a write was applied that its precondition kept back.
+            ("apply-then-answer", _) if options.honoured => *dice.pick(&[202, 500, 503]),
+            ("apply-then-answer", _) => *dice.pick(&[202, 204, 500, 503]),
+            ("delay-before-apply" | "delay-after-apply" | "stray-reset" | "stray-hang", _) => {
+                dice.between(0, options.window_ms / 2)
+            }
+            ("slow-body", _) => 1,
+            ("oversize-body", _) => dice.between(14, 4000),
+            _ => 0,
+        };
+        Self::new(name, number).expect("a known name")
+    }
+}
+
+/// A fault that waits at the origin for a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Fault {
+    /// Of which method.
+    pub verb: Verb,
+    /// Of which key.
+    pub key: u64,
+    /// What becomes of it.
+    pub strike: Strike,
+}
+
+/// What happens to the origin as a whole, at a time from the start.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Disturbance {
+    /// At this time all connections are closed.
+    Drop(u64),
+    /// From this time, for so long, connections are refused.
+    Outage(u64, u64),
+}
+
+/// A round.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Script {
+    /// How cache and source are built.
+    pub options: Options,
+    /// What each thread does.
+    pub threads: Vec<Vec<Do>>,
+    /// What waits at the origin, in order.
+    pub faults: Vec<Fault>,
+    /// What happens meanwhile.
+    pub disturbances: Vec<Disturbance>,
+}
+
+impl Script {
+    /// The script of a seed, of so many threads, or of two to six.
+    #[must_use]
+    pub fn of_seed(seed: u64, threads: Option<usize>) -> Self {
+        let mut dice = Dice::new(seed);
+        let options = Options {
+            writes_wait: dice.percent(30),
+            lifetime_ms: *dice.pick(&[0, 0, 5, 20]),
+            capacity: *dice.pick(&[1 << 20, 1 << 20, 160]),
+            honoured: dice.percent(50),
+            absent_after_delete: dice.percent(30),
+            window_ms: *dice.pick(&[80, 150, 150]),
+            deadline_ms: *dice.pick(&[40, 80, 80, 250]),
+        };
+        // A stray write that lands on top of others is seen at rest, if no later write covers it: so most rounds are short.
+        let short = dice.percent(65);
+        let keys = dice.between(1, if short { 2 } else { 4 });
+        let wanted = threads.map_or_else(|| dice.between(2, 6), |threads| threads as u64);
+        let steps = if short { dice.between(2, 14) } else { (240 * keys / wanted).clamp(20, 120) };
+        let threads = (0..wanted).map(|_| (0..steps).map(|_| Self::step(&mut dice, keys)).collect()).collect();
+        let mut faults = Vec::new();
+        // Where much goes wrong, a key is in doubt most of the time, and little is served from the cache.
+        let calm = if short { 3 } else { *dice.pick(&[1, 2, 6]) };
+        for key in 0..keys {
+            for (verb, most) in [(Verb::Get, 12), (Verb::Put, 12), (Verb::Delete, 4)] {
+                for _ in 0..dice.between(0, most / calm) {
+                    // Not one after the other: requests between them fare well.
+                    for _ in 0..dice.between(0, if short { 1 } else { 2 * calm - 1 }) {
+                        let strike = Strike::new("delay-after-apply", dice.between(0, 4)).expect("a known name");
+                        faults.push(Fault { verb, key, strike });
+                    }
+                    let mut strike = Strike::random(&mut dice, verb, &options);
+                    if short && verb != Verb::Get && dice.percent(50) {
+                        let number = dice.between(0, options.window_ms / 2);
+                        strike = Strike::new("stray-reset", number).expect("a known name");
+                    }
+                    faults.push(Fault { verb, key, strike });
+                }
+            }
+        }
+        let mut disturbances = Vec::new();
+        if dice.percent(20) {
+            disturbances.push(Disturbance::Drop(dice.between(0, 200)));
+        }
+        if dice.percent(20) {
+            disturbances.push(Disturbance::Outage(dice.between(0, 150), dice.between(1, 30)));
+        }
+        Self { options, threads, faults, disturbances }
+    }
+
+    fn step(dice: &mut Dice, keys: u64) -> Do {
+        let key = dice.between(0, keys - 1);
+        match dice.between(1, 100) {
+            1..=58 => Do::Get(key),
+            59..=72 => Do::Put(key),
+            73..=82 => Do::Update(key),
+            83..=87 => Do::Delete(key),
+            88..=90 => Do::Take(key),
+            91..=92 => Do::Forget(key),
+            _ => Do::Wait(dice.between(1, 25)),
+        }
+    }
+
+    /// How many operations its threads do.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.threads.iter().flatten().filter(|step| !matches!(step, Do::Wait(_))).count()
+    }
+
+    /// Nothing is done.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// The keys that it uses: all below this.
+    #[must_use]
+    pub fn keys(&self) -> u64 {
+        let of_step = |step: &Do| match step.parts() {
+            ("wait", _) => 0,
+            (_, key) => key + 1,
+        };
+        self.threads.iter().flatten().map(of_step).max().unwrap_or(0)
+    }
+
+    /// Reads what [`fmt::Display`] printed. Empty lines and those that begin with `#` say nothing.
+    ///
+    /// # Errors
+    /// A line that is none of a script, by its number.
+    pub fn parse(text: &str) -> Result<Self, String> {
+        let mut options = None;
+        let (mut threads, mut faults, mut disturbances) = (Vec::<Vec<Do>>::new(), Vec::new(), Vec::new());
+        for (number, line) in text.lines().enumerate() {
+            let words: Vec<&str> = line.split_whitespace().collect();
+            let read = || -> Option<()> {
+                match words.as_slice() {
+                    [] | ["#", ..] => {}
+                    ["options", rest @ ..] => options = Some(Options::parse(rest)?),
+                    ["thread"] => threads.push(Vec::new()),
+                    ["fault", verb, key, name, number] => faults.push(Fault {
+                        verb: VERBS.iter().find(|(known, _)| known == verb)?.1,
+                        key: key.parse().ok()?,
+                        strike: Strike::new(name, number.parse().ok()?)?,
+                    }),
+                    ["drop", at] => disturbances.push(Disturbance::Drop(at.parse().ok()?)),
+                    ["outage", at, length] => {
+                        disturbances.push(Disturbance::Outage(at.parse().ok()?, length.parse().ok()?));
+                    }
+                    [name, number] => {
+                        let (_, step) = DOS.iter().find(|(known, _)| known == name)?;
+                        threads.last_mut()?.push(step(number.parse().ok()?));
+                    }
+                    _ => return None,
+                }
+                Some(())
+            };
+            let mut read = read;
+            read().ok_or_else(|| format!("line {}: {line:?} is no line of a script", number + 1))?;
+        }
+        let options = options.ok_or("there is no line of options")?;
+        Ok(Self { options, threads, faults, disturbances })
+    }
+}
+
+impl Options {
+    const NAMES: [&str; 7] =
+        ["writes_wait", "lifetime_ms", "capacity", "honoured", "absent_after_delete", "window_ms", "deadline_ms"];
+
+    fn numbers(&self) -> [u64; 7] {
+        [
+            self.writes_wait.into(),
+            self.lifetime_ms,
+            self.capacity,
+            self.honoured.into(),
+            self.absent_after_delete.into(),
+            self.window_ms,
+            self.deadline_ms,
+        ]
+    }
+
+    fn parse(words: &[&str]) -> Option<Self> {
+        let number = |name: &str| -> Option<u64> {
+            let of = words.iter().find_map(|word| word.strip_prefix(name)?.strip_prefix('='))?;
+            of.parse().ok()
+        };
+        let [writes_wait, lifetime, capacity, honoured, absent, window, deadline] = Self::NAMES.map(number);
+        Some(Self {
+            writes_wait: writes_wait? != 0,
+            lifetime_ms: lifetime?,
+            capacity: capacity?,
+            honoured: honoured? != 0,
+            absent_after_delete: absent? != 0,
+            window_ms: window?,
+            deadline_ms: deadline?,
+        })
+    }
+}
+
+impl fmt::Display for Script {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("options")?;
+        for (name, number) in Options::NAMES.iter().zip(self.options.numbers()) {
+            write!(f, " {name}={number}")?;
+        }
+        writeln!(f)?;
+        for fault in &self.faults {
+            let Fault { verb, key, strike } = fault;
+            writeln!(f, "fault {} {key} {} {}", verb.name(), strike.name(), strike.number)?;
+        }
+        for disturbance in &self.disturbances {
+            match disturbance {
+                Disturbance::Drop(at) => writeln!(f, "drop {at}")?,
+                Disturbance::Outage(at, length) => writeln!(f, "outage {at} {length}")?,
+            }
+        }
+        for thread in &self.threads {
+            writeln!(f, "thread")?;
+            for step in thread {
+                let (name, number) = step.parts();
+                writeln!(f, "{name} {number}")?;
+            }
+        }
+        Ok(())
+    }
+}
