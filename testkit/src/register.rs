@@ -25,6 +25,8 @@ pub struct Register {
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 struct Write {
     value: Value,
+    /// The bits of the register that it sets.
+    mask: Value,
     /// It takes effect only on this value.
     expects: Option<Value>,
 }
@@ -55,8 +57,17 @@ impl Register {
 
     /// A write named `write` begins. With `expects`, it takes effect on that value only.
     pub fn write_begins(&mut self, write: usize, value: Value, expects: Option<Value>) {
-        debug_assert!(self.writes[write].is_none(), "a write begins once");
-        self.writes[write] = Some(Write { value, expects });
+        self.begins(write, Write { value, mask: Value::MAX, expects });
+    }
+
+    /// A write begins that sets only the bits of `mask`.
+    pub fn part_begins(&mut self, write: usize, mask: Value, value: Value) {
+        self.begins(write, Write { value, mask, expects: None });
+    }
+
+    fn begins(&mut self, number: usize, write: Write) {
+        debug_assert!(self.writes[number].is_none(), "a write begins once");
+        self.writes[number] = Some(write);
     }
 
     /// The write has taken effect.
@@ -104,10 +115,11 @@ impl Register {
             for (number, write) in self.writes.iter().enumerate() {
                 let Some(write) = write else { continue };
                 if order.done & (1 << number) == 0 && write.expects.is_none_or(|value| value == order.value) {
-                    let mut later = Order { value: write.value, done: order.done | 1 << number, ..order };
+                    let value = order.value & !write.mask | write.value & write.mask;
+                    let mut later = Order { value, done: order.done | 1 << number, ..order };
                     for (reader, seen) in later.seen.iter_mut().enumerate() {
                         if self.reading & (1 << reader) != 0 {
-                            *seen |= 1 << write.value;
+                            *seen |= 1 << value;
                         }
                     }
                     ahead.push(later);
