@@ -2,6 +2,7 @@
 //!
 //! Each task prints the commands that it runs and stops at the first that fails.
 
+mod bugs;
 mod tidy;
 
 use std::path::{Path, PathBuf};
@@ -18,6 +19,7 @@ Usage: cargo xtask TASK
   interleavings [N]
              core's code under a scheduler that explores interleavings, N schedules a
              scenario (2,000)
+  bugs       each bug seeded in core, and the tests and histories that must notice it
 ";
 
 fn main() -> ExitCode {
@@ -28,6 +30,7 @@ fn main() -> ExitCode {
         Some("tidy") => tidy::check(&root()),
         Some("sanitize") => sanitize(),
         Some("interleavings") => interleavings(std::env::args().nth(2).as_deref().unwrap_or("2000")),
+        Some("bugs") => bugs::check(),
         None | Some("help" | "--help" | "-h") => {
             print!("{USAGE}");
             return ExitCode::SUCCESS;
@@ -54,6 +57,7 @@ fn ci() -> Result<(), String> {
     // Each bench once, so that none rots; no figure is taken from it.
     run(cargo(&["bench", "--package", "wtcache-benches", "--", "--test"]))?;
     interleavings("2000")?;
+    bugs::check()?;
     sanitize()
 }
 

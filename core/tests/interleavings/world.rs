@@ -32,6 +32,8 @@ pub(crate) struct Faults {
     pub(crate) writes_unknown: bool,
     /// An unknown write may land after its answer.
     pub(crate) strays: bool,
+    /// A write may be sent twice and be refused the second time, while the first may still land.
+    pub(crate) resends: bool,
 }
 
 impl Faults {
@@ -42,6 +44,7 @@ impl Faults {
         writes_unseen: false,
         writes_unknown: false,
         strays: false,
+        resends: false,
     };
     pub(crate) const ALL: Self = Self {
         loads_fail: true,
@@ -50,6 +53,7 @@ impl Faults {
         writes_unseen: true,
         writes_unknown: true,
         strays: true,
+        resends: true,
     };
 }
 
@@ -88,6 +92,17 @@ impl Origin {
         Ok(record.1)
     }
 
+    /// A send that lands some time later, if at all.
+    fn strays(&self, value: Value, sent: Tick, expected: Option<u64>) {
+        let origin = self.clone();
+        thread::spawn(move || {
+            for _ in 0..thread_rng().gen_range(0..12) {
+                thread::yield_now();
+            }
+            let _ = origin.apply(value, sent, expected);
+        });
+    }
+
     fn write(&self, value: Value, cx: &WriteCx<'_, Ints>) -> Outcome<Confirmed<u64>> {
         // As a source must: nothing leaves once the deadline has passed.
         let sent = self.0.clock.now();
@@ -113,14 +128,13 @@ impl Origin {
                 return Outcome::Unknown(lost());
             }
             3 if faults.strays => {
-                let origin = self.clone();
-                thread::spawn(move || {
-                    for _ in 0..thread_rng().gen_range(0..12) {
-                        thread::yield_now();
-                    }
-                    let _ = origin.apply(value, sent, expected);
-                });
+                self.strays(value, sent, expected);
                 return Outcome::Unknown(lost());
+            }
+            5 if faults.resends => {
+                self.strays(value, sent, expected);
+                cx.leaves_stray();
+                return Outcome::Rejected(Rejection::new(refused()));
             }
             _ => {}
         }
@@ -273,7 +287,10 @@ impl World {
         }
         let at = self.clock.now();
         let Ok(sent) = prepared.send() else { return };
-        match (self.origin.apply(Some(value), at, None), thread_rng().gen_range(0..3)) {
+        let applied = self.origin.apply(Some(value), at, None);
+        // The answer may come after the permit's deadline.
+        thread::yield_now();
+        match (applied, thread_rng().gen_range(0..3)) {
             (Ok(version), 0 | 1) => {
                 sent.commit(Some(record(value, version)));
                 begun.wrote(Some(value));
@@ -283,6 +300,16 @@ impl World {
                 drop(sent);
                 begun.may_write(Some(value));
             }
+        }
+    }
+
+    /// A writer that does not come through the cache, and tells it.
+    pub(crate) fn write_outside(&self, client: usize) {
+        let value = self.fresh();
+        let begun = self.history.begins(client);
+        if self.origin.apply(Some(value), self.clock.now(), None).is_ok() {
+            self.cache.invalidate(&KEY);
+            begun.wrote(Some(value));
         }
     }
 
