@@ -18,9 +18,9 @@ pub(crate) enum Bug {
     TurnReleasedBeforeCommit,
     /// What nobody can know is told, and kept, as a rejection.
     UnknownTreatedAsRejected,
-    /// A write in doubt leaves the older entry.
+    /// A write in doubt leaves the older entry, and so does its end.
     UnknownKeepsEntry,
-    /// What was loaded in a doubt is retained.
+    /// What was loaded in a doubt is retained, also beyond its end.
     DoubtRetainsLoads,
     /// An applied write ends an earlier doubt.
     AppliedEndsDoubt,

@@ -326,7 +326,9 @@ impl Slot {
             self.mark_dirty();
         }
         let detached = !bugs::has(Bug::DoubtEndsWithoutFence) && self.move_fence();
-        Change { base: Base::Forget, detached, settled: true, ..Change::default() }
+        let kept = bugs::has(Bug::UnknownKeepsEntry) || bugs::has(Bug::DoubtRetainsLoads);
+        let base = if kept { Base::Keep } else { Base::Forget };
+        Change { base, detached, settled: true, ..Change::default() }
     }
 
     /// A definite answer for a write that lost its turn at its deadline: its send is settled by it.

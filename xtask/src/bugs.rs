@@ -53,13 +53,13 @@ const BUGS: &[Seeded] = &[
         name: "detached-load-returned",
         promise: "G4",
         tests: &[("reading", "g4_a_moved_reader_takes_the_entry_that_is_there_now")],
-        history: By(&["i1_g3_writes_from_outside_that_are_told"]),
+        history: By(&["g4_readers_moved_while_a_write_is_not_yet_told"]),
     },
     Seeded {
         name: "returned-load-leaves-entry",
         promise: "G4",
         tests: &[("reading", "g4_a_reader_moved_twice_is_given_its_loads_value_and_the_entry_goes_in_the_same_step")],
-        history: By(&["i1_g3_writes_from_outside_that_are_told"]),
+        history: By(&["g4_readers_moved_while_a_write_is_not_yet_told"]),
     },
     Seeded {
         name: "turn-released-before-commit",
@@ -80,7 +80,7 @@ const BUGS: &[Seeded] = &[
         name: "unknown-keeps-entry",
         promise: "D1",
         tests: &[("in_doubt", "d1_an_unknown_write_takes_entry_rows_and_absent_mark_at_once")],
-        history: By(&["d1_d2_d3_unknown_writes_and_strays"]),
+        history: By(&["d2_strays_land_while_others_write", "d1_d2_d3_unknown_writes_and_strays"]),
     },
     Seeded {
         name: "doubt-retains-loads",
@@ -89,13 +89,13 @@ const BUGS: &[Seeded] = &[
             ("in_doubt", "d2_reads_in_doubt_go_to_the_source_coalesced_and_are_not_retained"),
             ("in_doubt", "d2_a_stray_that_lands_in_the_window_is_seen_by_the_next_read"),
         ],
-        history: By(&["d1_d2_d3_unknown_writes_and_strays"]),
+        history: By(&["d2_strays_land_while_others_write"]),
     },
     Seeded {
         name: "applied-ends-doubt",
         promise: "D2",
         tests: &[("in_doubt", "d2_an_applied_write_does_not_end_the_doubt")],
-        history: By(&["d1_d2_d3_unknown_writes_and_strays"]),
+        history: By(&["d2_strays_land_while_others_write"]),
     },
     Seeded {
         name: "condition-settles-any-send",
@@ -107,7 +107,7 @@ const BUGS: &[Seeded] = &[
         name: "doubt-ends-without-fence",
         promise: "D3",
         tests: &[("in_doubt", "d3_a_load_that_began_in_the_doubt_is_not_retained_after_it")],
-        history: By(&["d3_a_doubt_settles_while_a_later_write_is_out"]),
+        history: By(&["d3_a_doubt_settles_while_a_load_is_out"]),
     },
     Seeded {
         name: "doubt-settles-write-clean",

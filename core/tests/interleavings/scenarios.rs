@@ -305,3 +305,55 @@ fn b1_values_too_heavy_to_keep() {
         world.check_at_rest();
     });
 }
+
+#[test]
+fn g4_readers_moved_while_a_write_is_not_yet_told() {
+    explore(|| {
+        let world = World::new(Faults::NONE, |builder| builder);
+        play(
+            &world,
+            false,
+            vec![
+                client(|world| (0..2).for_each(|_| world.get(1))),
+                client(|world| (0..2).for_each(|_| world.get(2))),
+                client(|world| world.write_outside(3)),
+                client(|world| (0..3).for_each(|_| world.cache.invalidate(&KEY))),
+            ],
+        );
+        world.check_at_rest();
+    });
+}
+
+#[test]
+fn d2_strays_land_while_others_write() {
+    explore(|| {
+        let world = World::new(Faults { strays: true, ..Faults::NONE }, |builder| builder);
+        play(
+            &world,
+            false,
+            vec![
+                client(|world| (0..2).for_each(|_| world.put(1))),
+                client(|world| world.put(2)),
+                client(|world| (0..3).for_each(|_| world.get(3))),
+            ],
+        );
+        world.check_at_rest();
+    });
+}
+
+#[test]
+fn d3_a_doubt_settles_while_a_load_is_out() {
+    explore(|| {
+        let world = World::new(Faults { strays: true, ..Faults::NONE }, |builder| builder);
+        play(
+            &world,
+            false,
+            vec![
+                client(|world| (0..3).for_each(|_| world.put(1))),
+                client(|world| (0..3).for_each(|_| world.get(2))),
+                client(|world| world.window_passes()),
+            ],
+        );
+        world.check_at_rest();
+    });
+}
