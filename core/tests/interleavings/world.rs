@@ -22,6 +22,12 @@ pub(crate) const KEY: u64 = 7;
 pub(crate) const WINDOW: Duration = Duration::from_secs(10);
 pub(crate) const DEADLINE: Duration = Duration::from_secs(5);
 
+/// A place where the schedule may turn to another thread. Not a yield: that would make whoever comes by the last in line, and
+/// all schedules alike.
+fn pause() {
+    shuttle::sync::atomic::AtomicBool::new(false).load(Ordering::SeqCst);
+}
+
 /// What the origin may do beside answering well.
 #[derive(Clone, Copy, Default)]
 pub(crate) struct Faults {
@@ -80,7 +86,7 @@ impl Origin {
 
     /// Applies a write that was sent at `sent`, if it is not too late for that and its condition holds.
     fn apply(&self, value: Value, sent: Tick, expected: Option<u64>) -> Result<u64, Refusal> {
-        thread::yield_now();
+        pause();
         let mut record = self.0.record.lock().expect("nobody panics with it");
         if self.0.clock.now() >= sent.after(self.0.declared.settle_window) {
             return Err(Refusal::Late);
@@ -97,7 +103,7 @@ impl Origin {
         let origin = self.clone();
         thread::spawn(move || {
             for _ in 0..thread_rng().gen_range(0..12) {
-                thread::yield_now();
+                pause();
             }
             let _ = origin.apply(value, sent, expected);
         });
@@ -117,7 +123,7 @@ impl Origin {
             _ => 0,
         });
         let faults = self.0.faults;
-        thread::yield_now();
+        pause();
         let dice = thread_rng().gen_range(0..8);
         let lost = || SourceError::new(Failure::Broken, "the connection broke");
         match dice {
@@ -139,7 +145,7 @@ impl Origin {
             _ => {}
         }
         let applied = self.apply(value, sent, expected);
-        thread::yield_now();
+        pause();
         match applied {
             Err(Refusal::Late) => Outcome::Unknown(lost()),
             Err(Refusal::Condition) => Outcome::Rejected(Rejection::stale(refused())),
@@ -167,9 +173,9 @@ fn record(value: u64, version: u64) -> Record<u64> {
 
 impl Source<Ints> for Origin {
     fn get(&self, _: &u64, _: &LoadCx<'_, Ints>) -> Result<Loaded<u64>, SourceError> {
-        thread::yield_now();
+        pause();
         let (value, version) = *self.0.record.lock().expect("nobody panics with it");
-        thread::yield_now();
+        pause();
         match thread_rng().gen_range(0..8) {
             0 if self.0.faults.loads_fail => Err(SourceError::new(Failure::Failed, "out of order")),
             // Without the hook: nothing is to be told of it.
@@ -289,7 +295,7 @@ impl World {
         let Ok(sent) = prepared.send() else { return };
         let applied = self.origin.apply(Some(value), at, None);
         // The answer may come after the permit's deadline.
-        thread::yield_now();
+        pause();
         match (applied, thread_rng().gen_range(0..3)) {
             (Ok(version), 0 | 1) => {
                 sent.commit(Some(record(value, version)));
@@ -316,7 +322,7 @@ impl World {
     /// Time goes on in steps that reach deadlines and windows.
     pub(crate) fn time_passes(&self, steps: usize) {
         for _ in 0..steps {
-            thread::yield_now();
+            pause();
             let seconds = [1, 5, 10][thread_rng().gen_range(0..3)];
             self.clock.advance(Duration::from_secs(seconds));
         }
@@ -325,7 +331,7 @@ impl World {
     /// The settle window passes, some time.
     pub(crate) fn window_passes(&self) {
         for _ in 0..thread_rng().gen_range(0..20) {
-            thread::yield_now();
+            pause();
         }
         self.clock.advance(self.origin.0.declared.settle_window);
     }
@@ -356,6 +362,10 @@ pub(crate) fn play(world: &World, flows: bool, clients: Vec<Box<dyn FnOnce(&Worl
     let run = |client: Box<dyn FnOnce(&World) + Send>| {
         let (world, running) = (world.clone(), Arc::clone(&running));
         thread::spawn(move || {
+            // Or else a schedule that is fair to all would begin all calls together, and end the shorter ones first.
+            if thread_rng().gen_bool(0.5) {
+                (0..thread_rng().gen_range(0..24)).for_each(|_| pause());
+            }
             client(&world);
             running.fetch_sub(1, Ordering::Relaxed);
         })
