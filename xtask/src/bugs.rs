@@ -189,7 +189,7 @@ const BUGS: &[Seeded] = &[
 const TEST_LIMIT: Duration = Duration::from_secs(30);
 const SCENARIO_LIMIT: Duration = Duration::from_secs(60);
 /// Schedules a scenario gets to notice a bug, and without any bug.
-const SCHEDULES: &str = "20000";
+const SCHEDULES: &str = "40000";
 const CLEAN_SCHEDULES: &str = "100";
 /// How a test ended.
 enum Ended {

@@ -38,6 +38,8 @@ pub(crate) struct Faults {
     pub(crate) writes_unknown: bool,
     /// An unknown write may land after its answer.
     pub(crate) strays: bool,
+    /// Every write does.
+    pub(crate) all_stray: bool,
     /// A write may be sent twice and be refused the second time, while the first may still land.
     pub(crate) resends: bool,
 }
@@ -50,6 +52,7 @@ impl Faults {
         writes_unseen: false,
         writes_unknown: false,
         strays: false,
+        all_stray: false,
         resends: false,
     };
     pub(crate) const ALL: Self = Self {
@@ -59,6 +62,7 @@ impl Faults {
         writes_unseen: true,
         writes_unknown: true,
         strays: true,
+        all_stray: false,
         resends: true,
     };
 }
@@ -124,7 +128,7 @@ impl Origin {
         });
         let faults = self.0.faults;
         pause();
-        let dice = thread_rng().gen_range(0..8);
+        let dice = if faults.all_stray { 3 } else { thread_rng().gen_range(0..8) };
         let lost = || SourceError::new(Failure::Broken, "the connection broke");
         match dice {
             0 if faults.writes_refused => return Outcome::Rejected(Rejection::new(refused())),
@@ -133,7 +137,7 @@ impl Origin {
                 let _ = self.apply(value, sent, expected);
                 return Outcome::Unknown(lost());
             }
-            3 if faults.strays => {
+            3 if faults.strays || faults.all_stray => {
                 self.strays(value, sent, expected);
                 return Outcome::Unknown(lost());
             }
@@ -287,7 +291,7 @@ impl World {
     pub(crate) fn permit(&self, client: usize) {
         let value = self.fresh();
         let begun = self.history.begins(client);
-        let Ok(prepared) = self.cache.prepare(&KEY, &Call::new()) else { return };
+        let Ok(prepared) = self.cache.prepare(&KEY, &Call::new().deadline(DEADLINE)) else { return };
         if thread_rng().gen_bool(0.2) {
             return prepared.abort();
         }
