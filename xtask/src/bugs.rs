@@ -189,7 +189,7 @@ const BUGS: &[Seeded] = &[
 const TEST_LIMIT: Duration = Duration::from_secs(30);
 const SCENARIO_LIMIT: Duration = Duration::from_secs(60);
 /// Schedules a scenario gets to notice a bug, and without any bug.
-const SCHEDULES: &str = "40000";
+const SCHEDULES: &str = "100000";
 const CLEAN_SCHEDULES: &str = "100";
 /// How a test ended.
 enum Ended {
@@ -336,7 +336,12 @@ impl Built {
         let mut command = Command::new(program);
         command.args(["--exact", name, "--nocapture", "--test-threads=1"]).current_dir(root().join("core"));
         command.stdout(out.try_clone().map_err(failed)?).stderr(out).stdin(Stdio::null());
-        command.env("WTCACHE_SCHEDULES", schedules).env("RUST_BACKTRACE", "0").env_remove("WTCACHE_BUG");
+        // Always the same schedules, so that a bug that is found stays found.
+        command
+            .env("SHUTTLE_RANDOM_SEED", "1")
+            .env("WTCACHE_SCHEDULES", schedules)
+            .env("RUST_BACKTRACE", "0")
+            .env_remove("WTCACHE_BUG");
         if let Some(bug) = bug {
             command.env("WTCACHE_BUG", bug);
         }

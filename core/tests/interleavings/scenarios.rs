@@ -3,7 +3,7 @@
 use wtcache::{Declared, InDoubtWrites};
 
 use super::explore;
-use super::world::{DEADLINE, Faults, KEY, WINDOW, World, play};
+use super::world::{DEADLINE, Faults, KEY, WINDOW, World, pause, play};
 
 type Client = Box<dyn FnOnce(&World) + Send>;
 
@@ -312,19 +312,20 @@ fn b1_values_too_heavy_to_keep() {
 #[test]
 fn g4_readers_moved_while_a_write_is_not_yet_told() {
     explore(|| {
-        let world = World::new(Faults::NONE, |builder| builder);
+        let world = World::new(Faults { loads_linger: true, ..Faults::NONE }, |builder| builder);
         play(
             &world,
-            // What time does must happen here and there, not all the while.
             false,
             vec![
                 client(|world| (0..2).for_each(|_| world.get(1))),
                 client(|world| {
                     world.cache.invalidate(&KEY);
+                    (0..12).for_each(|_| pause());
                     world.cache.invalidate(&KEY);
                     world.get(2);
+                    // Until it is told, hits are of the old value, and moved readers have the new one.
+                    world.write_outside(2);
                 }),
-                client(|world| world.write_outside(3)),
             ],
         );
         world.check_at_rest();
@@ -351,7 +352,10 @@ fn d2_strays_land_while_others_write() {
 #[test]
 fn d3_a_doubt_settles_while_a_load_is_out() {
     explore(|| {
-        let world = World::new(Faults { all_stray: true, ..Faults::NONE }, |builder| builder);
+        let world = World::new(Faults { all_stray: true, ..Faults::NONE }, |builder| {
+            // The load is not late when the window has passed.
+            builder.deadline(WINDOW * 10)
+        });
         play(
             &world,
             // What time does must happen here and there, not all the while.

@@ -24,7 +24,7 @@ pub(crate) const DEADLINE: Duration = Duration::from_secs(5);
 
 /// A place where the schedule may turn to another thread. Not a yield: that would make whoever comes by the last in line, and
 /// all schedules alike.
-fn pause() {
+pub(crate) fn pause() {
     shuttle::sync::atomic::AtomicBool::new(false).load(Ordering::SeqCst);
 }
 
@@ -33,6 +33,8 @@ fn pause() {
 pub(crate) struct Faults {
     pub(crate) loads_fail: bool,
     pub(crate) loads_panic: bool,
+    /// Now and then much happens before a load reaches the origin.
+    pub(crate) loads_linger: bool,
     pub(crate) writes_refused: bool,
     pub(crate) writes_unseen: bool,
     pub(crate) writes_unknown: bool,
@@ -48,6 +50,7 @@ impl Faults {
     pub(crate) const NONE: Self = Self {
         loads_fail: false,
         loads_panic: false,
+        loads_linger: false,
         writes_refused: false,
         writes_unseen: false,
         writes_unknown: false,
@@ -58,6 +61,7 @@ impl Faults {
     pub(crate) const ALL: Self = Self {
         loads_fail: true,
         loads_panic: true,
+        loads_linger: false,
         writes_refused: true,
         writes_unseen: true,
         writes_unknown: true,
@@ -178,6 +182,9 @@ fn record(value: u64, version: u64) -> Record<u64> {
 impl Source<Ints> for Origin {
     fn get(&self, _: &u64, _: &LoadCx<'_, Ints>) -> Result<Loaded<u64>, SourceError> {
         pause();
+        if self.0.faults.loads_linger && thread_rng().gen_bool(0.4) {
+            (0..thread_rng().gen_range(10..40)).for_each(|_| pause());
+        }
         let (value, version) = *self.0.record.lock().expect("nobody panics with it");
         pause();
         match thread_rng().gen_range(0..8) {
@@ -318,6 +325,7 @@ impl World {
         let value = self.fresh();
         let begun = self.history.begins(client);
         if self.origin.apply(Some(value), self.clock.now(), None).is_ok() {
+            (0..thread_rng().gen_range(0..12)).for_each(|_| pause());
             self.cache.invalidate(&KEY);
             begun.wrote(Some(value));
         }
