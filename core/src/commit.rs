@@ -6,6 +6,7 @@
 
 use std::time::Duration;
 
+use crate::bugs::{self, Bug};
 use crate::clock::Tick;
 use crate::doubt::{DoubtTicket, InDoubt};
 use crate::engine::Engine;
@@ -273,7 +274,8 @@ impl<L: Layout> Drop for Sent<L> {
 fn unknown<L: Layout>(permit: &Permit<L>) -> Arc<DoubtTicket> {
     let engine = &permit.engine;
     engine.counters.count(Event::Unknown);
-    let until = engine.clock.now().after(engine.rules.settle_window);
+    let window = engine.rules.settle_window / if bugs::has(Bug::WindowTooShort) { 4 } else { 1 };
+    let until = engine.clock.now().after(window);
     let ticket = engine.at_key(permit.hash, permit.key(), |at| at.unknown(permit.id, until));
     end_send(engine);
     ticket.unwrap_or_else(|| {

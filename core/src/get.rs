@@ -9,6 +9,7 @@ use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::task::Waker;
 
+use crate::bugs::{self, Bug};
 use crate::clock::Tick;
 use crate::coalesce::{Flight, News, Seat};
 use crate::drive::{SourceCall, Step, Story};
@@ -455,7 +456,7 @@ impl<L: Layout> OwnLoad<'_, L> {
         for waker in flight.end(result.clone(), detached) {
             waker.wake();
         }
-        if detached && !moved {
+        if detached && !moved && !bugs::has(Bug::DetachedLoadReturned) {
             return LoadReply::Moved;
         }
         LoadReply::Done(result.map(|entry| Read { entry, how: How::Loaded { kept } }))

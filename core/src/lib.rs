@@ -7,8 +7,10 @@
 //! The stories to read first are `get.rs` and `put.rs`. In reading order, each uses what comes after it (but for the
 //! engine's and the stories' shared types): `cache`, `options`, `get`, `put`, `tokio`, `invalidate`, `drive`, `coalesce`,
 //! `prepare`, `commit`, `doubt`, `source`, `nesting`, `engine`, `shard`, `slot`, `store`, `index`, `eviction`, `entry`, `bytes`,
-//! `freshness`, `metrics`, `clock`, `error`, `sync`.
+//! `freshness`, `metrics`, `clock`, `error`, `sync`;
+//! `bugs` holds the names of those that are seeded to test the tests.
 
+mod bugs;
 mod bytes;
 mod cache;
 mod clock;

@@ -6,6 +6,7 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::task::Waker;
 
+use crate::bugs::{self, Bug};
 use crate::commit::{Prepared, Sent, Written, panicked};
 use crate::drive::{SourceCall, Step, Story};
 use crate::engine::Engine;
@@ -237,10 +238,16 @@ fn ends<L: Layout, T>(
     match outcome {
         Outcome::Applied(confirmed) => Ok(commit(sent, confirmed, stray)),
         // With an earlier send unsettled, a refusal proves nothing.
-        Outcome::Rejected(rejection) if stray => Err(WriteError::InDoubt(sent.in_doubt(rejection.error))),
+        Outcome::Rejected(rejection) if stray && !bugs::has(Bug::RefusedResendIsRejected) => {
+            Err(WriteError::InDoubt(sent.in_doubt(rejection.error)))
+        }
         Outcome::Rejected(rejection) => {
             sent.reject(rejection.stale_base);
             Err(WriteError::Rejected(rejection))
+        }
+        Outcome::Unknown(error) if bugs::has(Bug::UnknownTreatedAsRejected) => {
+            sent.reject(false);
+            Err(WriteError::Rejected(Rejection::new(error)))
         }
         Outcome::Unknown(error) => Err(WriteError::InDoubt(sent.in_doubt(error))),
     }

@@ -15,6 +15,7 @@ use std::task::Waker;
 
 use hashbrown::HashTable;
 
+use crate::bugs::{self, Bug};
 use crate::clock::Tick;
 use crate::coalesce::Flight;
 use crate::doubt::{DoubtPlace, DoubtTicket};
@@ -335,7 +336,7 @@ impl<'a, L: Layout> AtKey<'a, L> {
         });
         match end {
             LoadEnd::Detached => {
-                if answer != Answer::Failed && flight.has_moved_reader() {
+                if answer != Answer::Failed && flight.has_moved_reader() && !bugs::has(Bug::ReturnedLoadLeavesEntry) {
                     self.returned_unretained();
                 }
                 return (end, false);
@@ -397,7 +398,11 @@ impl<'a, L: Layout> AtKey<'a, L> {
         if let Some(stored) = resident {
             stored.header().cap(end);
         }
-        Some(resident.cloned())
+        let resident = resident.cloned();
+        if bugs::has(Bug::TurnReleasedBeforeCommit) {
+            self.rejected(permit, false);
+        }
+        Some(resident)
     }
 
     pub(crate) fn abort(&mut self, permit: PermitId) {
@@ -413,6 +418,10 @@ impl<'a, L: Layout> AtKey<'a, L> {
         stray_until: Option<Tick>,
     ) -> bool {
         let rules = self.engine.rules;
+        if bugs::has(Bug::TurnReleasedBeforeCommit) {
+            self.returned_unretained();
+            return stored.is_some_and(|stored| self.take(stored, keep));
+        }
         if self.cell().is_none() {
             // Its turn and its doubt are over: what it applied may be newer than what is here.
             self.forget();
@@ -482,6 +491,9 @@ impl<'a, L: Layout> AtKey<'a, L> {
         };
         if !keep || self.engine.is_closed() || is_over() {
             self.forget();
+            return false;
+        }
+        if bugs::has(Bug::AbsentMarkSurvivesWrite) && self.resident().is_some_and(|old| old.value().is_none()) {
             return false;
         }
         let kept = self.state.store.admit(stored, &self.engine.budget, &mut self.after.left);

@@ -25,6 +25,7 @@
 
 use std::time::Duration;
 
+use crate::bugs::{self, Bug};
 use crate::clock::Tick;
 use crate::source::Condition;
 
@@ -155,7 +156,7 @@ impl Slot {
     /// Hits are served until this tick at most: a sent write is in doubt from its deadline on.
     pub(crate) fn hits_end(&self) -> Tick {
         match self.turn {
-            Turn::Sent { deadline, .. } => deadline,
+            Turn::Sent { deadline, .. } if !bugs::has(Bug::HitsOutliveDeadline) => deadline,
             _ => Tick::NEVER,
         }
     }
@@ -186,7 +187,7 @@ impl Slot {
         if answer == Answer::Failed {
             return (LoadEnd::Returned, Change::default());
         }
-        if self.doubt.is_none() {
+        if self.doubt.is_none() || bugs::has(Bug::DoubtRetainsLoads) {
             return (LoadEnd::Kept, Change { base: Base::Take, ..Change::default() });
         }
         if self.shows_that_none_can_land(answer, rules) {
@@ -246,8 +247,10 @@ impl Slot {
         let Some((dirty, condition)) = self.end_turn(permit) else {
             return self.late_answer(permit, true, stray_until);
         };
-        let mut change = Change { base: Base::Forget, passed: true, detached: self.move_fence(), ..Change::default() };
-        if condition.is_some() && rules.conditions_settle && self.all_sends_on_versions() {
+        let detached = !bugs::has(Bug::LoadOutlivesCommit) && self.move_fence();
+        let mut change = Change { base: Base::Forget, passed: true, detached, ..Change::default() };
+        let settles = condition.is_some() && rules.conditions_settle && self.all_sends_on_versions();
+        if settles || bugs::has(Bug::AppliedEndsDoubt) {
             self.doubt = None;
             change.settled = true;
         }
@@ -266,7 +269,7 @@ impl Slot {
             return self.late_answer(permit, stale_base, None);
         }
         let mut change = Change { passed: true, ..Change::default() };
-        if stale_base {
+        if stale_base && !bugs::has(Bug::StaleRejectionKeepsBase) {
             change.base = Base::Forget;
             change.detached = self.move_fence();
         }
@@ -283,8 +286,11 @@ impl Slot {
 
     /// The key is to be forgotten.
     pub(crate) fn invalidated(&mut self) -> Change {
-        self.mark_dirty();
-        Change { base: Base::Forget, detached: self.move_fence(), ..Change::default() }
+        if !bugs::has(Bug::InvalidatedWriteCommits) {
+            self.mark_dirty();
+        }
+        let detached = !bugs::has(Bug::LoadOutlivesInvalidation) && self.move_fence();
+        Change { base: Base::Forget, detached, ..Change::default() }
     }
 
     /// Brings the state up to `now`: overdue permits end, and doubts whose window has passed are settled, in the order in
@@ -315,8 +321,13 @@ impl Slot {
     /// The doubt is over: no send of the past can land any more.
     fn settled(&mut self) -> Change {
         self.doubt = None;
-        self.mark_dirty();
-        Change { base: Base::Forget, detached: self.move_fence(), settled: true, ..Change::default() }
+        if !bugs::has(Bug::DoubtSettlesWriteClean) {
+            self.mark_dirty();
+        }
+        let detached = !bugs::has(Bug::DoubtEndsWithoutFence) && self.move_fence();
+        let kept = bugs::has(Bug::UnknownKeepsEntry) || bugs::has(Bug::DoubtRetainsLoads);
+        let base = if kept { Base::Keep } else { Base::Forget };
+        Change { base, detached, settled: true, ..Change::default() }
     }
 
     /// A definite answer for a write that lost its turn at its deadline: it is settled by it, unless an earlier send of the
@@ -329,7 +340,7 @@ impl Slot {
                 change.doubted = true;
             } else {
                 doubt.sends.retain(|(send, _)| *send != permit);
-                if doubt.sends.is_empty() && !doubt.lost_count {
+                if (doubt.sends.is_empty() && !doubt.lost_count) || bugs::has(Bug::LateAnswerSettlesOthers) {
                     change = self.settled();
                 }
             }
@@ -346,7 +357,8 @@ impl Slot {
         } else {
             doubt.lost_count = true;
         }
-        Change { base: Base::Forget, detached: self.move_fence(), doubted: true, ..Change::default() }
+        let base = if bugs::has(Bug::UnknownKeepsEntry) { Base::Keep } else { Base::Forget };
+        Change { base, detached: self.move_fence(), doubted: true, ..Change::default() }
     }
 
     /// Ends the turn of a sent write: whether it is dirty, and its condition.
@@ -373,7 +385,9 @@ impl Slot {
     /// Each send in doubt can be applied to one version only, which never comes again once it is gone. Absence may come
     /// again, so a send that is conditional on it counts as unconditional.
     fn all_sends_on_versions(&self) -> bool {
-        let on_version = |(_, condition): &(_, _)| matches!(condition, Some(Condition::Version(_)));
+        let on_version = |(_, condition): &(_, _)| {
+            matches!(condition, Some(Condition::Version(_))) || bugs::has(Bug::ConditionSettlesAnySend)
+        };
         self.doubt.as_ref().is_some_and(|doubt| !doubt.lost_count && doubt.sends.iter().all(on_version))
     }
 

@@ -7,6 +7,7 @@
 use hashbrown::HashTable;
 use hashbrown::hash_table::Entry as Place;
 
+use crate::bugs::{self, Bug};
 use crate::entry::Layout;
 use crate::entry::sealed::Stored;
 use crate::eviction::{MOST_TOUCHES, S3Fifo, Touches};
@@ -112,7 +113,9 @@ impl<L: Layout> Store<L> {
         let header = stored.header();
         let (hash, weight) = (header.hash, header.weight());
         if weight > budget.capacity {
-            self.remove(hash, |key| L::same_key(key, stored.key()), budget, left);
+            if !bugs::has(Bug::TooHeavyLeavesOlder) {
+                self.remove(hash, |key| L::same_key(key, stored.key()), budget, left);
+            }
             return false;
         }
         let same = |other: &L::Stored| other.header().hash == hash && L::same_key(other.key(), stored.key());
@@ -178,7 +181,9 @@ impl<L: Layout> Store<L> {
 
     /// The last step of every leave: index, weight, and out of the lock's reach.
     fn forget(&mut self, stored: L::Stored, budget: &Budget, left: &mut Left<L>) {
-        self.index.remove(&stored);
+        if !bugs::has(Bug::IndexRowLeftBehind) {
+            self.index.remove(&stored);
+        }
         budget.subtract(stored.header().weight());
         left.records.push(stored);
     }

@@ -2,6 +2,7 @@
 //!
 //! Each task prints the commands that it runs and stops at the first that fails.
 
+mod bugs;
 mod tidy;
 
 use std::path::{Path, PathBuf};
@@ -20,6 +21,7 @@ Usage: cargo xtask TASK
              scenario (2,000)
   attack [--minutes N]
              random histories of real threads over real sockets (1 minute)
+  bugs       each bug seeded in core, and the tests and histories that must notice it
 ";
 
 fn main() -> ExitCode {
@@ -31,6 +33,7 @@ fn main() -> ExitCode {
         Some("sanitize") => sanitize(),
         Some("interleavings") => interleavings(std::env::args().nth(2).as_deref().unwrap_or("2000")),
         Some("attack") => attack(std::env::args().skip(2)),
+        Some("bugs") => bugs::check(),
         None | Some("help" | "--help" | "-h") => {
             print!("{USAGE}");
             return ExitCode::SUCCESS;
@@ -57,6 +60,7 @@ fn ci() -> Result<(), String> {
     // Each bench once, so that none rots; no figure is taken from it.
     run(cargo(&["bench", "--package", "wtcache-benches", "--", "--test"]))?;
     interleavings("2000")?;
+    bugs::check()?;
     sanitize()
 }
 

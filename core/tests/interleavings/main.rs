@@ -16,8 +16,9 @@ const SCHEDULES: usize = 2_000;
 
 fn explore(scenario: fn()) {
     let schedules = std::env::var("WTCACHE_SCHEDULES").ok().and_then(|n| n.parse().ok()).unwrap_or(SCHEDULES);
-    run(RandomScheduler::new(schedules / 2), scenario);
+    run(RandomScheduler::new(schedules / 4), scenario);
     run(PctScheduler::new(3, schedules / 2), scenario);
+    run(PctScheduler::new(5, schedules / 4), scenario);
 }
 
 fn run(scheduler: impl Scheduler + 'static, scenario: fn()) {

@@ -3,7 +3,7 @@
 use wtcache::{Declared, InDoubtWrites};
 
 use super::explore;
-use super::world::{Faults, KEY, WINDOW, World, play};
+use super::world::{DEADLINE, Faults, KEY, WINDOW, World, pause, play};
 
 type Client = Box<dyn FnOnce(&World) + Send>;
 
@@ -213,5 +213,161 @@ fn b4_close_during_everything() {
         assert!(world.history.is_linearizable(), "not linearizable:\n{}", world.history);
         assert!(world.cache.get(&KEY).is_err());
         assert_eq!(world.cache.stats().entries, 0, "a closed cache holds nothing");
+    });
+}
+
+#[test]
+fn i1_g3_writes_from_outside_that_are_told() {
+    explore(|| {
+        let world = World::new(Faults { loads_fail: true, ..Faults::NONE }, |builder| builder);
+        play(
+            &world,
+            false,
+            vec![
+                client(|world| (0..2).for_each(|_| world.write_outside(1))),
+                client(|world| world.write_outside(2)),
+                client(|world| (0..3).for_each(|_| world.get(3))),
+                client(|world| (0..3).for_each(|_| world.get(4))),
+            ],
+        );
+        world.check_at_rest();
+    });
+}
+
+#[test]
+fn p1_a_write_from_outside_beside_one_in_flight() {
+    explore(|| {
+        let world = World::new(Faults::NONE, |builder| builder);
+        play(
+            &world,
+            false,
+            // Nobody reads: the order of the two is the origin's to know, until the cache is told. Only the rest is checked.
+            vec![
+                client(|world| (0..2).for_each(|_| world.put(1))),
+                client(|world| (0..2).for_each(|_| world.write_outside(2))),
+            ],
+        );
+        world.check_at_rest();
+    });
+}
+
+#[test]
+fn d3_late_answers_settle_their_own_send_only() {
+    explore(|| {
+        let world = World::new(Faults { all_stray: true, ..Faults::NONE }, |builder| builder.deadline(WINDOW * 10));
+        play(
+            &world,
+            // What time does must happen here and there, not all the while.
+            false,
+            vec![
+                client(|world| world.permit(1)),
+                client(|world| {
+                    world.put(2);
+                    (0..2).for_each(|_| world.get(2));
+                }),
+                client(|world| world.clock.advance(DEADLINE)),
+            ],
+        );
+        world.check_at_rest();
+    });
+}
+
+#[test]
+fn d3_no_condition_settles_an_unconditional_stray() {
+    explore(|| {
+        let faults = Faults { strays: true, ..Faults::NONE };
+        let world = World::declaring(honoured(), faults, |builder| builder);
+        play(
+            &world,
+            false,
+            vec![
+                client(|world| (0..2).for_each(|_| world.put(1))),
+                client(|world| (0..2).for_each(|_| world.update(2))),
+                client(|world| (0..3).for_each(|_| world.get(3))),
+            ],
+        );
+        world.check_at_rest();
+    });
+}
+
+#[test]
+fn b1_values_too_heavy_to_keep() {
+    explore(|| {
+        let world = World::new(Faults::NONE, |builder| {
+            builder.capacity(10).weigher(|_, value| if value.is_some_and(|value| value % 2 == 0) { 11 } else { 1 })
+        });
+        play(
+            &world,
+            false,
+            vec![
+                client(|world| (0..2).for_each(|_| world.put(1))),
+                client(|world| (0..2).for_each(|_| world.put(2))),
+                client(|world| (0..3).for_each(|_| world.get(3))),
+            ],
+        );
+        world.check_at_rest();
+    });
+}
+
+#[test]
+fn g4_readers_moved_while_a_write_is_not_yet_told() {
+    explore(|| {
+        let world = World::new(Faults { loads_linger: true, ..Faults::NONE }, |builder| builder);
+        play(
+            &world,
+            false,
+            vec![
+                client(|world| (0..2).for_each(|_| world.get(1))),
+                client(|world| {
+                    world.cache.invalidate(&KEY);
+                    (0..12).for_each(|_| pause());
+                    world.cache.invalidate(&KEY);
+                    world.get(2);
+                    // Until it is told, hits are of the old value, and moved readers have the new one.
+                    world.write_outside(2);
+                }),
+            ],
+        );
+        world.check_at_rest();
+    });
+}
+
+#[test]
+fn d2_strays_land_while_others_write() {
+    explore(|| {
+        let world = World::new(Faults { strays: true, ..Faults::NONE }, |builder| builder);
+        play(
+            &world,
+            false,
+            vec![
+                client(|world| (0..2).for_each(|_| world.put(1))),
+                client(|world| world.put(2)),
+                client(|world| (0..3).for_each(|_| world.get(3))),
+            ],
+        );
+        world.check_at_rest();
+    });
+}
+
+#[test]
+fn d3_a_doubt_settles_while_a_load_is_out() {
+    explore(|| {
+        let world = World::new(Faults { all_stray: true, ..Faults::NONE }, |builder| {
+            // The load is not late when the window has passed.
+            builder.deadline(WINDOW * 10)
+        });
+        play(
+            &world,
+            // What time does must happen here and there, not all the while.
+            false,
+            vec![
+                client(|world| {
+                    world.put(1);
+                    (0..2).for_each(|_| world.get(1));
+                }),
+                client(|world| world.window_passes()),
+            ],
+        );
+        world.check_at_rest();
     });
 }

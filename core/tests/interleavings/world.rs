@@ -22,34 +22,52 @@ pub(crate) const KEY: u64 = 7;
 pub(crate) const WINDOW: Duration = Duration::from_secs(10);
 pub(crate) const DEADLINE: Duration = Duration::from_secs(5);
 
+/// A place where the schedule may turn to another thread. Not a yield: that would make whoever comes by the last in line, and
+/// all schedules alike.
+pub(crate) fn pause() {
+    shuttle::sync::atomic::AtomicBool::new(false).load(Ordering::SeqCst);
+}
+
 /// What the origin may do beside answering well.
 #[derive(Clone, Copy, Default)]
 pub(crate) struct Faults {
     pub(crate) loads_fail: bool,
     pub(crate) loads_panic: bool,
+    /// Now and then much happens before a load reaches the origin.
+    pub(crate) loads_linger: bool,
     pub(crate) writes_refused: bool,
     pub(crate) writes_unseen: bool,
     pub(crate) writes_unknown: bool,
     /// An unknown write may land after its answer.
     pub(crate) strays: bool,
+    /// Every write does.
+    pub(crate) all_stray: bool,
+    /// A write may be sent twice and be refused the second time, while the first may still land.
+    pub(crate) resends: bool,
 }
 
 impl Faults {
     pub(crate) const NONE: Self = Self {
         loads_fail: false,
         loads_panic: false,
+        loads_linger: false,
         writes_refused: false,
         writes_unseen: false,
         writes_unknown: false,
         strays: false,
+        all_stray: false,
+        resends: false,
     };
     pub(crate) const ALL: Self = Self {
         loads_fail: true,
         loads_panic: true,
+        loads_linger: false,
         writes_refused: true,
         writes_unseen: true,
         writes_unknown: true,
         strays: true,
+        all_stray: false,
+        resends: true,
     };
 }
 
@@ -76,7 +94,7 @@ impl Origin {
 
     /// Applies a write that was sent at `sent`, if it is not too late for that and its condition holds.
     fn apply(&self, value: Value, sent: Tick, expected: Option<u64>) -> Result<u64, Refusal> {
-        thread::yield_now();
+        pause();
         let mut record = self.0.record.lock().expect("nobody panics with it");
         if self.0.clock.now() >= sent.after(self.0.declared.settle_window) {
             return Err(Refusal::Late);
@@ -86,6 +104,17 @@ impl Origin {
         }
         *record = (value, record.1 + 1);
         Ok(record.1)
+    }
+
+    /// A send that lands some time later, if at all.
+    fn strays(&self, value: Value, sent: Tick, expected: Option<u64>) {
+        let origin = self.clone();
+        thread::spawn(move || {
+            for _ in 0..thread_rng().gen_range(0..12) {
+                pause();
+            }
+            let _ = origin.apply(value, sent, expected);
+        });
     }
 
     fn write(&self, value: Value, cx: &WriteCx<'_, Ints>) -> Outcome<Confirmed<u64>> {
@@ -102,8 +131,8 @@ impl Origin {
             _ => 0,
         });
         let faults = self.0.faults;
-        thread::yield_now();
-        let dice = thread_rng().gen_range(0..8);
+        pause();
+        let dice = if faults.all_stray { 3 } else { thread_rng().gen_range(0..8) };
         let lost = || SourceError::new(Failure::Broken, "the connection broke");
         match dice {
             0 if faults.writes_refused => return Outcome::Rejected(Rejection::new(refused())),
@@ -112,20 +141,19 @@ impl Origin {
                 let _ = self.apply(value, sent, expected);
                 return Outcome::Unknown(lost());
             }
-            3 if faults.strays => {
-                let origin = self.clone();
-                thread::spawn(move || {
-                    for _ in 0..thread_rng().gen_range(0..12) {
-                        thread::yield_now();
-                    }
-                    let _ = origin.apply(value, sent, expected);
-                });
+            3 if faults.strays || faults.all_stray => {
+                self.strays(value, sent, expected);
                 return Outcome::Unknown(lost());
+            }
+            5 if faults.resends => {
+                self.strays(value, sent, expected);
+                cx.leaves_stray();
+                return Outcome::Rejected(Rejection::new(refused()));
             }
             _ => {}
         }
         let applied = self.apply(value, sent, expected);
-        thread::yield_now();
+        pause();
         match applied {
             Err(Refusal::Late) => Outcome::Unknown(lost()),
             Err(Refusal::Condition) => Outcome::Rejected(Rejection::stale(refused())),
@@ -153,9 +181,12 @@ fn record(value: u64, version: u64) -> Record<u64> {
 
 impl Source<Ints> for Origin {
     fn get(&self, _: &u64, _: &LoadCx<'_, Ints>) -> Result<Loaded<u64>, SourceError> {
-        thread::yield_now();
+        pause();
+        if self.0.faults.loads_linger && thread_rng().gen_bool(0.4) {
+            (0..thread_rng().gen_range(10..40)).for_each(|_| pause());
+        }
         let (value, version) = *self.0.record.lock().expect("nobody panics with it");
-        thread::yield_now();
+        pause();
         match thread_rng().gen_range(0..8) {
             0 if self.0.faults.loads_fail => Err(SourceError::new(Failure::Failed, "out of order")),
             // Without the hook: nothing is to be told of it.
@@ -267,13 +298,16 @@ impl World {
     pub(crate) fn permit(&self, client: usize) {
         let value = self.fresh();
         let begun = self.history.begins(client);
-        let Ok(prepared) = self.cache.prepare(&KEY, &Call::new()) else { return };
+        let Ok(prepared) = self.cache.prepare(&KEY, &Call::new().deadline(DEADLINE)) else { return };
         if thread_rng().gen_bool(0.2) {
             return prepared.abort();
         }
         let at = self.clock.now();
         let Ok(sent) = prepared.send() else { return };
-        match (self.origin.apply(Some(value), at, None), thread_rng().gen_range(0..3)) {
+        let applied = self.origin.apply(Some(value), at, None);
+        // The answer may come after the permit's deadline.
+        pause();
+        match (applied, thread_rng().gen_range(0..3)) {
             (Ok(version), 0 | 1) => {
                 sent.commit(Some(record(value, version)));
                 begun.wrote(Some(value));
@@ -286,10 +320,21 @@ impl World {
         }
     }
 
+    /// A writer that does not come through the cache, and tells it.
+    pub(crate) fn write_outside(&self, client: usize) {
+        let value = self.fresh();
+        let begun = self.history.begins(client);
+        if self.origin.apply(Some(value), self.clock.now(), None).is_ok() {
+            (0..thread_rng().gen_range(0..12)).for_each(|_| pause());
+            self.cache.invalidate(&KEY);
+            begun.wrote(Some(value));
+        }
+    }
+
     /// Time goes on in steps that reach deadlines and windows.
     pub(crate) fn time_passes(&self, steps: usize) {
         for _ in 0..steps {
-            thread::yield_now();
+            pause();
             let seconds = [1, 5, 10][thread_rng().gen_range(0..3)];
             self.clock.advance(Duration::from_secs(seconds));
         }
@@ -298,7 +343,7 @@ impl World {
     /// The settle window passes, some time.
     pub(crate) fn window_passes(&self) {
         for _ in 0..thread_rng().gen_range(0..20) {
-            thread::yield_now();
+            pause();
         }
         self.clock.advance(self.origin.0.declared.settle_window);
     }
@@ -329,6 +374,10 @@ pub(crate) fn play(world: &World, flows: bool, clients: Vec<Box<dyn FnOnce(&Worl
     let run = |client: Box<dyn FnOnce(&World) + Send>| {
         let (world, running) = (world.clone(), Arc::clone(&running));
         thread::spawn(move || {
+            // Or else a schedule that is fair to all would begin all calls together, and end the shorter ones first.
+            if thread_rng().gen_bool(0.5) {
+                (0..thread_rng().gen_range(0..24)).for_each(|_| pause());
+            }
             client(&world);
             running.fetch_sub(1, Ordering::Relaxed);
         })

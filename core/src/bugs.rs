@@ -1,0 +1,95 @@
+//! Seeded bugs: what the tests must notice.
+//!
+//! Built with RUSTFLAGS="--cfg wtcache_bugs" only, where the environment variable WTCACHE_BUG picks one by name; an ordinary
+//! build has none, and compiles the questions to nothing. `cargo xtask bugs` turns each on and demands red.
+
+/// A fault in one place, by the promise that it breaks.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Bug {
+    /// An applied write leaves the load attached that began before it.
+    LoadOutlivesCommit,
+    /// An invalidation leaves the load attached that began before it.
+    LoadOutlivesInvalidation,
+    /// A load that was detached is returned, though not retained.
+    DetachedLoadReturned,
+    /// A detached load is returned to a reader moved twice, and what is here stays.
+    ReturnedLoadLeavesEntry,
+    /// The turn passes on with the send; the commit comes later.
+    TurnReleasedBeforeCommit,
+    /// What nobody can know is told, and kept, as a rejection.
+    UnknownTreatedAsRejected,
+    /// A write in doubt leaves the older entry, and so does its end.
+    UnknownKeepsEntry,
+    /// What was loaded in a doubt is retained, also beyond its end.
+    DoubtRetainsLoads,
+    /// An applied write ends an earlier doubt.
+    AppliedEndsDoubt,
+    /// A conditional write settles the doubt of an unconditional one.
+    ConditionSettlesAnySend,
+    /// A doubt ends, and the load that began in it stays attached.
+    DoubtEndsWithoutFence,
+    /// A doubt settles, and the write in flight commits as if nothing was.
+    DoubtSettlesWriteClean,
+    /// A write in flight commits though the key was invalidated since its send.
+    InvalidatedWriteCommits,
+    /// The late answer of one send settles the doubt of another.
+    LateAnswerSettlesOthers,
+    /// The refusal of a resend counts for the first send too.
+    RefusedResendIsRejected,
+    /// A value too heavy to keep leaves the older entry.
+    TooHeavyLeavesOlder,
+    /// An absent mark stays where a record was committed.
+    AbsentMarkSurvivesWrite,
+    /// An entry goes, and its index rows stay.
+    IndexRowLeftBehind,
+    /// A rejection that proves the base stale leaves it.
+    StaleRejectionKeepsBase,
+    /// An entry is served beyond the deadline of the write that is out.
+    HitsOutliveDeadline,
+    /// A doubt ends before the settle window has passed.
+    WindowTooShort,
+}
+
+#[cfg(not(wtcache_bugs))]
+pub(crate) const fn has(_: Bug) -> bool {
+    false
+}
+
+#[cfg(wtcache_bugs)]
+pub(crate) fn has(bug: Bug) -> bool {
+    // Not explored by any scheduler: read once, the same in every schedule.
+    static PICKED: std::sync::OnceLock<Option<Bug>> = std::sync::OnceLock::new();
+    *PICKED.get_or_init(|| std::env::var("WTCACHE_BUG").ok().map(|name| by_name(&name))) == Some(bug)
+}
+
+#[cfg(wtcache_bugs)]
+fn by_name(name: &str) -> Bug {
+    match name {
+        "load-outlives-commit" => Bug::LoadOutlivesCommit,
+        "load-outlives-invalidation" => Bug::LoadOutlivesInvalidation,
+        "detached-load-returned" => Bug::DetachedLoadReturned,
+        "returned-load-leaves-entry" => Bug::ReturnedLoadLeavesEntry,
+        "turn-released-before-commit" => Bug::TurnReleasedBeforeCommit,
+        "unknown-treated-as-rejected" => Bug::UnknownTreatedAsRejected,
+        "unknown-keeps-entry" => Bug::UnknownKeepsEntry,
+        "doubt-retains-loads" => Bug::DoubtRetainsLoads,
+        "applied-ends-doubt" => Bug::AppliedEndsDoubt,
+        "condition-settles-any-send" => Bug::ConditionSettlesAnySend,
+        "doubt-ends-without-fence" => Bug::DoubtEndsWithoutFence,
+        "doubt-settles-write-clean" => Bug::DoubtSettlesWriteClean,
+        "invalidated-write-commits" => Bug::InvalidatedWriteCommits,
+        "late-answer-settles-others" => Bug::LateAnswerSettlesOthers,
+        "refused-resend-is-rejected" => Bug::RefusedResendIsRejected,
+        "too-heavy-leaves-older" => Bug::TooHeavyLeavesOlder,
+        "absent-mark-survives-write" => Bug::AbsentMarkSurvivesWrite,
+        "index-row-left-behind" => Bug::IndexRowLeftBehind,
+        "stale-rejection-keeps-base" => Bug::StaleRejectionKeepsBase,
+        "hits-outlive-deadline" => Bug::HitsOutliveDeadline,
+        "window-too-short" => Bug::WindowTooShort,
+        // A bug that is not there would be survived by all tests, or killed by none.
+        _ => {
+            eprintln!("there is no bug {name:?}");
+            std::process::exit(86)
+        }
+    }
+}
