@@ -167,6 +167,11 @@ impl<L: Layout> Engine<L> {
 
     // --- time and identity
 
+    /// Writes of an earlier process may still land.
+    pub(crate) fn is_unsure(&self, now: Tick) -> bool {
+        now < self.lifetimes.unsure_until
+    }
+
     pub(crate) fn deadline_of(&self, call: &Call) -> Tick {
         self.clock.now().after(call.deadline.unwrap_or(self.deadline).min(LONGEST_DEADLINE))
     }

@@ -243,6 +243,8 @@ pub(crate) struct AtKey<'a, L: Layout> {
     state: &'a mut State<L>,
     hash: u64,
     key: &'a L::Key,
+    /// Writes of an earlier process may still land.
+    unsure: bool,
     after: &'a mut After<L>,
 }
 
@@ -254,11 +256,12 @@ impl<'a, L: Layout> AtKey<'a, L> {
         key: &'a L::Key,
         after: &'a mut After<L>,
     ) -> Self {
-        Self { engine, state, hash, key, after }
+        Self { engine, state, hash, key, unsure: false, after }
     }
 
     pub(crate) fn tick(&mut self, now: Tick) {
         let rules = self.engine.rules;
+        self.unsure = self.engine.is_unsure(now);
         self.change(|slot| slot.tick(now, &rules));
     }
 
@@ -334,6 +337,9 @@ impl<'a, L: Layout> AtKey<'a, L> {
             end = how;
             change
         });
+        if answer != Answer::Failed {
+            self.given_out();
+        }
         match end {
             LoadEnd::Detached => {
                 if answer != Answer::Failed && flight.has_moved_reader() && !bugs::has(Bug::ReturnedLoadLeavesEntry) {
@@ -370,7 +376,18 @@ impl<'a, L: Layout> AtKey<'a, L> {
     /// A value is returned that is not retained.
     pub(crate) fn returned_unretained(&mut self) {
         self.change(Slot::returned_unretained);
+        self.given_out();
         self.forget();
+    }
+
+    /// A reader is given what the origin said just now. While a write of an earlier process may still land, that may be newer
+    /// than a write that is out.
+    fn given_out(&mut self) {
+        if self.unsure
+            && let Some(cell) = self.cell()
+        {
+            cell.slot.mark_dirty();
+        }
     }
 
     // --- writes

@@ -3,7 +3,8 @@
 //! Pure: no lock, no clock, no I/O, no value. Each event takes the state to the next and says with a [`Change`] what the
 //! store has to do in the same step. A key without load, turn and doubt needs no slot, so an idle entry pays nothing.
 //!
-//! Base K = known (resident), U = unknown. *Dirty*: invalidated, or a doubt settled, since the send.
+//! Base K = known (resident), U = unknown. *Dirty*: invalidated, or a doubt settled, since the send; in the first settle window of a
+//! process, also a load given out since.
 //!
 //! | event | Idle | Prepared | Sent | Doubt | Doubt+Prepared | Doubt+Sent |
 //! |---|---|---|---|---|---|---|
@@ -372,7 +373,8 @@ impl Slot {
         Some((dirty, condition))
     }
 
-    fn mark_dirty(&mut self) {
+    /// Something newer than the write in flight may have been seen: it must not be shown.
+    pub(crate) fn mark_dirty(&mut self) {
         if let Turn::Sent { dirty, .. } = &mut self.turn {
             *dirty = true;
         }

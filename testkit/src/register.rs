@@ -10,7 +10,7 @@ pub type Value = u8;
 
 /// Writes and reads that can be open at once.
 const MOST_WRITES: usize = 12;
-const MOST_READERS: usize = 5;
+const MOST_READERS: usize = 6;
 
 /// A history of one register.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]

@@ -53,6 +53,9 @@ impl State {
             LoadEnd::Kept | LoadEnd::Returned => self.flight = self.flight.filter(|leader| *leader != c),
         }
         let found = load.found.filter(|_| !failed);
+        if found.is_some() {
+            self.given_while_unsure(config);
+        }
         if change.base == Base::Take
             && let Some(value) = found
         {
@@ -103,6 +106,12 @@ impl State {
         }
     }
 
+    fn given_while_unsure(&mut self, config: &Config) {
+        if self.unsure && !wrong::commits_all_the_same(config) {
+            self.slot.mark_dirty();
+        }
+    }
+
     pub(super) fn asks_for_existing(&mut self, c: u8) {
         let client = usize::from(c);
         self.history.read_begins(client);
@@ -123,6 +132,7 @@ impl State {
             self.event(config, Slot::returned_unretained);
             self.base = None;
         }
+        self.given_while_unsure(config);
         if config.op(usize::from(c), self) == Some(Op::Update) {
             self.judge(c, Some(value));
             self.clients[usize::from(c)].phase = Phase::Prepared { existing: Some(value) };

@@ -82,7 +82,8 @@ fn short() -> Vec<Config> {
         },
         config("records not seen, or not kept", &[&[Put], &[Put], &[Get, Get]], Limits { unkept: 2, ..lost }),
         config("nested reads", &[&[Put], &[Put], &[NestedGet, NestedGet], &[Get, Get]], lost),
-        config("a crash", &[&[Put], &[Put], &[Get, Get]], Limits { crashed: 1, ..lost }),
+        config("a crash", &[&[Put], &[Put], &[Get, Get, Get]], Limits { crashed: 1, ..lost }),
+        honouring(config("a crash, an update", &[&[Put], &[Update], &[Get, Get]], Limits { crashed: 1, ..NOTHING })),
     ]
 }
 
@@ -133,7 +134,7 @@ fn long() -> Vec<Config> {
         )),
         config(
             "outsiders of both kinds",
-            &[&[Put], &[Put], &[Outside], &[OutsideThenTold], &[Get, Get], &[Get]],
+            &[&[Put], &[Outside], &[OutsideThenTold], &[Get, Get], &[Get]],
             Limits { lost: 1, ..NOTHING },
         ),
         honouring(config(
@@ -231,4 +232,6 @@ model_finds! {
         config("", &[&[Put], &[Get]], Limits { unkept: 1, ..NOTHING });
     model_finds_a_forgotten_crash: CrashForgotten, STALE, 7,
         config("", &[&[Put], &[Get]], Limits { crashed: 1, ..NOTHING });
+    model_finds_a_load_forgotten_while_unsure: LoadWhileUnsureForgotten, HISTORY, 16,
+        config("", &[&[Put], &[Put], &[Get, Get, Get]], Limits { crashed: 1, ..NOTHING });
 }

@@ -46,6 +46,8 @@ pub(super) enum Wrong {
     UnseenLeavesOlder,
     /// After a crash, everything is as on the first day.
     CrashForgotten,
+    /// In the first settle window after a crash, a write commits although a load was given out since its send.
+    LoadWhileUnsureForgotten,
 }
 
 pub(super) fn leads_another(config: &Config, state: &State) -> bool {
@@ -74,6 +76,10 @@ pub(super) fn unkept_leaves_older(config: &Config) -> bool {
 
 pub(super) fn starts_clean(config: &Config) -> bool {
     config.wrong == Some(Wrong::CrashForgotten)
+}
+
+pub(super) fn commits_all_the_same(config: &Config) -> bool {
+    config.wrong == Some(Wrong::LoadWhileUnsureForgotten)
 }
 
 pub(super) fn before_load_ends(config: &Config, state: &mut State) {
