@@ -7,7 +7,7 @@ mod shelf;
 use std::time::Duration;
 
 use shelf::{Fns, SECOND, Shelf};
-use wtcache::{Cache, Confirmed, Lifetime, Loaded, Outcome, Record, Tick, Typed};
+use wtcache::{Cache, Call, Confirmed, Lifetime, Loaded, Outcome, Record, Tick, Typed};
 use wtcache_testkit::ManualClock;
 
 const NANO: Duration = Duration::from_nanos(1);
@@ -71,4 +71,20 @@ fn c0_a_clean_start_is_believed_at_once() {
     let clock = ManualClock::new();
     let cache = Cache::builder(source(4 * SECOND)).clock(clock.shared()).clean_start(true).build().unwrap();
     assert_eq!(cache.get(&1).unwrap().unwrap().expires(), Tick::NEVER);
+}
+
+/// The value after a write of 8, during which a reader was given the origin's 1.
+fn after_a_load_during_a_write(clean_start: bool) -> Option<u64> {
+    let clock = ManualClock::new();
+    let cache = Cache::builder(source(4 * SECOND)).clock(clock.shared()).clean_start(clean_start).build().unwrap();
+    let sent = cache.prepare(&1, &Call::new()).unwrap().send().unwrap();
+    assert_eq!(cache.get(&1).unwrap().map(|entry| *entry), Some(1));
+    sent.commit(Some(Record::new(8)));
+    cache.peek(&1).map(|entry| *entry)
+}
+
+#[test]
+fn c0_a_load_given_out_during_a_write_may_be_newer_than_it() {
+    assert_eq!(after_a_load_during_a_write(false), None);
+    assert_eq!(after_a_load_during_a_write(true), Some(8));
 }
