@@ -13,8 +13,8 @@ impl Source<Typed<String, u32>> for Seven {
 
 /// The record after a write of 8, during which a reader was given 7.
 fn after_a_load_during_a_write(clean_start: bool) -> Option<u32> {
-    let cache = Cache::builder(Seven).clean_start(clean_start).build().unwrap();
-    let sent = cache.prepare("bolts", &Call::new()).unwrap().send().unwrap();
+    let cache = Cache::builder(Seven).clean_start(clean_start).build().expect("options are valid");
+    let sent = cache.prepare("bolts", &Call::new()).expect("the turn is free").send().expect("in time");
     assert!(cache.get("bolts").is_ok());
     sent.commit(Some(Record::new(8)));
     cache.peek("bolts").map(|entry| *entry.value())
