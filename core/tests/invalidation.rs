@@ -17,7 +17,7 @@ type Numbers = Typed<u32, u64>;
 #[test]
 fn i1_no_read_after_it_gives_what_was_cached_before() {
     let shelf = Shelf::<u32, u64>::of([(1, 1), (2, 2)]);
-    let cache = Cache::builder(shelf.clone()).build().unwrap();
+    let cache = Cache::builder(shelf.clone()).clean_start(true).build().unwrap();
     for key in [1, 2, 3] {
         cache.get(&key).unwrap();
     }
@@ -38,7 +38,7 @@ fn i1_no_read_after_it_gives_what_was_cached_before() {
 
 #[test]
 fn i1_what_is_not_there_can_be_invalidated() {
-    let cache = Cache::builder(Shelf::<u32, u64>::of([(1, 1)])).build().unwrap();
+    let cache = Cache::builder(Shelf::<u32, u64>::of([(1, 1)])).clean_start(true).build().unwrap();
     cache.invalidate(&1);
     assert_eq!(cache.get(&1).unwrap().map(|e| *e), Some(1));
     assert!(cache.peek(&1).is_some());
@@ -62,7 +62,7 @@ fn i1_a_load_in_flight_is_neither_returned_nor_retained() {
     within_ten_seconds(|| {
         let clock = ManualClock::new();
         let gate = Arc::new(Barrier::new(2));
-        let cache = Cache::builder(first_load_stops(&gate)).clock(clock.shared()).build().unwrap();
+        let cache = Cache::builder(first_load_stops(&gate)).clock(clock.shared()).clean_start(true).build().unwrap();
         thread::scope(|scope| {
             let leader = scope.spawn(|| cache.read(&1, &Call::new()).unwrap());
             gate.wait();
@@ -86,7 +86,7 @@ fn i1_a_load_in_flight_is_not_retained_where_something_else_goes_on() {
     within_ten_seconds(|| {
         // With a turn held the key has a state of its own, in which the older load is known for what it is.
         let gate = Arc::new(Barrier::new(2));
-        let cache = Cache::builder(first_load_stops(&gate)).build().unwrap();
+        let cache = Cache::builder(first_load_stops(&gate)).clean_start(true).build().unwrap();
         thread::scope(|scope| {
             let leader = scope.spawn(|| cache.get(&1).unwrap().map(|e| *e));
             gate.wait();
@@ -109,7 +109,7 @@ fn i1_a_reader_moved_twice_is_given_its_load_and_nothing_is_retained() {
             inside.get().unwrap().invalidate(&1);
             Ok(Loaded::Found(Record::new(loads.fetch_add(1, Ordering::Relaxed))))
         });
-        let cache = Cache::builder(source).build().unwrap();
+        let cache = Cache::builder(source).clean_start(true).build().unwrap();
         here.set(cache.clone()).ok().unwrap();
         let read = cache.read(&1, &Call::new()).unwrap();
         assert_eq!((read.entry.map(|e| *e), read.how), (Some(1), How::Loaded { kept: false }));
@@ -127,7 +127,7 @@ fn i1_a_write_in_flight_is_applied_and_not_retained() {
             stop.wait();
             Outcome::Applied(Confirmed::Record(Record::new(*value)))
         });
-        let cache = Cache::builder(source).build().unwrap();
+        let cache = Cache::builder(source).clean_start(true).build().unwrap();
         thread::scope(|scope| {
             let writer = scope.spawn(|| cache.put(&1, 5).unwrap());
             gate.wait();
@@ -144,7 +144,7 @@ fn i1_a_write_in_flight_is_applied_and_not_retained() {
 
 #[test]
 fn i1_a_write_sent_after_it_is_retained() {
-    let cache = Cache::builder(Shelf::<u32, u64>::of([(1, 1)])).build().unwrap();
+    let cache = Cache::builder(Shelf::<u32, u64>::of([(1, 1)])).clean_start(true).build().unwrap();
     let prepared = cache.prepare(&1, &Call::new()).unwrap();
     cache.invalidate(&1);
     let sent = prepared.send().unwrap();
@@ -156,7 +156,7 @@ fn i1_a_write_sent_after_it_is_retained() {
 fn i1_doubts_stay() {
     let clock = ManualClock::new();
     let shelf = Shelf::<u32, u64>::of([(1, 1)]);
-    let cache = Cache::builder(shelf.clone()).clock(clock.shared()).build().unwrap();
+    let cache = Cache::builder(shelf.clone()).clock(clock.shared()).clean_start(true).build().unwrap();
     shelf.answer(Answer::UnknownLost);
     assert!(cache.put(&1, 2).is_err());
     shelf.answer(Answer::Apply);
@@ -172,7 +172,7 @@ fn i1_doubts_stay() {
 fn i1_a_turn_is_kept_through_it() {
     within_ten_seconds(|| {
         let clock = ManualClock::new();
-        let cache = Cache::builder(Shelf::<u32, u64>::new()).clock(clock.shared()).build().unwrap();
+        let cache = Cache::builder(Shelf::<u32, u64>::new()).clock(clock.shared()).clean_start(true).build().unwrap();
         let prepared = cache.prepare(&1, &Call::new()).unwrap();
         cache.invalidate(&1);
         thread::scope(|scope| {
