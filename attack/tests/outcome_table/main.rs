@@ -150,7 +150,7 @@ fn a_line_that_is_none_of_a_table_is_named() {
         "none\tput\tafar\tApplied\tno record\tapplied\tnothing\thit",
     ] {
         let text = format!("{good}{bad}\n");
-        let error = Table::read(&text).err().expect(bad);
+        let Err(error) = Table::read(&text) else { panic!("taken for a table: {bad}") };
         assert!(error.starts_with(&format!("line {}", good.lines().count() + 1)), "{error}");
     }
 }

@@ -131,7 +131,9 @@ impl Stage {
 
         // What comes from here on is not struck; what stands at the gate stays there.
         self.origin.clear_faults();
-        relay.as_ref().inspect(|relay| relay.disarm());
+        if let Some(relay) = &relay {
+            relay.disarm();
+        }
         let gate = gate.filter(|gate| gate.arrived() > 0);
         let during = self.origin_did(case, id, method);
         let in_doubt = play.in_doubt();
