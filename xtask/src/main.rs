@@ -3,6 +3,7 @@
 //! Each task prints the commands that it runs and stops at the first that fails.
 
 mod bugs;
+mod outcomes;
 mod tidy;
 
 use std::path::{Path, PathBuf};
@@ -12,7 +13,7 @@ use std::time::Instant;
 const USAGE: &str = "\
 Usage: cargo xtask TASK
 
-  ci         all of the below, the tests, the walk and the benches' self-check
+  ci         all checks below, the tests, the walk and the benches' self-check
   lint       formatting, clippy and rustdoc, warnings denied
   tidy       house rules that no compiler checks
   sanitize   core's tests under AddressSanitizer
@@ -21,6 +22,7 @@ Usage: cargo xtask TASK
              scenario (2,000)
   attack [--minutes N]
              random histories of real threads over real sockets (1 minute)
+  outcomes   writes the table of outcomes into the contract (tidy says if it is out of date)
   bugs       each bug seeded in core, and the tests and histories that must notice it
 ";
 
@@ -33,6 +35,7 @@ fn main() -> ExitCode {
         Some("sanitize") => sanitize(),
         Some("interleavings") => interleavings(std::env::args().nth(2).as_deref().unwrap_or("2000")),
         Some("attack") => attack(std::env::args().skip(2)),
+        Some("outcomes") => outcomes::write(&root()),
         Some("bugs") => bugs::check(),
         None | Some("help" | "--help" | "-h") => {
             print!("{USAGE}");
