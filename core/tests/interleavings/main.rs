@@ -5,7 +5,13 @@
 //! schedules a scenario gets, WTCACHE_SEED which ones, and WTCACHE_REPLAY names a file with the one schedule to play.
 #![cfg(wtcache_shuttle)]
 
+#[cfg(feature = "tokio")]
+mod cancelled;
+mod crowds;
 mod explorer;
+mod index;
+mod life;
+mod nested;
 mod scenarios;
 mod world;
 
