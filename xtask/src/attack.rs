@@ -171,8 +171,10 @@ impl Histories {
         if output.status.success() {
             return Played::read(&said).ok_or_else(|| kept("histories", seed, &said, &format!("{command:?}")));
         }
-        // The program says itself how a script that failed is played again.
-        Err(kept("histories", seed, &said, "see the end of what it said"))
+        // The program says itself how a script that failed is played again; if it does not, the seed is all there is.
+        let again =
+            said.lines().find_map(|line| line.split_once("; again with: ")).map(|(_, command)| command.to_owned());
+        Err(kept("histories", seed, &said, &again.unwrap_or_else(|| format!("{command:?}"))))
     }
 }
 
