@@ -2,13 +2,16 @@
 //!
 //! Each task prints the commands that it runs and stops at the first that fails.
 
+mod attack;
 mod bugs;
+mod built;
+mod interleavings;
 mod outcomes;
 mod tidy;
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 const USAGE: &str = "\
 Usage: cargo xtask TASK
@@ -17,13 +20,18 @@ Usage: cargo xtask TASK
   lint       formatting, clippy and rustdoc, warnings denied
   tidy       house rules that no compiler checks
   sanitize   core's tests under AddressSanitizer
-  interleavings [N]
+  interleavings [N] [--seed S]
              core's code under a scheduler that explores interleavings, N schedules a
              scenario (2,000)
-  attack [--minutes N]
-             random histories of real threads over real sockets (1 minute)
+  interleavings --replay FILE
+             the one schedule in the output of a scenario that failed
   outcomes   writes the table of outcomes into the contract (tidy says if it is out of date)
   bugs       each bug seeded in core, and the tests and histories that must notice it
+  attack [--minutes N] [--seed S]
+             the bugs, then interleavings, histories over real sockets and fuzzers in
+             turn, ever new ones, for so long (10 minutes)
+  attack --replay FILE [--times N] [--at-once N]
+             a history that failed
 ";
 
 fn main() -> ExitCode {
@@ -33,10 +41,10 @@ fn main() -> ExitCode {
         Some("lint") => lint(),
         Some("tidy") => tidy::check(&root()),
         Some("sanitize") => sanitize(),
-        Some("interleavings") => interleavings(std::env::args().nth(2).as_deref().unwrap_or("2000")),
-        Some("attack") => attack(std::env::args().skip(2)),
+        Some("interleavings") => interleavings::task(&std::env::args().skip(2).collect::<Vec<_>>()),
+        Some("attack") => attack::task(&std::env::args().skip(2).collect::<Vec<_>>()),
         Some("outcomes") => outcomes::write(&root()),
-        Some("bugs") => bugs::check(),
+        Some("bugs") => interleavings::Explorer::build().and_then(|explorer| bugs::check(&explorer)).map(|_| ()),
         None | Some("help" | "--help" | "-h") => {
             print!("{USAGE}");
             return ExitCode::SUCCESS;
@@ -62,8 +70,7 @@ fn ci() -> Result<(), String> {
     run(cargo(&["run", "--release", "--quiet", "--", "demo", "--walk"]))?;
     // Each bench once, so that none rots; no figure is taken from it.
     run(cargo(&["bench", "--package", "wtcache-benches", "--", "--test"]))?;
-    interleavings("2000")?;
-    bugs::check()?;
+    attack::run(Duration::from_secs(600), attack::CI_SEED)?;
     sanitize()
 }
 
@@ -92,25 +99,6 @@ fn sanitize() -> Result<(), String> {
         return Ok(());
     }
     run(tests)
-}
-
-/// The real code with shuttle's locks and threads in the place of the system's: see `core/tests/interleavings`.
-fn interleavings(schedules: &str) -> Result<(), String> {
-    if schedules.parse::<usize>().is_err() {
-        return Err(format!("interleavings takes a number of schedules, not {schedules:?}"));
-    }
-    let mut tests = cargo(&["test", "--profile", "explore", "--package", "wtcache", "--test", "interleavings"]);
-    tests.env("RUSTFLAGS", "--cfg wtcache_shuttle").env("WTCACHE_SCHEDULES", schedules).env("RUST_BACKTRACE", "0");
-    tests.env("CARGO_TARGET_DIR", root().join("target/interleavings"));
-    run(tests)
-}
-
-/// With the arguments of `wtcache-attack`: see `docs/testing.md`.
-fn attack(args: impl Iterator<Item = String>) -> Result<(), String> {
-    let args: Vec<String> = args.collect();
-    let mut rounds = cargo(&["run", "--release", "--package", "wtcache-attack", "--"]);
-    rounds.args(if args.is_empty() { vec!["--minutes".to_owned(), "1".to_owned()] } else { args });
-    run(rounds)
 }
 
 fn root() -> PathBuf {
