@@ -127,7 +127,7 @@ fn run<L: Layout>(engine: &Weak<Engine<L>>, clock: &dyn Clock, bell: &Bell, ever
         }
         let Some(engine) = engine.upgrade().filter(|engine| !engine.is_closed()) else { return };
         next = clock.now().after(every);
-        // The source is guarded by itself; this is for the program's drops.
+        // A panic of the source, the comparison or a drop: what it was about is asked about again in its turn.
         if catch_unwind(AssertUnwindSafe(|| suspects.turn(&engine, same))).is_err() {
             engine.counters.count(Event::AuditFailed);
         }
@@ -169,24 +169,33 @@ impl<L: Layout> Suspects<L> {
         self.list.retain(|suspect| is_fresh(engine, &suspect.stored, suspect.since, now));
         let due = self.list.iter().enumerate().filter(|(_, suspect)| suspect.due <= now);
         let due = due.min_by_key(|(_, suspect)| suspect.due).map(|(index, _)| index);
-        match due {
-            Some(index) if !self.followed_up => {
+        // Neither suspects nor others take all turns.
+        let other = if due.is_none() || self.followed_up { self.sample(engine) } else { None };
+        self.followed_up = false;
+        match (other, due) {
+            (Some(stored), _) => self.look_at(stored, engine, same),
+            (None, Some(index)) => {
                 self.followed_up = true;
                 self.follow_up(index, engine, same);
             }
-            _ => {
-                self.followed_up = false;
-                self.look_at_another(engine, same);
-            }
+            (None, None) => {}
         }
     }
 
-    fn look_at_another(&mut self, engine: &Engine<L>, same: &Same<L>) {
-        let Some(stored) = sample(engine) else { return };
-        // It is known already, and asked about in its time.
-        if self.list.iter().any(|suspect| suspect.stored.same(&stored)) {
-            return;
-        }
+    /// A resident entry that a hit would give and that is no suspect, at random.
+    fn sample(&self, engine: &Engine<L>) -> Option<L::Stored> {
+        let (shards, now) = (engine.shards(), engine.clock.now());
+        let start = usize::try_from(engine.random() % shards.len() as u64).expect("less than a length");
+        shards[start..].iter().chain(&shards[..start]).find_map(|shard| {
+            let state = shard.read();
+            let is_other = |stored: &&L::Stored| {
+                stored.header().serve_until() > now && !self.list.iter().any(|suspect| suspect.stored.same(stored))
+            };
+            state.store.sample(engine.random(), LOOKS).find(is_other).cloned()
+        })
+    }
+
+    fn look_at(&mut self, stored: L::Stored, engine: &Engine<L>, same: &Same<L>) {
         let since = stored.header().since();
         if ask(engine, &stored, same) != Verdict::Differs || standing(engine, &stored, since) != Standing::Served {
             return;
@@ -235,17 +244,6 @@ impl<L: Layout> Suspects<L> {
     }
 }
 
-/// A resident entry that a hit would give, at random.
-fn sample<L: Layout>(engine: &Engine<L>) -> Option<L::Stored> {
-    let (shards, now) = (engine.shards(), engine.clock.now());
-    let start = usize::try_from(engine.random() % shards.len() as u64).expect("less than a length");
-    shards[start..].iter().chain(&shards[..start]).find_map(|shard| {
-        let state = shard.read();
-        let mut found = state.store.sample(engine.random(), LOOKS);
-        found.find(|stored| stored.header().serve_until() > now).cloned()
-    })
-}
-
 /// It is the record of its key yet, has not expired, and was not confirmed since.
 fn is_fresh<L: Layout>(engine: &Engine<L>, stored: &L::Stored, since: Tick, now: Tick) -> bool {
     let header = stored.header();
@@ -265,11 +263,10 @@ fn ask<L: Layout>(engine: &Engine<L>, stored: &L::Stored, same: &Same<L>) -> Ver
     let replaced = Entry::of(stored.clone());
     let cx = LoadCx { clock: &*engine.clock, deadline, replaced: replaced.as_ref() };
     let _inside = nesting::enter(engine.frame(stored.header().hash), None);
-    let verdict = catch_unwind(AssertUnwindSafe(|| match engine.source.get(stored.key(), &cx) {
+    let verdict = match engine.source.get(stored.key(), &cx) {
         Ok(answer) if engine.clock.now() < deadline => compare(engine, replaced.as_ref(), answer, same),
         Ok(_) | Err(_) => Verdict::Nothing,
-    }));
-    let verdict = verdict.unwrap_or(Verdict::Nothing);
+    };
     if verdict == Verdict::Nothing {
         engine.counters.count(Event::AuditFailed);
     }

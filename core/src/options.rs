@@ -226,7 +226,7 @@ impl<L: Layout> Builder<L> {
     /// Tells `listener` what happens to keys: what is retained, written, dropped, in doubt. Default: nobody is told.
     ///
     /// It is called with no lock held, after what it is told became true, by the thread that caused it and before that
-    /// thread's own call returns; so a slow listener makes calls slow. Two threads may tell two events of a key at once or
+    /// thread's own call returns, and those who wait for its load are answered; so a slow listener makes calls slow. Two threads may tell two events of a key at once or
     /// the wrong way round: [`KeyEvent::sequence`] puts them in order. By the time an event is told, more may have happened.
     ///
     /// It may call the cache. What it calls is nested, as in a call of the source for the event's key: a read never waits

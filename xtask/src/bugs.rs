@@ -21,7 +21,7 @@ struct Seeded {
     history: History,
 }
 
-/// The scenarios of `core/tests/interleavings` whose checks of the whole history notice it.
+/// The scenarios of `core/tests/interleavings`, where not in `scenarios.rs` with their file, whose checks of the whole history notice it.
 enum History {
     By(&'static [&'static str]),
     /// No history can show it, for this reason.
@@ -183,6 +183,21 @@ const BUGS: &[Seeded] = &[
         tests: &[("in_doubt", "d3_a_doubt_ends_with_the_settle_window_and_not_before")],
         history: By(&["d1_d2_d3_unknown_writes_and_strays"]),
     },
+    Seeded {
+        name: "event-numbered-late",
+        promise: "B5",
+        tests: &[("listener", "b5_numbers_say_what_came_first_not_what_was_told_first")],
+        history: By(&["listener::b5_numbers_put_the_tellings_in_order"]),
+    },
+    Seeded {
+        name: "audit-forgets-writes",
+        promise: "audit",
+        tests: &[
+            ("auditing", "audit_a_write_in_flight_is_no_finding"),
+            ("auditing", "audit_a_write_that_begins_meanwhile_is_no_finding"),
+        ],
+        history: By(&["listener::audit_finds_nothing_where_every_writer_comes_through_the_cache"]),
+    },
 ];
 
 /// A test that runs longer than this hangs.
@@ -216,7 +231,8 @@ pub(crate) fn check() -> Result<(), String> {
     let test = |(file, name): &(&str, &str), bug| tests.run(file, name, bug, "", TEST_LIMIT);
     let scenario = |name: &&str, bug: Option<&str>| {
         let schedules = if bug.is_some() { SCHEDULES } else { CLEAN_SCHEDULES };
-        explorer.run("interleavings", &format!("scenarios::{name}"), bug, schedules, SCENARIO_LIMIT)
+        let path = if name.contains("::") { (*name).to_owned() } else { format!("scenarios::{name}") };
+        explorer.run("interleavings", &path, bug, schedules, SCENARIO_LIMIT)
     };
     for bug in BUGS {
         for named in bug.tests {

@@ -5,6 +5,7 @@
 //! schedules a scenario gets.
 #![cfg(wtcache_shuttle)]
 
+mod listener;
 mod scenarios;
 mod world;
 
