@@ -103,7 +103,7 @@ pub struct Stats {
     pub hits: u64,
     /// Reads answered from a remembered absence.
     pub absent_hits: u64,
-    /// Calls of the source's `get`.
+    /// Calls of the source's `get`, but for the auditor's.
     pub loads: u64,
     /// Those that gave no answer.
     pub loads_failed: u64,

@@ -225,9 +225,11 @@ impl<L: Layout> Builder<L> {
 
     /// Tells `listener` what happens to keys: what is retained, written, dropped, in doubt. Default: nobody is told.
     ///
-    /// It is called with no lock held, after what it is told became true, by the thread that caused it and before that
-    /// thread's own call returns, and those who wait for its load are answered; so a slow listener makes calls slow. Two threads may tell two events of a key at once or
-    /// the wrong way round: [`KeyEvent::sequence`] puts them in order. By the time an event is told, more may have happened.
+    /// It is called with no lock held, after what it is told became true, by the thread that caused it, before that
+    /// thread's own call returns and before others who wait for the same load are answered. So a slow listener makes calls
+    /// slow; under the tokio driver, some events are told on the runtime's own threads. Two threads may tell two events of a
+    /// key at once, or the wrong way round: [`KeyEvent::sequence`] puts them in order. By the time an event is told, more may
+    /// have happened.
     ///
     /// It may call the cache. What it calls is nested, as in a call of the source for the event's key: a read never waits
     /// (it takes what is resident, or makes a load of its own that is not retained), a write of the same key is refused with
