@@ -220,6 +220,14 @@ fn b5_an_entry_that_goes_for_a_later_answer_is_told() {
     world.script.next(Op::Get, "a", Does::For(wtcache::Lifetime::NotKept));
     let _ = world.get("a");
     assert_eq!(ear.news(), of("a", &[Expired, Dropped]));
+    // So does one whose later answer a nested read was given.
+    let _ = world.get("a");
+    world.clock.advance(secs(10));
+    let _ = ear.news();
+    let cache = world.cache.clone();
+    world.script.next(Op::Get, "b", Does::Run(Box::new(move || drop(cache.get("a")))));
+    let _ = world.get("b");
+    assert_eq!(ear.news(), [of("a", &[Expired, Dropped]), of("b", &[Retained { absent: true }])].concat());
 }
 
 /// Told late and numbered then, the load would come after the invalidation that dropped it.
