@@ -66,11 +66,11 @@ fn listened(options: impl FnOnce(Builder<common::Texts>) -> Builder<common::Text
 
 /// A way to the cache for its own listener, that does not keep it alive.
 #[derive(Clone, Default)]
-struct Back(Arc<Mutex<Option<Weak<Cache<String, String>>>>>);
+struct Back(Arc<Mutex<Weak<Cache<String, String>>>>);
 
 impl Back {
     fn cache(&self) -> Option<Arc<Cache<String, String>>> {
-        self.0.lock().unwrap().as_ref().and_then(Weak::upgrade)
+        self.0.lock().unwrap().upgrade()
     }
 }
 
@@ -90,7 +90,7 @@ fn calling_back(
         })
     });
     let cache = Arc::new(world.cache.clone());
-    *back.0.lock().unwrap() = Some(Arc::downgrade(&cache));
+    *back.0.lock().unwrap() = Arc::downgrade(&cache);
     (world, ear, cache)
 }
 
