@@ -285,7 +285,8 @@ impl<L: Layout> Builder<L> {
     /// saw, and the entry stays. What to do about it (a shorter lifetime, an [`invalidate`](CacheOf::invalidate)) is the
     /// program's.
     ///
-    /// It makes one call at a time, in the budget of `audit`, with the cache's deadline; the entry is offered as
+    /// It makes one call at a time, in the budget of `audit`, with the cache's deadline, and takes no place in a pool of the
+    /// tokio driver; the entry is offered as
     /// [`LoadCx::replaced`](crate::LoadCx::replaced), so that a conditional request can answer
     /// [`Loaded::Unchanged`](crate::Loaded::Unchanged). A failure or panic of the source is counted in
     /// [`Stats::audits_failed`](crate::Stats::audits_failed) and is no finding. Up to 1,024 differences are followed up at once;
