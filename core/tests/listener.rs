@@ -324,7 +324,7 @@ fn b5_a_listener_that_reads_waits_for_no_load() {
     let (world, _, _cache) = calling_back(
         |builder| builder,
         move |cache, key, kind| {
-            if kind == NOT_KEPT {
+            if kind == Invalidated {
                 // Another reader leads a load, and is held in it.
                 let gate = scripted.lock().unwrap().as_ref().unwrap().hold(Op::Get, key, When::Before);
                 let (other, of) = (cache.clone(), key.to_owned());
@@ -336,9 +336,9 @@ fn b5_a_listener_that_reads_waits_for_no_load() {
         },
     );
     *script.lock().unwrap() = Some(world.script.clone());
-    world.script.next(Op::Put, "a", Does::Unseen);
-    let writer = world.start(|cache| cache.put("a", "1".to_owned()).map(drop));
-    assert!(writer.join().is_ok());
+    world.script.set("a", "1");
+    // Outside of any call of the source.
+    let () = world.start(|cache| cache.invalidate("a")).join();
     assert_eq!(read.lock().unwrap().take(), Some(Some("1".to_owned())));
     let reader = reading.lock().unwrap().take().unwrap();
     assert_eq!(reader.join().as_deref(), Some("1"));
@@ -361,13 +361,13 @@ fn b5_a_listener_that_writes_is_refused_its_own_key_and_never_waits_for_another(
         },
     );
     let _taken = world.cache.prepare("taken", &within(secs(100))).unwrap();
-    let writer = world.start(|cache| cache.put("a", "1".to_owned()).map(drop));
-    writer.join().unwrap();
+    // Outside of any call of the source.
+    let () = world.start(|cache| cache.invalidate("a")).join();
     let [own, taken, free] = <[_; 3]>::try_from(std::mem::take(&mut *results.lock().unwrap())).unwrap();
     assert!(matches!(not_sent(own), NotSent::Reentrant));
     assert!(matches!(not_sent(taken), NotSent::Busy));
     assert!(free.unwrap());
-    assert_eq!(ear.news(), [of("a", &[KEPT]), of("free", &[KEPT])].concat());
+    assert_eq!(ear.news(), [of("a", &[Invalidated]), of("free", &[KEPT])].concat());
 }
 
 #[test]
