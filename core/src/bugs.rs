@@ -48,6 +48,10 @@ pub(crate) enum Bug {
     HitsOutliveDeadline,
     /// A doubt ends before the settle window has passed.
     WindowTooShort,
+    /// An event takes its number when it is told, not when it comes about.
+    EventNumberedLate,
+    /// The auditor takes for stale what a write in flight is about to replace.
+    AuditForgetsWrites,
 }
 
 #[cfg(not(wtcache_bugs))]
@@ -86,6 +90,8 @@ fn by_name(name: &str) -> Bug {
         "stale-rejection-keeps-base" => Bug::StaleRejectionKeepsBase,
         "hits-outlive-deadline" => Bug::HitsOutliveDeadline,
         "window-too-short" => Bug::WindowTooShort,
+        "event-numbered-late" => Bug::EventNumberedLate,
+        "audit-forgets-writes" => Bug::AuditForgetsWrites,
         // A bug that is not there would be survived by all tests, or killed by none.
         _ => {
             eprintln!("there is no bug {name:?}");

@@ -30,6 +30,11 @@ mod real {
             ::tokio::task::spawn_blocking(work).await.map_err(|error| error.try_into_panic().ok())
         }
     }
+
+    /// Starts a thread that ends by itself.
+    pub(crate) fn spawn(name: &str, work: impl FnOnce() + Send + 'static) -> std::io::Result<()> {
+        std::thread::Builder::new().name(name.to_owned()).spawn(work).map(drop)
+    }
 }
 
 #[cfg(not(wtcache_shuttle))]
@@ -50,6 +55,10 @@ mod explored {
     /// A wait that ends with real time has none to end with: it looks again at once.
     pub(crate) fn park_timeout(_: Duration) {
         shuttle::thread::yield_now();
+    }
+
+    pub(crate) fn spawn(name: &str, work: impl FnOnce() + Send + 'static) -> std::io::Result<()> {
+        shuttle::thread::Builder::new().name(name.to_owned()).spawn(work).map(drop)
     }
 
     pub(crate) struct Mutex<T>(shuttle::sync::Mutex<T>);

@@ -18,7 +18,7 @@ struct Seeded {
     history: History,
 }
 
-/// The scenarios of `core/tests/interleavings` whose checks of the whole history notice it.
+/// The scenarios of `core/tests/interleavings`, where not in `scenarios.rs` with their file, whose checks of the whole history notice it.
 enum History {
     By(&'static [&'static str]),
     /// No history can show it, for this reason.
@@ -179,6 +179,21 @@ const BUGS: &[Seeded] = &[
         promise: "D3",
         tests: &[("in_doubt", "d3_a_doubt_ends_with_the_settle_window_and_not_before")],
         history: By(&["d1_d2_d3_unknown_writes_and_strays"]),
+    },
+    Seeded {
+        name: "event-numbered-late",
+        promise: "B5",
+        tests: &[("listener", "b5_numbers_say_what_came_first_not_what_was_told_first")],
+        history: By(&["b5_numbers_put_the_tellings_in_order"]),
+    },
+    Seeded {
+        name: "audit-forgets-writes",
+        promise: "audit",
+        tests: &[
+            ("auditing", "audit_a_write_in_flight_is_no_finding"),
+            ("auditing", "audit_a_write_that_begins_meanwhile_is_no_finding"),
+        ],
+        history: NoHistory("a history is of what callers are given, and the auditor gives nobody anything"),
     },
 ];
 

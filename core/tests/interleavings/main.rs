@@ -11,6 +11,7 @@ mod crowds;
 mod explorer;
 mod index;
 mod life;
+mod listener;
 mod nested;
 mod scenarios;
 mod world;
