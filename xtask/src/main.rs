@@ -3,6 +3,8 @@
 //! Each task prints the commands that it runs and stops at the first that fails.
 
 mod bugs;
+mod fuzz;
+mod sanitize;
 mod tidy;
 
 use std::path::{Path, PathBuf};
@@ -15,14 +17,20 @@ Usage: cargo xtask TASK
   ci         all of the below, the tests, the walk and the benches' self-check
   lint       formatting, clippy and rustdoc, warnings denied
   tidy       house rules that no compiler checks
-  sanitize   core's tests under AddressSanitizer
+  sanitize   tests of core and the HTTP source under AddressSanitizer, and ThreadSanitizer
+             where the standard library's source is installed
   interleavings [N]
              core's code under a scheduler that explores interleavings, N schedules a
              scenario (2,000)
   attack [--minutes N]
              random histories of real threads over real sockets (1 minute)
+  fuzz [--seconds N]
+             each fuzz target for N seconds from its committed corpus (30)
   bugs       each bug seeded in core, and the tests and histories that must notice it
 ";
+
+/// As long as CI gives each fuzz target.
+const CI_FUZZ_SECONDS: u64 = 20;
 
 fn main() -> ExitCode {
     let task = std::env::args().nth(1);
@@ -30,9 +38,10 @@ fn main() -> ExitCode {
         Some("ci") => ci(),
         Some("lint") => lint(),
         Some("tidy") => tidy::check(&root()),
-        Some("sanitize") => sanitize(),
+        Some("sanitize") => sanitize::check(),
         Some("interleavings") => interleavings(std::env::args().nth(2).as_deref().unwrap_or("2000")),
         Some("attack") => attack(std::env::args().skip(2)),
+        Some("fuzz") => fuzz::task(std::env::args().skip(2)),
         Some("bugs") => bugs::check(),
         None | Some("help" | "--help" | "-h") => {
             print!("{USAGE}");
@@ -61,7 +70,8 @@ fn ci() -> Result<(), String> {
     run(cargo(&["bench", "--package", "wtcache-benches", "--", "--test"]))?;
     interleavings("2000")?;
     bugs::check()?;
-    sanitize()
+    println!("{}", fuzz::run(CI_FUZZ_SECONDS)?);
+    sanitize::check()
 }
 
 fn lint() -> Result<(), String> {
@@ -72,23 +82,6 @@ fn lint() -> Result<(), String> {
     let mut doc = cargo(&["doc", "--workspace", "--no-deps", "--quiet"]);
     doc.env("RUSTDOCFLAGS", "-D warnings");
     run(doc)
-}
-
-/// The unsafe code of core under AddressSanitizer. The sanitizer is an unstable flag of the compiler that is installed.
-fn sanitize() -> Result<(), String> {
-    let mut tests = cargo(&["test", "--package", "wtcache", "--features", "tokio", "--lib", "--tests"]);
-    tests.args(["--target", "x86_64-unknown-linux-gnu"]);
-    // The models walk millions of states in safe code; the sanitizer has nothing to find there.
-    tests.args(["--", "--skip", "model", "--skip", "hold_in_every_state", "--skip", "holds_in_every_state"]);
-    tests.env("RUSTC_BOOTSTRAP", "1").env("RUSTFLAGS", "-Zsanitizer=address");
-    // Some tests make a source own the cache that owns it, to call it from within: that cycle is no leak of core's.
-    tests.env("ASAN_OPTIONS", "detect_leaks=0");
-    tests.env("CARGO_TARGET_DIR", root().join("target/sanitize"));
-    if !cfg!(all(target_os = "linux", target_arch = "x86_64")) {
-        println!("SKIPPED: AddressSanitizer runs on x86_64 Linux only");
-        return Ok(());
-    }
-    run(tests)
 }
 
 /// The real code with shuttle's locks and threads in the place of the system's: see `core/tests/interleavings`.

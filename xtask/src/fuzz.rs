@@ -1,0 +1,186 @@
+//! The fuzz targets: each runs for so long, from its committed corpus into a scratch one.
+//!
+//! They are built by cargo-fuzz with the installed compiler; only the instrumentation is unstable. What one finds lies in
+//! `target/fuzz/found`, and fails the task.
+
+use std::fmt;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Instant;
+
+use crate::{cargo, root};
+
+/// By the names in `fuzz/Cargo.toml`.
+const TARGETS: [&str; 5] = ["schema", "config", "url_template", "http_answer", "operations"];
+
+/// One input that takes longer than this, in seconds, hangs.
+const HANGS_AFTER: &str = "-timeout=25";
+
+/// What the fuzzers did.
+#[derive(Debug, Default)]
+pub(crate) struct Summary {
+    /// Empty where cargo-fuzz is not installed.
+    pub(crate) targets: Vec<Ran>,
+}
+
+/// What one target did.
+#[derive(Debug)]
+pub(crate) struct Ran {
+    pub(crate) target: &'static str,
+    pub(crate) executions: u64,
+    /// Edges of the code that were reached.
+    pub(crate) coverage: u64,
+    /// Inputs that reach them all.
+    pub(crate) corpus: u64,
+    pub(crate) seconds: u64,
+}
+
+impl fmt::Display for Summary {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.targets.is_empty() {
+            return write!(f, "fuzz: SKIPPED, cargo-fuzz is not installed (cargo install cargo-fuzz --locked)");
+        }
+        write!(f, "{:<14} {:>12} {:>10} {:>8} {:>5}", "fuzz target", "executions", "coverage", "corpus", "s")?;
+        for Ran { target, executions, coverage, corpus, seconds } in &self.targets {
+            write!(f, "\n{target:<14} {executions:>12} {coverage:>10} {corpus:>8} {seconds:>5}")?;
+        }
+        Ok(())
+    }
+}
+
+/// The task: its arguments are none, or `--seconds N`.
+pub(crate) fn task(args: impl Iterator<Item = String>) -> Result<(), String> {
+    let args: Vec<String> = args.collect();
+    let seconds = match args.iter().map(String::as_str).collect::<Vec<_>>()[..] {
+        [] => 30,
+        ["--seconds", seconds] => seconds.parse().map_err(|_| format!("{seconds:?} is no number of seconds"))?,
+        _ => return Err(format!("fuzz takes --seconds N, not {args:?}")),
+    };
+    println!("{}", run(seconds)?);
+    Ok(())
+}
+
+/// Runs every target for so many seconds. Without cargo-fuzz it runs none; under CI (the environment variable) that is an error.
+///
+/// # Errors
+/// A target found something, or could not be built or run. What was found is in the file that the error names.
+pub(crate) fn run(seconds_per_target: u64) -> Result<Summary, String> {
+    if seconds_per_target == 0 {
+        return Err("fuzz: a fuzzer that is given no time never ends".to_owned());
+    }
+    let installed = Command::new("cargo-fuzz").arg("--version").output().is_ok_and(|output| output.status.success());
+    if !installed {
+        let summary = Summary::default();
+        return if std::env::var_os("CI").is_some() { Err(summary.to_string()) } else { Ok(summary) };
+    }
+    let begun = Instant::now();
+    let build = fuzz("build", None);
+    crate::run(build)?;
+    println!("xtask: the fuzz targets took {} s to build", begun.elapsed().as_secs());
+    let targets = TARGETS.into_iter().map(|target| one(target, seconds_per_target)).collect::<Result<_, _>>()?;
+    Ok(Summary { targets })
+}
+
+fn one(target: &'static str, seconds: u64) -> Result<Ran, String> {
+    let dir = root().join("target/fuzz");
+    let (scratch, found) = (dir.join("corpus").join(target), dir.join("found"));
+    for dir in [&scratch, &found] {
+        fs::create_dir_all(dir).map_err(|error| format!("{}: {error}", dir.display()))?;
+    }
+    let mut command = fuzz("run", Some(target));
+    // What is new goes into the first directory, the other one is only read.
+    command.arg(&scratch).arg(root().join("fuzz/corpus").join(target));
+    command.args(["--", HANGS_AFTER, "-print_final_stats=1", &format!("-max_total_time={seconds}")]);
+    command.arg(format!("-artifact_prefix={}/{target}-", found.display()));
+    let dictionary = root().join("fuzz/dictionaries").join(target).with_extension("dict");
+    if dictionary.exists() {
+        command.arg(format!("-dict={}", dictionary.display()));
+    }
+    println!("xtask: {command:?}");
+    let begun = Instant::now();
+    let output = command.output().map_err(|error| format!("{command:?}: {error}"))?;
+    let said = String::from_utf8_lossy(&output.stderr);
+    let log = dir.join(target).with_extension("txt");
+    fs::write(&log, &*said).map_err(|error| format!("{}: {error}", log.display()))?;
+    if !output.status.success() {
+        return Err(failure(target, &said, &log));
+    }
+    let ran = Ran {
+        target,
+        executions: last_number(&said, "stat::number_of_executed_units:"),
+        coverage: last_number(&said, " cov: "),
+        corpus: last_number(&said, " corp: "),
+        seconds: begun.elapsed().as_secs(),
+    };
+    if ran.executions == 0 || ran.coverage == 0 {
+        return Err(format!("fuzz: {target} did nothing; see {}", log.display()));
+    }
+    Ok(ran)
+}
+
+/// What was found, where its input lies and how to play it again.
+fn failure(target: &str, said: &str, log: &Path) -> String {
+    let first = said.lines().skip_while(|line| !line.contains("panicked at")).take(2).collect::<Vec<_>>().join("\n  ");
+    let what = if first.is_empty() { "it failed without a panic" } else { &first };
+    let input =
+        said.lines().rev().find_map(|line| line.split_once("Test unit written to ").map(|(_, path)| path.trim()));
+    let again = match input {
+        Some(input) => format!("again: {} {input}", replay(target)),
+        None => "it left no input".to_owned(),
+    };
+    format!("fuzz: {target}: {what}\n  {again}\n  all that it said: {}", log.display())
+}
+
+fn replay(target: &str) -> String {
+    format!("RUSTC_BOOTSTRAP=1 cargo fuzz run --target-dir target/fuzz {target}")
+}
+
+/// The number behind the last `name`; zero if there is none.
+fn last_number(said: &str, name: &str) -> u64 {
+    let behind = said.rsplit_once(name).map_or("", |(_, behind)| behind.trim_start());
+    let digits = behind.bytes().take_while(u8::is_ascii_digit).count();
+    behind[..digits].parse().unwrap_or(0)
+}
+
+/// cargo-fuzz on one target or on all. RUSTC_BOOTSTRAP: sanitizers are unstable flags of the compiler that is installed.
+fn fuzz(what: &str, target: Option<&str>) -> Command {
+    let dir: PathBuf = root().join("target/fuzz");
+    let mut command = cargo(&["fuzz", what, "--target-dir"]);
+    command.arg(dir).args(target).env("RUSTC_BOOTSTRAP", "1").env("CARGO_TERM_COLOR", "never");
+    command
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_fuzzer_says_is_read() {
+        let said = "#8\tINITED cov: 12 ft: 13 corp: 1/1b\n#900\tDONE   cov: 345 ft: 600 corp: 67/8Kb lim: 4\n\
+                    stat::number_of_executed_units: 900\n";
+        assert_eq!(last_number(said, " cov: "), 345);
+        assert_eq!(last_number(said, " corp: "), 67);
+        assert_eq!(last_number(said, "stat::number_of_executed_units:"), 900);
+        assert_eq!(last_number(said, "stat::peak_rss_mb:"), 0);
+    }
+
+    #[test]
+    fn a_failure_says_what_and_how_to_play_it_again() {
+        let said = "thread '<unnamed>' panicked at a.rs:1:2:\nD2: key 1\nstack\n\
+                    artifact_prefix='x'; Test unit written to x/operations-crash-12\n";
+        let told = failure("operations", said, Path::new("log.txt"));
+        assert!(told.contains("D2: key 1") && told.contains("operations x/operations-crash-12"), "{told}");
+    }
+
+    #[test]
+    fn every_target_has_a_corpus_and_is_known_here() {
+        let manifest = fs::read_to_string(root().join("fuzz/Cargo.toml")).unwrap();
+        let named: Vec<_> = manifest.lines().filter_map(|line| line.strip_prefix("path = \"fuzz_targets/")).collect();
+        assert_eq!(named.len(), TARGETS.len(), "{named:?}");
+        for target in TARGETS {
+            let corpus = root().join("fuzz/corpus").join(target);
+            assert!(fs::read_dir(&corpus).unwrap().count() > 0, "{} is empty", corpus.display());
+        }
+    }
+}
