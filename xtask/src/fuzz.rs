@@ -75,8 +75,7 @@ pub(crate) fn run(seconds_per_target: u64) -> Result<Summary, String> {
         return if std::env::var_os("CI").is_some() { Err(summary.to_string()) } else { Ok(summary) };
     }
     let begun = Instant::now();
-    let build = fuzz("build", None);
-    crate::run(build)?;
+    crate::run(fuzz("build", None))?;
     println!("xtask: the fuzz targets took {} s to build", begun.elapsed().as_secs());
     let targets = TARGETS.into_iter().map(|target| one(target, seconds_per_target)).collect::<Result<_, _>>()?;
     Ok(Summary { targets })
@@ -91,7 +90,7 @@ fn one(target: &'static str, seconds: u64) -> Result<Ran, String> {
     let mut command = fuzz("run", Some(target));
     // What is new goes into the first directory, the other one is only read.
     command.arg(&scratch).arg(root().join("fuzz/corpus").join(target));
-    command.args(["--", HANGS_AFTER, "-print_final_stats=1", &format!("-max_total_time={seconds}")]);
+    command.args(["--", HANGS_AFTER, "-print_final_stats=1"]).arg(format!("-max_total_time={seconds}"));
     command.arg(format!("-artifact_prefix={}/{target}-", found.display()));
     let dictionary = root().join("fuzz/dictionaries").join(target).with_extension("dict");
     if dictionary.exists() {
