@@ -231,10 +231,12 @@ impl Truth {
     /// P3: what has not the turn is not sent.
     pub(crate) fn sends(&mut self, key: usize, send: u64, deadline: u64, condition: Option<Condition>) {
         assert!(deadline > self.now && deadline <= self.now + DEADLINE, "sent with {deadline} at {}", self.now);
+        // C0: what began in the first window is served to its end at the latest.
+        let unsure = self.is_unsure();
         let of = &mut self.keys[key];
         of.prepared.take_if(|(holder, _)| *holder == send);
         assert!(of.prepared.is_none() && of.open.is_none(), "P3: sent key {key} out of turn: {of:?}");
-        let perhaps_dirty = of.doubt.as_ref().is_some_and(|doubt| doubt.perhaps_over);
+        let perhaps_dirty = unsure || of.doubt.as_ref().is_some_and(|doubt| doubt.perhaps_over);
         of.open = Some(Open { send, deadline, condition, dirty: false, perhaps_dirty });
     }
 
@@ -244,7 +246,7 @@ impl Truth {
 
     /// Applied. `stray`: an earlier send of it may still land.
     pub(crate) fn ends_applied(&mut self, key: usize, send: u64, at: usize, stray: bool) -> Ended {
-        let (unsure, until) = (self.is_unsure(), self.now + WINDOW);
+        let until = self.now + WINDOW;
         let open = self.ended(key, send);
         let of = &mut self.keys[key];
         of.floor = of.floor.max(at);
@@ -265,7 +267,7 @@ impl Truth {
         let perhaps = of.doubt.as_ref().map(|doubt| doubt.perhaps_over);
         Ended {
             not_kept: open.dirty || perhaps == Some(false),
-            sound: !open.dirty && !open.perhaps_dirty && perhaps.is_none() && !unsure,
+            sound: !open.dirty && !open.perhaps_dirty && perhaps.is_none(),
         }
     }
 
