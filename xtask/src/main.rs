@@ -15,7 +15,7 @@ const USAGE: &str = "\
 Usage: cargo xtask TASK
 
   ci         all of the below, the tests, the walk and the benches' self-check
-  lint       formatting, clippy and rustdoc, warnings denied
+  lint       formatting, clippy and rustdoc, warnings denied; the fuzz targets too
   tidy       house rules that no compiler checks
   sanitize   tests of core and the HTTP source under AddressSanitizer, and ThreadSanitizer
              where the standard library's source is installed
@@ -79,6 +79,7 @@ fn lint() -> Result<(), String> {
     run(cargo(&["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"]))?;
     // Core without its features compiles too, for those who want no runtime.
     run(cargo(&["clippy", "--package", "wtcache", "--", "-D", "warnings"]))?;
+    fuzz::lint()?;
     let mut doc = cargo(&["doc", "--workspace", "--no-deps", "--quiet"]);
     doc.env("RUSTDOCFLAGS", "-D warnings");
     run(doc)

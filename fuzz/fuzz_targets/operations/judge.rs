@@ -146,7 +146,10 @@ impl World {
             (Ok(written), Some(Verdict::Applied { ended, shown, keepable })) => {
                 self.was_applied(key, what, &written, ended, shown, keepable);
             }
-            (Err(WriteError::Rejected(_)), Some(Verdict::Rejected)) => self.at().counts.rejected += 1,
+            (Err(WriteError::Rejected(rejection)), Some(Verdict::Rejected)) => {
+                self.at().counts.rejected += 1;
+                assert!(!rejection.stale_base || self.peek(key).is_none(), "P2: key {key} was proven stale");
+            }
             (Err(WriteError::InDoubt(doubt)), Some(Verdict::Unknown)) => self.is_unknown(key, doubt),
             (Err(WriteError::NotSent(why)), None) => self.was_not_sent(key, before, true, &why),
             (Ok(_), verdict) => panic!("A1: key {key} was told as applied, and the source said {verdict:?}"),

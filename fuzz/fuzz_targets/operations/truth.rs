@@ -1,7 +1,9 @@
 //! What is true: the origin's records with all that they ever were, and of each key who has its turn and whether it is in
 //! doubt.
 //!
-//! Written from `docs/CONTRACT.md` alone, one unit of time at a time; it knows nothing of how the cache keeps its state.
+//! Written from `docs/CONTRACT.md`, one unit of time at a time; it shares no code with the cache. Two things the contract leaves
+//! open are as the cache has them: how many sends of one doubt it tells apart, and the order of what falls on one instant
+//! (what lands, then overdue permits, then doubts that end).
 //! Values are numbers that are never used twice, so that what a reader saw tells when it was true.
 
 use std::collections::HashMap;
