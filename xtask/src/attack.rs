@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant, SystemTime};
 
+use crate::fuzz::{Fuzzers, Summary as Fuzzed};
 use crate::interleavings::{Explorer, Summary};
 use crate::{bugs, cargo, root};
 
@@ -17,9 +18,9 @@ pub(crate) const CI_SEED: u64 = 1;
 const MINUTES: u64 = 10;
 /// Each part gets its share of every round.
 const ROUND: Duration = Duration::from_secs(240);
-const INTERLEAVINGS_PERCENT: u32 = 50;
-const HISTORIES_PERCENT: u32 = 40;
-const FUZZ_SECONDS: u64 = 5;
+const INTERLEAVINGS_PERCENT: u32 = 40;
+const HISTORIES_PERCENT: u32 = 35;
+const FUZZ_PERCENT: u32 = 25;
 /// Schedules of one process: some seconds.
 const SCHEDULES: u64 = 5_000;
 /// Rounds of histories side by side, a core: most of their threads wait for the origin.
@@ -55,11 +56,12 @@ pub(crate) fn failures() -> Result<PathBuf, String> {
 pub(crate) fn run(time: Duration, seed: u64) -> Result<(), String> {
     let explorer = Explorer::build()?;
     let histories = Histories::build()?;
+    let fuzzers = Fuzzers::build()?;
     let clock = Clock { begun: Instant::now(), time };
     println!("attack: for {}, from seed {seed}", minutes(time));
     let bugs = bugs::check(&explorer).map_err(|error| kept("bugs", 1, &error, "cargo xtask bugs"))?;
     clock.progress(0, "bugs", &format!("{bugs} of {bugs} caught"));
-    let (mut explored, mut played, mut fuzzed) = (Summary::default(), Played::default(), String::new());
+    let (mut explored, mut played, mut fuzzed) = (Summary::default(), Played::default(), Fuzzed::default());
     for round in 1.. {
         let length = ROUND.min(time.saturating_sub(clock.begun.elapsed()));
         let seed = seed + (round - 1) * SEEDS;
@@ -70,8 +72,9 @@ pub(crate) fn run(time: Duration, seed: u64) -> Result<(), String> {
         let counts = histories.play(length * HISTORIES_PERCENT / 100, seed)?;
         clock.progress(round, "histories", &counts.line());
         played.add(&counts);
-        fuzzed = fuzz(FUZZ_SECONDS)?;
-        clock.progress(round, "fuzz", &fuzzed);
+        let found = fuzzers.run(length * FUZZ_PERCENT / 100)?;
+        clock.progress(round, "fuzz", &found.line());
+        fuzzed.add(&found);
         if clock.begun.elapsed() >= time {
             break;
         }
@@ -81,13 +84,9 @@ pub(crate) fn run(time: Duration, seed: u64) -> Result<(), String> {
     println!("bugs:          {bugs} of {bugs} caught");
     println!("interleavings: {}", explored.line());
     println!("histories:     {}", played.line());
-    println!("fuzz:          {fuzzed}");
+    println!("fuzz:          {}", fuzzed.line());
+    println!("{fuzzed}");
     Ok(())
-}
-
-/// The fuzzers, so long a target. What they covered, in a line.
-fn fuzz(_seconds_a_target: u64) -> Result<String, String> {
-    Ok("SKIPPED: there are no targets yet".to_owned())
 }
 
 /// Keeps the whole of a failure in a file, and says what failed, where that is, and how to see it again.
