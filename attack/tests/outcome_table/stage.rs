@@ -129,12 +129,12 @@ impl Stage {
             _ => play.run(&Call::new().deadline(play.deadline)),
         };
 
-        // What comes from here on is not struck; what stands at the gate stays there.
+        // What comes from here on is not struck; what stands at the gate, or is on its way there, stays.
+        let gate = gate.filter(|gate| case.expected.origin != "no request" && gate.wait_arrived(AMPLE));
         self.origin.clear_faults();
         if let Some(relay) = &relay {
             relay.disarm();
         }
-        let gate = gate.filter(|gate| gate.arrived() > 0);
         let during = self.origin_did(case, id, method);
         let in_doubt = play.in_doubt();
         let peeked = play.cache.peek(id).map(|entry| number(&entry));
@@ -334,10 +334,12 @@ fn source(origin: &Origin, relay: Option<&Relay>, fault: &Fault, operation: Oper
     };
     let full = matches!(fault, Fault::Wire(Strike::BacklogFull));
     let conditional = matches!(operation, Operation::CondPut | Operation::CondDelete);
+    // Where the read is struck, its connection may be closing: whether the write behind it meets that is a race.
+    let writes_connect_anew = operation == Operation::UpdateRead;
     let http = HttpSource::builder(format!("http://{authority}/items/{{id}}"))
         .timeout(AMPLE)
         .connect_timeout(if full { SHORT } else { AMPLE })
-        .write_max_idle_age(AMPLE)
+        .write_max_idle_age(if writes_connect_anew { Duration::ZERO } else { AMPLE })
         .settle_window(WINDOW)
         .honours_preconditions(conditional)
         .stores_verbatim(operation == Operation::VerbatimPut)
