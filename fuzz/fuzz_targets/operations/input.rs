@@ -87,6 +87,8 @@ pub(crate) enum Edit {
 pub(crate) enum Inside {
     Nothing,
     Invalidate(u8),
+    /// Another writer changes the record meanwhile, and says so.
+    Outside(u8),
     Get(u8),
     Put(u8),
     Existing,

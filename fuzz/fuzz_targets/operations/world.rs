@@ -15,7 +15,7 @@ use wtcache::{
     WriteCx,
 };
 
-use crate::input::{Confirm, Ends, Inside, Lands, Life, LoadAnswer, LoadDoes, Options, WINDOW, WriteDoes};
+use crate::input::{Confirm, Ends, Inside, Lands, Life, LoadAnswer, LoadDoes, Options, WINDOW, What, WriteDoes};
 use crate::truth::{Condition, Ended, Record, Truth};
 
 /// One unit of time.
@@ -319,6 +319,7 @@ impl World {
         match inside {
             Inside::Nothing => {}
             Inside::Invalidate(key) => self.invalidate(of(key)),
+            Inside::Outside(key) => self.outside(of(key), What::Put),
             Inside::Get(key) => self.get(of(key)),
             Inside::Put(key) => self.put(of(key)),
             Inside::Existing => {
