@@ -107,12 +107,29 @@ pub(crate) unsafe trait Growing: Copy {
 /// No version of any struct is as large: a size beyond it was never set.
 const MOST: usize = 4096;
 
-/// A struct of the caller's, which may be of an older or a newer version: what is missing is zero. What is not known
-/// here must be zero, else the caller counts on something that this library does not do.
+/// What this library knows of a struct of the caller's.
+pub(crate) struct Known<T> {
+    /// The members that are known here; what the caller's version does not have is zero.
+    pub(crate) members: T,
+    beyond: bool,
+}
+
+impl<T: Growing> Known<T> {
+    /// The members, if there is nothing else: what is not known here must be zero, else the caller counts on something that
+    /// this library does not do.
+    pub(crate) fn all(self) -> Result<T, Refused> {
+        if self.beyond {
+            return Err(Refused::argument(format!("{} has members that this library does not know", T::NAME)));
+        }
+        Ok(self.members)
+    }
+}
+
+/// A struct of the caller's, which may be of an older or a newer version.
 ///
 /// # Safety
 /// `pointer` is NULL or points to as many readable bytes as its first member says.
-pub(crate) unsafe fn growing<T: Growing>(pointer: *const T) -> Result<T, Refused> {
+pub(crate) unsafe fn growing<T: Growing>(pointer: *const T) -> Result<Known<T>, Refused> {
     let name = T::NAME;
     // SAFETY: the caller's promise.
     let size = unsafe { struct_size(pointer) }?;
@@ -125,11 +142,9 @@ pub(crate) unsafe fn growing<T: Growing>(pointer: *const T) -> Result<T, Refused
     unsafe { std::ptr::copy_nonoverlapping(pointer.cast::<u8>(), ours.as_mut_ptr().cast::<u8>(), known) };
     // SAFETY: the caller's struct has `size` bytes.
     let unknown = unsafe { std::slice::from_raw_parts(pointer.cast::<u8>().add(known), size - known) };
-    if unknown.iter().any(|byte| *byte != 0) {
-        return Err(Refused::argument(format!("{name} has members that this library does not know")));
-    }
+    let beyond = unknown.iter().any(|byte| *byte != 0);
     // SAFETY: zero is valid for each member (`Growing`), and so is what the caller put there (its promise).
-    Ok(unsafe { ours.assume_init() })
+    Ok(Known { members: unsafe { ours.assume_init() }, beyond })
 }
 
 /// Writes `value` into a struct of the caller's, as far as that goes; what is beyond is set to zero, and its size stays.

@@ -40,7 +40,7 @@ impl wtcache_call {
             return Ok(options);
         }
         // SAFETY: the caller's promise.
-        let call = unsafe { growing(call) }?;
+        let call = unsafe { growing(call) }?.all()?;
         if call.deadline_ms != 0 {
             options = options.deadline(Duration::from_millis(call.deadline_ms));
         }

@@ -194,8 +194,9 @@ pub unsafe extern "C" fn wtcache_reply_error(
     // SAFETY: the caller keeps the rules at the header's top.
     unsafe {
         border::call(err, || {
-            let failure = growing(failure)?;
-            let cause = Entrusted { pointer: failure.cause, release: failure.release_cause };
+            let known = growing(failure)?;
+            let cause = Entrusted { pointer: known.members.cause, release: known.members.release_cause };
+            let failure = known.all()?;
             let retryable = flag("failure.retryable", failure.retryable)?;
             let message = bytes("failure.message", failure.message.cast(), failure.message_len)?;
             let message = if message.is_empty() { "no message".into() } else { String::from_utf8_lossy(message) };
@@ -248,7 +249,7 @@ impl Said {
             return Ok(Self { version: None, lifetime: Lifetime::Default });
         }
         // SAFETY: the caller's promise.
-        let record = unsafe { growing(record) }?;
+        let record = unsafe { growing(record) }?.all()?;
         // SAFETY: the caller's promise.
         let version = unsafe { bytes("record.version", record.version, record.version_len) }?;
         let version = if record.version.is_null() {

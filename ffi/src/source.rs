@@ -170,8 +170,9 @@ impl CallbackSource {
     /// `source` is NULL or points to one, of the size that it says.
     pub(crate) unsafe fn take(source: *const wtcache_source) -> Result<Self, wtcache_error> {
         // SAFETY: the caller's promise.
-        let source = unsafe { growing(source) }?;
-        let user_data = Entrusted { pointer: source.user_data, release: source.destroy };
+        let known = unsafe { growing(source) }?;
+        let user_data = Entrusted { pointer: known.members.user_data, release: known.members.destroy };
+        let source = known.all()?;
         let get = source.get.ok_or_else(|| Refused::argument("source.get is NULL"))?;
         let mut declared = Declared::default();
         if source.settle_window_ms != 0 {

@@ -1,6 +1,6 @@
 //! The committed header is what the source says: it is generated anew and compared, compiled, and held against the library.
 //!
-//! `WTCACHE_WRITE_HEADER=1 cargo test -p wtcache-ffi --test header` writes it.
+//! `cargo xtask header` writes it.
 
 #![allow(clippy::unwrap_used, reason = "tests")]
 
@@ -41,7 +41,7 @@ fn the_committed_header_is_the_generated_one() {
     }
     let committed = fs::read_to_string(header()).unwrap();
     let differs = committed.lines().zip(generated.lines()).position(|(a, b)| a != b);
-    assert!(committed == generated, "include/wtcache.h is not what ffi/src says, from line {differs:?} (0-based) on: write it again");
+    assert!(committed == generated, "include/wtcache.h is not what ffi/src says, from line {differs:?} (0-based) on: cargo xtask header");
 }
 
 #[test]

@@ -2,6 +2,7 @@
 //!
 //! Each task prints the commands that it runs and stops at the first that fails.
 
+mod bindings;
 mod bugs;
 mod tidy;
 
@@ -21,6 +22,9 @@ Usage: cargo xtask TASK
              scenario (2,000)
   attack [--minutes N]
              random histories of real threads over real sockets (1 minute)
+  bindings   libwtcache as it is shipped: the C suite, also under valgrind, and the
+             Python package as pip installs it
+  header     writes include/wtcache.h anew
   bugs       each bug seeded in core, and the tests and histories that must notice it
 ";
 
@@ -33,6 +37,8 @@ fn main() -> ExitCode {
         Some("sanitize") => sanitize(),
         Some("interleavings") => interleavings(std::env::args().nth(2).as_deref().unwrap_or("2000")),
         Some("attack") => attack(std::env::args().skip(2)),
+        Some("bindings") => bindings::check(),
+        Some("header") => bindings::write_header(),
         Some("bugs") => bugs::check(),
         None | Some("help" | "--help" | "-h") => {
             print!("{USAGE}");
@@ -59,6 +65,7 @@ fn ci() -> Result<(), String> {
     run(cargo(&["run", "--release", "--quiet", "--", "demo", "--walk"]))?;
     // Each bench once, so that none rots; no figure is taken from it.
     run(cargo(&["bench", "--package", "wtcache-benches", "--", "--test"]))?;
+    bindings::check()?;
     interleavings("2000")?;
     bugs::check()?;
     sanitize()
