@@ -315,3 +315,52 @@ fn missing<T>(what: &str) -> Outcome<T> {
 fn no_answer() -> SourceError {
     SourceError::new(Failure::TimedOut, "the source gave no answer by the deadline")
 }
+
+#[cfg(test)]
+mod tests {
+    use wtcache::Version;
+
+    use super::*;
+    use crate::reply::{wtcache_reply_applied, wtcache_reply_value};
+    use crate::status::WTCACHE_OK;
+
+    /// Answers with what it was told of the condition.
+    unsafe extern "C" fn tell(_: *mut c_void, request: *const wtcache_request, reply: *mut wtcache_reply) {
+        // SAFETY: the request is valid while we are called.
+        let request = unsafe { &*request };
+        // SAFETY: as above.
+        let version = unsafe { crate::arguments::bytes("", request.condition_version, request.condition_version_len) };
+        let told = format!("{} {}", request.condition, version.expect("a version of its length").escape_ascii());
+        // SAFETY: the reply is ours to answer.
+        let status =
+            unsafe { wtcache_reply_value(reply, told.as_ptr().cast(), told.len(), ptr::null(), ptr::null_mut()) };
+        assert_eq!(status, WTCACHE_OK);
+    }
+
+    unsafe extern "C" fn applied(_: *mut c_void, _: *const wtcache_request, reply: *mut wtcache_reply) {
+        // SAFETY: the reply is ours to answer.
+        assert_eq!(unsafe { wtcache_reply_applied(reply, ptr::null_mut()) }, WTCACHE_OK);
+    }
+
+    #[test]
+    fn a_source_is_told_the_condition_of_a_write() {
+        let source = CallbackSource {
+            user_data: Entrusted { pointer: ptr::null_mut(), release: None },
+            get: tell,
+            put: Some(tell),
+            remove: Some(applied),
+            declared: Declared::default(),
+        };
+        let version = Version::new("r\0 7").expect("short");
+        for (condition, told) in
+            [(None, "0 "), (Some(Condition::Absent), "1 "), (Some(Condition::Version(version)), "2 r\\x00 7")]
+        {
+            let cx = WriteCx::alone(Duration::from_secs(5), condition);
+            let Outcome::Applied(Confirmed::Record(record)) = source.put(b"k", b"v", &cx) else {
+                panic!("it answered with a record")
+            };
+            assert_eq!(String::from_utf8_lossy(&record.value), told);
+            assert!(matches!(source.delete(b"k", &cx), Outcome::Applied(())));
+        }
+    }
+}
