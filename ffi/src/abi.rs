@@ -26,7 +26,8 @@ pub unsafe extern "C" fn wtcache_check_abi(compiled: u32, err: *mut *mut wtcache
             if compiled == WTCACHE_ABI_VERSION {
                 return Ok(WTCACHE_OK);
             }
-            let message = format!("compiled for ABI {compiled} of wtcache, and the library has ABI {WTCACHE_ABI_VERSION}");
+            let message =
+                format!("compiled for ABI {compiled} of wtcache, and the library has ABI {WTCACHE_ABI_VERSION}");
             Err(Refused::new(WTCACHE_ERR_ABI, message).into())
         })
     }

@@ -74,7 +74,8 @@ pub unsafe extern "C" fn wtcache_get(
     unsafe {
         border::call(err, || {
             let entry = output("entry", entry, ptr::null_mut())?;
-            let (cache, key, call) = (wtcache_cache::of(cache)?, bytes("key", key, key_len)?, wtcache_call::read(call)?);
+            let (cache, key, call) =
+                (wtcache_cache::of(cache)?, bytes("key", key, key_len)?, wtcache_call::read(call)?);
             Ok(deliver(cache.read(key, &call)?.entry, entry))
         })
     }
@@ -101,7 +102,8 @@ pub unsafe extern "C" fn wtcache_get_into(
             if buffer.is_null() && buffer_len != 0 {
                 return Err(Refused::argument("buffer is NULL, but not empty").into());
             }
-            let (cache, key, call) = (wtcache_cache::of(cache)?, bytes("key", key, key_len)?, wtcache_call::read(call)?);
+            let (cache, key, call) =
+                (wtcache_cache::of(cache)?, bytes("key", key, key_len)?, wtcache_call::read(call)?);
             let Some(entry) = cache.read(key, &call)?.entry else { return Ok(WTCACHE_NOT_FOUND) };
             let value = entry.value();
             *value_len = value.len();

@@ -64,9 +64,8 @@ pub struct wtcache_request {
 ///
 /// It is called from many threads at once; of one key at most one write is under way, and reads may overlap it. It may
 /// read the cache; what would wait for itself is refused with `WTCACHE_ERR_REENTRANT`. No exception may leave it.
-pub type wtcache_source_call = Option<
-    unsafe extern "C" fn(user_data: *mut c_void, request: *const wtcache_request, reply: *mut wtcache_reply),
->;
+pub type wtcache_source_call =
+    Option<unsafe extern "C" fn(user_data: *mut c_void, request: *const wtcache_request, reply: *mut wtcache_reply)>;
 
 /// A source of the program's own. Set `struct_size` to its `sizeof`, and to zero what is not used.
 #[repr(C)]
@@ -121,7 +120,8 @@ pub unsafe extern "C" fn wtcache_reply_existing(
             let entry = output("entry", entry, ptr::null_mut())?;
             let id = Id::of(reply)?;
             let outside = || Refused::argument("asked outside of a callback that writes, or in another thread");
-            let cx = WRITES.with_borrow(|writes| writes.iter().rev().find(|(other, _)| *other == id).map(|(_, cx)| *cx));
+            let cx =
+                WRITES.with_borrow(|writes| writes.iter().rev().find(|(other, _)| *other == id).map(|(_, cx)| *cx));
             let cx = cx.ok_or_else(outside)?;
             // The context is on this thread's stack, below us, for as long as it is in the list.
             Ok(deliver((*cx).existing()?, entry))

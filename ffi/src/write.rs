@@ -31,7 +31,8 @@ pub unsafe extern "C" fn wtcache_put(
     unsafe {
         border::write(err, || {
             let entry = optional_output(entry, ptr::null_mut());
-            let (cache, key, call) = (wtcache_cache::of(cache)?, bytes("key", key, key_len)?, wtcache_call::read(call)?);
+            let (cache, key, call) =
+                (wtcache_cache::of(cache)?, bytes("key", key, key_len)?, wtcache_call::read(call)?);
             let value = bytes("value", value, value_len)?;
             let written = cache.put_with(key, value.to_vec(), &call)?;
             if let Some(entry) = entry {
@@ -56,7 +57,8 @@ pub unsafe extern "C" fn wtcache_delete(
     // SAFETY: the caller keeps the rules at the header's top.
     unsafe {
         border::write(err, || {
-            let (cache, key, call) = (wtcache_cache::of(cache)?, bytes("key", key, key_len)?, wtcache_call::read(call)?);
+            let (cache, key, call) =
+                (wtcache_cache::of(cache)?, bytes("key", key, key_len)?, wtcache_call::read(call)?);
             cache.delete_with(key, &call)?;
             Ok(WTCACHE_OK)
         })

@@ -112,8 +112,7 @@ fn an_answer_at_the_deadline_counts_for_both_sides_or_for_neither() {
         settle_window_ms: 1,
         ..nothing()
     });
-    let call =
-        wtcache_call { struct_size: size_of::<wtcache_call>(), deadline_ms: 3, idempotency_key: ptr::null() };
+    let call = wtcache_call { struct_size: size_of::<wtcache_call>(), deadline_ms: 3, idempotency_key: ptr::null() };
     let (answered, refused, not_sent) = std::thread::scope(|scope| {
         let (told, hear) = mpsc::channel();
         scope.spawn(move || {

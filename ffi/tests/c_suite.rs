@@ -23,7 +23,13 @@ fn runs(command: &mut Command) {
 /// Every byte that was reachable at the end only through nothing is a leak; the table of replies and the like stay reachable.
 fn under_valgrind(program: &Path) {
     let mut valgrind = Command::new("valgrind");
-    valgrind.args(["--quiet", "--error-exitcode=9", "--leak-check=full", "--errors-for-leak-kinds=definite", "--show-leak-kinds=definite"]);
+    valgrind.args([
+        "--quiet",
+        "--error-exitcode=9",
+        "--leak-check=full",
+        "--errors-for-leak-kinds=definite",
+        "--show-leak-kinds=definite",
+    ]);
     // In the child of a fork, what is the parent's is left as it is.
     valgrind.args(["--child-silent-after-fork=yes"]);
     runs(valgrind.arg(program));
@@ -59,6 +65,6 @@ fn the_tutorial_runs_against_the_sample_origin() {
     assert!(said[2].starts_with("refused, not applied: ") && said[2].contains("422"), "{told}");
     assert_eq!(said[3], "deleted, then: no such item");
     assert_eq!(said[4], "hits 1, loads 1, writes 2, refused 1");
-    let methods: Vec<Method> = origin.log().iter().map(|entry| entry.method.clone()).collect();
+    let methods: Vec<Method> = origin.log().iter().map(|entry| entry.method).collect();
     assert_eq!(methods, [Method::Put, Method::Put, Method::Delete, Method::Get], "the first get was a hit");
 }

@@ -41,7 +41,10 @@ fn the_committed_header_is_the_generated_one() {
     }
     let committed = fs::read_to_string(header()).unwrap();
     let differs = committed.lines().zip(generated.lines()).position(|(a, b)| a != b);
-    assert!(committed == generated, "include/wtcache.h is not what ffi/src says, from line {differs:?} (0-based) on: cargo xtask header");
+    assert!(
+        committed == generated,
+        "include/wtcache.h is not what ffi/src says, from line {differs:?} (0-based) on: cargo xtask header"
+    );
 }
 
 #[test]
@@ -81,7 +84,8 @@ fn the_header_compiles_alone_and_twice_in_every_language() {
             continue;
         }
         let file = dir.join("twice").with_extension(suffix);
-        fs::write(&file, "#include \"wtcache.h\"\n#include \"wtcache.h\"\nint main(void) { return WTCACHE_OK; }\n").unwrap();
+        fs::write(&file, "#include \"wtcache.h\"\n#include \"wtcache.h\"\nint main(void) { return WTCACHE_OK; }\n")
+            .unwrap();
         for standard in standards {
             compiles(compiler, standard, &file);
         }
@@ -91,7 +95,8 @@ fn the_header_compiles_alone_and_twice_in_every_language() {
 #[test]
 fn the_example_on_top_of_the_header_compiles() {
     let text = fs::read_to_string(header()).unwrap();
-    let lines: Vec<&str> = text.lines().filter_map(|line| line.strip_prefix(" *     ")).collect();
+    let top = text.lines().take_while(|line| *line != " */");
+    let lines: Vec<&str> = top.filter_map(|line| line.strip_prefix(" *     ")).collect();
     assert!(lines.contains(&"int main(void) {"), "the example is there");
     let file = scratch("header").join("example.c");
     fs::write(&file, lines.join("\n") + "\n").unwrap();

@@ -1,7 +1,6 @@
 """The cache over a source in Python: reads, writes, what is raised, and what is left behind."""
 
 import builtins
-import ctypes
 import gc
 import os
 import subprocess
@@ -217,7 +216,7 @@ class Writes(unittest.TestCase):
             with self.assertRaises(wtcache.InDoubtError) as raised:
                 self.cache.put("bolts", b"8")
             self.assertIs(raised.exception.__cause__, error)
-            self.assertGreater(raised.exception.retry_after, 0)
+            self.assertTrue(0 < raised.exception.retry_after <= 0.051, "the settle window of the source")
             self.assertNotIn("bolts", self.cache)
 
     def test_a_put_that_returns_no_bytes_is_in_doubt(self):
@@ -409,11 +408,10 @@ class Loading(unittest.TestCase):
         ended = self.import_with(WTCACHE_LIBRARY="libc.so.6")
         self.assertIn(b"ImportError: wtcache: there is no", ended.stderr)
 
-    def test_the_structs_are_those_of_the_header(self):
-        # Sizes of the C structs, as the compiler of the library has them: 64-bit Linux.
-        sizes = [ctypes.sizeof(s) for s in (_library.Request, _library.SourceStruct, _library.Call)]
-        self.assertEqual(sizes, [96, 72, 24])
-        self.assertEqual([ctypes.sizeof(s) for s in (_library.RecordStruct, _library.Failure)], [32, 64])
+    def test_a_library_of_another_abi_is_not_loaded(self):
+        program = "import wtcache._library as l; l.ABI += 1; l._load()"
+        ended = subprocess.run([sys.executable, "-c", program], capture_output=True, timeout=60)
+        self.assertIn(b"has ABI 1, and this package wants 2", ended.stderr)
 
 
 if __name__ == "__main__":

@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Generic, TypeVar, overload
 
-from . import _errors as errors
 from ._library import NOT_FOUND, Call, bytes_at, check, lib, milliseconds, take_value
 from ._source import Attached, K, Source, attach, sources
 

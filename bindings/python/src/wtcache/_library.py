@@ -18,7 +18,6 @@ OK = 0
 NOT_FOUND = 1
 ERR_SOURCE = -6
 ERR_IN_DOUBT = -9
-ERR_PANIC = -17
 OUTCOME_IN_DOUBT = 1
 
 _CLASSES: dict[int, type[errors.Error]] = {
