@@ -326,7 +326,8 @@ typedef struct wtcache_request {
  * One of a source's callbacks: does what `request` asks, and answers through `reply`, exactly once, from any thread, now or later.
  *
  * It is called from many threads at once; of one key at most one write is under way, and reads may overlap it. It may
- * read the cache; what would wait for itself is refused with `WTCACHE_ERR_REENTRANT`. No exception may leave it.
+ * read the cache; what would wait for itself is refused with `WTCACHE_ERR_REENTRANT`. That is known by the thread: a call of the
+ * cache from another thread, on behalf of this one, may wait to its deadline. No exception may leave it.
  */
 typedef void (*wtcache_source_call)(void *user_data,
                                     const struct wtcache_request *request,

@@ -142,6 +142,8 @@ static inline void reply_record(shelf *self, int at, wtcache_reply *reply, int o
     record.struct_size = sizeof record;
     record.version = version;
     record.version_len = (size_t)snprintf(version, sizeof version, "r%d", self->records[at].revision);
+    if (strncmp(self->records[at].key, "unkept", 6) == 0) record.lifetime_ms = WTCACHE_LIFETIME_NOT_KEPT;
+    if (strncmp(self->records[at].key, "kept", 4) == 0) record.lifetime_ms = 3600000;
     if (owned) {
         CHECK(wtcache_reply_value_owned(reply, BYTES(self->records[at].value), release, self, &record, NULL) == WTCACHE_OK);
     } else {

@@ -444,6 +444,20 @@ static void lifetimes(void)
         CHECK(wtcache_get(cache, "none", 4, NULL, &entry, &error) == WTCACHE_NOT_FOUND);
         CHECK(self.gets == 2 * i);
     }
+
+    /* What the origin says of a record counts more than the configuration. */
+    int gets = self.gets;
+    SUCCEEDS(wtcache_put(cache, BYTES("kept"), "v", 1, NULL, NULL, &error));
+    SUCCEEDS(wtcache_get(cache, BYTES("kept"), NULL, &entry, &error));
+    wtcache_entry_free(entry);
+    CHECK(self.gets == gets);
+    wtcache_cache_free(cache);
+
+    cache = open_shelf(&self);
+    SUCCEEDS(wtcache_put(cache, BYTES("unkept"), "v", 1, NULL, NULL, &error));
+    SUCCEEDS(wtcache_get(cache, BYTES("unkept"), NULL, &entry, &error));
+    wtcache_entry_free(entry);
+    CHECK(self.gets == 1);
     wtcache_cache_free(cache);
 }
 
