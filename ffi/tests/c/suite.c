@@ -142,9 +142,20 @@ static void replies(void)
 
     /* No answer: a read ends with its deadline, a write in doubt; and the answer that comes then is refused. */
     wtcache_call call = {sizeof call, 20, NULL};
-    FAILS(wtcache_get(cache, BYTES("never"), &call, &entry, &error), WTCACHE_ERR_SOURCE, "no answer");
+    int32_t status;
+    do {
+        /* On a busy machine the deadline may pass before the source is asked; so below. */
+        status = wtcache_get(cache, BYTES("never"), &call, &entry, NULL);
+        CHECK(entry == NULL && (status == WTCACHE_ERR_SOURCE || status == WTCACHE_ERR_DEADLINE));
+    } while (self.kept == NULL);
     FAILS(wtcache_reply_value(self.kept, "x", 1, NULL, &error), WTCACHE_ERR_ANSWERED, "is over");
-    FAILS(wtcache_put(cache, BYTES("never"), "x", 1, &call, NULL, &error), WTCACHE_ERR_IN_DOUBT, "no answer");
+    int puts = self.puts;
+    do {
+        wtcache_error_free(error);
+        status = wtcache_put(cache, BYTES("never"), "x", 1, &call, NULL, &error);
+        CHECK(self.puts > puts || status == WTCACHE_ERR_DEADLINE);
+    } while (self.puts == puts);
+    FAILS(status, WTCACHE_ERR_IN_DOUBT, "no answer");
     FAILS(wtcache_reply_applied(self.kept, &error), WTCACHE_ERR_ANSWERED, "is over");
     FAILS(wtcache_reply_leaves_stray(self.kept, &error), WTCACHE_ERR_ANSWERED, "is over");
     CHECK(reply_failure(&self, self.kept, WTCACHE_VERDICT_REJECTED, "late") == WTCACHE_ERR_ANSWERED && self.released == 3);
