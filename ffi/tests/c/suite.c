@@ -574,6 +574,45 @@ static void forks(void)
     CHECK(self.destroyed == 1);
 }
 
+static int stop;
+
+static void *load_until_stopped(void *argument)
+{
+    for (uint32_t i = 0; !__atomic_load_n(&stop, __ATOMIC_SEQ_CST); i++) {
+        wtcache_entry *entry = NULL;
+        CHECK(wtcache_get(argument, &i, sizeof i, NULL, &entry, NULL) == WTCACHE_NOT_FOUND);
+    }
+    return NULL;
+}
+
+/* A fork may catch other threads anywhere in the library. The child must wait for none of them. */
+static void forks_while_others_are_busy(void)
+{
+    shelf self;
+    wtcache_cache *cache = open_shelf(&self);
+    pthread_t threads[3];
+    for (int i = 0; i < 3; i++) CHECK(pthread_create(&threads[i], NULL, load_until_stopped, cache) == 0);
+    for (int round = 0; round < 60; round++) {
+        pid_t child = fork();
+        CHECK(child >= 0);
+        if (child == 0) {
+            alarm(20);
+            shelf mine;
+            wtcache_cache *own = open_shelf(&mine);
+            for (uint32_t i = 0; i < 32; i++) SUCCEEDS(wtcache_put(own, &i, sizeof i, "v", 1, NULL, NULL, &error));
+            wtcache_cache_free(own);
+            execlp("true", "true", (char *)NULL);
+            _exit(1);
+        }
+        int status = 0;
+        CHECK(waitpid(child, &status, 0) == child && WIFEXITED(status) && WEXITSTATUS(status) == 0);
+    }
+    __atomic_store_n(&stop, 1, __ATOMIC_SEQ_CST);
+    for (int i = 0; i < 3; i++) CHECK(pthread_join(threads[i], NULL) == 0);
+    wtcache_cache_free(cache);
+    CHECK(self.destroyed == 1);
+}
+
 int main(int argc, char **argv)
 {
     struct {
@@ -594,6 +633,7 @@ int main(int argc, char **argv)
         {"statistics", statistics},
         {"many_threads", many_threads},
         {"forks", forks},
+        {"forks_while_others_are_busy", forks_while_others_are_busy},
     };
     int ran = 0;
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
