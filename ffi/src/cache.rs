@@ -114,7 +114,8 @@ pub unsafe extern "C" fn wtcache_cache_free(cache: *mut wtcache_cache) {
 }
 
 /// Ends the cache: no call begins any more, those who wait are told `WTCACHE_ERR_CLOSED`, and writes that were sent get up to
-/// `timeout_ms` to end. Entries that were handed out stay valid. The handle is still to be freed.
+/// `timeout_ms` to end. Entries that were handed out stay valid. The handle is still to be freed. From inside a callback of a write,
+/// let the timeout be 0: that write cannot end before.
 ///
 /// `report` may be NULL; else `*report` says what was left unfinished, to be freed with `wtcache_close_report_free`.
 #[unsafe(no_mangle)]
