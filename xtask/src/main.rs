@@ -3,6 +3,7 @@
 //! Each task prints the commands that it runs and stops at the first that fails.
 
 mod attack;
+mod bindings;
 mod bugs;
 mod built;
 mod fuzz;
@@ -31,6 +32,9 @@ Usage: cargo xtask TASK
   outcomes   writes the table of outcomes into the contract (tidy says if it is out of date)
   fuzz [--seconds N]
              each fuzz target for N seconds from its committed corpus (30)
+  bindings   libwtcache as it is shipped: the C suite, also under valgrind, and the
+             Python package as pip installs it
+  header     writes include/wtcache.h anew
   bugs       each bug seeded in core, and the tests and histories that must notice it
   attack [--minutes N] [--seed S]
              the bugs, then interleavings, histories over real sockets and fuzzers in
@@ -50,6 +54,8 @@ fn main() -> ExitCode {
         Some("attack") => attack::task(&std::env::args().skip(2).collect::<Vec<_>>()),
         Some("fuzz") => fuzz::task(std::env::args().skip(2)),
         Some("outcomes") => outcomes::write(&root()),
+        Some("bindings") => bindings::check(),
+        Some("header") => bindings::write_header(),
         Some("bugs") => interleavings::Explorer::build().and_then(|explorer| bugs::check(&explorer)).map(|_| ()),
         None | Some("help" | "--help" | "-h") => {
             print!("{USAGE}");
@@ -76,6 +82,7 @@ fn ci() -> Result<(), String> {
     run(cargo(&["run", "--release", "--quiet", "--", "demo", "--walk"]))?;
     // Each bench once, so that none rots; no figure is taken from it.
     run(cargo(&["bench", "--package", "wtcache-benches", "--", "--test"]))?;
+    bindings::check()?;
     attack::run(Duration::from_secs(600), attack::CI_SEED)?;
     sanitize::check()
 }

@@ -1,0 +1,191 @@
+//! The handle of a cache: opening, sharing, closing.
+
+use std::ffi::c_void;
+use std::ptr;
+use std::time::Duration;
+
+use wtcache::{ByteCache, Bytes, CloseReport, Source};
+
+use crate::arguments::{Refused, optional_output, output, required};
+use crate::border;
+use crate::config::{Options, wtcache_config};
+use crate::error::wtcache_error;
+use crate::fork::Process;
+use crate::source::{CallbackSource, wtcache_source};
+use crate::status::{WTCACHE_ERR_FORKED, WTCACHE_OK};
+
+/// A cache. Every function that takes it as `const` may be called from any thread at once.
+pub struct wtcache_cache {
+    cache: ByteCache,
+    opened_in: Process,
+}
+
+impl wtcache_cache {
+    /// The cache behind a handle, where it may be used.
+    ///
+    /// # Safety
+    /// `handle` is NULL or points to one that is not freed for `'a`.
+    pub(crate) unsafe fn of<'a>(handle: *const Self) -> Result<&'a ByteCache, Refused> {
+        // SAFETY: the caller's promise.
+        let handle = unsafe { required("cache", handle) }?;
+        if !handle.opened_in.is_current() {
+            let message = "the cache was opened before a fork, in the parent: open one after the fork";
+            return Err(Refused::new(WTCACHE_ERR_FORKED, message));
+        }
+        Ok(&handle.cache)
+    }
+
+    fn open(options: &Options, source: impl Source<Bytes>) -> Result<*mut Self, wtcache_error> {
+        let opened_in = Process::current();
+        let cache = options.apply(ByteCache::builder(source)).build()?;
+        Ok(Box::into_raw(Box::new(Self { cache, opened_in })))
+    }
+}
+
+/// Opens a cache over the HTTP origin that `config` names. The origin is not asked yet.
+///
+/// `*cache` is the cache, to be freed with `wtcache_cache_free`, or NULL. `config` can be freed or used again.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn wtcache_open(
+    config: *const wtcache_config,
+    cache: *mut *mut wtcache_cache,
+    err: *mut *mut wtcache_error,
+) -> i32 {
+    // SAFETY: the caller keeps the rules at the header's top.
+    unsafe {
+        border::call(err, || {
+            let cache = output("cache", cache, ptr::null_mut())?;
+            let options = required("config", config)?.options();
+            *cache = wtcache_cache::open(options, options.http_source()?)?;
+            Ok(WTCACHE_OK)
+        })
+    }
+}
+
+/// Opens a cache over a source of the program's own. `config` may be NULL, which is all defaults; it must name no HTTP origin.
+///
+/// `*cache` is the cache, to be freed with `wtcache_cache_free`, or NULL. `source` is copied; `source->destroy` is called once, whatever this
+/// gives: here if it fails, unless `source` is NULL or its `struct_size` wrong.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn wtcache_open_with_source(
+    config: *const wtcache_config,
+    source: *const wtcache_source,
+    cache: *mut *mut wtcache_cache,
+    err: *mut *mut wtcache_error,
+) -> i32 {
+    // SAFETY: the caller keeps the rules at the header's top.
+    unsafe {
+        border::call(err, || {
+            let cache = optional_output(cache, ptr::null_mut());
+            let source = CallbackSource::take(source)?;
+            let cache = cache.ok_or_else(|| Refused::argument("cache is NULL"))?;
+            let default = Options::default();
+            let options = config.as_ref().map_or(&default, wtcache_config::options);
+            options.names_no_origin()?;
+            *cache = wtcache_cache::open(options, source)?;
+            Ok(WTCACHE_OK)
+        })
+    }
+}
+
+/// Another handle on the same cache, to be freed like the first. NULL for NULL.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn wtcache_cache_clone(cache: *const wtcache_cache) -> *mut wtcache_cache {
+    // SAFETY: the caller keeps the rules at the header's top.
+    let Some(handle) = (unsafe { cache.as_ref() }) else { return ptr::null_mut() };
+    // In a child of a fork too: counting a reference up waits for nobody.
+    Box::into_raw(Box::new(wtcache_cache { cache: handle.cache.clone(), opened_in: handle.opened_in }))
+}
+
+/// Frees a handle; with the last one the cache goes, once the calls on it have ended, without waiting for them. Entries that were handed out
+/// stay valid. NULL is fine. In the child of a fork, a handle of the parent's is left as it is, and no destructor runs.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn wtcache_cache_free(cache: *mut wtcache_cache) {
+    if cache.is_null() {
+        return;
+    }
+    // SAFETY: it came from `Box::into_raw`, and the caller gives it back once.
+    let handle = unsafe { Box::from_raw(cache) };
+    if handle.opened_in.is_current() {
+        border::quietly((), || drop(handle));
+    } else {
+        std::mem::forget(handle);
+    }
+}
+
+/// Ends the cache: no call begins any more, those who wait are told `WTCACHE_ERR_CLOSED`, and writes that were sent get up to
+/// `timeout_ms` to end. Entries that were handed out stay valid. The handle is still to be freed. From inside a callback of a write,
+/// let the timeout be 0: that write cannot end before.
+///
+/// `report` may be NULL; else `*report` says what was left unfinished, to be freed with `wtcache_close_report_free`.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn wtcache_close(
+    cache: *const wtcache_cache,
+    timeout_ms: u64,
+    report: *mut *mut wtcache_close_report,
+    err: *mut *mut wtcache_error,
+) -> i32 {
+    // SAFETY: the caller keeps the rules at the header's top.
+    unsafe {
+        border::call(err, || {
+            let report = optional_output(report, ptr::null_mut());
+            let closed = wtcache_cache::of(cache)?.close(Duration::from_millis(timeout_ms));
+            if let Some(report) = report {
+                *report = Box::into_raw(Box::new(wtcache_close_report(closed)));
+            }
+            Ok(WTCACHE_OK)
+        })
+    }
+}
+
+/// What closing a cache left unfinished, by key. It never changes, and may be read from any thread.
+pub struct wtcache_close_report(CloseReport<Box<[u8]>>);
+
+/// Keys with writes that were sent and had not ended: they run on, and nobody shows their result.
+pub const WTCACHE_CLOSE_UNFINISHED: i32 = 0;
+/// Keys of which nobody knows whether their last writes were, or will be, applied.
+pub const WTCACHE_CLOSE_IN_DOUBT: i32 = 1;
+
+impl wtcache_close_report {
+    fn keys(&self, which: i32) -> &[Box<[u8]>] {
+        match which {
+            WTCACHE_CLOSE_UNFINISHED => &self.0.unfinished,
+            WTCACHE_CLOSE_IN_DOUBT => &self.0.in_doubt,
+            _ => &[],
+        }
+    }
+}
+
+/// How many keys the report has of one kind, `WTCACHE_CLOSE_*`; 0 for any other, and for NULL.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn wtcache_close_report_count(report: *const wtcache_close_report, which: i32) -> usize {
+    // SAFETY: the caller keeps the rules at the header's top.
+    unsafe { report.as_ref() }.map_or(0, |report| report.keys(which).len())
+}
+
+/// One of these keys, and its length in `*len`, which may be NULL. Valid until the report is freed. NULL where there is none of that
+/// index.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn wtcache_close_report_key(
+    report: *const wtcache_close_report,
+    which: i32,
+    index: usize,
+    len: *mut usize,
+) -> *const c_void {
+    // SAFETY: the caller keeps the rules at the header's top.
+    let (report, len) = unsafe { (report.as_ref(), optional_output(len, 0)) };
+    let Some(key) = report.and_then(|report| report.keys(which).get(index)) else { return ptr::null() };
+    if let Some(len) = len {
+        *len = key.len();
+    }
+    key.as_ptr().cast()
+}
+
+/// Frees a report. NULL is fine.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn wtcache_close_report_free(report: *mut wtcache_close_report) {
+    if !report.is_null() {
+        // SAFETY: it came from `Box::into_raw`, and the caller gives it back once.
+        border::quietly((), || drop(unsafe { Box::from_raw(report) }));
+    }
+}

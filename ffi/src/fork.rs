@@ -1,0 +1,40 @@
+//! In which process we are: a number that `fork` changes in the child.
+//!
+//! A handle remembers the number of the process that made it. Invariant: no lock or thread of the parent is waited for in a
+//! child.
+
+use std::sync::Once;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use crate::reply;
+
+static FORKS: AtomicU32 = AtomicU32::new(0);
+
+/// The process a handle was made in.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Process(u32);
+
+impl Process {
+    /// This one. The first call has `fork` tell us from then on.
+    pub(crate) fn current() -> Self {
+        static WATCHED: Once = Once::new();
+        WATCHED.call_once(|| {
+            // SAFETY: the handler only writes two atomics, which a child may do. It is there for as long as the
+            // process is: the library is never unloaded.
+            let failed = unsafe { libc::pthread_atfork(None, None, Some(in_child)) };
+            assert_eq!(failed, 0, "there is memory for a fork handler");
+        });
+        // Relaxed: changed only by the one thread that a child begins with.
+        Self(FORKS.load(Ordering::Relaxed))
+    }
+
+    /// False in a child forked since.
+    pub(crate) fn is_current(self) -> bool {
+        self.0 == FORKS.load(Ordering::Relaxed)
+    }
+}
+
+extern "C" fn in_child() {
+    FORKS.fetch_add(1, Ordering::Relaxed);
+    reply::forget_calls();
+}

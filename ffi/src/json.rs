@@ -1,0 +1,156 @@
+//! A configuration in JSON: each member is known, of its type and given once, or the error names its path.
+
+use std::fmt;
+
+use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
+use serde_json::Value;
+use serde_json::value::RawValue;
+use wtcache_http_source::Freshness;
+
+use crate::arguments::Refused;
+use crate::config::{Http, Options};
+use crate::status::WTCACHE_ERR_CONFIG;
+
+/// Sets what `text` names. After an error, some of it may be set.
+pub(crate) fn load(options: &mut Options, text: &str) -> Result<(), Refused> {
+    let whole: Box<RawValue> = serde_json::from_str(text).map_err(|error| refuse(format!("the JSON: {error}")))?;
+    for at in (At { path: String::new(), raw: whole }).members()? {
+        match at.path.as_str() {
+            "capacity_bytes" => options.capacity_bytes = Some(at.whole()?),
+            "lifetime_ms" => options.lifetime_ms = Some(at.whole()?),
+            "negative_lifetime_ms" => options.negative_lifetime_ms = Some(at.whole()?),
+            "deadline_ms" => options.deadline_ms = Some(at.whole()?),
+            "http" => load_http(options.http(), &at)?,
+            _ => return Err(at.unknown()),
+        }
+    }
+    Ok(())
+}
+
+fn load_http(http: &mut Http, object: &At) -> Result<(), Refused> {
+    for at in object.members()? {
+        match at.path.as_str() {
+            "http.url" => http.url = Some(at.text()?),
+            "http.headers" => {
+                for header in at.members()? {
+                    let name = header.path["http.headers.".len()..].to_owned();
+                    http.headers.push((name, header.text()?));
+                }
+            }
+            "http.timeout_ms" => http.timeout_ms = Some(at.whole()?),
+            "http.connect_timeout_ms" => http.connect_timeout_ms = Some(at.whole()?),
+            "http.body_limit_bytes" => http.body_limit_bytes = Some(at.whole()?),
+            "http.freshness" => http.freshness = Some(at.freshness()?),
+            "http.settle_window_ms" => http.settle_window_ms = Some(at.whole()?),
+            "http.stores_verbatim" => http.stores_verbatim = Some(at.flag()?),
+            "http.honours_preconditions" => http.honours_preconditions = Some(at.flag()?),
+            "http.honours_idempotency" => http.honours_idempotency = Some(at.flag()?),
+            "http.versions_never_reused" => http.versions_never_reused = Some(at.flag()?),
+            _ => return Err(at.unknown()),
+        }
+    }
+    Ok(())
+}
+
+/// A value, and the path that leads to it. Values are never shown: a header's may be a secret.
+struct At {
+    path: String,
+    raw: Box<RawValue>,
+}
+
+impl At {
+    /// The members of this object, each once.
+    fn members(&self) -> Result<Vec<Self>, Refused> {
+        if !self.raw.get().starts_with('{') {
+            return Err(self.is_not("an object"));
+        }
+        let Members(members) =
+            serde_json::from_str(self.raw.get()).map_err(|error| refuse(format!("the JSON: {error}")))?;
+        let mut found: Vec<Self> = Vec::with_capacity(members.len());
+        for (name, raw) in members {
+            let path = if self.path.is_empty() { name } else { format!("{}.{name}", self.path) };
+            if found.iter().any(|other| other.path == path) {
+                return Err(refuse(format!("{path}: is given twice")));
+            }
+            found.push(Self { path, raw });
+        }
+        Ok(found)
+    }
+
+    fn whole<N: TryFrom<u64>>(&self) -> Result<N, Refused> {
+        let number = self.value().as_u64().and_then(|number| number.try_into().ok());
+        number.ok_or_else(|| self.is_not("a whole number"))
+    }
+
+    fn text(&self) -> Result<String, Refused> {
+        self.value().as_str().map(str::to_owned).ok_or_else(|| self.is_not("a string"))
+    }
+
+    fn flag(&self) -> Result<bool, Refused> {
+        self.value().as_bool().ok_or_else(|| self.is_not("true or false"))
+    }
+
+    fn freshness(&self) -> Result<Freshness, Refused> {
+        match self.value().as_str() {
+            Some("table") => Ok(Freshness::Table),
+            Some("origin") => Ok(Freshness::Origin),
+            _ => Err(self.is_not("\"table\" or \"origin\"")),
+        }
+    }
+
+    fn value(&self) -> Value {
+        // It was parsed once already, within the whole; what is out of range for a number is no value of ours.
+        serde_json::from_str(self.raw.get()).unwrap_or(Value::Null)
+    }
+
+    fn is_not(&self, wanted: &str) -> Refused {
+        let found = match self.raw.get().as_bytes().first() {
+            Some(b'{') => "an object",
+            Some(b'[') => "an array",
+            Some(b'"') => "a string",
+            Some(b't' | b'f') => "true or false",
+            Some(b'n') => "null",
+            _ => "a number",
+        };
+        let path = if self.path.is_empty() { "the JSON" } else { &self.path };
+        if found == wanted || wanted == "\"table\" or \"origin\"" && found == "a string" {
+            return refuse(format!("{path}: is not {wanted}"));
+        }
+        refuse(format!("{path}: is {found}, not {wanted}"))
+    }
+
+    fn unknown(&self) -> Refused {
+        refuse(format!("{}: is no member of a configuration", self.path))
+    }
+}
+
+fn refuse(message: impl Into<String>) -> Refused {
+    Refused::new(WTCACHE_ERR_CONFIG, message)
+}
+
+/// The members of an object as they stand there, doubles included, which a map would hide.
+struct Members(Vec<(String, Box<RawValue>)>);
+
+impl<'de> Deserialize<'de> for Members {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Collect;
+
+        impl<'de> Visitor<'de> for Collect {
+            type Value = Members;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an object")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Members, A::Error> {
+                let mut members = Vec::new();
+                while let Some(member) = map.next_entry()? {
+                    members.push(member);
+                }
+                Ok(Members(members))
+            }
+        }
+
+        deserializer.deserialize_map(Collect)
+    }
+}

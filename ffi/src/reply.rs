@@ -1,0 +1,486 @@
+//! The answers of a source that is written in C: which calls wait for one, and the functions that give it.
+//!
+//! A `wtcache_reply *` is no address but the number of a call, never given twice. The table below knows the calls that still wait.
+//! So an answer can come at any time and from any thread, a second one finds nothing, and a reply that is forgotten costs
+//! nothing once its call is over. Invariant: who takes a call out of the table decides it; a source's call that finds itself
+//! taken out at its deadline has an answer on its way.
+
+use std::collections::HashMap;
+use std::ffi::{c_char, c_void};
+use std::ptr;
+use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicUsize, Ordering};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use wtcache::{Failure, Lifetime, Record, Rejection, SourceError, Version};
+
+use crate::arguments::{Growing, Refused, bytes, flag, growing};
+use crate::border;
+use crate::error::{Entrusted, Foreign, wtcache_error};
+use crate::fork::Process;
+use crate::status::{WTCACHE_ERR_ANSWERED, WTCACHE_OK};
+
+/// One call of a source that waits for its answer. Answer it once, with one of the `wtcache_reply_*` functions that suits the call, from
+/// any thread, inside the callback or later. There is nothing to free, and it may be used at any time: once it was answered, or its deadline has
+/// passed, a further answer is refused with `WTCACHE_ERR_ANSWERED`. A call that has no answer by its deadline ends: a read
+/// with an error, a write in doubt.
+pub struct wtcache_reply(());
+
+/// The lifetime of a record: that of the cache's configuration.
+pub const WTCACHE_LIFETIME_DEFAULT: i64 = 0;
+/// The lifetime of a record: it is given to whoever asked, and not kept.
+pub const WTCACHE_LIFETIME_NOT_KEPT: i64 = -1;
+
+/// What the origin said about a record. Set `struct_size` to its `sizeof`, and the rest to zero where nothing is known.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct wtcache_record {
+    /// `sizeof(wtcache_record)`.
+    pub struct_size: usize,
+    /// The origin's version of it (HTTP: the ETag), 65,535 bytes at most; NULL where it has none.
+    pub version: *const c_void,
+    /// The bytes of `version`.
+    pub version_len: usize,
+    /// How long it may be served, in milliseconds, or one of `WTCACHE_LIFETIME_*`.
+    pub lifetime_ms: i64,
+}
+
+// SAFETY: `repr(C)`, begins with its size, and integers and pointers may be zero.
+unsafe impl Growing for wtcache_record {
+    const NAME: &'static str = "record";
+    const LEAST: usize = size_of::<usize>();
+}
+
+/// Of a write: nobody can know whether the origin applied it, or still will. When in doubt, this. For a read the verdict says
+/// nothing.
+pub const WTCACHE_VERDICT_UNKNOWN: i32 = 0;
+/// Of a write: the origin certainly did not apply it, and never will: nothing was sent, or it answered that it refuses.
+pub const WTCACHE_VERDICT_REJECTED: i32 = 1;
+/// As `WTCACHE_VERDICT_REJECTED`, and the refusal proves that what is cached is not the origin's record any more.
+pub const WTCACHE_VERDICT_CONFLICT: i32 = 2;
+
+/// Why a source could not do what it was asked. Set `struct_size` to its `sizeof`, and the rest to zero where there is
+/// nothing to say.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct wtcache_failure {
+    /// `sizeof(wtcache_failure)`.
+    pub struct_size: usize,
+    /// One of `WTCACHE_VERDICT_*`.
+    pub verdict: i32,
+    /// 1 if the same call may succeed later with nothing changed, else 0.
+    pub retryable: i32,
+    /// The source's own code; 0 for none.
+    pub code: i32,
+    /// Zero.
+    pub reserved: i32,
+    /// When the origin may be asked again, in milliseconds; 0 where nobody said.
+    pub retry_after_ms: u64,
+    /// What happened, in words, UTF-8; NULL for none. It is copied.
+    pub message: *const c_char,
+    /// The bytes of `message`.
+    pub message_len: usize,
+    /// Anything of the program's, found again with `wtcache_error_cause` in every error that comes of this failure.
+    pub cause: *mut c_void,
+    /// Called once with `cause`, from any thread, when no error has it any more, or at once if this reply is refused. May be
+    /// NULL.
+    pub release_cause: Option<unsafe extern "C" fn(cause: *mut c_void)>,
+}
+
+// SAFETY: `repr(C)`, begins with its size, and integers, pointers and functions may be zero.
+unsafe impl Growing for wtcache_failure {
+    const NAME: &'static str = "failure";
+    const LEAST: usize = size_of::<Self>();
+}
+
+/// Answers a read: this is the record. Answers a put: it was applied, and this is the record as it now stands at the origin.
+///
+/// `value`, of `value_len` bytes, is copied. `record` says what is known about it, and may be NULL.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn wtcache_reply_value(
+    reply: *mut wtcache_reply,
+    value: *const c_void,
+    value_len: usize,
+    record: *const wtcache_record,
+    err: *mut *mut wtcache_error,
+) -> i32 {
+    // SAFETY: the caller keeps the rules at the header's top.
+    unsafe {
+        border::call(err, || {
+            let value = bytes("value", value, value_len)?;
+            let said = Said::of(record)?;
+            answer(reply, Answer::Record(said.record(value)))
+        })
+    }
+}
+
+/// As `wtcache_reply_value`, for a value that the program made for this: `release` is called once with `owner`, when the value
+/// is not needed any more, and also if this reply is refused. `release` may be NULL.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn wtcache_reply_value_owned(
+    reply: *mut wtcache_reply,
+    value: *const c_void,
+    value_len: usize,
+    release: Option<unsafe extern "C" fn(owner: *mut c_void)>,
+    owner: *mut c_void,
+    record: *const wtcache_record,
+    err: *mut *mut wtcache_error,
+) -> i32 {
+    let owned = Entrusted { pointer: owner, release };
+    // SAFETY: the caller keeps the rules at the header's top, and the value lives until its owner is released.
+    let status = unsafe { wtcache_reply_value(reply, value, value_len, record, err) };
+    border::quietly((), || drop(owned));
+    status
+}
+
+/// Answers a read: the origin says that there is no such record.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn wtcache_reply_absent(reply: *mut wtcache_reply, err: *mut *mut wtcache_error) -> i32 {
+    // SAFETY: the caller keeps the rules at the header's top.
+    unsafe { border::call(err, || answer(reply, Answer::Absent)) }
+}
+
+/// Answers a read whose request has a `version`: the record with that version is still the origin's, and lives anew. Of `record`, which may
+/// be NULL, only the lifetime counts.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn wtcache_reply_unchanged(
+    reply: *mut wtcache_reply,
+    record: *const wtcache_record,
+    err: *mut *mut wtcache_error,
+) -> i32 {
+    // SAFETY: the caller keeps the rules at the header's top.
+    unsafe {
+        border::call(err, || {
+            let said = Said::of(record)?;
+            answer(reply, Answer::Unchanged(said.lifetime))
+        })
+    }
+}
+
+/// Answers a put or a remove: it was applied. What the record is now, the next read asks.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn wtcache_reply_applied(reply: *mut wtcache_reply, err: *mut *mut wtcache_error) -> i32 {
+    // SAFETY: the caller keeps the rules at the header's top.
+    unsafe { border::call(err, || answer(reply, Answer::Applied)) }
+}
+
+/// Answers a put: it was applied, and the origin keeps exactly what it was sent. Believed only of a source that declares
+/// `stores_verbatim`; else as `wtcache_reply_applied`. `record` says what is known about it, and may be NULL.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn wtcache_reply_stored(
+    reply: *mut wtcache_reply,
+    record: *const wtcache_record,
+    err: *mut *mut wtcache_error,
+) -> i32 {
+    // SAFETY: the caller keeps the rules at the header's top.
+    unsafe {
+        border::call(err, || {
+            let said = Said::of(record)?;
+            answer(reply, Answer::AsSent { version: said.version, lifetime: said.lifetime })
+        })
+    }
+}
+
+/// Answers any call: it failed. Of a write, `failure->verdict` says whether it may have been applied.
+///
+/// If the call is refused, `release_cause` was called, unless `failure` is NULL or its `struct_size` wrong.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn wtcache_reply_error(
+    reply: *mut wtcache_reply,
+    failure: *const wtcache_failure,
+    err: *mut *mut wtcache_error,
+) -> i32 {
+    // SAFETY: the caller keeps the rules at the header's top.
+    unsafe {
+        border::call(err, || {
+            let known = growing(failure)?;
+            let cause = Entrusted { pointer: known.members.cause, release: known.members.release_cause };
+            let failure = known.all()?;
+            let retryable = flag("failure.retryable", failure.retryable)?;
+            let message = bytes("failure.message", failure.message.cast(), failure.message_len)?;
+            let message = if message.is_empty() { "no message".into() } else { String::from_utf8_lossy(message) };
+            let verdict = Verdict::of(failure.verdict)?;
+            let kind = if verdict == Verdict::Unknown { Failure::Failed } else { Failure::Refused };
+            let mut error = SourceError::new(kind, message);
+            if failure.code != 0 {
+                error = error.with_code(failure.code);
+            }
+            if failure.retry_after_ms != 0 {
+                error = error.with_retry_after(Duration::from_millis(failure.retry_after_ms));
+            }
+            answer(reply, Answer::Failed(verdict, error.with_cause(Foreign { retryable, cause })))
+        })
+    }
+}
+
+/// Says of a write that an earlier send of it ended without a definite answer, so that it may still land: for a source that
+/// sends again. Whatever is answered then, the key stays in doubt for the settle window, unless the source declares
+/// `honours_idempotency` and sends with the request's key.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn wtcache_reply_leaves_stray(reply: *mut wtcache_reply, err: *mut *mut wtcache_error) -> i32 {
+    // SAFETY: the caller keeps the rules at the header's top.
+    unsafe {
+        border::call(err, || {
+            let id = Id::of(reply)?;
+            let calls = calls(id);
+            let pending = calls.get(&id).ok_or_else(answered)?;
+            if pending.kind == Kind::Get {
+                return Err(Refused::argument("a read leaves nothing that may land").into());
+            }
+            // Release: pairs with the acquire in `Waiting::leaves_stray`.
+            pending.stray.store(true, Ordering::Release);
+            Ok(WTCACHE_OK)
+        })
+    }
+}
+
+/// What a `wtcache_record` of the program's says.
+struct Said {
+    version: Option<Version>,
+    lifetime: Lifetime,
+}
+
+impl Said {
+    /// # Safety
+    /// `record` is NULL or points to one whose version may be read.
+    unsafe fn of(record: *const wtcache_record) -> Result<Self, Refused> {
+        if record.is_null() {
+            return Ok(Self { version: None, lifetime: Lifetime::Default });
+        }
+        // SAFETY: the caller's promise.
+        let record = unsafe { growing(record) }?.all()?;
+        // SAFETY: the caller's promise.
+        let version = unsafe { bytes("record.version", record.version, record.version_len) }?;
+        let version = if record.version.is_null() {
+            None
+        } else {
+            let long = || Refused::argument(format!("record.version has {} bytes, 65535 at most", version.len()));
+            Some(Version::new(version).ok_or_else(long)?)
+        };
+        let lifetime = match record.lifetime_ms {
+            WTCACHE_LIFETIME_DEFAULT => Lifetime::Default,
+            WTCACHE_LIFETIME_NOT_KEPT => Lifetime::NotKept,
+            other => match u64::try_from(other) {
+                Ok(ms) => Lifetime::For(Duration::from_millis(ms)),
+                Err(_) => return Err(Refused::argument(format!("record.lifetime_ms is {other}"))),
+            },
+        };
+        Ok(Self { version, lifetime })
+    }
+
+    fn record(self, value: &[u8]) -> Record<Vec<u8>> {
+        let record = Record::new(value.to_vec()).lifetime(self.lifetime);
+        match self.version {
+            Some(version) => record.version(version),
+            None => record,
+        }
+    }
+}
+
+/// What kind of call waits.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Kind {
+    Get,
+    Put,
+    Remove,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Verdict {
+    Unknown,
+    Rejected,
+    Conflict,
+}
+
+impl Verdict {
+    fn of(number: i32) -> Result<Self, Refused> {
+        match number {
+            WTCACHE_VERDICT_UNKNOWN => Ok(Self::Unknown),
+            WTCACHE_VERDICT_REJECTED => Ok(Self::Rejected),
+            WTCACHE_VERDICT_CONFLICT => Ok(Self::Conflict),
+            other => Err(Refused::argument(format!("failure.verdict is {other}, which is no WTCACHE_VERDICT"))),
+        }
+    }
+
+    pub(crate) fn rejection(self, error: SourceError) -> Option<Rejection> {
+        match self {
+            Self::Unknown => None,
+            Self::Rejected => Some(Rejection::new(error)),
+            Self::Conflict => Some(Rejection::stale(error)),
+        }
+    }
+}
+
+/// What was answered.
+#[derive(Debug)]
+pub(crate) enum Answer {
+    Record(Record<Vec<u8>>),
+    Absent,
+    Unchanged(Lifetime),
+    Applied,
+    AsSent { version: Option<Version>, lifetime: Lifetime },
+    Failed(Verdict, SourceError),
+}
+
+impl Answer {
+    fn suits(&self, kind: Kind) -> bool {
+        match self {
+            Self::Record(_) => kind != Kind::Remove,
+            Self::Absent | Self::Unchanged(_) => kind == Kind::Get,
+            Self::Applied => kind != Kind::Get,
+            Self::AsSent { .. } => kind == Kind::Put,
+            Self::Failed(..) => true,
+        }
+    }
+}
+
+/// The number of a call.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub(crate) struct Id(usize);
+
+impl Id {
+    pub(crate) fn of(reply: *const wtcache_reply) -> Result<Self, Refused> {
+        if reply.is_null() { Err(Refused::argument("reply is NULL")) } else { Ok(Self(reply.addr())) }
+    }
+}
+
+/// A call that waits, in the table.
+struct Pending {
+    kind: Kind,
+    answer: SyncSender<Answer>,
+    stray: Arc<AtomicBool>,
+}
+
+type Calls = HashMap<Id, Pending>;
+
+/// The table has parts, so that calls that have nothing to do with each other seldom meet at a lock.
+const PARTS: usize = 16;
+
+type Table = [Mutex<Calls>; PARTS];
+
+/// The part of the table that has this call. A lock of it is held for a look-up, and never while code of the program runs.
+fn calls(id: Id) -> MutexGuard<'static, Calls> {
+    // A lock is poisoned by a panic; a look-up leaves nothing half done.
+    table()[id.0 % PARTS].lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+static TABLE: AtomicPtr<Table> = AtomicPtr::new(ptr::null_mut());
+
+/// The table of this process. It is made when it is first needed, and never freed.
+fn table() -> &'static Table {
+    // Acquire: what is in it was written before the release below.
+    let mut table = TABLE.load(Ordering::Acquire);
+    if table.is_null() {
+        let made = Box::into_raw(Box::new(std::array::from_fn(|_| Mutex::new(HashMap::new()))));
+        match TABLE.compare_exchange(ptr::null_mut(), made, Ordering::AcqRel, Ordering::Acquire) {
+            Ok(_) => table = made,
+            Err(others) => {
+                // SAFETY: made a few lines above, and shown to nobody.
+                drop(unsafe { Box::from_raw(made) });
+                table = others;
+            }
+        }
+    }
+    // SAFETY: from `Box::into_raw`, and never freed.
+    unsafe { &*table }
+}
+
+/// In the child of a `fork`: begins with an empty table, for a thread that is not here any more may hold a lock of the old one, which
+/// is left to itself.
+pub(crate) fn forget_calls() {
+    TABLE.store(ptr::null_mut(), Ordering::Release);
+}
+
+/// Gives `answer` to the call that waits for it.
+fn answer(reply: *mut wtcache_reply, answer: Answer) -> Result<i32, wtcache_error> {
+    let id = Id::of(reply)?;
+    let mut calls = calls(id);
+    let pending = match calls.get(&id) {
+        None => return Err(answered()),
+        Some(pending) if !answer.suits(pending.kind) => {
+            let kind = pending.kind;
+            drop(calls);
+            return Err(Refused::argument(format!("a {kind:?} cannot be answered so: {}", answer.name())).into());
+        }
+        Some(_) => calls.remove(&id).expect("found a line above"),
+    };
+    drop(calls);
+    // It has room for the one answer. The receiver waits for it, since it did not find itself in the table.
+    pending.answer.send(answer).map_err(|_| answered())?;
+    Ok(WTCACHE_OK)
+}
+
+impl Answer {
+    fn name(&self) -> &'static str {
+        match self {
+            Self::Record(_) => "with a value",
+            Self::Absent => "as absent",
+            Self::Unchanged(_) => "as unchanged",
+            Self::Applied => "as applied",
+            Self::AsSent { .. } => "as stored",
+            Self::Failed(..) => "with an error",
+        }
+    }
+}
+
+fn answered() -> wtcache_error {
+    Refused::new(WTCACHE_ERR_ANSWERED, "the call was answered already, or is over").into()
+}
+
+/// A call that waits, as the source's own side sees it. Dropped, it waits no more.
+pub(crate) struct Waiting {
+    id: Id,
+    answer: Receiver<Answer>,
+    stray: Arc<AtomicBool>,
+    process: Process,
+}
+
+impl Waiting {
+    /// Begins to wait for the answer to a call of this kind.
+    pub(crate) fn begin(kind: Kind) -> Self {
+        static NEXT: AtomicUsize = AtomicUsize::new(1);
+        // Relaxed: each number is given once; what belongs to it is under the table's lock.
+        let id = Id(NEXT.fetch_add(1, Ordering::Relaxed));
+        let (sender, answer) = sync_channel(1);
+        let stray = Arc::new(AtomicBool::new(false));
+        calls(id).insert(id, Pending { kind, answer: sender, stray: Arc::clone(&stray) });
+        Self { id, answer, stray, process: Process::current() }
+    }
+
+    pub(crate) fn id(&self) -> Id {
+        self.id
+    }
+
+    /// What the program is given.
+    pub(crate) fn handle(&self) -> *mut wtcache_reply {
+        ptr::without_provenance_mut(self.id.0)
+    }
+
+    /// The answer, or `None` where there is none when the time has passed.
+    pub(crate) fn wait(&self, remaining: Duration) -> Option<Answer> {
+        match self.answer.recv_timeout(remaining) {
+            Ok(answer) => Some(answer),
+            // Taken out by nobody else: from now on every answer is refused. In a child forked within the callback, nobody answers.
+            Err(RecvTimeoutError::Timeout) if self.leave() || !self.process.is_current() => None,
+            // Somebody took it out and is about to send.
+            Err(_) => self.answer.recv().ok(),
+        }
+    }
+
+    /// Whether the program said that an earlier send may still land.
+    pub(crate) fn leaves_stray(&self) -> bool {
+        // Acquire: pairs with the release in `wtcache_reply_leaves_stray`.
+        self.stray.load(Ordering::Acquire)
+    }
+
+    fn leave(&self) -> bool {
+        calls(self.id).remove(&self.id).is_some()
+    }
+}
+
+impl Drop for Waiting {
+    fn drop(&mut self) {
+        self.leave();
+    }
+}

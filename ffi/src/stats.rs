@@ -1,0 +1,161 @@
+//! What the cache counted, as a struct and as JSON.
+
+use std::ffi::{CString, c_char};
+use std::ptr;
+
+use serde_json::{Map, Value};
+use wtcache::Stats;
+
+use crate::arguments::{Growing, fill, optional_output, output};
+use crate::border;
+use crate::cache::wtcache_cache;
+use crate::error::wtcache_error;
+use crate::status::WTCACHE_OK;
+
+/// The counts of a cache since it was opened, and what it holds now. Set `struct_size` to its `sizeof`.
+#[repr(C)]
+#[derive(Clone, Copy, Default)]
+pub struct wtcache_stats {
+    /// `sizeof(wtcache_stats)`.
+    pub struct_size: usize,
+    /// Reads answered from a resident record.
+    pub hits: u64,
+    /// Reads answered from a remembered absence.
+    pub absent_hits: u64,
+    /// Calls of the source's `get`.
+    pub loads: u64,
+    /// Those that gave no answer.
+    pub loads_failed: u64,
+    /// Reads that waited for another's load.
+    pub joined: u64,
+    /// Loads whose result was not kept, since the key was written or invalidated meanwhile.
+    pub loads_detached: u64,
+    /// Loads that a waiter took over from a late leader.
+    pub loads_taken_over: u64,
+    /// Writes that were applied.
+    pub writes_applied: u64,
+    /// Writes that the source or the origin refused.
+    pub writes_rejected: u64,
+    /// Writes that ended in doubt.
+    pub writes_unknown: u64,
+    /// Writes that the cache did not send.
+    pub writes_not_sent: u64,
+    /// Entries that went for room.
+    pub evicted: u64,
+    /// Calls of `wtcache_invalidate`.
+    pub invalidated: u64,
+    /// Entries resident now, expired ones and remembered absences included.
+    pub entries: u64,
+    /// Their weight in bytes.
+    pub weight_bytes: u64,
+    /// Keys in doubt now.
+    pub in_doubt: u64,
+    /// Writes sent and not ended now.
+    pub writes_open: u64,
+}
+
+// SAFETY: `repr(C)`, begins with its size, and integers may be zero.
+unsafe impl Growing for wtcache_stats {
+    const NAME: &'static str = "stats";
+    const LEAST: usize = size_of::<usize>();
+}
+
+/// Writes the counts into `stats`, as far as its `struct_size` says. Never waits.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn wtcache_get_stats(
+    cache: *const wtcache_cache,
+    stats: *mut wtcache_stats,
+    err: *mut *mut wtcache_error,
+) -> i32 {
+    // SAFETY: the caller keeps the rules at the header's top.
+    unsafe {
+        border::call(err, || {
+            fill(stats, &wtcache_stats::default())?;
+            fill(stats, &wtcache_stats::of(&wtcache_cache::of(cache)?.stats()))?;
+            Ok(WTCACHE_OK)
+        })
+    }
+}
+
+/// The same as a JSON object, its members named as those of `wtcache_stats`. `*json` ends with a NUL and is to be freed with
+/// `wtcache_string_free`; `*json_len`, which may be NULL, is its length without the NUL.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn wtcache_get_stats_json(
+    cache: *const wtcache_cache,
+    json: *mut *mut c_char,
+    json_len: *mut usize,
+    err: *mut *mut wtcache_error,
+) -> i32 {
+    // SAFETY: the caller keeps the rules at the header's top.
+    unsafe {
+        border::call(err, || {
+            let json_len = optional_output(json_len, 0);
+            let json = output("json", json, ptr::null_mut())?;
+            let stats = wtcache_stats::of(&wtcache_cache::of(cache)?.stats());
+            let members: Map<String, Value> =
+                stats.members().into_iter().map(|(name, count)| (name.to_owned(), count.into())).collect();
+            let text = CString::new(Value::Object(members).to_string()).expect("numbers and names have no NUL");
+            if let Some(json_len) = json_len {
+                *json_len = text.count_bytes();
+            }
+            *json = text.into_raw();
+            Ok(WTCACHE_OK)
+        })
+    }
+}
+
+/// Frees a string of this library. NULL is fine.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn wtcache_string_free(string: *mut c_char) {
+    if !string.is_null() {
+        // SAFETY: it came from `CString::into_raw`, and the caller gives it back once, unchanged.
+        border::quietly((), || drop(unsafe { CString::from_raw(string) }));
+    }
+}
+
+impl wtcache_stats {
+    fn of(stats: &Stats) -> Self {
+        Self {
+            struct_size: size_of::<Self>(),
+            hits: stats.hits,
+            absent_hits: stats.absent_hits,
+            loads: stats.loads,
+            loads_failed: stats.loads_failed,
+            joined: stats.joined,
+            loads_detached: stats.loads_detached,
+            loads_taken_over: stats.loads_taken_over,
+            writes_applied: stats.writes_applied,
+            writes_rejected: stats.writes_rejected,
+            writes_unknown: stats.writes_unknown,
+            writes_not_sent: stats.writes_not_sent,
+            evicted: stats.evicted,
+            invalidated: stats.invalidated,
+            entries: stats.entries,
+            weight_bytes: stats.weight,
+            in_doubt: stats.in_doubt,
+            writes_open: stats.writes_open,
+        }
+    }
+
+    fn members(&self) -> [(&'static str, u64); 17] {
+        [
+            ("hits", self.hits),
+            ("absent_hits", self.absent_hits),
+            ("loads", self.loads),
+            ("loads_failed", self.loads_failed),
+            ("joined", self.joined),
+            ("loads_detached", self.loads_detached),
+            ("loads_taken_over", self.loads_taken_over),
+            ("writes_applied", self.writes_applied),
+            ("writes_rejected", self.writes_rejected),
+            ("writes_unknown", self.writes_unknown),
+            ("writes_not_sent", self.writes_not_sent),
+            ("evicted", self.evicted),
+            ("invalidated", self.invalidated),
+            ("entries", self.entries),
+            ("weight_bytes", self.weight_bytes),
+            ("in_doubt", self.in_doubt),
+            ("writes_open", self.writes_open),
+        ]
+    }
+}

@@ -1,0 +1,265 @@
+/* What the C suite is written with: checks, and a source in memory whose keys say how it behaves. */
+#ifndef CHECK_H
+#define CHECK_H
+
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <wtcache.h>
+
+#define CHECK(holds)                                                                \
+    do {                                                                            \
+        if (!(holds)) {                                                             \
+            fprintf(stderr, "%s:%d: not so: %s\n", __FILE__, __LINE__, #holds);     \
+            exit(1);                                                                \
+        }                                                                           \
+    } while (0)
+
+#define BYTES(text) (text), strlen(text)
+
+/* A status, and that the error, if there is one, has the same status and a message with this in it. Frees the error. */
+static inline void check_error(int line, int32_t status, wtcache_error **error, int32_t wanted, const char *message)
+{
+    const char *told = wtcache_error_message(*error);
+    if (status != wanted || wtcache_error_status(*error) != wanted || strstr(told, message) == NULL
+        || strlen(told) != wtcache_error_message_len(*error)) {
+        fprintf(stderr, "line %d: status %d (wanted %d), message \"%s\" (wanted \"%s\")\n", line, (int)status,
+                (int)wanted, told, message);
+        exit(1);
+    }
+    wtcache_error_free(*error);
+    *error = NULL;
+}
+
+#define FAILS(call, wanted, message) check_error(__LINE__, (call), &error, (wanted), (message))
+#define SUCCEEDS(call)                                                                                      \
+    do {                                                                                                    \
+        int32_t status_ = (call);                                                                           \
+        if (status_ != WTCACHE_OK || error != NULL) {                                                       \
+            fprintf(stderr, "line %d: status %d: %s\n", __LINE__, (int)status_, wtcache_error_message(error)); \
+            exit(1);                                                                                        \
+        }                                                                                                   \
+    } while (0)
+
+#define RECORDS 32
+
+/* A source in memory. What a key begins with says what is done about it; see `answer`. */
+typedef struct shelf {
+    pthread_mutex_t lock;
+    struct {
+        char key[32];
+        char value[64];
+        int revision;
+    } records[RECORDS];
+    int gets, puts, removes;
+    int destroyed;
+    int released;           /* owned values and causes given back */
+    int32_t second;         /* what a second reply was told */
+    wtcache_reply *kept;    /* of a call that was not answered */
+    wtcache_cache *cache;   /* for a source that uses its own cache */
+    int32_t nested;         /* what a nested call was told */
+    char idempotency_key[40];
+    pthread_t later;
+    int has_later;
+} shelf;
+
+static inline int starts(const wtcache_request *request, const char *prefix)
+{
+    return request->key_len >= strlen(prefix) && memcmp(request->key, prefix, strlen(prefix)) == 0;
+}
+
+static inline void release(void *owner)
+{
+    shelf *self = owner;
+    __atomic_add_fetch(&self->released, 1, __ATOMIC_SEQ_CST);
+}
+
+static inline void shelf_destroy(void *user_data)
+{
+    __atomic_add_fetch(&((shelf *)user_data)->destroyed, 1, __ATOMIC_SEQ_CST);
+}
+
+static inline int shelf_find(shelf *self, const void *key, size_t len)
+{
+    for (int i = 0; i < RECORDS; i++) {
+        if (self->records[i].revision > 0 && strlen(self->records[i].key) == len
+            && memcmp(self->records[i].key, key, len) == 0) {
+            return i;
+        }
+    }
+    return -1;
+}
+
+static inline void shelf_set(shelf *self, const void *key, size_t key_len, const void *value, size_t value_len)
+{
+    int at = shelf_find(self, key, key_len);
+    for (int i = 0; at < 0 && i < RECORDS; i++) {
+        if (self->records[i].revision == 0) at = i;
+    }
+    CHECK(at >= 0 && key_len < 32 && value_len < 64);
+    memset(self->records[at].key, 0, 32);
+    memcpy(self->records[at].key, key, key_len);
+    memset(self->records[at].value, 0, 64);
+    if (value_len > 0) memcpy(self->records[at].value, value, value_len);
+    self->records[at].revision++;
+}
+
+static inline int32_t reply_failure(shelf *self, wtcache_reply *reply, int32_t verdict, const char *message)
+{
+    wtcache_failure failure;
+    memset(&failure, 0, sizeof failure);
+    failure.struct_size = sizeof failure;
+    failure.verdict = verdict;
+    failure.code = 418;
+    failure.retryable = 1;
+    failure.retry_after_ms = 250;
+    failure.message = message;
+    failure.message_len = strlen(message);
+    failure.cause = self;
+    failure.release_cause = release;
+    return wtcache_reply_error(reply, &failure, NULL);
+}
+
+/* What keys do that begin so; 0 for all others. */
+static inline int behaves(shelf *self, const wtcache_request *request, wtcache_reply *reply)
+{
+    if (starts(request, "never")) {
+        self->kept = reply;
+        return 1;
+    }
+    if (starts(request, "unknown")) return reply_failure(self, reply, WTCACHE_VERDICT_UNKNOWN, "nobody knows") == WTCACHE_OK;
+    if (starts(request, "refused")) return reply_failure(self, reply, WTCACHE_VERDICT_REJECTED, "refused here") == WTCACHE_OK;
+    if (starts(request, "conflict")) return reply_failure(self, reply, WTCACHE_VERDICT_CONFLICT, "changed there") == WTCACHE_OK;
+    return 0;
+}
+
+static inline void reply_record(shelf *self, int at, wtcache_reply *reply, int owned)
+{
+    char version[16];
+    wtcache_record record;
+    memset(&record, 0, sizeof record);
+    record.struct_size = sizeof record;
+    record.version = version;
+    record.version_len = (size_t)snprintf(version, sizeof version, "r%d", self->records[at].revision);
+    if (strncmp(self->records[at].key, "unkept", 6) == 0) record.lifetime_ms = WTCACHE_LIFETIME_NOT_KEPT;
+    if (strncmp(self->records[at].key, "kept", 4) == 0) record.lifetime_ms = 3600000;
+    if (owned) {
+        CHECK(wtcache_reply_value_owned(reply, BYTES(self->records[at].value), release, self, &record, NULL) == WTCACHE_OK);
+    } else {
+        CHECK(wtcache_reply_value(reply, BYTES(self->records[at].value), &record, NULL) == WTCACHE_OK);
+    }
+}
+
+typedef struct late {
+    shelf *self;
+    wtcache_reply *reply;
+    char key[32];
+} late;
+
+static inline void *reply_later(void *argument)
+{
+    late *call = argument;
+    pthread_mutex_lock(&call->self->lock);
+    int at = shelf_find(call->self, call->key, strlen(call->key));
+    if (at < 0) {
+        CHECK(wtcache_reply_absent(call->reply, NULL) == WTCACHE_OK);
+    } else {
+        reply_record(call->self, at, call->reply, 0);
+    }
+    pthread_mutex_unlock(&call->self->lock);
+    free(call);
+    return NULL;
+}
+
+static inline void shelf_get(void *user_data, const wtcache_request *request, wtcache_reply *reply)
+{
+    shelf *self = user_data;
+    pthread_mutex_lock(&self->lock);
+    self->gets++;
+    CHECK(request->struct_size >= sizeof *request && request->value == NULL && request->idempotency_key == NULL);
+    int at = shelf_find(self, request->key, request->key_len);
+    if (starts(request, "later") || starts(request, "put-later")) {
+        late *call = calloc(1, sizeof *call);
+        call->self = self;
+        call->reply = reply;
+        memcpy(call->key, request->key, request->key_len);
+        CHECK(pthread_create(&self->later, NULL, reply_later, call) == 0);
+        self->has_later = 1;
+    } else if (!behaves(self, request, reply)) {
+        if (at >= 0) {
+            reply_record(self, at, reply, starts(request, "owned"));
+        } else {
+            CHECK(wtcache_reply_absent(reply, NULL) == WTCACHE_OK);
+        }
+        if (starts(request, "twice")) {
+            /* A second answer is refused, and what it carried is given back. */
+            self->second = wtcache_reply_value_owned(reply, "x", 1, release, self, NULL, NULL);
+        }
+    }
+    pthread_mutex_unlock(&self->lock);
+}
+
+static inline void shelf_put(void *user_data, const wtcache_request *request, wtcache_reply *reply)
+{
+    shelf *self = user_data;
+    if (starts(request, "nested")) {
+        /* A write of the same key from inside its own write would wait for itself. */
+        wtcache_entry *entry = NULL;
+        self->nested = wtcache_put(self->cache, request->key, request->key_len, "x", 1, NULL, NULL, NULL);
+        CHECK(wtcache_get(self->cache, request->key, request->key_len, NULL, &entry, NULL) == WTCACHE_NOT_FOUND);
+        CHECK(wtcache_reply_existing(reply, &entry, NULL) == WTCACHE_NOT_FOUND && entry == NULL);
+    }
+    pthread_mutex_lock(&self->lock);
+    self->puts++;
+    CHECK(request->value != NULL && request->remaining_ms > 0 && request->condition == WTCACHE_CONDITION_NONE);
+    CHECK(strlen(request->idempotency_key) == 32);
+    strcpy(self->idempotency_key, request->idempotency_key);
+    if (!behaves(self, request, reply)) {
+        /* An answer that suits another kind of call is refused, and the call still waits. */
+        CHECK(wtcache_reply_absent(reply, NULL) == WTCACHE_ERR_ARGUMENT);
+        shelf_set(self, request->key, request->key_len, request->value, request->value_len);
+        if (starts(request, "unseen")) {
+            CHECK(wtcache_reply_applied(reply, NULL) == WTCACHE_OK);
+        } else if (starts(request, "stored")) {
+            CHECK(wtcache_reply_stored(reply, NULL, NULL) == WTCACHE_OK);
+        } else if (starts(request, "stray")) {
+            CHECK(wtcache_reply_leaves_stray(reply, NULL) == WTCACHE_OK);
+            CHECK(wtcache_reply_applied(reply, NULL) == WTCACHE_OK);
+        } else {
+            reply_record(self, shelf_find(self, request->key, request->key_len), reply, starts(request, "owned"));
+        }
+    }
+    pthread_mutex_unlock(&self->lock);
+}
+
+static inline void shelf_remove(void *user_data, const wtcache_request *request, wtcache_reply *reply)
+{
+    shelf *self = user_data;
+    pthread_mutex_lock(&self->lock);
+    self->removes++;
+    if (!behaves(self, request, reply)) {
+        CHECK(wtcache_reply_value(reply, "x", 1, NULL, NULL) == WTCACHE_ERR_ARGUMENT);
+        int at = shelf_find(self, request->key, request->key_len);
+        if (at >= 0) self->records[at].revision = 0;
+        CHECK(wtcache_reply_applied(reply, NULL) == WTCACHE_OK);
+    }
+    pthread_mutex_unlock(&self->lock);
+}
+
+static inline wtcache_source shelf_source(shelf *self)
+{
+    wtcache_source source;
+    memset(self, 0, sizeof *self);
+    pthread_mutex_init(&self->lock, NULL);
+    memset(&source, 0, sizeof source);
+    source.struct_size = sizeof source;
+    source.user_data = self;
+    source.destroy = shelf_destroy;
+    source.get = shelf_get;
+    source.put = shelf_put;
+    source.remove = shelf_remove;
+    return source;
+}
+
+#endif

@@ -1,0 +1,70 @@
+//! The C suite, against the shared and the static library, plain and under valgrind; and the tutorial in C, against the sample
+//! origin.
+
+#![allow(clippy::unwrap_used, reason = "tests")]
+
+mod common;
+
+use std::path::Path;
+use std::process::Command;
+
+use common::{Kind, compiled, library_path, output_of, root, skipped};
+use wtcache_origin::{Method, Origin, OriginOptions};
+
+fn suite() -> std::path::PathBuf {
+    root().join("ffi/tests/c/suite.c")
+}
+
+fn runs(command: &mut Command) {
+    let told = output_of(command.env("LD_LIBRARY_PATH", library_path()));
+    assert!(told.ends_with("15 cases\n"), "{told}");
+}
+
+/// Every byte that was reachable at the end only through nothing is a leak; the table of replies and the like stay reachable.
+fn under_valgrind(program: &Path) {
+    let mut valgrind = Command::new("valgrind");
+    valgrind.args([
+        "--quiet",
+        "--error-exitcode=9",
+        "--leak-check=full",
+        "--errors-for-leak-kinds=definite",
+        "--show-leak-kinds=definite",
+    ]);
+    // In the child of a fork, what is the parent's is left as it is.
+    valgrind.args(["--child-silent-after-fork=yes"]);
+    runs(valgrind.arg(program));
+}
+
+#[test]
+fn the_suite_holds_with_the_shared_library() {
+    let program = compiled(&suite(), Kind::Shared);
+    runs(&mut Command::new(&program));
+    if !skipped("valgrind") {
+        under_valgrind(&program);
+    }
+}
+
+#[test]
+fn the_suite_holds_with_the_static_library() {
+    let program = compiled(&suite(), Kind::Static);
+    runs(&mut Command::new(&program));
+    if !skipped("valgrind") {
+        under_valgrind(&program);
+    }
+}
+
+#[test]
+fn the_tutorial_runs_against_the_sample_origin() {
+    let origin = Origin::start(OriginOptions::new().api_key("sample-key")).unwrap();
+    let program = compiled(&root().join("examples/c/tutorial.c"), Kind::Shared);
+    let told = output_of(Command::new(program).arg(origin.url()).env("LD_LIBRARY_PATH", library_path()));
+    let said: Vec<&str> = told.lines().collect();
+    assert_eq!(said.len(), 5, "{told}");
+    assert!(said[0].starts_with("put: {\"id\":\"item-001\"") && said[0].contains("\"quantity\":5"), "{told}");
+    assert_eq!(said[1].strip_prefix("get: "), said[0].strip_prefix("put: "));
+    assert!(said[2].starts_with("refused, not applied: ") && said[2].contains("422"), "{told}");
+    assert_eq!(said[3], "deleted, then: no such item");
+    assert_eq!(said[4], "hits 1, loads 1, writes 2, refused 1");
+    let methods: Vec<Method> = origin.log().iter().map(|entry| entry.method).collect();
+    assert_eq!(methods, [Method::Put, Method::Put, Method::Delete, Method::Get], "the first get was a hit");
+}

@@ -1,0 +1,109 @@
+//! The Python package over the library that was just built: its own tests, and the tutorial, against the sample origin over a real socket.
+
+#![allow(clippy::unwrap_used, reason = "tests")]
+
+mod common;
+
+use std::process::Command;
+
+use common::{Kind, artifact, output_of, root, run};
+use wtcache_origin::{Method, Origin, OriginOptions};
+
+fn origin() -> Origin {
+    Origin::start(OriginOptions::new().api_key("sample-key")).unwrap()
+}
+
+/// Python with the package as it lies in the repository; where `WTCACHE_PYTHON` names an interpreter, with the package that is
+/// installed there.
+fn python(origin: &Origin) -> Command {
+    let mut command;
+    match std::env::var_os("WTCACHE_PYTHON") {
+        Some(interpreter) => command = Command::new(interpreter),
+        None => {
+            command = Command::new("python3");
+            command
+                .env("PYTHONPATH", root().join("bindings/python/src"))
+                .env("WTCACHE_LIBRARY", artifact(Kind::Shared));
+        }
+    }
+    command.env("PYTHONDONTWRITEBYTECODE", "1").env("WTCACHE_TEST_ORIGIN", origin.url()).current_dir(root());
+    command
+}
+
+#[test]
+fn the_tests_of_the_package_hold() {
+    let origin = origin();
+    let output =
+        run(python(&origin).args(["-W", "error", "-m", "unittest", "discover", "-s", "bindings/python/tests"]));
+    let told = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{told}");
+    assert!(told.trim_end().ends_with("OK"), "some were skipped: {told}");
+}
+
+/// Where a member lies and how long it is, of a struct of the ABI.
+macro_rules! layout {
+    ($name:ident: $($member:ident),+) => {
+        format!(
+            "{} {}{}\n",
+            stringify!($name),
+            size_of::<$name>(),
+            [$((stringify!($member), std::mem::offset_of!($name, $member))),+]
+                .map(|(member, offset)| format!(" {member}={offset}"))
+                .concat()
+        )
+    };
+}
+
+#[test]
+fn the_structs_and_numbers_of_the_package_are_those_of_the_abi() {
+    use wtcache_ffi::*;
+    let ours = [
+        layout!(wtcache_request: struct_size, key, key_len, value, value_len, remaining_ms, version, version_len,
+            idempotency_key, condition, reserved, condition_version, condition_version_len),
+        layout!(wtcache_source: struct_size, user_data, destroy, get, put, remove, settle_window_ms, stores_verbatim,
+            honours_preconditions, honours_idempotency, versions_never_reused),
+        layout!(wtcache_call: struct_size, deadline_ms, idempotency_key),
+        layout!(wtcache_record: struct_size, version, version_len, lifetime_ms),
+        layout!(wtcache_failure: struct_size, verdict, retryable, code, reserved, retry_after_ms, message, message_len,
+            cause, release_cause),
+        format!("{:?}\n", [WTCACHE_OK, WTCACHE_NOT_FOUND, WTCACHE_ERR_SOURCE, WTCACHE_ERR_IN_DOUBT]),
+        format!("{:?}\n", [WTCACHE_ERR_CONFIG, WTCACHE_ERR_CLOSED, WTCACHE_ERR_DEADLINE, WTCACHE_ERR_REJECTED]),
+        format!("{:?}\n", [WTCACHE_ERR_CONFLICT, WTCACHE_ERR_REENTRANT, WTCACHE_ERR_ANSWERED]),
+        format!("{:?}\n", [WTCACHE_VERDICT_UNKNOWN, WTCACHE_VERDICT_REJECTED, WTCACHE_VERDICT_CONFLICT]),
+        format!("{:?}\n", [WTCACHE_CONDITION_ABSENT, WTCACHE_CONDITION_VERSION, WTCACHE_OUTCOME_IN_DOUBT]),
+        format!("{WTCACHE_LIFETIME_NOT_KEPT} {WTCACHE_ABI_VERSION}\n"),
+    ];
+    let program = "
+import ctypes
+from wtcache import _errors as e, _library as l, _source as s
+names = dict(wtcache_request=l.Request, wtcache_source=l.SourceStruct, wtcache_call=l.Call, wtcache_record=l.RecordStruct,
+             wtcache_failure=l.Failure)
+for name, struct in names.items():
+    members = [f'{m}={getattr(struct, m).offset}' for m, *_ in struct._fields_]
+    print(name, ctypes.sizeof(struct), *members)
+numbers = {kind: number for number, kind in l._CLASSES.items()}
+print([l.OK, l.NOT_FOUND, l.ERR_SOURCE, l.ERR_IN_DOUBT])
+print([numbers[k] for k in (e.ConfigError, e.ClosedError, e.TimeoutError, e.RejectedError)])
+print([numbers[e.ConflictError], numbers[e.ReentrantError], s._ANSWERED])
+print([s._UNKNOWN, s._REJECTED, s._CONFLICT])
+print([s._CONDITION_ABSENT, s._CONDITION_VERSION, l.OUTCOME_IN_DOUBT])
+print(s._NOT_KEPT, l.ABI)
+";
+    let origin = origin();
+    assert_eq!(output_of(python(&origin).args(["-c", program])), ours.concat());
+}
+
+#[test]
+fn the_tutorial_runs_against_the_sample_origin() {
+    let origin = origin();
+    let told = output_of(python(&origin).args(["examples/python/tutorial.py", &origin.url()]));
+    let said: Vec<&str> = told.lines().collect();
+    assert_eq!(said.len(), 5, "{told}");
+    assert!(said[0].starts_with("put: {\"id\":\"item-001\"") && said[0].contains("\"quantity\":5"), "{told}");
+    assert_eq!(said[1].strip_prefix("get: "), said[0].strip_prefix("put: "));
+    assert!(said[2].starts_with("refused, not applied: ") && said[2].contains("422"), "{told}");
+    assert_eq!(said[3], "deleted, then: no such item");
+    assert_eq!(said[4], "hits 1, loads 1, writes 2, refused 1");
+    let methods: Vec<Method> = origin.log().iter().map(|entry| entry.method).collect();
+    assert_eq!(methods, [Method::Put, Method::Put, Method::Delete, Method::Get], "the first get was a hit");
+}
