@@ -3,7 +3,7 @@
 use wtcache::{Declared, InDoubtWrites};
 
 use super::explore;
-use super::world::{DEADLINE, Faults, KEY, WINDOW, World, client, pause, play};
+use super::world::{Faults, KEY, WINDOW, World, client, pause, play};
 
 fn honoured() -> Declared {
     let mut declared = Declared::default();
@@ -254,12 +254,11 @@ fn d3_late_answers_settle_their_own_send_only() {
             // What time does must happen here and there, not all the while.
             false,
             vec![
-                client(|world| world.permit(1)),
+                client(|world| world.overdue_permit(1)),
                 client(|world| {
                     world.put(2);
                     (0..2).for_each(|_| world.get(2));
                 }),
-                client(|world| world.clock.advance(DEADLINE)),
             ],
         );
         world.check_at_rest();

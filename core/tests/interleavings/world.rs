@@ -396,6 +396,20 @@ impl World {
         }
     }
 
+    /// A permit whose deadline passes once it was sent; its answer comes some time after that.
+    pub(crate) fn overdue_permit(&self, client: usize) {
+        let value = self.fresh();
+        let begun = self.history.begins(client);
+        let Ok(prepared) = self.cache.prepare(&self.key, &Call::new().deadline(DEADLINE)) else { return };
+        let at = self.clock.now();
+        let Ok(sent) = prepared.send() else { return };
+        let version = self.origin.apply(Some(value), at, None).expect("it is in time, and asks for nothing");
+        self.clock.advance(DEADLINE);
+        (0..thread_rng().gen_range(0..24)).for_each(|_| pause());
+        sent.commit(Some(record(value, version)));
+        begun.wrote(Some(value));
+    }
+
     /// A writer that does not come through the cache, and tells it.
     pub(crate) fn write_outside(&self, client: usize) {
         let value = self.fresh();
