@@ -615,6 +615,17 @@ fn d3_a_write_that_ended_in_time_or_is_due_later_does_not_prolong_the_doubt() {
 }
 
 #[test]
+fn d3_a_write_that_is_due_as_the_doubt_ends_prolongs_it_for_handle_and_key_alike() {
+    let w = world();
+    let doubt = w.doubt("k", "one", Does::Unknown);
+    let sent = w.cache.prepare("k", &within(WINDOW)).expect("free").send().expect("in time");
+    w.clock.advance(WINDOW);
+    assert_eq!(doubt.settles_in(), WINDOW, "before anybody comes by");
+    assert_eq!((w.cache.stats().in_doubt, doubt.settles_in()), (1, WINDOW));
+    drop(sent);
+}
+
+#[test]
 fn d3_who_waits_is_woken_when_an_answer_settles_the_doubt() {
     let w = conditional_world();
     w.seed("k", "one");

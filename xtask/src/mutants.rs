@@ -15,7 +15,10 @@ pub(crate) fn task(args: &[String]) -> Result<(), String> {
     if !installed {
         return Err(format!("mutants: cargo-mutants is not installed ({INSTALL})"));
     }
-    let mut mutants = cargo(&["mutants", "--package", "wtcache", "--features", "tokio", "--output", "target/mutants"]);
+    let told = root().join("target/mutants");
+    std::fs::create_dir_all(&told).map_err(|error| format!("{}: {error}", told.display()))?;
+    let mut mutants = cargo(&["mutants", "--package", "wtcache", "--features", "tokio", "--output"]);
+    mutants.arg(&told);
     for test in tests(&root().join("core/tests"))? {
         mutants.arg(format!("--cargo-test-arg={test}"));
     }
