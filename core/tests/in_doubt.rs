@@ -476,6 +476,20 @@ fn d3_a_load_that_shows_the_same_version_settles_nothing() {
 }
 
 #[test]
+fn d3_another_version_settles_nothing_where_versions_may_come_again() {
+    let script = Script::new();
+    script.declare(|declared| declared.honours_preconditions = true);
+    let w = world_with(script, |b| b);
+    w.seed("k", "one");
+    w.script.next(Op::Put, "k", Does::Unknown);
+    let doubt = in_doubt(w.cache.update("k", put("two")));
+    w.script.set("k", "three");
+    assert_eq!(w.get("k").as_deref(), Some("three"));
+    assert_eq!(doubt.settles_in(), WINDOW);
+    w.assert_not_retained("k");
+}
+
+#[test]
 fn d3_a_record_that_is_gone_settles_a_doubt_conditional_on_its_version() {
     let w = conditional_world();
     w.seed("k", "one");

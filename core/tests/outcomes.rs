@@ -264,6 +264,9 @@ fn a3_an_error_is_told_in_words_and_leads_to_its_cause() {
     assert_eq!(unread[0], "the existing record could not be read: the origin gave no record: the disk is full");
     assert_eq!(unread[1..], ["the origin gave no record: the disk is full", "the disk is full"]);
     assert_eq!(told(&NotSent::Closed), ["the cache is closed"]);
+    let caused = SourceError::new(Failure::Refused, "not now").with_cause(full).with_retry_after(secs(3));
+    assert_eq!(told(&caused), ["not now", "the disk is full"]);
+    assert_eq!((caused.retry_after(), caused.code()), (Some(secs(3)), None));
     let w = world();
     let doubt = w.doubt("k", "one", Does::Unknown);
     assert_eq!(told(&doubt), ["the outcome is not known: unknown", "unknown"]);
