@@ -376,6 +376,21 @@ async fn g8_a_full_pool_is_an_error_and_nothing_was_sent() {
 }
 
 #[::tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn g8_who_waited_for_a_place_leaves_the_queue() {
+    let a = on_pool(1, 1);
+    a.w.script.set("k", "one");
+    for _ in 0..3 {
+        let (busy, gate) = a.occupy();
+        let waits = a.until_it_waits(|a| a.read("k", Call::new()));
+        gate.release();
+        assert_eq!(value(done(waits).await).as_deref(), Some("one"));
+        assert!(done(busy).await.is_ok());
+        a.w.cache.invalidate("k");
+        a.w.cache.invalidate("busy");
+    }
+}
+
+#[::tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn g8_a_leader_that_gets_no_place_in_time_gives_way_to_a_waiter() {
     let a = on_pool(1, 2);
     a.w.script.set("k", "one");
