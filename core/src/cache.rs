@@ -62,7 +62,7 @@ impl<L: Layout> CacheOf<L> {
         Self(engine)
     }
 
-    #[cfg(feature = "tokio")]
+    #[cfg(any(feature = "tokio", test))]
     pub(crate) fn engine(&self) -> &Arc<Engine<L>> {
         &self.0
     }

@@ -99,6 +99,18 @@ mod tests {
     use super::*;
 
     #[test]
+    fn the_systems_clock_counts_from_when_it_was_made() {
+        let before = Instant::now();
+        let clock = SystemClock::new();
+        let first = clock.now();
+        while clock.now() == first {
+            assert!(before.elapsed() < Duration::from_secs(10), "it stands still");
+        }
+        let now = clock.now();
+        assert!(now > first && now.since(Tick::ZERO) <= before.elapsed());
+    }
+
+    #[test]
     fn ticks_saturate_at_both_ends() {
         assert_eq!(Tick::from_nanos(5).after(Duration::MAX), Tick::NEVER);
         assert_eq!(Tick::from_nanos(5).since(Tick::from_nanos(9)), Duration::ZERO);

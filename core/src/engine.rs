@@ -382,3 +382,54 @@ fn mix(mut z: u64) -> u64 {
     z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
     z ^ (z >> 31)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::coalesce::News;
+    use crate::entry::Typed;
+    use crate::source::{LoadCx, Loaded, SourceError};
+
+    struct Nothing;
+
+    impl Source<Typed<u32, u32>> for Nothing {
+        fn get(&self, _: &u32, _: &LoadCx<'_, Typed<u32, u32>>) -> Result<Loaded<u32>, SourceError> {
+            Ok(Loaded::Absent)
+        }
+    }
+
+    #[test]
+    fn b4_detached_loads_are_told_of_the_close_and_forgotten_when_nobody_waits() {
+        let cache = crate::Cache::builder(Nothing).build().expect("the defaults make sense");
+        let engine = cache.engine();
+        let waited = Arc::new(Flight::new(Fence(0), Tick::NEVER));
+        engine.note_lingering(&waited);
+        for fence in 1..100 {
+            engine.note_lingering(&Arc::new(Flight::new(Fence(fence), Tick::NEVER)));
+        }
+        assert_eq!(engine.lingering.lock().len(), 2, "the one that is waited for, and the last");
+        engine.close_lingering();
+        assert!(matches!(waited.poll(true, 1, std::task::Waker::noop(), &mut None), News::Closed));
+    }
+
+    /// Small queues evict worse than one, and a shard costs memory.
+    #[test]
+    fn few_entries_get_few_shards() {
+        let cores = std::thread::available_parallelism().map_or(4, usize::from);
+        let most = (cores * 4).min(256).next_power_of_two();
+        assert_eq!(shards_for(u64::MAX, false), most);
+        assert_eq!((shards_for(1, true), shards_for(1_023, true)), (1, 1));
+        assert_eq!(shards_for(2_048, true), 4.min(most));
+        // A MiB of bytes is some 4,096 entries; where the program weighs, a unit is one.
+        assert_eq!(shards_for(1 << 20, true), 8.min(most));
+        assert_eq!(shards_for(1 << 20, false), most);
+    }
+
+    /// The first numbers of SplitMix64 from seed 0, as its authors' code gives them.
+    #[test]
+    fn mixing_is_what_it_says() {
+        let first = (1..=3u64).map(|n| mix(n.wrapping_mul(0x9E37_79B9_7F4A_7C15)));
+        let published = [0xE220_A839_7B1D_CDAF, 0x6E78_9E6A_A1B9_65F4, 0x06C4_5D18_8009_454F];
+        assert!(first.eq(published));
+    }
+}

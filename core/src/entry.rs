@@ -455,3 +455,35 @@ where
             .finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::hash::RandomState;
+
+    use super::*;
+
+    #[test]
+    fn hits_are_counted_up_to_the_ceiling() {
+        let header = Header::new(0, Times { since: Tick::ZERO, expires: Tick::NEVER }, 1, None);
+        let counted: Vec<u8> = std::iter::repeat_with(|| {
+            header.touch(3);
+            header.touched()
+        })
+        .take(5)
+        .collect();
+        assert_eq!(counted, [1, 2, 3, 3, 3]);
+    }
+
+    /// No two keys of bytes are known whose hashes are the same, so that no test can come here through a cache.
+    #[test]
+    fn keys_of_bytes_are_told_apart_by_more_than_their_hash() {
+        assert!(Bytes::same_key(b"one", b"one") && !Bytes::same_key(b"one", b"two"));
+        let is_key = |key: &str| Lookup::<Bytes>::is_key("one", key.as_bytes());
+        assert!(is_key("one") && !is_key("two"));
+        let (seed, other) = (RandomState::new(), RandomState::new());
+        let hash = |key: &str, seed: &RandomState| Lookup::<Bytes>::hash_with(key, seed);
+        assert_eq!(hash("one", &seed), hash("one", &seed));
+        assert_ne!(hash("one", &seed), hash("two", &seed));
+        assert_ne!(hash("one", &seed), hash("one", &other));
+    }
+}

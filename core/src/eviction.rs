@@ -274,6 +274,21 @@ mod tests {
     }
 
     #[test]
+    fn each_that_was_evicted_is_remembered_while_as_many_are_there() {
+        let (mut policy, hits) = (S3Fifo::new(), Hits::default());
+        for hash in 1..=3 {
+            policy.insert(hash, 1);
+        }
+        for hash in 1..=2 {
+            assert_eq!(policy.evict(None, &hits).map(|(hash, _)| hash), Some(hash));
+        }
+        for hash in 1..=2 {
+            let back = policy.insert(hash, 1);
+            assert_eq!(policy.nodes[back as usize].queue, Queue::Main, "{hash}");
+        }
+    }
+
+    #[test]
     fn the_spared_entry_stays_and_is_alone_at_last() {
         let (mut policy, hits) = (S3Fifo::new(), Hits::default());
         let spared = policy.insert(1, 5);

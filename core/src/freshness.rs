@@ -93,6 +93,12 @@ mod tests {
     }
 
     #[test]
+    fn f4_without_jitter_a_long_lifetime_is_exact() {
+        let long = Duration::from_nanos((1 << 62) + 1);
+        assert_eq!(end(PLAIN.of_record(Tick::ZERO, Lifetime::For(long), 0.5)), Some((1 << 62) + 1));
+    }
+
+    #[test]
     fn c0_what_began_in_the_unsure_time_ends_with_it() {
         let unsure = Lifetimes { unsure_until: Tick::from_nanos(50), ..PLAIN };
         assert_eq!(end(unsure.of_record(Tick::from_nanos(49), Lifetime::Default, 0.0)), Some(50));

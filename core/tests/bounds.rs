@@ -108,6 +108,21 @@ fn b1_nothing_is_evicted_while_there_is_room_and_no_more_than_is_needed() {
 }
 
 #[test]
+fn b1_what_is_read_again_and_again_outlives_a_scan() {
+    let cache = weighed(&Shelf::new(), 100, 1);
+    let hot = 0..10;
+    for key in hot.clone() {
+        cache.put(&key, 1).unwrap();
+    }
+    for key in 100..2_000 {
+        if key % 50 == 0 {
+            assert!(hot.clone().all(|key| cache.peek(&key).is_some()), "at {key}");
+        }
+        cache.put(&key, 1).unwrap();
+    }
+}
+
+#[test]
 fn b1_the_sum_of_weights_is_what_is_resident() {
     let cache = weighed(&Shelf::new(), 1_000, 4);
     for key in 0..40 {
@@ -258,6 +273,18 @@ fn b2_a_doubt_that_begins_during_a_sweep_frees_its_place() {
     clock.advance(10 * SECOND);
     cache.put(&3, Value(None)).unwrap();
     drop(hung);
+}
+
+#[test]
+fn b2_a_doubt_that_nobody_came_by_since_keeps_no_key() {
+    let clock = ManualClock::new();
+    let source = Fns::<Typed<Arc<str>, u64>>::get(|_, _| Ok(Loaded::Absent)).put(|_, _, _| Outcome::Unknown(broken()));
+    let cache = Cache::builder(source).clock(clock.shared()).build().unwrap();
+    let name: Arc<str> = "k".into();
+    assert!(matches!(cache.put(&name, 1), Err(WriteError::InDoubt(_))));
+    assert_eq!((cache.stats().in_doubt, Arc::strong_count(&name)), (1, 2));
+    clock.advance(10 * SECOND);
+    assert_eq!((cache.stats().in_doubt, Arc::strong_count(&name)), (0, 1));
 }
 
 #[test]

@@ -4,7 +4,9 @@
 mod common;
 
 use std::future::Future;
+use std::pin::Pin;
 use std::sync::{Arc, Mutex, OnceLock};
+use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use ::tokio::runtime::Handle;
@@ -40,6 +42,11 @@ async fn soon<T>(future: impl Future<Output = T>) -> T {
 /// The result of a task that ran to its end.
 async fn done<T>(task: JoinHandle<T>) -> T {
     soon(task).await.expect("no panic in the task")
+}
+
+/// Asks a future once, and wakes nobody: a runtime that is slow to come back to a task.
+fn ask<F: Future>(future: &mut Pin<Box<F>>) -> Poll<F::Output> {
+    future.as_mut().poll(&mut Context::from_waker(Waker::noop()))
 }
 
 /// Drops the task's future.
@@ -125,6 +132,67 @@ async fn g4_a_moved_task_takes_the_entry_that_is_there_now() {
     gate.release();
     assert_eq!(value(done(leader).await).as_deref(), Some("new"));
     assert_eq!(a.w.peek("k").as_deref(), Some("new"));
+}
+
+#[::tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn g4_a_waiter_that_looks_late_is_not_given_a_load_that_was_detached() {
+    let a = on_pool(4, 4);
+    a.w.script.set("k", "old");
+    let gate = a.w.script.hold(Op::Get, "k", When::After);
+    let leader = a.w.start(|cache| cache.get("k"));
+    gate.wait_arrived();
+    let call = Call::new();
+    let mut waiter = Box::pin(a.cache.read("k", &call));
+    assert!(ask(&mut waiter).is_pending());
+    a.w.seed("k", "new");
+    gate.release();
+    assert_eq!(text(leader.join()).as_deref(), Some("new"));
+    // The load that it joined was detached, and has ended since.
+    assert_eq!(value(soon(waiter).await).as_deref(), Some("new"));
+}
+
+#[::tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn g4_a_waiter_moved_before_stays_with_a_detached_load_however_late_it_looks() {
+    let a = on_pool(4, 4);
+    a.w.script.set("k", "one");
+    let [first, second] = [(); 2].map(|()| a.w.script.hold(Op::Get, "k", When::After));
+    let leader = a.w.start(|cache| cache.get("k"));
+    first.wait_arrived();
+    let call = Call::new();
+    let mut waiter = Box::pin(a.cache.read("k", &call));
+    assert!(ask(&mut waiter).is_pending());
+    a.w.cache.invalidate("k");
+    let other = a.w.start(|cache| cache.get("k"));
+    second.wait_arrived();
+    assert!(ask(&mut waiter).is_pending(), "moved once, it joins the second load");
+    a.w.cache.invalidate("k");
+    assert!(ask(&mut waiter).is_pending(), "it waits for its end");
+    assert_eq!(a.w.loads("k"), 2);
+    second.release();
+    assert_eq!(text(other.join()).as_deref(), Some("one"));
+    let read = soon(waiter).await;
+    assert_eq!(read.as_ref().ok().map(|read| read.how), Some(How::Joined));
+    assert_eq!(value(read).as_deref(), Some("one"));
+    first.release();
+    assert_eq!(text(leader.join()).as_deref(), Some("one"));
+}
+
+#[::tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn g7_an_error_that_comes_after_the_leaders_deadline_is_its_own() {
+    let a = on_pool(4, 4);
+    a.w.script.set("k", "one");
+    a.w.script.next(Op::Get, "k", Does::Fail);
+    let gate = a.w.script.hold(Op::Get, "k", When::After);
+    let leader = a.w.start(|cache| cache.read("k", &within(secs(2))).map(drop));
+    gate.wait_arrived();
+    let call = within(secs(9));
+    let mut waiter = Box::pin(a.cache.read("k", &call));
+    assert!(ask(&mut waiter).is_pending());
+    // The leader is back before the waiter comes to take over.
+    a.w.clock.advance(secs(2));
+    gate.release();
+    assert!(leader.join().is_err());
+    assert_eq!(value(soon(waiter).await).as_deref(), Some("one"));
 }
 
 #[::tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -305,6 +373,21 @@ async fn g8_a_full_pool_is_an_error_and_nothing_was_sent() {
     assert_eq!(value(done(waits).await).as_deref(), Some("one"));
     assert!(done(busy).await.is_ok());
     soon(a.cache.put("other", "two".to_owned(), &Call::new())).await.map(drop).expect("turn and place are free");
+}
+
+#[::tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn g8_who_waited_for_a_place_leaves_the_queue() {
+    let a = on_pool(1, 1);
+    a.w.script.set("k", "one");
+    for _ in 0..3 {
+        let (busy, gate) = a.occupy();
+        let waits = a.until_it_waits(|a| a.read("k", Call::new()));
+        gate.release();
+        assert_eq!(value(done(waits).await).as_deref(), Some("one"));
+        assert!(done(busy).await.is_ok());
+        a.w.cache.invalidate("k");
+        a.w.cache.invalidate("busy");
+    }
 }
 
 #[::tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -1,10 +1,14 @@
 //! Chapter 4 of the contract: in doubt.
 
 mod common;
+mod shelf;
 
 use common::*;
-use wtcache::{Call, Change, Failure, How, InDoubtWrites, NotSent, Record, Rows, SourceError};
-use wtcache_testkit::{Does, Op, Script, When};
+use shelf::{Fns, broken};
+use wtcache::{
+    Cache, Call, Change, Failure, How, InDoubtWrites, Loaded, NotSent, Outcome, Record, Rows, SourceError, Typed,
+};
+use wtcache_testkit::{Does, ManualClock, Op, Script, When};
 
 fn ours(value: &str) -> Option<Record<String>> {
     Some(Record::new(value.to_owned()))
@@ -472,6 +476,20 @@ fn d3_a_load_that_shows_the_same_version_settles_nothing() {
 }
 
 #[test]
+fn d3_another_version_settles_nothing_where_versions_may_come_again() {
+    let script = Script::new();
+    script.declare(|declared| declared.honours_preconditions = true);
+    let w = world_with(script, |b| b);
+    w.seed("k", "one");
+    w.script.next(Op::Put, "k", Does::Unknown);
+    let doubt = in_doubt(w.cache.update("k", put("two")));
+    w.script.set("k", "three");
+    assert_eq!(w.get("k").as_deref(), Some("three"));
+    assert_eq!(doubt.settles_in(), WINDOW);
+    w.assert_not_retained("k");
+}
+
+#[test]
 fn d3_a_record_that_is_gone_settles_a_doubt_conditional_on_its_version() {
     let w = conditional_world();
     w.seed("k", "one");
@@ -577,4 +595,81 @@ fn d4_what_the_doubt_needs_was_reserved_before_the_send() {
         w.clock.advance(WINDOW);
     }
     w.put("c", "one").expect("applied");
+}
+
+// --- as the handle tells it
+
+#[test]
+fn d3_a_write_that_is_out_prolongs_the_doubt_from_its_deadline_on() {
+    let w = world();
+    let doubt = w.doubt("k", "one", Does::Unknown);
+    let sent = w.cache.prepare("k", &within(secs(5))).expect("free").send().expect("in time");
+    assert_eq!(doubt.settles_in(), WINDOW);
+    w.clock.advance(secs(4));
+    assert_eq!(doubt.settles_in(), WINDOW - secs(4));
+    w.clock.advance(secs(1));
+    assert_eq!(doubt.settles_in(), WINDOW);
+    drop(sent);
+}
+
+#[test]
+fn d3_a_write_that_ended_in_time_or_is_due_later_does_not_prolong_the_doubt() {
+    let w = world();
+    let doubt = w.doubt("k", "one", Does::Unknown);
+    w.cache.prepare("k", &within(secs(5))).expect("free").send().expect("in time").reject(false);
+    w.clock.advance(secs(6));
+    assert_eq!(doubt.settles_in(), WINDOW - secs(6));
+    let sent = w.cache.prepare("k", &within(secs(7))).expect("free").send().expect("in time");
+    w.clock.advance(secs(4));
+    assert!(doubt.settles_in().is_zero());
+    w.clock.advance(secs(3));
+    assert!(doubt.settles_in().is_zero(), "the write is in a doubt of its own");
+    assert_eq!(w.cache.stats().in_doubt, 1);
+    drop(sent);
+}
+
+#[test]
+fn d3_a_write_that_is_due_as_the_doubt_ends_prolongs_it_for_handle_and_key_alike() {
+    let w = world();
+    let doubt = w.doubt("k", "one", Does::Unknown);
+    let sent = w.cache.prepare("k", &within(WINDOW)).expect("free").send().expect("in time");
+    w.clock.advance(WINDOW);
+    assert_eq!(doubt.settles_in(), WINDOW, "before anybody comes by");
+    assert_eq!((w.cache.stats().in_doubt, doubt.settles_in()), (1, WINDOW));
+    drop(sent);
+}
+
+#[test]
+fn d3_who_waits_is_woken_when_an_answer_settles_the_doubt() {
+    let w = conditional_world();
+    w.seed("k", "one");
+    w.script.next(Op::Put, "k", Does::Unknown);
+    let doubt = in_doubt(w.cache.update("k", put("two")));
+    let waiter = w.until_it_waits(move |_| doubt.wait(secs(60)));
+    w.script.set("k", "three");
+    assert_eq!(w.get("k").as_deref(), Some("three"));
+    assert!(waiter.join(), "it has settled");
+}
+
+/// A cache whose key 1 is in doubt. The origin honours conditions, but gives no versions to make one of.
+fn unversioned(in_doubt_writes: InDoubtWrites) -> (ManualClock, Cache<u32, u64>) {
+    let clock = ManualClock::new();
+    let source = Fns::<Typed<u32, u64>>::get(|_, _| Ok(Loaded::Found(Record::new(1))))
+        .put(|_, _, _| Outcome::Unknown(broken()))
+        .declared(|declared| declared.honours_preconditions = true);
+    let builder = Cache::builder(source).clock(clock.shared()).clean_start(true).in_doubt_writes(in_doubt_writes);
+    let cache = builder.build().expect("options that make sense");
+    let _doubt = in_doubt(cache.put(&1, 2));
+    (clock, cache)
+}
+
+#[test]
+fn d2_an_update_of_a_record_without_version_is_held_back_like_any_unconditional_write() {
+    let (clock, cache) = unversioned(InDoubtWrites::Wait);
+    clock.advance(secs(3));
+    let held = not_sent(cache.update(&1, |_| Ok(Change::Put(3))));
+    assert!(matches!(held, NotSent::HeldBack { retry_after } if retry_after == WINDOW - secs(3)), "{held}");
+    assert!(cache.update(&1, |_| Ok(Change::Keep)).is_ok(), "it sends nothing");
+    let (_, cache) = unversioned(InDoubtWrites::Send);
+    let _sent = in_doubt(cache.update(&1, |_| Ok(Change::Put(3))));
 }

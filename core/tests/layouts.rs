@@ -10,8 +10,8 @@ use std::thread;
 
 use shelf::{Dice, Fns, SECOND, seed};
 use wtcache::{
-    ByteCache, Bytes, Cache, CacheOf, Call, Confirmed, Entry, Failure, Layout, Lookup, NotSent, Outcome, Record,
-    Rejection, SourceError, Typed, Version, WriteError,
+    ByteCache, Bytes, Cache, CacheOf, Call, Change, Confirmed, Entry, Failure, Layout, Lookup, NotSent, Outcome,
+    Record, Rejection, SourceError, Typed, Version, WriteError,
 };
 use wtcache::{Condition, Loaded};
 use wtcache_testkit::ManualClock;
@@ -173,6 +173,8 @@ fn a_value_larger_than_an_entry_can_be_is_refused_or_counts_as_unseen() {
     let cache = ByteCache::builder(origin::<Bytes>()).build().unwrap();
     let put = cache.put("big", huge());
     assert!(matches!(put, Err(WriteError::NotSent(NotSent::ValueTooLarge(len))) if len == 1 << 32));
+    let update = cache.update("big", |_| Ok(Change::Put(huge())));
+    assert!(matches!(update, Err(WriteError::NotSent(NotSent::ValueTooLarge(len))) if len == 1 << 32));
     let sent = cache.prepare("big", &Call::new()).unwrap().send().unwrap();
     let written = sent.commit(Some(Record::new(huge())));
     assert!(written.entry.is_none() && !written.kept);
@@ -192,6 +194,16 @@ fn versions_are_bytes_as_the_origin_gave_them() {
         assert_eq!(typed.get(&b"k"[..]).unwrap().unwrap().version(), Some(version));
     }
     assert!(Version::new([9; 65_536]).is_none());
+}
+
+#[test]
+fn a_record_is_shown_with_its_parts() {
+    let version = Version::new(b"W/\"1\"").unwrap();
+    assert_eq!(format!("{version:?}"), r#"Version(W/\"1\")"#);
+    let source = Fns::<Typed<u32, u64>>::get(move |_, _| Ok(Loaded::Found(Record::new(7).version(version.clone()))));
+    let cache = Cache::builder(source).build().unwrap();
+    let shown = format!("{:?}", cache.get(&5).unwrap().unwrap());
+    assert!(shown.starts_with("Entry { key: 5, value: 7, version: Some("), "{shown}");
 }
 
 #[test]

@@ -248,3 +248,51 @@ fn a3_waiting_for_a_doubt_ends_with_its_own_time() {
     assert!(!waiter.join());
     assert_eq!(doubt.settles_in(), WINDOW - secs(3));
 }
+
+/// What an error says, and what each of its causes says.
+fn told(error: &(dyn Error + 'static)) -> Vec<String> {
+    std::iter::successors(Some(error), |error| (*error).source()).map(ToString::to_string).collect()
+}
+
+#[test]
+fn a3_an_error_is_told_in_words_and_leads_to_its_cause() {
+    let full = SourceError::new(Failure::Failed, "the disk is full");
+    let load = LoadError::Source(full.clone());
+    assert_eq!(told(&load), ["the origin gave no record: the disk is full", "the disk is full"]);
+    assert_eq!(told(&LoadError::Deadline), ["the deadline passed before the record was loaded"]);
+    let unread = told(&NotSent::Unread(load));
+    assert_eq!(unread[0], "the existing record could not be read: the origin gave no record: the disk is full");
+    assert_eq!(unread[1..], ["the origin gave no record: the disk is full", "the disk is full"]);
+    assert_eq!(told(&NotSent::Closed), ["the cache is closed"]);
+    let caused = SourceError::new(Failure::Refused, "not now").with_cause(full).with_retry_after(secs(3));
+    assert_eq!(told(&caused), ["not now", "the disk is full"]);
+    assert_eq!((caused.retry_after(), caused.code()), (Some(secs(3)), None));
+    let w = world();
+    let doubt = w.doubt("k", "one", Does::Unknown);
+    assert_eq!(told(&doubt), ["the outcome is not known: unknown", "unknown"]);
+    let shown = format!("{doubt:?}");
+    assert!(shown.contains("Broken") && shown.contains("settles_in: 10s"), "{shown}");
+}
+
+#[test]
+fn a1_each_outcome_is_counted() {
+    let w = world();
+    w.script.next(Op::Put, "k", Does::Well);
+    for _ in 0..2 {
+        w.script.next(Op::Put, "k", Does::Reject);
+    }
+    for _ in 0..3 {
+        w.script.next(Op::Put, "k", Does::Unknown);
+    }
+    let failed = (0..6).filter(|_| w.put("k", "one").is_err()).count();
+    assert_eq!(failed, 5);
+    for _ in 0..4 {
+        let _late = not_sent(w.cache.put_with("k", "one".to_owned(), &within(secs(0))));
+    }
+    w.script.next(Op::Get, "other", Does::Fail);
+    assert!(w.cache.get("other").is_err() && w.cache.get("other").is_ok());
+    let stats = w.cache.stats();
+    let writes = (stats.writes_applied, stats.writes_rejected, stats.writes_unknown, stats.writes_not_sent);
+    assert_eq!(writes, (1, 2, 3, 4));
+    assert_eq!((stats.loads, stats.loads_failed), (2, 1));
+}

@@ -170,6 +170,19 @@ fn p7_a_commit_after_the_deadline_is_the_late_answer() {
 }
 
 #[test]
+fn p7_a_refusal_after_its_doubt_is_over_takes_what_was_loaded_since_only_if_that_is_stale() {
+    for stale in [false, true] {
+        let w = world();
+        let sent = w.cache.prepare("k", &within(secs(2))).expect("free").send().expect("in time");
+        w.clock.advance(secs(2) + WINDOW);
+        w.script.set("k", "one");
+        assert_eq!(w.get("k").as_deref(), Some("one"));
+        sent.reject(stale);
+        assert_eq!(w.peek("k").is_none(), stale);
+    }
+}
+
+#[test]
 fn p7_a_sent_permit_of_a_closed_cache_ends_without_harm() {
     for end in 0..4 {
         let w = world();
@@ -248,6 +261,32 @@ fn b2_as_many_reads_wait_for_a_load_as_the_options_allow() {
     gate.release();
     assert_eq!(text(leader.join()).as_deref(), Some("one"));
     assert_eq!(text(waiter.join()).as_deref(), Some("one"));
+}
+
+#[test]
+fn b2_a_read_that_waits_no_more_gives_its_place_back() {
+    let w = world_with(Script::new(), |builder| builder.load_queue(1));
+    w.script.set("k", "one");
+    let gate = w.script.hold(Op::Get, "k", When::After);
+    let leader = w.start(|cache| cache.get("k"));
+    gate.wait_arrived();
+    let late = w.until_it_waits(|cache| cache.read("k", &within(secs(2))).map(drop));
+    w.clock.advance(secs(2));
+    assert!(matches!(late.join(), Err(wtcache::LoadError::Deadline)));
+    let waiter = w.until_it_waits(|cache| cache.get("k"));
+    gate.release();
+    assert_eq!(text(leader.join()).as_deref(), Some("one"));
+    assert_eq!(text(waiter.join()).as_deref(), Some("one"));
+}
+
+#[test]
+fn b4_a_close_that_gives_up_leaves_another_waiting_for_the_write() {
+    let w = world();
+    let sent = w.cache.prepare("k", &Call::new()).expect("free").send().expect("in time");
+    let patient = w.until_it_waits(|cache| cache.close(secs(60)).unfinished);
+    assert_eq!(w.cache.close(secs(0)).unfinished, ["k"]);
+    let _nothing_kept = sent.commit(record("one"));
+    assert_eq!(patient.join(), [""; 0], "it was woken by the end of the write");
 }
 
 #[test]

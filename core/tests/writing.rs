@@ -551,6 +551,7 @@ fn p6_an_update_that_keeps_sends_nothing() {
     let w = world();
     w.script.set("k", "one");
     let written = w.cache.update("k", |_| Ok(Change::Keep)).expect("nothing to do");
+    assert!(!written.kept && w.peek("k").is_none(), "what an update had to load is retained by its write only");
     assert_eq!(written.entry.map(|e| e.value().clone()).as_deref(), Some("one"));
     assert_eq!(w.script.calls(Op::Put, "k"), 0);
     w.seed("k", "two");
@@ -629,4 +630,14 @@ fn p6_every_write_has_an_idempotency_key_of_its_own() {
     let keys: Vec<_> = w.script.log().into_iter().filter_map(|seen| seen.idempotency_key).collect();
     assert_ne!(keys[0], keys[1]);
     assert_eq!(keys[2], format!("{:032x}", 7));
+}
+
+#[test]
+fn p6_idempotency_keys_of_two_caches_differ_in_either_half() {
+    let [one, two] = [world(), world()].map(|w| {
+        w.put("k", "one").expect("applied");
+        let key = w.script.log().pop().and_then(|seen| seen.idempotency_key).expect("a write has one");
+        (key[..16].to_owned(), key[16..].to_owned())
+    });
+    assert!(one.0 != two.0 && one.1 != two.1, "{one:?} {two:?}");
 }

@@ -8,6 +8,7 @@ mod bugs;
 mod built;
 mod fuzz;
 mod interleavings;
+mod mutants;
 mod outcomes;
 mod sanitize;
 mod tidy;
@@ -19,7 +20,7 @@ use std::time::{Duration, Instant};
 const USAGE: &str = "\
 Usage: cargo xtask TASK
 
-  ci         all checks below, the tests, the walk and the benches' self-check
+  ci         the checks below but for the mutants, the tests, the walk and the benches' self-check
   lint       formatting, clippy and rustdoc, warnings denied; the fuzz targets too
   tidy       house rules that no compiler checks
   sanitize   tests of core and the HTTP source under AddressSanitizer, and ThreadSanitizer
@@ -36,6 +37,9 @@ Usage: cargo xtask TASK
              Python package as pip installs it
   header     writes include/wtcache.h anew
   bugs       each bug seeded in core, and the tests and histories that must notice it
+  mutants [ARGUMENTS OF CARGO-MUTANTS]
+             changes to core, one at a time, and the tests that must notice them; hours, unless
+             --re or --shard picks some. Not part of ci
   attack [--minutes N] [--seed S]
              the bugs, then interleavings, histories over real sockets and fuzzers in
              turn, ever new ones, for so long (10 minutes)
@@ -53,6 +57,7 @@ fn main() -> ExitCode {
         Some("interleavings") => interleavings::task(&std::env::args().skip(2).collect::<Vec<_>>()),
         Some("attack") => attack::task(&std::env::args().skip(2).collect::<Vec<_>>()),
         Some("fuzz") => fuzz::task(std::env::args().skip(2)),
+        Some("mutants") => mutants::task(&std::env::args().skip(2).collect::<Vec<_>>()),
         Some("outcomes") => outcomes::write(&root()),
         Some("bindings") => bindings::check(),
         Some("header") => bindings::write_header(),

@@ -23,6 +23,10 @@ pub(crate) fn check() -> Result<(), String> {
     // Some tests make a source own the cache that owns it, to call it from within: that cycle is no leak of core's.
     address.env("ASAN_OPTIONS", "detect_leaks=0").args(SKIPPED);
     run(address)?;
+    // The byte record frees its own memory, and its unit tests make no cache: of them leaks are looked for.
+    let mut leaks = tests("address", "target/sanitize");
+    leaks.env("ASAN_OPTIONS", "detect_leaks=1").args(["--", "bytes::tests::"]);
+    run(leaks)?;
     let library = library_source()?;
     if !library.exists() {
         println!("SKIPPED: ThreadSanitizer needs the standard library's source (rustup component add rust-src)");
