@@ -11,7 +11,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use serde_json::{Value as Json, json};
-use wtcache::{ByteCache, Call, Change, InDoubtWrites, WriteError};
+use wtcache::{ByteCache, Bytes, Call, Change, InDoubtWrites, WriteError};
 use wtcache_http_source::HttpSource;
 use wtcache_origin::{Entry, Fault as Rule, Origin, OriginOptions};
 use wtcache_testkit::Value;
@@ -279,7 +279,7 @@ impl Stage {
         let call = Call::new().idempotency_key(idempotency_key(id));
         let wrote = (!take).then_some(id);
         let mut read = None;
-        let change = |entry: Option<&wtcache::Entry<wtcache::Bytes>>| {
+        let change = |entry: Option<&wtcache::Entry<Bytes>>| {
             read = entry.and_then(|entry| number(entry));
             Ok(match (take, entry) {
                 (false, _) => Change::Put(bytes(id)),
@@ -404,6 +404,6 @@ impl Stage {
     }
 }
 
-fn unwritten(error: &WriteError, value: Value) -> What {
+fn unwritten(error: &WriteError<Bytes>, value: Value) -> What {
     if error.may_be_applied() { What::MayWrite(value) } else { What::NotWritten }
 }

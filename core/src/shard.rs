@@ -18,14 +18,14 @@ use hashbrown::HashTable;
 use crate::bugs::{self, Bug};
 use crate::clock::Tick;
 use crate::coalesce::Flight;
-use crate::doubt::{DoubtPlace, DoubtTicket};
+use crate::doubt::{DoubtPlace, DoubtTicket, Settlement};
 use crate::engine::Engine;
 use crate::entry::sealed::Stored;
 use crate::entry::{Layout, Times};
 use crate::metrics::{Counters, Event};
 use crate::options::InDoubtWrites;
 use crate::prepare::Ticket;
-use crate::slot::{Answer, Base, Change, Fence, LoadEnd, PermitId, Slot, Turn};
+use crate::slot::{Answer, Base, Change, Doubt, Fence, LoadEnd, PermitId, Slot, Turn};
 use crate::source::Condition;
 use crate::store::{Few, Left, Store};
 use crate::sync::{Arc, RwLock, RwLockReadGuard, RwLockWriteGuard};
@@ -42,7 +42,8 @@ pub(crate) struct State<L: Layout> {
 /// A key with something going on.
 pub(crate) struct Cell<L: Layout> {
     hash: u64,
-    pub(crate) key: L::OwnedKey,
+    /// Shared, so that a listing of doubts clones no key of the program's under the lock.
+    pub(crate) key: Arc<L::OwnedKey>,
     pub(crate) slot: Slot,
     /// The attached load, if the slot has one.
     flight: Option<Arc<Flight<L>>>,
@@ -155,6 +156,12 @@ impl<L: Layout> Cell<L> {
         self.doubt.is_some()
     }
 
+    /// The key's doubt, and how many sends it is about.
+    pub(crate) fn in_doubt(&self) -> Option<(&DoubtTicket, usize)> {
+        let (ticket, _) = self.doubt.as_ref()?;
+        Some((ticket, self.slot.doubt().map_or(0, Doubt::unsettled)))
+    }
+
     /// Does what a change of the slot asks of the store and of those who wait.
     fn apply(&mut self, change: Change, store: &mut Store<L>, engine: &Engine<L>, after: &mut After<L>) {
         let key = L::key(&self.key);
@@ -199,7 +206,9 @@ impl<L: Layout> Cell<L> {
             Some((ticket, _)) => ticket.prolong(until),
             None => {
                 let place = self.reserved.take().expect("a write holds a place from before its send");
-                self.doubt = Some((Arc::new(DoubtTicket::new(Arc::clone(&engine.clock), until)), place));
+                // Its window begins with it, though it may be noticed later.
+                let since = until.before(engine.rules.settle_window);
+                self.doubt = Some((Arc::new(DoubtTicket::new(Arc::clone(&engine.clock), since, until)), place));
             }
         }
         engine.note_tick(until);
@@ -285,7 +294,7 @@ impl<'a, L: Layout> AtKey<'a, L> {
         let place = self.state.slots.entry(hash, |cell| cell.is_of(hash, key), |cell| cell.hash).or_insert_with(|| {
             Box::new(Cell {
                 hash,
-                key: spare.take().expect("the caller brings a key"),
+                key: Arc::new(spare.take().expect("the caller brings a key")),
                 slot: Slot::default(),
                 flight: None,
                 queue: VecDeque::new(),
@@ -401,10 +410,15 @@ impl<'a, L: Layout> AtKey<'a, L> {
     }
 
     /// Gives the resident record of the key on success, `None` within if there is none.
-    pub(crate) fn send(&mut self, permit: PermitId, condition: Option<Condition>) -> Option<Option<L::Stored>> {
+    pub(crate) fn send(
+        &mut self,
+        permit: PermitId,
+        condition: Option<Condition>,
+        replays: Option<PermitId>,
+    ) -> Option<Option<L::Stored>> {
         let window = self.engine.rules.settle_window;
         let cell = self.cell()?;
-        if !cell.slot.send(permit, condition) {
+        if !cell.slot.send(permit, condition, replays) {
             return None;
         }
         let end = cell.slot.hits_end();
@@ -417,7 +431,7 @@ impl<'a, L: Layout> AtKey<'a, L> {
         }
         let resident = resident.cloned();
         if bugs::has(Bug::TurnReleasedBeforeCommit) {
-            self.rejected(permit, false);
+            let _ = self.rejected(permit, false, false);
         }
         Some(resident)
     }
@@ -448,16 +462,22 @@ impl<'a, L: Layout> AtKey<'a, L> {
         change.base == Base::Take && stored.is_some_and(|stored| self.take(stored, keep))
     }
 
-    pub(crate) fn rejected(&mut self, permit: PermitId, stale_base: bool) {
+    /// The doubt that the key is in now; so below.
+    pub(crate) fn rejected(&mut self, permit: PermitId, stale_base: bool, all_sends: bool) -> Option<Arc<DoubtTicket>> {
+        let rules = self.engine.rules;
         if self.cell().is_none() && stale_base {
             self.forget();
         }
-        self.change(|slot| slot.rejected(permit, stale_base));
+        self.change(|slot| slot.rejected(permit, stale_base, all_sends, &rules));
+        self.doubt()
     }
 
-    /// The doubt that the key is in now.
     pub(crate) fn unknown(&mut self, permit: PermitId, until: Tick) -> Option<Arc<DoubtTicket>> {
         self.change(|slot| slot.unknown(permit, until));
+        self.doubt()
+    }
+
+    fn doubt(&mut self) -> Option<Arc<DoubtTicket>> {
         self.cell().and_then(|cell| cell.doubt.as_ref()).map(|(ticket, _)| Arc::clone(ticket))
     }
 
@@ -473,6 +493,20 @@ impl<'a, L: Layout> AtKey<'a, L> {
     }
 
     // --- from outside
+
+    /// No send of this write can land any more. True: nor can any other in doubt.
+    pub(crate) fn settle_write(&mut self, write: PermitId) -> bool {
+        self.change(|slot| slot.settled_by_hand(Some(write)));
+        self.doubt().is_none()
+    }
+
+    /// No write in doubt can land any more. False: none was in doubt.
+    pub(crate) fn settle(&mut self, settlement: Settlement) -> bool {
+        let Some(ticket) = self.doubt() else { return false };
+        ticket.tell(settlement);
+        self.change(|slot| slot.settled_by_hand(None));
+        true
+    }
 
     pub(crate) fn invalidate(&mut self) {
         self.change(Slot::invalidated);

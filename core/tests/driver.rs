@@ -13,7 +13,7 @@ use wtcache::{Call, Change, How, LoadError, NotSent, Read, WriteError};
 use wtcache_testkit::{Does, Gate, Op, When};
 
 type Reading = JoinHandle<Result<Read<Texts>, LoadError>>;
-type Writing = JoinHandle<Result<bool, WriteError>>;
+type Writing = JoinHandle<Result<bool, WriteError<Texts>>>;
 
 /// A world with an async handle; the tasks run beside the test.
 struct Async {

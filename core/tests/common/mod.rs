@@ -59,7 +59,7 @@ impl World {
         self.cache.peek(key).map(|entry| entry.value().clone())
     }
 
-    pub fn put(&self, key: &str, value: &str) -> Result<(), WriteError> {
+    pub fn put(&self, key: &str, value: &str) -> Result<(), WriteError<Texts>> {
         self.cache.put(key, value.to_owned()).map(drop)
     }
 
@@ -72,7 +72,7 @@ impl World {
 
     /// Leaves `key` in doubt by a write of `value` that does this.
     #[track_caller]
-    pub fn doubt(&self, key: &str, value: &str, does: Does) -> InDoubt {
+    pub fn doubt(&self, key: &str, value: &str, does: Does) -> InDoubt<Texts> {
         self.script.next(Op::Put, key, does);
         in_doubt(self.put(key, value))
     }
@@ -129,7 +129,7 @@ pub fn text(read: Result<Option<wtcache::Entry<Texts>>, LoadError>) -> Option<St
 }
 
 #[track_caller]
-pub fn in_doubt<T>(result: Result<T, WriteError>) -> InDoubt {
+pub fn in_doubt<T>(result: Result<T, WriteError<Texts>>) -> InDoubt<Texts> {
     match result {
         Err(WriteError::InDoubt(doubt)) => doubt,
         Err(other) => panic!("not in doubt: {other}"),
@@ -138,7 +138,7 @@ pub fn in_doubt<T>(result: Result<T, WriteError>) -> InDoubt {
 }
 
 #[track_caller]
-pub fn rejected<T>(result: Result<T, WriteError>) -> Rejection {
+pub fn rejected<T>(result: Result<T, WriteError<Texts>>) -> Rejection {
     match result {
         Err(WriteError::Rejected(rejection)) => rejection,
         Err(other) => panic!("not rejected: {other}"),
@@ -147,7 +147,7 @@ pub fn rejected<T>(result: Result<T, WriteError>) -> Rejection {
 }
 
 #[track_caller]
-pub fn not_sent<T>(result: Result<T, WriteError>) -> NotSent {
+pub fn not_sent<T>(result: Result<T, WriteError<Texts>>) -> NotSent {
     match result {
         Err(WriteError::NotSent(why)) => why,
         Err(other) => panic!("sent: {other}"),

@@ -127,7 +127,7 @@ impl Origin {
             wtcache::Condition::Version(version) => {
                 u64::from_be_bytes(version.as_bytes().try_into().expect("versions here are eight bytes"))
             }
-            // The record is never absent where conditions are used.
+            // The record is never absent where conditions on absence are used.
             _ => 0,
         });
         let faults = self.0.faults;
