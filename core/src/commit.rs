@@ -202,7 +202,8 @@ impl<L: Layout> Sent<L> {
         let _ = self.refused(stale_base, false);
     }
 
-    /// Nobody can know whether the origin applied the write, for the reason given.
+    /// Nobody can know whether the origin applied the write, for the reason given. Only the program can send it again; with the
+    /// handle it says what came of that.
     pub fn in_doubt(self, cause: SourceError) -> InDoubt<L> {
         self.doubted(cause, None, None)
     }

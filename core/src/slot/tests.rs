@@ -5,6 +5,7 @@ use crate::entry::Version;
 
 const RULES: Rules = Rules { settle_window: Duration::from_nanos(100), conditions_settle: false, keys_settle: false };
 const SETTLING: Rules = Rules { conditions_settle: true, ..RULES };
+const KEYED: Rules = Rules { keys_settle: true, ..RULES };
 const A: PermitId = PermitId(1);
 const B: PermitId = PermitId(2);
 
@@ -196,4 +197,78 @@ fn a_doubt_that_lost_count_is_settled_by_time_only() {
         assert!(!slot.rejected(PermitId(n), false, false, &RULES).settled);
     }
     assert!(slot.tick(at(150), &RULES).settled);
+}
+
+/// `A` is in doubt, and sent again as `B`.
+fn replayed() -> Slot {
+    let mut slot = sent(A, 50);
+    let _ = slot.unknown(A, at(150));
+    slot.prepare(B, at(90));
+    assert!(slot.send(B, None, Some(A)));
+    slot
+}
+
+#[test]
+fn an_applied_replay_settles_and_is_taken_only_by_an_honoured_key() {
+    for (rules, settles, base) in [(KEYED, true, Base::Take), (RULES, false, Base::Forget)] {
+        let mut slot = replayed();
+        let change = slot.applied(B, true, None, &rules);
+        assert_eq!((change.settled, change.base, change.passed), (settles, base, true));
+        assert_eq!(slot.is_idle(), settles);
+    }
+}
+
+#[test]
+fn a_refused_replay_settles_only_for_all_sends() {
+    for (all_sends, rules, settles) in [(true, KEYED, true), (false, KEYED, false), (true, RULES, false)] {
+        let mut slot = replayed();
+        assert_eq!(slot.rejected(B, false, all_sends, &rules).settled, settles);
+    }
+}
+
+#[test]
+fn a_replay_is_not_taken_once_something_else_came_to_the_key() {
+    let touched: [fn(&mut Slot); 3] = [
+        |slot| {
+            let _ = slot.invalidated();
+        },
+        |slot| slot.mark_dirty(),
+        |slot| {
+            slot.prepare(B, at(90));
+            assert!(slot.send(B, None, None));
+            let _ = slot.applied(B, true, None, &KEYED);
+        },
+    ];
+    for touch in touched {
+        let mut slot = sent(A, 50);
+        let _ = slot.unknown(A, at(150));
+        touch(&mut slot);
+        let again = PermitId(3);
+        slot.prepare(again, at(90));
+        assert!(slot.send(again, None, Some(A)));
+        let change = slot.applied(again, true, None, &KEYED);
+        assert!(change.settled && change.base == Base::Forget, "{change:?}");
+    }
+}
+
+#[test]
+fn a_late_answer_to_a_replay_settles_every_send_of_its_write() {
+    let mut slot = replayed();
+    assert!(slot.tick(at(90), &KEYED).doubted);
+    assert_eq!(slot.doubt().map(Doubt::unsettled), Some(2));
+    assert!(slot.applied(B, true, None, &KEYED).settled);
+}
+
+#[test]
+fn settled_by_hand_one_write_at_a_time_or_all() {
+    let mut slot = sent(A, 50);
+    let _ = slot.unknown(A, at(150));
+    slot.prepare(B, at(90));
+    assert!(slot.send(B, None, None));
+    let _ = slot.unknown(B, at(190));
+    let mut all = slot.clone();
+    assert!(!slot.settled_by_hand(Some(A)).settled);
+    assert!(slot.settled_by_hand(Some(B)).settled && slot.is_idle());
+    assert!(all.settled_by_hand(None).settled && all.is_idle());
+    assert_eq!(all.settled_by_hand(None), Change::default());
 }
