@@ -58,6 +58,8 @@ pub(crate) enum What {
         wrote: Value,
     },
     MayWrite(Value),
+    /// Another send of a write that may have been applied before, was now, or both.
+    Replayed(Value),
     /// It did not write, and read nothing.
     NotWritten,
     /// It read nothing.
@@ -69,7 +71,7 @@ pub(crate) enum What {
 pub(crate) struct Seen {
     pub(crate) client: usize,
     pub(crate) key: u64,
-    /// Unique in the round; a write's idempotency key, and its value where it puts.
+    /// Unique in the round, but for replays; a write's idempotency key, and its value where it puts.
     pub(crate) id: u64,
     pub(crate) call: u64,
     pub(crate) answer: u64,
@@ -90,8 +92,8 @@ pub(crate) fn idempotency_key(id: u64) -> IdempotencyKey {
 
 /// What the origin did.
 pub(crate) struct Done {
-    /// By idempotency key.
-    writes: HashMap<String, bool>,
+    /// How often each was applied, by idempotency key.
+    writes: HashMap<String, usize>,
     /// Key and value of every put that was applied.
     values: std::collections::HashSet<(String, u64)>,
 }
@@ -101,7 +103,7 @@ impl Done {
         let mut done = Self { writes: HashMap::new(), values: std::collections::HashSet::new() };
         for entry in log {
             if let Some(key) = &entry.idempotency_key {
-                *done.writes.entry(key.clone()).or_default() |= entry.applied;
+                *done.writes.entry(key.clone()).or_default() += usize::from(entry.applied);
             }
             let body = entry.body.as_deref().and_then(|body| serde_json::from_str::<Json>(body).ok());
             if let (true, Some(id), Some(value)) = (entry.applied, &entry.id, body.as_ref().and_then(value_of)) {
@@ -111,8 +113,18 @@ impl Done {
         done
     }
 
+    fn times(&self, id: u64) -> usize {
+        self.writes.get(&idempotency_key(id).to_string()).copied().unwrap_or(0)
+    }
+
     fn applied(&self, id: u64) -> bool {
-        self.writes.get(&idempotency_key(id).to_string()).copied().unwrap_or(false)
+        self.times(id) > 0
+    }
+
+    /// A send of the write that was not answered took effect: more did than replays of it were answered as applied.
+    fn is_open(&self, id: u64, seen: &[Seen]) -> bool {
+        let answered = seen.iter().filter(|op| op.id == id && matches!(op.what, What::Replayed(_))).count();
+        self.times(id) > answered
     }
 }
 
@@ -129,7 +141,7 @@ pub(crate) fn key(key: u64, seen: &[Seen], done: &Done, strict: bool, log: &[Ent
                 add(Oracle::Outcome, format!("write {id} is said not to be applied, and was"))
             }
             // A delete of what is not there is applied without the origin's doing anything.
-            What::Wrote(Some(_)) | What::Updated { wrote: Some(_), .. } if !applied => {
+            What::Wrote(Some(_)) | What::Replayed(Some(_)) | What::Updated { wrote: Some(_), .. } if !applied => {
                 add(Oracle::Outcome, format!("write {id} is said to be applied, and was not"));
             }
             _ => {}
@@ -141,7 +153,7 @@ pub(crate) fn key(key: u64, seen: &[Seen], done: &Done, strict: bool, log: &[Ent
         }
     }
     // A stray write may land between the two steps of an update that the origin knows nothing of.
-    let open = seen.iter().filter(|op| matches!(op.what, What::MayWrite(_)) && done.applied(op.id)).count();
+    let open = seen.iter().filter(|op| matches!(op.what, What::MayWrite(_)) && done.is_open(op.id, &seen)).count();
     if open > MOST_OPEN {
         return true;
     }
@@ -179,13 +191,13 @@ fn history(seen: &[Seen], done: &Done, updates_are_one_step: bool) -> History {
         let Parts(first, second) = begun.remove(&at).expect("an answer comes after its call");
         match (op.what, second) {
             (What::Read(value), _) => first.read(value),
-            (What::Wrote(value), _) => first.wrote(value),
+            (What::Wrote(value) | What::Replayed(value), _) => first.wrote(value),
             (What::Updated { read, wrote }, None) => first.updated(read, wrote),
             (What::Updated { read, wrote }, Some(second)) => {
                 first.read(read);
                 second.wrote(wrote);
             }
-            (What::MayWrite(value), _) if done.applied(op.id) => first.may_write(value),
+            (What::MayWrite(value), _) if done.is_open(op.id, seen) => first.may_write(value),
             (What::MayWrite(_) | What::NotWritten | What::NotRead, _) => {}
         }
     }
@@ -203,7 +215,10 @@ mod tests {
 
     fn judged(seen: &[Seen], applied: &[u64]) -> Vec<Oracle> {
         let done = Done {
-            writes: applied.iter().map(|id| (idempotency_key(*id).to_string(), true)).collect(),
+            writes: applied.iter().fold(HashMap::new(), |mut writes, id| {
+                *writes.entry(idempotency_key(*id).to_string()).or_default() += 1;
+                writes
+            }),
             values: applied.iter().map(|id| (item(0), *id)).collect(),
         };
         let mut found = Vec::new();
@@ -219,6 +234,15 @@ mod tests {
         assert_eq!(judged(&[wrote], &[]), [Oracle::Outcome]);
         assert_eq!(judged(&[op(1, 0, 1, What::NotWritten)], &[1]), [Oracle::Outcome]);
         assert_eq!(judged(&[op(2, 2, 3, What::Read(Some(9)))], &[1]), [Oracle::Served, Oracle::History]);
+    }
+
+    #[test]
+    fn the_first_send_of_a_replayed_write_counts_only_where_the_origin_applied_both() {
+        let (first, again) = (op(1, 0, 1, What::MayWrite(Some(1))), op(1, 4, 5, What::Replayed(Some(1))));
+        let early = op(2, 2, 3, What::Read(Some(1)));
+        assert_eq!(judged(&[first, early, again], &[1, 1]), []);
+        assert_eq!(judged(&[first, early, again], &[1]), [Oracle::History]);
+        assert_eq!(judged(&[first, again], &[]), [Oracle::Outcome]);
     }
 
     #[test]

@@ -21,7 +21,7 @@ struct Seeded {
     history: History,
 }
 
-/// The scenarios of `core/tests/interleavings` whose checks of the whole history notice it.
+/// The scenarios of `core/tests/interleavings`, of `scenarios.rs` unless they name their file, whose checks of the whole history notice it.
 enum History {
     By(&'static [&'static str]),
     /// No history can show it, for this reason.
@@ -183,6 +183,42 @@ const BUGS: &[Seeded] = &[
         tests: &[("in_doubt", "d3_a_doubt_ends_with_the_settle_window_and_not_before")],
         history: By(&["d1_d2_d3_unknown_writes_and_strays"]),
     },
+    Seeded {
+        name: "replay-settles-others",
+        promise: "D3",
+        tests: &[("by_hand", "d3_a_replay_settles_its_own_write_only")],
+        history: By(&["replay::d3_replays_settle_their_own_write_only"]),
+    },
+    Seeded {
+        name: "turned-away-replay-settles",
+        promise: "D3",
+        tests: &[("by_hand", "d3_a_replay_that_was_throttled_settles_nothing")],
+        history: By(&["replay::d3_replays_settle_their_own_write_only"]),
+    },
+    Seeded {
+        name: "replay-commits-old-answer",
+        promise: "D3",
+        tests: &[
+            ("by_hand", "d3_an_old_answer_is_not_shown"),
+            ("by_hand", "d3_an_old_answer_is_not_shown_after_an_invalidation_either"),
+        ],
+        history: By(&["replay::d3_replays_settle_their_own_write_only"]),
+    },
+    Seeded {
+        name: "hand-settles-without-fence",
+        promise: "D3",
+        tests: &[("by_hand", "d3_a_doubt_settled_by_hand_moves_the_fence")],
+        history: By(&["replay::d3_doubts_are_settled_by_who_knows"]),
+    },
+    Seeded {
+        name: "unmet-is-sent",
+        promise: "P6",
+        tests: &[
+            ("conditions", "p6_a_condition_that_does_not_hold_shows_the_record_and_sends_nothing"),
+            ("conditions", "p6_a_conditional_write_is_checked_after_the_writer_before_it"),
+        ],
+        history: By(&["replay::p6_writes_on_a_condition_lose_nothing"]),
+    },
 ];
 
 /// A test that runs longer than this hangs.
@@ -216,7 +252,8 @@ pub(crate) fn check() -> Result<(), String> {
     let test = |(file, name): &(&str, &str), bug| tests.run(file, name, bug, "", TEST_LIMIT);
     let scenario = |name: &&str, bug: Option<&str>| {
         let schedules = if bug.is_some() { SCHEDULES } else { CLEAN_SCHEDULES };
-        explorer.run("interleavings", &format!("scenarios::{name}"), bug, schedules, SCENARIO_LIMIT)
+        let path = if name.contains("::") { (*name).to_owned() } else { format!("scenarios::{name}") };
+        explorer.run("interleavings", &path, bug, schedules, SCENARIO_LIMIT)
     };
     for bug in BUGS {
         for named in bug.tests {

@@ -5,6 +5,7 @@
 //! schedules a scenario gets.
 #![cfg(wtcache_shuttle)]
 
+mod replay;
 mod scenarios;
 mod world;
 
