@@ -121,9 +121,10 @@ impl Done {
         self.times(id) > 0
     }
 
-    /// A send of the write that was not answered took effect: more did than replays of it were answered as applied.
+    /// A send of the write that was not answered took effect: more did than replays of it were answered as applied. (A delete is so
+    /// answered also where there was nothing, so that a replay of it says nothing of the sends before.)
     fn is_open(&self, id: u64, seen: &[Seen]) -> bool {
-        let answered = seen.iter().filter(|op| op.id == id && matches!(op.what, What::Replayed(_))).count();
+        let answered = seen.iter().filter(|op| op.id == id && matches!(op.what, What::Replayed(Some(_)))).count();
         self.times(id) > answered
     }
 }

@@ -116,6 +116,7 @@ impl<L: Layout> From<NotSent> for WriteError<L> {
 }
 
 /// What the program expected of the existing record does not hold. With the record that is there, it can try again.
+#[non_exhaustive]
 pub struct Unmet<L: Layout> {
     /// The record as the cache holds it, or as the origin gave it just now; `None` where there is none.
     pub existing: Option<Entry<L>>,
