@@ -134,8 +134,8 @@ impl<L: Layout> State<L> {
     }
 
     /// Takes every slot out. What is sent still ends by itself; it finds nothing to do here.
-    pub(crate) fn drain_cells(&mut self) -> Vec<Box<Cell<L>>> {
-        std::mem::take(&mut self.slots).into_iter().collect()
+    pub(crate) fn drain_cells(&mut self) -> impl Iterator<Item = Box<Cell<L>>> + use<L> {
+        std::mem::take(&mut self.slots).into_iter()
     }
 }
 
