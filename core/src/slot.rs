@@ -346,7 +346,9 @@ impl Slot {
             None => self.doubt.is_some(),
         };
         if !over {
-            return Change::default();
+            // A write that is known to have been applied is newer than what a load may bring that began before that was said.
+            let detached = self.doubt.is_some() && self.move_fence();
+            return Change { detached, ..Change::default() };
         }
         let load = self.load;
         let change = self.settled();

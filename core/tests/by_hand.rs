@@ -413,6 +413,24 @@ fn d3_settling_one_write_leaves_the_doubt_of_another() {
     w.assert_settled("k");
 }
 
+/// Found by the interleavings: the reader joined a load that began before the write landed.
+#[test]
+fn d3_settling_one_write_of_several_detaches_the_load_beside_it() {
+    let w = world();
+    w.script.set("k", "old");
+    let stray = w.doubt("k", "new", Does::Stray);
+    let _other = w.doubt("k", "lost", Does::Unknown);
+    let gate = w.script.hold(Op::Get, "k", When::After);
+    let reader = w.start(|cache| cache.get("k"));
+    gate.wait_arrived();
+    assert_eq!(w.script.land(), 1);
+    assert!(!stray.settle(Settlement::Applied));
+    let after = w.start(|cache| cache.get("k"));
+    assert_eq!(text(after.join()).as_deref(), Some("new"), "it began after the write was known to be applied");
+    gate.release();
+    assert_eq!(text(reader.join()).as_deref(), Some("new"));
+}
+
 #[test]
 fn d3_settling_twice_or_what_is_not_in_doubt_changes_nothing() {
     let w = world();
