@@ -456,7 +456,8 @@ fn d3_settling_by_hand_lets_writers_go_that_were_held_back() {
 
 #[test]
 fn a3_who_waits_on_a_doubt_learns_what_became_of_the_write() {
-    let cases: [(fn(&World, &InDoubt<Texts>), Settlement); 4] = [
+    type Settles = fn(&World, &InDoubt<Texts>);
+    let cases: [(Settles, Settlement); 4] = [
         (|w, _| assert!(w.cache.settle("k", Settlement::Applied)), Settlement::Applied),
         (|_, doubt| assert!(doubt.settle(Settlement::NotApplied)), Settlement::NotApplied),
         (|_, doubt| assert!(applied(replay(doubt))), Settlement::Applied),

@@ -175,10 +175,10 @@ pub(super) fn after_applied(
                 change.base = Base::Take;
             }
         }
-        Some(Wrong::LateAnswerOverlooksStray) if !before.holds(permit) => {
-            if slot.was_the_last(|send| send.permit == permit) {
-                *change = change.and(slot.settled());
-            }
+        Some(Wrong::LateAnswerOverlooksStray)
+            if !before.holds(permit) && slot.was_the_last(|send| send.permit == permit) =>
+        {
+            *change = change.and(slot.settled());
         }
         Some(Wrong::ReplaySettlesOthers) if before.replays() && slot.doubt.is_some() => {
             *change = change.and(slot.settled());
