@@ -58,6 +58,10 @@ pub(crate) enum Bug {
     HandSettlesWithoutFence,
     /// A write goes out, unconditional, although what the program expected does not hold.
     UnmetIsSent,
+    /// An event takes its number when it is told, not when it comes about.
+    EventNumberedLate,
+    /// The auditor takes for stale what a write in flight is about to replace.
+    AuditForgetsWrites,
 }
 
 #[cfg(not(wtcache_bugs))]
@@ -101,6 +105,8 @@ fn by_name(name: &str) -> Bug {
         "replay-commits-old-answer" => Bug::ReplayCommitsOldAnswer,
         "hand-settles-without-fence" => Bug::HandSettlesWithoutFence,
         "unmet-is-sent" => Bug::UnmetIsSent,
+        "event-numbered-late" => Bug::EventNumberedLate,
+        "audit-forgets-writes" => Bug::AuditForgetsWrites,
         // A bug that is not there would be survived by all tests, or killed by none.
         _ => {
             eprintln!("there is no bug {name:?}");

@@ -9,6 +9,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use foldhash::SharedSeed;
 use foldhash::fast::SeedableRandomState;
 
+use crate::audit::Auditor;
 use crate::clock::{Clock, Tick};
 use crate::coalesce::Flight;
 use crate::doubt::{DoubtPlace, DoubtPlaces};
@@ -16,6 +17,7 @@ use crate::entry::sealed::Stored;
 use crate::entry::{Header, Layout, Lookup, Times, Version};
 use crate::freshness::Lifetimes;
 use crate::index::{Index, Rows};
+use crate::listener::Listener;
 use crate::metrics::{Counters, Event, Stats};
 use crate::nesting::Frame;
 use crate::options::{Call, InDoubtWrites, LONGEST_DEADLINE, Options};
@@ -52,6 +54,9 @@ pub(crate) struct Engine<L: Layout> {
     lifetimes: Lifetimes,
     weigher: Option<Weigher<L>>,
     extractor: Option<Extractor<L>>,
+    pub(crate) listener: Option<Listener<L>>,
+    /// Ends with the engine.
+    pub(crate) auditor: Option<Auditor>,
     hasher: SeedableRandomState,
     shards: Box<[Shard<L>]>,
     places: Arc<DoubtPlaces>,
@@ -71,6 +76,8 @@ impl<L: Layout> Engine<L> {
         clock: Arc<dyn Clock>,
         weigher: Option<Weigher<L>>,
         extractor: Option<Extractor<L>>,
+        listener: Option<Listener<L>>,
+        auditor: Option<Auditor>,
     ) -> Arc<Self> {
         static CACHES: PlainU64 = PlainU64::new(1);
         let declared = source.declared();
@@ -113,6 +120,8 @@ impl<L: Layout> Engine<L> {
             },
             weigher,
             extractor,
+            listener,
+            auditor,
             hasher,
             shards,
             places: DoubtPlaces::new(options.most_doubts),
@@ -162,7 +171,7 @@ impl<L: Layout> Engine<L> {
             at.leave();
             result
         };
-        after.finish(&self.counters);
+        after.finish(self, Some(key));
         result
     }
 
@@ -175,6 +184,11 @@ impl<L: Layout> Engine<L> {
 
     pub(crate) fn deadline_of(&self, call: &Call) -> Tick {
         self.clock.now().after(call.deadline.unwrap_or(self.deadline).min(LONGEST_DEADLINE))
+    }
+
+    /// By when the source has to have answered an auditor that asks now.
+    pub(crate) fn audit_deadline(&self) -> Tick {
+        self.clock.now().after(self.deadline)
     }
 
     pub(crate) fn is_closed(&self) -> bool {
@@ -206,8 +220,12 @@ impl<L: Layout> Engine<L> {
         if self.lifetimes.jitter == 0.0 {
             return 0.0;
         }
-        let bits = mix(self.chance.fetch_add(0x9E37_79B9_7F4A_7C15, Ordering::Relaxed));
-        (bits >> 11) as f64 / (1u64 << 53) as f64
+        (self.random() >> 11) as f64 / (1u64 << 53) as f64
+    }
+
+    /// Random bits, the same in every run with the same seed.
+    pub(crate) fn random(&self) -> u64 {
+        mix(self.chance.fetch_add(0x9E37_79B9_7F4A_7C15, Ordering::Relaxed))
     }
 
     // --- doubts
@@ -238,7 +256,7 @@ impl<L: Layout> Engine<L> {
                 self.next_sweep.fetch_min(next.as_nanos(), Ordering::Relaxed);
             }
         }
-        after.finish(&self.counters);
+        after.finish(self, None);
     }
 
     /// At `tick`, time changes the state of a slot: the next sweep must not come later. Called under the lock of its shard.

@@ -36,9 +36,12 @@ pub(crate) fn close<L: Layout>(engine: &Engine<L>, timeout: Duration) -> CloseRe
     for shard in engine.shards() {
         let mut after = After::default();
         shard.write().close_all(engine, &mut after);
-        after.finish(&engine.counters);
+        after.finish(engine, None);
     }
     engine.close_lingering();
+    if let Some(auditor) = &engine.auditor {
+        auditor.end();
+    }
     let parker = Parker::new();
     while engine.clock.now() < end {
         engine.closers.lock().push(parker.waker().clone());

@@ -63,18 +63,26 @@ impl<T> Few<T> {
             Some(_) => self.rest.push(one),
         }
     }
+
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &T> {
+        self.first.iter().chain(&self.rest)
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        usize::from(self.first.is_some()) + self.rest.len()
+    }
 }
 
 /// Records that left a store, kept until they can be dropped.
 pub(crate) struct Left<L: Layout> {
     pub(crate) records: Few<L::Stored>,
-    /// How many of them were evicted.
-    pub(crate) evicted: u64,
+    /// Those that left for room.
+    pub(crate) evicted: Few<L::Stored>,
 }
 
 impl<L: Layout> Default for Left<L> {
     fn default() -> Self {
-        Self { records: Few::default(), evicted: 0 }
+        Self { records: Few::default(), evicted: Few::default() }
     }
 }
 
@@ -100,6 +108,17 @@ impl<L: Layout> Store<L> {
     /// The resident record of a key, fresh or not.
     pub(crate) fn find(&self, hash: u64, mut is_key: impl FnMut(&L::Key) -> bool) -> Option<&L::Stored> {
         self.table.find(hash, |stored| stored.header().hash == hash && is_key(stored.key()))
+    }
+
+    /// Resident records from a random place on, expired ones and absent marks included, after a look at `looks` places
+    /// at most: many of these are empty where much went lately.
+    pub(crate) fn sample(&self, random: u64, looks: usize) -> impl Iterator<Item = &L::Stored> {
+        let places = self.policy.places();
+        let start = usize::try_from(random % (places.max(1) as u64)).expect("less than a length");
+        (start..places).chain(0..start).take(looks).filter_map(|place| {
+            let (hash, node) = self.policy.place(place);
+            self.table.find(hash, |stored| stored.header().node() == node)
+        })
     }
 
     /// Counts a hit for the policy.
@@ -156,14 +175,16 @@ impl<L: Layout> Store<L> {
         let Ok(found) = found else { return };
         let (stored, _) = found.remove();
         self.policy.remove(stored.header().node());
-        self.forget(stored, budget, left);
+        self.forget(&stored, budget);
+        left.records.push(stored);
     }
 
     /// Empties the store.
     pub(crate) fn clear(&mut self, budget: &Budget, left: &mut Left<L>) {
         for stored in std::mem::take(&mut self.table) {
             self.policy.remove(stored.header().node());
-            self.forget(stored, budget, left);
+            self.forget(&stored, budget);
+            left.records.push(stored);
         }
     }
 
@@ -174,18 +195,17 @@ impl<L: Layout> Store<L> {
             };
             let found = self.table.find_entry(hash, |stored| stored.header().node() == node);
             let (stored, _) = found.ok().expect("every node of the policy is an entry of the table").remove();
-            left.evicted += 1;
-            self.forget(stored, budget, left);
+            self.forget(&stored, budget);
+            left.evicted.push(stored);
         }
     }
 
-    /// The last step of every leave: index, weight, and out of the lock's reach.
-    fn forget(&mut self, stored: L::Stored, budget: &Budget, left: &mut Left<L>) {
+    /// The last step of every leave: index and weight. The record goes out of the lock's reach.
+    fn forget(&mut self, stored: &L::Stored, budget: &Budget) {
         if !bugs::has(Bug::IndexRowLeftBehind) {
-            self.index.remove(&stored);
+            self.index.remove(stored);
         }
         budget.subtract(stored.header().weight());
-        left.records.push(stored);
     }
 }
 
