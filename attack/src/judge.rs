@@ -61,6 +61,8 @@ pub(crate) enum What {
         wrote: Value,
     },
     MayWrite(Value),
+    /// Another send of a write that may have been applied before, was now, or both.
+    Replayed(Value),
     /// It did not write, and read nothing.
     NotWritten,
     /// It read nothing.
@@ -72,7 +74,7 @@ pub(crate) enum What {
 pub(crate) struct Seen {
     pub(crate) client: usize,
     pub(crate) key: u64,
-    /// Unique in the round; a write's idempotency key, and its value where it puts.
+    /// Unique in the round, but for replays; a write's idempotency key, and its value where it puts.
     pub(crate) id: u64,
     pub(crate) call: u64,
     pub(crate) answer: u64,
@@ -96,8 +98,8 @@ pub(crate) fn idempotency_key(id: u64) -> IdempotencyKey {
 
 /// What the origin did.
 pub(crate) struct Done {
-    /// By idempotency key: when each write took effect that did.
-    writes: HashMap<String, SystemTime>,
+    /// By idempotency key: when each send took effect that did.
+    writes: HashMap<String, Vec<SystemTime>>,
     /// Key and value of every put that was applied.
     values: std::collections::HashSet<(String, u64)>,
 }
@@ -108,8 +110,7 @@ impl Done {
         for entry in log.iter().filter(|entry| entry.applied) {
             if let Some(key) = &entry.idempotency_key {
                 let landed = entry.received_at + entry.applied_after.unwrap_or_default();
-                let last = done.writes.entry(key.clone()).or_insert(landed);
-                *last = landed.max(*last);
+                done.writes.entry(key.clone()).or_default().push(landed);
             }
             let body = entry.body.as_deref().and_then(|body| serde_json::from_str::<Json>(body).ok());
             if let (Some(id), Some(value)) = (&entry.id, body.as_ref().and_then(value_of)) {
@@ -119,18 +120,31 @@ impl Done {
         done
     }
 
-    fn landed(&self, id: u64) -> Option<SystemTime> {
-        self.writes.get(&idempotency_key(id).to_string()).copied()
+    /// When sends of the write took effect.
+    fn landings(&self, id: u64) -> &[SystemTime] {
+        self.writes.get(&idempotency_key(id).to_string()).map_or(&[], Vec::as_slice)
     }
 
     fn applied(&self, id: u64) -> bool {
-        self.landed(id).is_some()
+        !self.landings(id).is_empty()
     }
 
-    /// From when on no read may miss an unknown write. Until its verdict, hits are of the older value; then there are none,
-    /// and a load that began before it landed ends by the load's deadline.
-    fn seen_by_all(&self, op: &Seen, deadline: Duration) -> Option<SystemTime> {
-        Some(self.landed(op.id)?.max(op.answered_at) + deadline + STALL)
+    /// A send of the write that was not answered took effect: more did than replays of it were answered as applied. (A delete is so
+    /// answered also where there was nothing, so that a replay of it says nothing of the sends before.)
+    fn is_open(&self, id: u64, seen: &[Seen]) -> bool {
+        let answered = seen.iter().filter(|op| op.id == id && matches!(op.what, What::Replayed(Some(_)))).count();
+        self.landings(id).len() > answered
+    }
+
+    /// From when on no read may miss an unknown write; `None` if nobody can tell which of its sends took effect. Until its
+    /// verdict, hits are of the older value; then there are none, and a load that began before it landed ends by the load's
+    /// deadline.
+    fn seen_by_all(&self, op: &Seen, seen: &[Seen], deadline: Duration) -> Option<SystemTime> {
+        let is_send = |other: &&Seen| other.id == op.id && matches!(other.what, What::MayWrite(_) | What::Replayed(_));
+        let landings = self.landings(op.id);
+        let all_did = landings.len() >= seen.iter().filter(is_send).count();
+        let last = landings.iter().max().filter(|_| all_did)?;
+        Some(op.answered_at.max(*last) + deadline + STALL)
     }
 }
 
@@ -155,7 +169,7 @@ pub(crate) fn key(
                 add(Oracle::Outcome, format!("write {id} is said not to be applied, and was"))
             }
             // A delete of what is not there is applied without the origin's doing anything.
-            What::Wrote(Some(_)) | What::Updated { wrote: Some(_), .. } if !applied => {
+            What::Wrote(Some(_)) | What::Replayed(Some(_)) | What::Updated { wrote: Some(_), .. } if !applied => {
                 add(Oracle::Outcome, format!("write {id} is said to be applied, and was not"));
             }
             _ => {}
@@ -167,7 +181,7 @@ pub(crate) fn key(
         }
     }
     // A stray write may land between the two steps of an update that the origin knows nothing of.
-    let is_open = |op: &Seen| matches!(op.what, What::MayWrite(_)) && done.applied(op.id);
+    let is_open = |op: &Seen| matches!(op.what, What::MayWrite(_)) && done.is_open(op.id, &seen);
     let strict = strict || !seen.iter().any(is_open);
     let history = Moments::of(&seen, done, deadline);
     if history.most_open > MOST_OPEN {
@@ -202,10 +216,11 @@ impl Moments {
         for (at, op) in seen.iter().enumerate() {
             order.push((op.call * 2, at));
             match op.what {
-                What::MayWrite(_) if done.applied(op.id) => {
-                    let by = done.seen_by_all(op, deadline).expect("it was applied");
+                What::MayWrite(_) if done.is_open(op.id, seen) => {
+                    let by = done.seen_by_all(op, seen, deadline);
                     // Before the first call from then on.
-                    let later = seen.iter().filter(|other| other.called_at >= by).map(|other| other.call * 2 - 1).min();
+                    let calls = seen.iter().filter(|other| by.is_some_and(|by| other.called_at >= by));
+                    let later = calls.map(|other| other.call * 2 - 1).min();
                     order.extend(later.map(|end| (end, at)));
                     unknown.push((op.call * 2, later.unwrap_or(u64::MAX)));
                 }
@@ -232,14 +247,14 @@ impl Moments {
             let Parts(first, second) = begun.remove(at).expect("an answer comes after its call");
             match (op.what, second) {
                 (What::Read(value), _) => first.read(value),
-                (What::Wrote(value), _) => first.wrote(value),
+                (What::Wrote(value) | What::Replayed(value), _) => first.wrote(value),
                 (What::Updated { read, wrote }, None) => first.updated(read, wrote),
                 (What::Updated { read, wrote }, Some(second)) => {
                     first.read(read);
                     second.wrote(wrote);
                 }
                 // Seen by all from here on.
-                (What::MayWrite(value), _) if done.applied(op.id) => first.wrote(value),
+                (What::MayWrite(value), _) if done.is_open(op.id, seen) => first.wrote(value),
                 (What::MayWrite(_) | What::NotWritten | What::NotRead, _) => {}
             }
         }
@@ -276,7 +291,10 @@ mod tests {
     /// Each write with when it landed.
     fn judged_landed(seen: &[Seen], applied: &[(u64, u64)]) -> Vec<Oracle> {
         let done = Done {
-            writes: applied.iter().map(|(id, landed)| (idempotency_key(*id).to_string(), at(*landed))).collect(),
+            writes: applied.iter().fold(HashMap::new(), |mut writes, (id, landed)| {
+                writes.entry(idempotency_key(*id).to_string()).or_insert_with(Vec::new).push(at(*landed));
+                writes
+            }),
             values: applied.iter().map(|(id, _)| (item(0), *id)).collect(),
         };
         let mut found = Vec::new();
@@ -305,6 +323,15 @@ mod tests {
         let (new, first) = (op(9, 7, 8, What::Read(Some(8))), op(7, 7, 8, What::Read(Some(1))));
         assert_eq!(judged_landed(&[unknown, other, new], &[(1, 3), (8, 5)]), []);
         assert_eq!(judged_landed(&[unknown, other, first], &[(1, 3), (8, 5)]), [Oracle::History]);
+    }
+
+    #[test]
+    fn the_first_send_of_a_replayed_write_counts_only_where_the_origin_applied_both() {
+        let (first, again) = (op(1, 0, 1, What::MayWrite(Some(1))), op(1, 4, 5, What::Replayed(Some(1))));
+        let early = op(2, 2, 3, What::Read(Some(1)));
+        assert_eq!(judged(&[first, early, again], &[1, 1]), []);
+        assert_eq!(judged(&[first, early, again], &[1]), [Oracle::History]);
+        assert_eq!(judged(&[first, again], &[]), [Oracle::Outcome]);
     }
 
     #[test]

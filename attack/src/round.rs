@@ -11,7 +11,9 @@ use std::thread;
 use std::time::{Duration, Instant, SystemTime};
 
 use serde_json::{Value as Json, json};
-use wtcache::{ByteCache, Call, Change, InDoubtWrites, WriteError};
+use wtcache::{
+    ByteCache, Bytes, Call, Change, Expect, InDoubt, InDoubtWrites, ReplayError, Unmet, Version, WriteError, Written,
+};
 use wtcache_http_source::HttpSource;
 use wtcache_origin::{Entry, Fault as Rule, Origin, OriginOptions};
 use wtcache_testkit::Value;
@@ -104,6 +106,7 @@ pub fn play(script: &Script, lie: Lie) -> Report {
     let stage = Stage {
         cache: cache(script, &origin, &pass, sends.clone(), lie),
         origin,
+        doubts: Mutex::default(),
         stamp: AtomicU64::new(1),
         found: Mutex::default(),
     };
@@ -199,16 +202,20 @@ fn number(record: &[u8]) -> Value {
 fn is_late(entry: &Entry, sends: &Sends, script: &Script) -> bool {
     let (Some(after), Some(key)) = (entry.applied_after, &entry.idempotency_key) else { return false };
     let window = Duration::from_millis(script.options.window_ms);
-    match sends.of(key) {
+    match sends.of(key, entry.received_at) {
         // The wall clock may be set back: then nothing is known of it.
         Some(sent) => entry.received_at.duration_since(sent).map_or(true, |reached| reached + after >= window),
         None => true,
     }
 }
 
+/// A write in doubt, by who may send it again: its client and its key.
+type Doubts = HashMap<(usize, u64), (InDoubt<Bytes>, u64, Value)>;
+
 struct Stage {
     origin: Origin,
     cache: ByteCache,
+    doubts: Mutex<Doubts>,
     stamp: AtomicU64,
     found: Mutex<Vec<Finding>>,
 }
@@ -223,8 +230,9 @@ impl Stage {
     }
 
     fn step(&self, client: usize, number: u64, step: Do) -> Option<Seen> {
-        let id = (client as u64 + 1) * 10_000 + number;
-        let (called_at, call) = (SystemTime::now(), self.stamp());
+        let mut id = (client as u64 + 1) * 10_000 + number;
+        let own = Own { client, id };
+        let (mut called_at, mut call) = (SystemTime::now(), self.stamp());
         let (key, what) = match step {
             Do::Wait(ms) => {
                 thread::sleep(Duration::from_millis(ms));
@@ -235,10 +243,22 @@ impl Stage {
                 return None;
             }
             Do::Get(key) => (key, self.get(key)),
-            Do::Put(key) => (key, self.put(key, id)),
-            Do::Delete(key) => (key, self.delete(key, id)),
-            Do::Update(key) => (key, self.update(key, id, false)),
-            Do::Take(key) => (key, self.update(key, id, true)),
+            Do::Put(key) => (key, self.put(key, own)),
+            Do::Delete(key) => (key, self.delete(key, own)),
+            Do::Update(key) => (key, self.update(key, own, false)),
+            Do::Take(key) => (key, self.update(key, own, true)),
+            Do::PutIf(key) => {
+                // What it reads is not part of the operation, but what it is made on.
+                let Ok(entry) = self.cache.get(&item(key)) else { return None };
+                (called_at, call) = (SystemTime::now(), self.stamp());
+                (key, self.put_if(key, own, entry.as_ref()))
+            }
+            Do::Replay(key) => {
+                let (doubt, first, value) =
+                    self.doubts.lock().expect("nobody panics with it").remove(&(client, key))?;
+                id = first;
+                (key, self.replay(own, key, doubt, (first, value))?)
+            }
         };
         Some(Seen { client, key, id, call, answer: self.stamp(), called_at, answered_at: SystemTime::now(), what })
     }
@@ -250,12 +270,48 @@ impl Stage {
         }
     }
 
-    fn put(&self, key: u64, id: u64) -> What {
-        let call = Call::new().idempotency_key(idempotency_key(id));
-        match self.cache.put_with(&item(key), bytes(id), &call) {
-            Ok(written) => self.stored(id, written.entry.as_deref()),
-            Err(error) => unwritten(&error, Some(id)),
+    fn put(&self, key: u64, own: Own) -> What {
+        match self.cache.put_with(&item(key), bytes(own.id), &own.call()) {
+            Ok(written) => self.stored(own.id, written.entry.as_deref()),
+            Err(error) => self.unwritten(error, key, own, Some(own.id)),
         }
+    }
+
+    fn put_if(&self, key: u64, own: Own, entry: Option<&Held>) -> What {
+        let expect = match entry.map(|entry| entry.version().and_then(Version::new)) {
+            None => Expect::Absent,
+            Some(Some(version)) => Expect::version(version),
+            Some(None) => return What::NotWritten,
+        };
+        match self.cache.put_if_with(&item(key), bytes(own.id), expect, &own.call()) {
+            Ok(written) => {
+                self.stored(own.id, written.entry.as_deref());
+                What::Updated { read: entry.and_then(|entry| number(entry)), wrote: Some(own.id) }
+            }
+            Err(WriteError::Unmet(Unmet { existing, .. })) => What::Read(existing.and_then(|entry| number(&entry))),
+            Err(error) => self.unwritten(error, key, own, Some(own.id)),
+        }
+    }
+
+    /// The origin does not honour idempotency keys: whatever is answered, it is one more send. `None`: it was not sent.
+    fn replay(&self, own: Own, key: u64, doubt: InDoubt<Bytes>, (id, value): (u64, Value)) -> Option<What> {
+        let answer = doubt.replay(&Call::new());
+        let (what, doubt) = match answer {
+            Ok(Written { entry, .. }) => {
+                if value.is_some() {
+                    self.stored(id, entry.as_deref());
+                }
+                (Some(What::Replayed(value)), doubt)
+            }
+            Err(ReplayError::InDoubt(again)) => (Some(What::MayWrite(value)), again),
+            Err(ReplayError::NotSent(_)) => (None, doubt),
+            Err(error) => {
+                self.found(Oracle::Outcome, format!("a replay of write {id}, whose key counts for nothing: {error}"));
+                (None, doubt)
+            }
+        };
+        self.doubts.lock().expect("nobody panics with it").insert((own.client, key), (doubt, id, value));
+        what
     }
 
     /// The origin confirms what was sent, or nothing.
@@ -268,19 +324,18 @@ impl Stage {
         What::Wrote(Some(id))
     }
 
-    fn delete(&self, key: u64, id: u64) -> What {
-        let call = Call::new().idempotency_key(idempotency_key(id));
-        match self.cache.delete_with(&item(key), &call) {
+    fn delete(&self, key: u64, own: Own) -> What {
+        match self.cache.delete_with(&item(key), &own.call()) {
             Ok(_) => What::Wrote(None),
-            Err(error) => unwritten(&error, None),
+            Err(error) => self.unwritten(error, key, own, None),
         }
     }
 
-    fn update(&self, key: u64, id: u64, take: bool) -> What {
-        let call = Call::new().idempotency_key(idempotency_key(id));
+    fn update(&self, key: u64, own: Own, take: bool) -> What {
+        let (id, call) = (own.id, own.call());
         let wrote = (!take).then_some(id);
         let mut read = None;
-        let change = |entry: Option<&wtcache::Entry<wtcache::Bytes>>| {
+        let change = |entry: Option<&Held>| {
             read = entry.and_then(|entry| number(entry));
             Ok(match (take, entry) {
                 (false, _) => Change::Put(bytes(id)),
@@ -297,8 +352,14 @@ impl Stage {
                 }
                 What::Updated { read, wrote }
             }
-            Err(error) => unwritten(&error, wrote),
+            Err(error) => self.unwritten(error, key, own, wrote),
         }
+    }
+
+    fn unwritten(&self, error: WriteError<Bytes>, key: u64, own: Own, value: Value) -> What {
+        let WriteError::InDoubt(doubt) = error else { return What::NotWritten };
+        self.doubts.lock().expect("nobody panics with it").insert((own.client, key), (doubt, own.id, value));
+        What::MayWrite(value)
     }
 
     /// In the order of their times.
@@ -378,7 +439,7 @@ impl Stage {
             match op.what {
                 What::Read(_) => counts.reads += 1,
                 What::NotRead => counts.reads_failed += 1,
-                What::Wrote(_) | What::Updated { .. } => counts.applied += 1,
+                What::Wrote(_) | What::Updated { .. } | What::Replayed(_) => counts.applied += 1,
                 What::MayWrite(_) => counts.unknown += 1,
                 What::NotWritten => {}
             }
@@ -405,6 +466,18 @@ impl Stage {
     }
 }
 
-fn unwritten(error: &WriteError, value: Value) -> What {
-    if error.may_be_applied() { What::MayWrite(value) } else { What::NotWritten }
+/// A record of the cache's.
+type Held = wtcache::Entry<Bytes>;
+
+/// Who does it, and under which number.
+#[derive(Clone, Copy)]
+struct Own {
+    client: usize,
+    id: u64,
+}
+
+impl Own {
+    fn call(self) -> Call {
+        Call::new().idempotency_key(idempotency_key(self.id))
+    }
 }

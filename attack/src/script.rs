@@ -42,6 +42,10 @@ pub enum Do {
     Update(u64),
     /// Reads, and deletes what is there in the same turn.
     Take(u64),
+    /// Reads, and writes another value if the record is still the one that was read.
+    PutIf(u64),
+    /// Sends its last write of the key again, if nobody knows what became of that.
+    Replay(u64),
     /// Invalidates.
     Forget(u64),
     /// Nothing, for so many milliseconds.
@@ -49,12 +53,14 @@ pub enum Do {
 }
 
 type OfNumber = fn(u64) -> Do;
-const DOS: [(&str, OfNumber); 7] = [
+const DOS: [(&str, OfNumber); 9] = [
     ("get", Do::Get),
     ("put", Do::Put),
     ("delete", Do::Delete),
     ("update", Do::Update),
     ("take", Do::Take),
+    ("put-if", Do::PutIf),
+    ("replay", Do::Replay),
     ("forget", Do::Forget),
     ("wait", Do::Wait),
 ];
@@ -67,6 +73,8 @@ impl Do {
             Self::Delete(n) => ("delete", n),
             Self::Update(n) => ("update", n),
             Self::Take(n) => ("take", n),
+            Self::PutIf(n) => ("put-if", n),
+            Self::Replay(n) => ("replay", n),
             Self::Forget(n) => ("forget", n),
             Self::Wait(n) => ("wait", n),
         }
@@ -303,12 +311,14 @@ impl Script {
     fn step(dice: &mut Dice, keys: u64) -> Do {
         let key = dice.between(0, keys - 1);
         match dice.between(1, 100) {
-            1..=58 => Do::Get(key),
-            59..=72 => Do::Put(key),
-            73..=82 => Do::Update(key),
-            83..=87 => Do::Delete(key),
-            88..=90 => Do::Take(key),
-            91..=92 => Do::Forget(key),
+            1..=54 => Do::Get(key),
+            55..=67 => Do::Put(key),
+            68..=75 => Do::Update(key),
+            76..=80 => Do::PutIf(key),
+            81..=85 => Do::Delete(key),
+            86..=87 => Do::Take(key),
+            88..=91 => Do::Replay(key),
+            92..=93 => Do::Forget(key),
             _ => Do::Wait(dice.between(1, 25)),
         }
     }

@@ -23,19 +23,20 @@ pub enum Lie {
     OldLoad,
 }
 
-/// When each write was given to the source, by the idempotency key it carries.
+/// When each write was given to the source, by the idempotency key it carries: once, and again with each replay.
 #[derive(Clone, Default)]
-pub(crate) struct Sends(Arc<Mutex<HashMap<String, SystemTime>>>);
+pub(crate) struct Sends(Arc<Mutex<HashMap<String, Vec<SystemTime>>>>);
 
 impl Sends {
     fn note(&self, cx: &WriteCx<'_, Bytes>) {
         let mut sends = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        sends.insert(cx.idempotency_key().to_string(), SystemTime::now());
+        sends.entry(cx.idempotency_key().to_string()).or_default().push(SystemTime::now());
     }
 
-    /// None: it never got so far.
-    pub(crate) fn of(&self, idempotency_key: &str) -> Option<SystemTime> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).get(idempotency_key).copied()
+    /// The send that reached the origin at `received`, as far as it can be told: the last before. None: it never got so far.
+    pub(crate) fn of(&self, idempotency_key: &str, received: SystemTime) -> Option<SystemTime> {
+        let sends = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        sends.get(idempotency_key)?.iter().rfind(|sent| **sent <= received).copied()
     }
 }
 

@@ -48,6 +48,16 @@ pub(crate) enum Bug {
     HitsOutliveDeadline,
     /// A doubt ends before the settle window has passed.
     WindowTooShort,
+    /// The answer to a replay settles the doubt, though another write's send is unsettled.
+    ReplaySettlesOthers,
+    /// A replay that was throttled, or never left, settles the doubt.
+    TurnedAwayReplaySettles,
+    /// What a replay is told is shown, though another write was applied since the first send.
+    ReplayCommitsOldAnswer,
+    /// A doubt is settled by hand, and the load that began in it stays attached.
+    HandSettlesWithoutFence,
+    /// A write goes out, unconditional, although what the program expected does not hold.
+    UnmetIsSent,
     /// An event takes its number when it is told, not when it comes about.
     EventNumberedLate,
     /// The auditor takes for stale what a write in flight is about to replace.
@@ -90,6 +100,11 @@ fn by_name(name: &str) -> Bug {
         "stale-rejection-keeps-base" => Bug::StaleRejectionKeepsBase,
         "hits-outlive-deadline" => Bug::HitsOutliveDeadline,
         "window-too-short" => Bug::WindowTooShort,
+        "replay-settles-others" => Bug::ReplaySettlesOthers,
+        "turned-away-replay-settles" => Bug::TurnedAwayReplaySettles,
+        "replay-commits-old-answer" => Bug::ReplayCommitsOldAnswer,
+        "hand-settles-without-fence" => Bug::HandSettlesWithoutFence,
+        "unmet-is-sent" => Bug::UnmetIsSent,
         "event-numbered-late" => Bug::EventNumberedLate,
         "audit-forgets-writes" => Bug::AuditForgetsWrites,
         // A bug that is not there would be survived by all tests, or killed by none.

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use crate::clock::Tick;
 use crate::commit::{Prepared, Written};
+use crate::doubt::{Sending, Settlement};
 use crate::drive::block_on;
 use crate::engine::Engine;
 use crate::entry::{Bytes, Entry, Layout, Lookup, Typed};
@@ -13,7 +14,8 @@ use crate::invalidate::{self, CloseReport};
 use crate::metrics::Stats;
 use crate::options::{Builder, Call};
 use crate::prepare::TakeTurn;
-use crate::put::{Change, NoUpdate, Put, Write};
+use crate::put::{Change, Expect, NoUpdate, Put, Write};
+use crate::settle::{self, KeyInDoubt};
 use crate::source::{Source, SourceError};
 use crate::sync::Arc;
 
@@ -97,7 +99,7 @@ impl<L: Layout> CacheOf<L> {
     /// # Errors
     /// [`WriteError::Rejected`] and [`WriteError::NotSent`]: not applied, nothing changed here (but for an entry that the
     /// refusal proved out of date). [`WriteError::InDoubt`]: it may have been applied.
-    pub fn put<Q: Lookup<L> + ?Sized>(&self, key: &Q, value: L::Value) -> Result<Written<L>, WriteError> {
+    pub fn put<Q: Lookup<L> + ?Sized>(&self, key: &Q, value: L::Value) -> Result<Written<L>, WriteError<L>> {
         self.put_with(key, value, &Call::new())
     }
 
@@ -110,15 +112,15 @@ impl<L: Layout> CacheOf<L> {
         key: &Q,
         value: L::Value,
         call: &Call,
-    ) -> Result<Written<L>, WriteError> {
-        self.write(self.put_story::<Q, NoUpdate<L>>(key, Write::Put(value), call))
+    ) -> Result<Written<L>, WriteError<L>> {
+        self.write(self.put_story::<Q, NoUpdate<L>>(key, Write::Send(Sending::Put(value)), call))
     }
 
     /// Removes the record of `key` at the origin and here. What the origin does not have counts as removed.
     ///
     /// # Errors
     /// As [`CacheOf::put`].
-    pub fn delete<Q: Lookup<L> + ?Sized>(&self, key: &Q) -> Result<Written<L>, WriteError> {
+    pub fn delete<Q: Lookup<L> + ?Sized>(&self, key: &Q) -> Result<Written<L>, WriteError<L>> {
         self.delete_with(key, &Call::new())
     }
 
@@ -126,8 +128,81 @@ impl<L: Layout> CacheOf<L> {
     ///
     /// # Errors
     /// As `put`.
-    pub fn delete_with<Q: Lookup<L> + ?Sized>(&self, key: &Q, call: &Call) -> Result<Written<L>, WriteError> {
-        self.write(self.put_story::<Q, NoUpdate<L>>(key, Write::Delete, call))
+    pub fn delete_with<Q: Lookup<L> + ?Sized>(&self, key: &Q, call: &Call) -> Result<Written<L>, WriteError<L>> {
+        self.write(self.put_story::<Q, NoUpdate<L>>(key, Write::Send(Sending::Delete), call))
+    }
+
+    /// Writes `value` if what is expected holds of the existing record: the resident one, else the origin's, loaded now. Checked
+    /// within the turn, so that no other writer of this process comes between. The condition goes on to the origin where the
+    /// source declares [`honours_preconditions`](crate::Declared::honours_preconditions); else it is checked here only: a writer
+    /// elsewhere may come between, and to a doubt the write counts as unconditional.
+    ///
+    /// # Errors
+    /// [`WriteError::Unmet`], with the record that is there: it does not hold, nothing was sent and nothing has changed. What the
+    /// origin finds not to hold is [`WriteError::Rejected`], and the entry is dropped. Else as [`CacheOf::put`].
+    ///
+    /// # Example
+    /// ```
+    /// # use wtcache::{Cache, Confirmed, Expect, LoadCx, Loaded, Outcome, Record, Source, SourceError, Typed, WriteCx, WriteError};
+    /// # struct Empty;
+    /// # impl Source<Typed<String, u32>> for Empty {
+    /// #     fn get(&self, _: &String, _: &LoadCx<'_, Typed<String, u32>>) -> Result<Loaded<u32>, SourceError> {
+    /// #         Ok(Loaded::Absent)
+    /// #     }
+    /// #     fn put(&self, _: &String, value: &u32, _: &WriteCx<'_, Typed<String, u32>>) -> Outcome<Confirmed<u32>> {
+    /// #         Outcome::Applied(Confirmed::Record(Record::new(*value)))
+    /// #     }
+    /// # }
+    /// # let cache = Cache::builder(Empty).build()?;
+    /// cache.put_if("bolts", 5, Expect::Absent)?;
+    /// match cache.put_if("bolts", 7, Expect::Absent) {
+    ///     Err(WriteError::Unmet(unmet)) => assert_eq!(unmet.existing.map(|entry| *entry), Some(5)),
+    ///     _ => unreachable!("there are bolts"),
+    /// }
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn put_if<Q: Lookup<L> + ?Sized>(
+        &self,
+        key: &Q,
+        value: L::Value,
+        expect: Expect,
+    ) -> Result<Written<L>, WriteError<L>> {
+        self.put_if_with(key, value, expect, &Call::new())
+    }
+
+    /// [`CacheOf::put_if`] with options of its own.
+    ///
+    /// # Errors
+    /// As `put_if`.
+    pub fn put_if_with<Q: Lookup<L> + ?Sized>(
+        &self,
+        key: &Q,
+        value: L::Value,
+        expect: Expect,
+        call: &Call,
+    ) -> Result<Written<L>, WriteError<L>> {
+        self.write(self.put_story::<Q, NoUpdate<L>>(key, Write::SendIf(Sending::Put(value), expect), call))
+    }
+
+    /// Removes the record of `key` if what is expected holds of it: see [`CacheOf::put_if`].
+    ///
+    /// # Errors
+    /// As `put_if`; a record that the origin no longer has is a conflict.
+    pub fn delete_if<Q: Lookup<L> + ?Sized>(&self, key: &Q, expect: Expect) -> Result<Written<L>, WriteError<L>> {
+        self.delete_if_with(key, expect, &Call::new())
+    }
+
+    /// [`CacheOf::delete_if`] with options of its own.
+    ///
+    /// # Errors
+    /// As `delete_if`.
+    pub fn delete_if_with<Q: Lookup<L> + ?Sized>(
+        &self,
+        key: &Q,
+        expect: Expect,
+        call: &Call,
+    ) -> Result<Written<L>, WriteError<L>> {
+        self.write(self.put_story::<Q, NoUpdate<L>>(key, Write::SendIf(Sending::Delete, expect), call))
     }
 
     /// Reads the record of `key`, gives it to `f` and writes what `f` makes of it, within one turn: between writers of this
@@ -141,7 +216,7 @@ impl<L: Layout> CacheOf<L> {
     ///
     /// # Panics
     /// A panic of `f` goes through to the caller; nothing was sent.
-    pub fn update<Q, F>(&self, key: &Q, f: F) -> Result<Written<L>, WriteError>
+    pub fn update<Q, F>(&self, key: &Q, f: F) -> Result<Written<L>, WriteError<L>>
     where
         Q: Lookup<L> + ?Sized,
         F: FnOnce(Option<&Entry<L>>) -> Result<Change<L::Value>, SourceError>,
@@ -153,7 +228,7 @@ impl<L: Layout> CacheOf<L> {
     ///
     /// # Errors
     /// As `update`.
-    pub fn update_with<Q, F>(&self, key: &Q, f: F, call: &Call) -> Result<Written<L>, WriteError>
+    pub fn update_with<Q, F>(&self, key: &Q, f: F, call: &Call) -> Result<Written<L>, WriteError<L>>
     where
         Q: Lookup<L> + ?Sized,
         F: FnOnce(Option<&Entry<L>>) -> Result<Change<L::Value>, SourceError>,
@@ -169,6 +244,24 @@ impl<L: Layout> CacheOf<L> {
     pub fn prepare<Q: Lookup<L> + ?Sized>(&self, key: &Q, call: &Call) -> Result<Prepared<L>, NotSent> {
         let hash = self.0.hash(key);
         block_on(TakeTurn::new(&self.0, hash, key.to_key(), call, false), &*self.0.clock)
+    }
+
+    /// The keys of which nobody knows whether their last writes were, or will be, applied: `most` of them at most, in no order.
+    /// [`Stats::in_doubt`] counts them all.
+    #[must_use]
+    pub fn doubts(&self, most: usize) -> Vec<KeyInDoubt<L::OwnedKey>> {
+        settle::doubts(&self.0, most)
+    }
+
+    /// Ends the doubt of `key`, on the word of a program that knows that none of its writes in doubt can land any more, and perhaps
+    /// what became of them all. A word that is not true makes the cache serve what is not so. For one write of several, see
+    /// [`InDoubt::settle`](crate::InDoubt::settle).
+    ///
+    /// Those who wait for the end of the doubt are told. The next read asks the origin; a write in flight leaves the record to be
+    /// asked for, since what was in doubt may have landed after it. False: the key is not in doubt.
+    pub fn settle<Q: Lookup<L> + ?Sized>(&self, key: &Q, settlement: Settlement) -> bool {
+        let owned = key.to_key();
+        self.0.at_key(self.0.hash(key), L::key(&owned), |at| at.settle(settlement))
     }
 
     /// Forgets what is held of `key`. No read that starts after this returned gives what was cached before it, and nothing
@@ -234,7 +327,7 @@ impl<L: Layout> CacheOf<L> {
         Put::new(&self.0, self.0.hash(key), key.to_key(), write, call)
     }
 
-    fn write<F>(&self, story: Put<L, F>) -> Result<Written<L>, WriteError>
+    fn write<F>(&self, story: Put<L, F>) -> Result<Written<L>, WriteError<L>>
     where
         F: FnOnce(Option<&Entry<L>>) -> Result<Change<L::Value>, SourceError>,
     {

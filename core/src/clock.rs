@@ -35,6 +35,16 @@ impl Tick {
         Self(self.0.saturating_add(nanos))
     }
 
+    /// This tick and `duration` less; [`Tick::ZERO`] where that is before the start. [`Tick::NEVER`] stays that.
+    #[must_use]
+    pub fn before(self, duration: Duration) -> Self {
+        if self == Self::NEVER {
+            return self;
+        }
+        let nanos = u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX);
+        Self(self.0.saturating_sub(nanos))
+    }
+
     /// How long after `earlier` this tick is; zero when it is not later.
     #[must_use]
     pub const fn since(self, earlier: Self) -> Duration {

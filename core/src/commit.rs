@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use crate::bugs::{self, Bug};
 use crate::clock::Tick;
-use crate::doubt::{DoubtTicket, InDoubt};
+use crate::doubt::{DoubtTicket, Doubted, InDoubt, Sending};
 use crate::engine::Engine;
 use crate::entry::{Entry, Layout};
 use crate::error::{LoadError, NotSent};
@@ -16,7 +16,7 @@ use crate::get::{self, OwnLoad};
 use crate::listener::EventKind;
 use crate::metrics::Event;
 use crate::slot::PermitId;
-use crate::source::{Condition, Failure, IdempotencyKey, Record, SourceError};
+use crate::source::{Condition, Failure, IdempotencyKey, Record, Rejection, SourceError};
 use crate::sync::{Arc, Ordering};
 
 /// What an applied write left.
@@ -116,10 +116,15 @@ impl<L: Layout> Prepared<L> {
     /// # Errors
     /// The permit's deadline passed, or the cache was closed: nothing may be sent.
     pub fn send(self) -> Result<Sent<L>, NotSent> {
-        self.send_if(None)
+        self.send_as(None, None)
     }
 
-    pub(crate) fn send_if(mut self, condition: Option<Condition>) -> Result<Sent<L>, NotSent> {
+    /// `replays`: the write in doubt that this is another send of.
+    pub(crate) fn send_as(
+        mut self,
+        condition: Option<Condition>,
+        replays: Option<&Doubted<L>>,
+    ) -> Result<Sent<L>, NotSent> {
         let permit = self.0.take().expect("present until consumed");
         let engine = &permit.engine;
         let sent = engine.at_key(permit.hash, permit.key(), |at| {
@@ -127,9 +132,10 @@ impl<L: Layout> Prepared<L> {
                 at.abort(permit.id);
                 return Err(NotSent::Closed);
             }
-            let replaced = at.send(permit.id, condition).ok_or(NotSent::Deadline)?;
+            let replaced = at.send(permit.id, condition, replays.map(|write| write.permit)).ok_or(NotSent::Deadline)?;
             engine.open_sends.fetch_add(1, Ordering::AcqRel);
-            Ok((replaced, engine.clock.now()))
+            // What a replay is told may be as old as the first send.
+            Ok((replaced, replays.map_or_else(|| engine.clock.now(), |write| write.since)))
         });
         let (replaced, since) = sent?;
         Ok(Sent { permit: Some(permit), since, replaced: replaced.and_then(Entry::of) })
@@ -193,18 +199,54 @@ impl<L: Layout> Sent<L> {
 
     /// The origin certainly did not apply the write, and will not. `stale_base`: its refusal proves that the cache's entry
     /// is out of date.
-    pub fn reject(mut self, stale_base: bool) {
-        let permit = self.take();
-        permit.engine.counters.count(Event::Rejected);
-        permit.engine.at_key(permit.hash, permit.key(), |at| at.rejected(permit.id, stale_base));
-        end_send(&permit.engine);
+    pub fn reject(self, stale_base: bool) {
+        let _ = self.refused(stale_base, false);
     }
 
-    /// Nobody can know whether the origin applied the write, for the reason given.
-    pub fn in_doubt(mut self, cause: SourceError) -> InDoubt {
-        let permit = self.take();
+    /// Nobody can know whether the origin applied the write, for the reason given. Only the program can send it again; with the
+    /// handle it says what came of that.
+    pub fn in_doubt(self, cause: SourceError) -> InDoubt<L> {
+        self.doubted(cause, None, None)
+    }
+
+    /// Ends unknown; `sending` under `condition` is what it sent, if the cache did it.
+    pub(crate) fn doubted(
+        mut self,
+        cause: SourceError,
+        sending: Option<Sending<L>>,
+        condition: Option<Condition>,
+    ) -> InDoubt<L> {
+        let (permit, since) = (self.take(), self.since);
         let ticket = unknown(&permit);
-        InDoubt::new(ticket, cause)
+        let Permit { engine, hash, key, id, idempotency_key, .. } = permit;
+        InDoubt::new(
+            ticket,
+            cause,
+            Arc::new(Doubted::new((engine, hash, key), (id, since, idempotency_key), condition, sending)),
+        )
+    }
+
+    /// A replay of `write` ends unknown.
+    pub(crate) fn doubted_again(mut self, cause: SourceError, write: &Arc<Doubted<L>>) -> InDoubt<L> {
+        let permit = self.take();
+        InDoubt::new(unknown(&permit), cause, Arc::clone(write))
+    }
+
+    /// A replay of `write` was turned away: of its earlier sends nothing is known.
+    pub(crate) fn turned_away(self, rejection: Rejection, write: &Arc<Doubted<L>>) -> InDoubt<L> {
+        let ticket = self.refused(rejection.stale_base, false);
+        let ticket = ticket.unwrap_or_else(|| no_doubt(&write.engine, write.engine.clock.now()));
+        InDoubt::new(ticket, rejection.error, Arc::clone(write))
+    }
+
+    /// Gives the doubt that the key is in afterwards.
+    pub(crate) fn refused(mut self, stale_base: bool, all_sends: bool) -> Option<Arc<DoubtTicket>> {
+        let permit = self.take();
+        let engine = &permit.engine;
+        engine.counters.count(Event::Rejected);
+        let ticket = engine.at_key(permit.hash, permit.key(), |at| at.rejected(permit.id, stale_base, all_sends));
+        end_send(engine);
+        ticket
     }
 
     pub(crate) fn replaced(&self) -> Option<&Entry<L>> {
@@ -287,14 +329,16 @@ fn unknown<L: Layout>(permit: &Permit<L>) -> Arc<DoubtTicket> {
     let until = engine.clock.now().after(window);
     let ticket = engine.at_key(permit.hash, permit.key(), |at| at.unknown(permit.id, until));
     end_send(engine);
-    ticket.unwrap_or_else(|| {
-        let ticket = Arc::new(DoubtTicket::new(Arc::clone(&engine.clock), until));
-        // The doubt of this write is over already, but for a closed cache, which keeps no account of doubts.
-        if !engine.is_closed() {
-            let _nobody_waits = ticket.settle();
-        }
-        ticket
-    })
+    ticket.unwrap_or_else(|| no_doubt(engine, until))
+}
+
+/// The doubt of a write of which the cache keeps no account: it is over already, or ends with `until` where the cache is closed.
+fn no_doubt<L: Layout>(engine: &Engine<L>, until: Tick) -> Arc<DoubtTicket> {
+    let ticket = DoubtTicket::new(Arc::clone(&engine.clock), engine.clock.now(), until);
+    if !engine.is_closed() {
+        let _nobody_waits = ticket.settle();
+    }
+    Arc::new(ticket)
 }
 
 /// Counts a send as ended, and wakes a `close` that waits for the last one.

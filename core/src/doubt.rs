@@ -10,20 +10,87 @@ use std::time::Duration;
 
 use crate::clock::{Clock, Tick};
 use crate::drive::Parker;
-use crate::source::SourceError;
+use crate::engine::Engine;
+use crate::entry::Layout;
+use crate::slot::PermitId;
+use crate::source::{Condition, IdempotencyKey, SourceError};
 use crate::sync::{Arc, AtomicUsize, Mutex, Ordering};
 
-/// A write whose outcome nobody knows. Waiting on it tells when the key is no longer in doubt; what then is true, a read
-/// shows. Dropping it changes nothing.
-#[derive(Clone)]
-pub struct InDoubt {
-    ticket: Arc<DoubtTicket>,
-    cause: SourceError,
+/// What became of a write in doubt, once that is settled.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Settlement {
+    /// It was applied, and nothing of it is under way any more.
+    Applied,
+    /// It was not applied, and never will be.
+    NotApplied,
+    /// Nothing of it is under way any more. Whether it was applied is not known: a read shows what is there.
+    Over,
 }
 
-impl InDoubt {
-    pub(crate) fn new(ticket: Arc<DoubtTicket>, cause: SourceError) -> Self {
-        Self { ticket, cause }
+/// A write whose outcome nobody knows: the handle to wait for the end of the doubt, to [send it again](InDoubt::replay), or to
+/// [settle it by hand](InDoubt::settle). Dropping it changes nothing; while it is held, so is the value that was to be
+/// written.
+pub struct InDoubt<L: Layout> {
+    ticket: Arc<DoubtTicket>,
+    cause: SourceError,
+    write: Arc<Doubted<L>>,
+}
+
+impl<L: Layout> Clone for InDoubt<L> {
+    fn clone(&self) -> Self {
+        Self { ticket: Arc::clone(&self.ticket), cause: self.cause.clone(), write: Arc::clone(&self.write) }
+    }
+}
+
+/// What a write sends.
+pub(crate) enum Sending<L: Layout> {
+    Put(L::Value),
+    Delete,
+}
+
+/// A write that ended unknown, with what it takes to send it again. All handles on it share this.
+pub(crate) struct Doubted<L: Layout> {
+    pub(crate) engine: Arc<Engine<L>>,
+    pub(crate) hash: u64,
+    pub(crate) key: L::OwnedKey,
+    /// The permit of its first send, and when that was. What a replay is told may be as old.
+    pub(crate) permit: PermitId,
+    pub(crate) since: Tick,
+    pub(crate) idempotency_key: IdempotencyKey,
+    pub(crate) condition: Option<Condition>,
+    /// `None` where the program did the sending.
+    pub(crate) sending: Option<Sending<L>>,
+    became: Mutex<Option<Settlement>>,
+}
+
+impl<L: Layout> Doubted<L> {
+    pub(crate) fn new(
+        (engine, hash, key): (Arc<Engine<L>>, u64, L::OwnedKey),
+        (permit, since, idempotency_key): (PermitId, Tick, IdempotencyKey),
+        condition: Option<Condition>,
+        sending: Option<Sending<L>>,
+    ) -> Self {
+        Self { engine, hash, key, permit, since, idempotency_key, condition, sending, became: Mutex::new(None) }
+    }
+
+    /// What is known of it from now on. Told before the doubt ends, so that whoever waited for that finds it.
+    pub(crate) fn became(&self, settlement: Settlement) {
+        *self.became.lock() = Some(settlement);
+    }
+}
+
+impl<L: Layout> InDoubt<L> {
+    pub(crate) fn new(ticket: Arc<DoubtTicket>, cause: SourceError, write: Arc<Doubted<L>>) -> Self {
+        Self { ticket, cause, write }
+    }
+
+    pub(crate) fn write(&self) -> &Arc<Doubted<L>> {
+        &self.write
+    }
+
+    #[cfg(feature = "tokio")]
+    pub(crate) fn ticket(&self) -> &DoubtTicket {
+        &self.ticket
     }
 
     /// Why the outcome is not known.
@@ -32,43 +99,53 @@ impl InDoubt {
         &self.cause
     }
 
-    /// How long until the doubt ends by itself; zero when it is settled. A later write of the key that ends unknown
+    /// The key of the write.
+    #[must_use]
+    pub fn key(&self) -> &L::Key {
+        L::key(&self.write.key)
+    }
+
+    /// The idempotency key under which every send of the write goes out.
+    #[must_use]
+    pub fn idempotency_key(&self) -> IdempotencyKey {
+        self.write.idempotency_key
+    }
+
+    /// How long until the key's doubt ends by itself; zero when it is settled. A later write of the key that ends unknown
     /// prolongs it.
     #[must_use]
     pub fn settles_in(&self) -> Duration {
         self.ticket.settles_in()
     }
 
-    /// Waits until the doubt is settled, for `timeout` at most. True if it is settled.
+    /// What became of the write; `None` while it may still be under way.
+    #[must_use]
+    pub fn outcome(&self) -> Option<Settlement> {
+        let became = *self.write.became.lock();
+        became.or_else(|| self.ticket.outcome())
+    }
+
+    /// Waits until the key's doubt is settled, for `timeout` at most. True if it is settled: then [`InDoubt::outcome`] says what
+    /// is known of this write.
     #[must_use]
     pub fn wait(&self, timeout: Duration) -> bool {
-        let clock = &self.ticket.clock;
-        let end = clock.now().after(timeout);
-        let parker = Parker::new();
-        loop {
-            let Poll::Pending = self.ticket.poll(&mut Context::from_waker(parker.waker())) else { return true };
-            if clock.now() >= end {
-                self.ticket.leave(parker.waker());
-                return false;
-            }
-            parker.park_until(&**clock, end.min(self.ticket.until()));
-        }
+        self.ticket.wait(timeout)
     }
 }
 
-impl fmt::Debug for InDoubt {
+impl<L: Layout> fmt::Debug for InDoubt<L> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("InDoubt").field("cause", &self.cause).field("settles_in", &self.settles_in()).finish()
     }
 }
 
-impl fmt::Display for InDoubt {
+impl<L: Layout> fmt::Display for InDoubt<L> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "the outcome is not known: {}", self.cause)
     }
 }
 
-impl Error for InDoubt {
+impl<L: Layout> Error for InDoubt<L> {
     fn source(&self) -> Option<&(dyn Error + 'static)> {
         Some(&self.cause)
     }
@@ -77,6 +154,8 @@ impl Error for InDoubt {
 /// What the slot and the handles of one doubt share.
 pub(crate) struct DoubtTicket {
     clock: Arc<dyn Clock>,
+    /// When the doubt began.
+    pub(crate) since: Tick,
     state: Mutex<TicketState>,
 }
 
@@ -85,6 +164,8 @@ struct TicketState {
     /// The deadline of a write that is out, and how long the doubt lasts if it is met.
     write_out: Option<(Tick, Tick)>,
     settled: bool,
+    /// What the program told of all its writes.
+    told: Option<Settlement>,
     wakers: Vec<Waker>,
 }
 
@@ -99,8 +180,9 @@ impl TicketState {
 }
 
 impl DoubtTicket {
-    pub(crate) fn new(clock: Arc<dyn Clock>, until: Tick) -> Self {
-        Self { clock, state: Mutex::new(TicketState { until, write_out: None, settled: false, wakers: Vec::new() }) }
+    pub(crate) fn new(clock: Arc<dyn Clock>, since: Tick, until: Tick) -> Self {
+        let state = TicketState { until, write_out: None, settled: false, told: None, wakers: Vec::new() };
+        Self { clock, since, state: Mutex::new(state) }
     }
 
     pub(crate) fn prolong(&self, until: Tick) {
@@ -117,6 +199,11 @@ impl DoubtTicket {
         self.state.lock().write_out = None;
     }
 
+    /// The program is about to settle it, and says what became of its writes.
+    pub(crate) fn tell(&self, settlement: Settlement) {
+        self.state.lock().told = Some(settlement);
+    }
+
     /// Marks it settled. The wakers are given back, to be woken once no lock is held.
     pub(crate) fn settle(&self) -> Vec<Waker> {
         let mut state = self.state.lock();
@@ -124,7 +211,27 @@ impl DoubtTicket {
         std::mem::take(&mut state.wakers)
     }
 
-    fn until(&self) -> Tick {
+    fn wait(&self, timeout: Duration) -> bool {
+        let end = self.clock.now().after(timeout);
+        let parker = Parker::new();
+        loop {
+            let Poll::Pending = self.poll(&mut Context::from_waker(parker.waker())) else { return true };
+            if self.clock.now() >= end {
+                self.leave(parker.waker());
+                return false;
+            }
+            parker.park_until(&*self.clock, end.min(self.until()));
+        }
+    }
+
+    fn outcome(&self) -> Option<Settlement> {
+        let now = self.clock.now();
+        let state = self.state.lock();
+        let over = state.settled || now >= state.until(now);
+        over.then(|| state.told.unwrap_or(Settlement::Over))
+    }
+
+    pub(crate) fn until(&self) -> Tick {
         let now = self.clock.now();
         self.state.lock().until(now)
     }
@@ -136,7 +243,7 @@ impl DoubtTicket {
     }
 
     /// Nobody waits with this waker any more.
-    fn leave(&self, waker: &Waker) {
+    pub(crate) fn leave(&self, waker: &Waker) {
         let mut state = self.state.lock();
         let place = state.wakers.iter().position(|other| other.will_wake(waker));
         let left = place.map(|place| state.wakers.swap_remove(place));
@@ -144,7 +251,7 @@ impl DoubtTicket {
         drop(left);
     }
 
-    fn poll(&self, cx: &mut Context<'_>) -> Poll<()> {
+    pub(crate) fn poll(&self, cx: &mut Context<'_>) -> Poll<()> {
         let now = self.clock.now();
         let mut state = self.state.lock();
         if state.settled || now >= state.until(now) {
@@ -191,16 +298,14 @@ impl Drop for DoubtPlace {
 mod tests {
     use super::*;
     use crate::clock::SystemClock;
-    use crate::source::Failure;
 
     #[test]
     fn waiting_again_and_again_leaves_no_wakers() {
         let clock = Arc::new(SystemClock::new());
-        let until = clock.now().after(Duration::from_secs(3600));
-        let ticket = Arc::new(DoubtTicket::new(clock, until));
-        let doubt = InDoubt::new(Arc::clone(&ticket), SourceError::new(Failure::Broken, "broken"));
+        let since = clock.now();
+        let ticket = DoubtTicket::new(clock, since, since.after(Duration::from_secs(3600)));
         for _ in 0..100 {
-            assert!(!doubt.wait(Duration::ZERO));
+            assert!(!ticket.wait(Duration::ZERO));
         }
         assert_eq!(ticket.state.lock().wakers.len(), 0);
     }

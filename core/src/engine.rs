@@ -94,6 +94,7 @@ impl<L: Layout> Engine<L> {
             rules: Rules {
                 settle_window: declared.settle_window,
                 conditions_settle: declared.honours_preconditions && declared.versions_never_reused,
+                keys_settle: declared.honours_idempotency,
             },
             declared,
             source,

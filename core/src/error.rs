@@ -8,6 +8,7 @@ use std::fmt;
 use std::time::Duration;
 
 use crate::doubt::InDoubt;
+use crate::entry::{Entry, Layout};
 use crate::source::{Rejection, SourceError};
 
 /// Why a read gave no answer. Nothing was changed anywhere.
@@ -54,19 +55,20 @@ impl Error for LoadError {
 }
 
 /// Why a write did not end Applied.
-#[derive(Debug)]
 #[non_exhaustive]
-pub enum WriteError {
+pub enum WriteError<L: Layout> {
     /// Not applied: the source or the origin refused, with its own error unchanged.
     Rejected(Rejection),
     /// Not applied: the cache itself did not send it.
     NotSent(NotSent),
+    /// Not applied: what the program expected of the existing record does not hold, and nothing was sent.
+    Unmet(Unmet<L>),
     /// Unknown: it may have been applied, or may still be. The cache shows nothing of the key without asking the origin
     /// until the doubt is settled.
-    InDoubt(InDoubt),
+    InDoubt(InDoubt<L>),
 }
 
-impl WriteError {
+impl<L: Layout> WriteError<L> {
     /// True where the origin may have applied the write, or still may; false where it certainly did not and will not.
     #[must_use]
     pub fn may_be_applied(&self) -> bool {
@@ -74,29 +76,121 @@ impl WriteError {
     }
 }
 
-impl fmt::Display for WriteError {
+impl<L: Layout> fmt::Debug for WriteError<L> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Rejected(rejection) => f.debug_tuple("Rejected").field(rejection).finish(),
+            Self::NotSent(why) => f.debug_tuple("NotSent").field(why).finish(),
+            Self::Unmet(unmet) => f.debug_tuple("Unmet").field(unmet).finish(),
+            Self::InDoubt(doubt) => f.debug_tuple("InDoubt").field(doubt).finish(),
+        }
+    }
+}
+
+impl<L: Layout> fmt::Display for WriteError<L> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Rejected(rejection) => write!(f, "not applied: {}", rejection.error),
             Self::NotSent(why) => write!(f, "not applied: {why}"),
+            Self::Unmet(unmet) => write!(f, "not applied: {unmet}"),
             Self::InDoubt(doubt) => write!(f, "in doubt: {}", doubt.cause()),
         }
     }
 }
 
-impl Error for WriteError {
+impl<L: Layout> Error for WriteError<L> {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        match self {
+            Self::Rejected(rejection) => Some(&rejection.error),
+            Self::NotSent(why) => Some(why),
+            Self::Unmet(unmet) => Some(unmet),
+            Self::InDoubt(doubt) => Some(doubt.cause()),
+        }
+    }
+}
+
+impl<L: Layout> From<NotSent> for WriteError<L> {
+    fn from(why: NotSent) -> Self {
+        Self::NotSent(why)
+    }
+}
+
+/// What the program expected of the existing record does not hold. With the record that is there, it can try again.
+#[non_exhaustive]
+pub struct Unmet<L: Layout> {
+    /// The record as the cache holds it, or as the origin gave it just now; `None` where there is none.
+    pub existing: Option<Entry<L>>,
+}
+
+impl<L: Layout> fmt::Debug for Unmet<L> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let version =
+            self.existing.as_ref().map(|entry| entry.version().map(|version| version.escape_ascii().to_string()));
+        f.debug_struct("Unmet").field("existing_version", &version).finish()
+    }
+}
+
+impl<L: Layout> fmt::Display for Unmet<L> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.existing.as_ref().map(Entry::version) {
+            None => f.write_str("the condition does not hold: there is no record"),
+            Some(None) => f.write_str("the condition does not hold: there is a record, without a version"),
+            Some(Some(version)) => {
+                write!(f, "the condition does not hold: the record has version {}", version.escape_ascii())
+            }
+        }
+    }
+}
+
+impl<L: Layout> Error for Unmet<L> {}
+
+/// Why a replay did not end Applied. It says what is now true of the write, not of its last send.
+#[non_exhaustive]
+pub enum ReplayError<L: Layout> {
+    /// The write was not applied, and will not be: the origin honours its idempotency key, and refused it.
+    Rejected(Rejection),
+    /// The replay was not sent. Of the write, as little is known as before.
+    NotSent(NotSent),
+    /// The replay was sent and proved nothing: it ended unknown, or was turned away alone, or the origin does not honour the key.
+    /// The handle takes the place of the one before; its cause is what this send met.
+    InDoubt(InDoubt<L>),
+}
+
+impl<L: Layout> ReplayError<L> {
+    /// True where the origin may have applied the write, or still may.
+    #[must_use]
+    pub fn may_be_applied(&self) -> bool {
+        !matches!(self, Self::Rejected(_))
+    }
+}
+
+impl<L: Layout> fmt::Debug for ReplayError<L> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Rejected(rejection) => f.debug_tuple("Rejected").field(rejection).finish(),
+            Self::NotSent(why) => f.debug_tuple("NotSent").field(why).finish(),
+            Self::InDoubt(doubt) => f.debug_tuple("InDoubt").field(doubt).finish(),
+        }
+    }
+}
+
+impl<L: Layout> fmt::Display for ReplayError<L> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Rejected(rejection) => write!(f, "not applied: {}", rejection.error),
+            Self::NotSent(why) => write!(f, "still in doubt: {why}"),
+            Self::InDoubt(doubt) => write!(f, "still in doubt: {}", doubt.cause()),
+        }
+    }
+}
+
+impl<L: Layout> Error for ReplayError<L> {
     fn source(&self) -> Option<&(dyn Error + 'static)> {
         match self {
             Self::Rejected(rejection) => Some(&rejection.error),
             Self::NotSent(why) => Some(why),
             Self::InDoubt(doubt) => Some(doubt.cause()),
         }
-    }
-}
-
-impl From<NotSent> for WriteError {
-    fn from(why: NotSent) -> Self {
-        Self::NotSent(why)
     }
 }
 
@@ -129,6 +223,8 @@ pub enum NotSent {
     KeyTooLong(usize),
     /// The value is larger than any entry can be; its bytes.
     ValueTooLarge(usize),
+    /// A replay of a write that the program sent itself, with a permit: only it can send that again.
+    NotOurs,
     /// The program's own closure panicked in the driver's pool; its message.
     Panicked(String),
 }
@@ -149,6 +245,7 @@ impl fmt::Display for NotSent {
             Self::Overloaded => f.write_str("too many calls wait for the origin already"),
             Self::KeyTooLong(len) => write!(f, "a key of {len} bytes is longer than the cache takes"),
             Self::ValueTooLarge(len) => write!(f, "a value of {len} bytes is larger than an entry can be"),
+            Self::NotOurs => f.write_str("the program sent the write itself, and only it can send it again"),
             Self::Panicked(message) => write!(f, "the program's closure panicked: {message}"),
         }
     }

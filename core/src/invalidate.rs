@@ -10,7 +10,7 @@ use crate::engine::Engine;
 use crate::entry::Layout;
 use crate::metrics::Event;
 use crate::shard::After;
-use crate::sync::Ordering;
+use crate::sync::{Arc, Ordering};
 
 /// What `close` left unfinished, by key. Where a cache is closed more than once, each key is reported once.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -59,9 +59,9 @@ pub(crate) fn close<L: Layout>(engine: &Engine<L>, timeout: Duration) -> CloseRe
         let cells = shard.write().drain_cells();
         for cell in cells {
             if cell.is_sent() {
-                report.unfinished.push(cell.key.into_key());
+                report.unfinished.push(Arc::unwrap_or_clone(cell.key));
             } else if cell.is_in_doubt() {
-                report.in_doubt.push(cell.key.into_key());
+                report.in_doubt.push(Arc::unwrap_or_clone(cell.key));
             }
         }
     }

@@ -5,7 +5,7 @@
 //! applied, the cache says so and serves nothing it held before without asking the origin.
 //!
 //! The stories to read first are `get.rs` and `put.rs`. In reading order, each uses what comes after it (but for the
-//! engine's and the stories' shared types): `cache`, `options`, `get`, `put`, `tokio`, `invalidate`, `audit`, `drive`,
+//! engine's and the stories' shared types): `cache`, `options`, `settle`, `get`, `put`, `tokio`, `invalidate`, `audit`, `drive`,
 //! `coalesce`, `prepare`, `commit`, `doubt`, `source`, `nesting`, `engine`, `listener`, `shard`, `slot`, `store`, `index`, `eviction`, `entry`, `bytes`,
 //! `freshness`, `metrics`, `clock`, `error`, `sync`;
 //! `bugs` holds the names of those that are seeded to test the tests.
@@ -33,6 +33,7 @@ mod nesting;
 mod options;
 mod prepare;
 mod put;
+mod settle;
 mod shard;
 mod slot;
 mod source;
@@ -45,9 +46,9 @@ pub use audit::Audit;
 pub use cache::{ByteCache, Cache, CacheOf, Found};
 pub use clock::{Alarm, Clock, SystemClock, Tick};
 pub use commit::{Prepared, Sent, Written};
-pub use doubt::InDoubt;
+pub use doubt::{InDoubt, Settlement};
 pub use entry::{Bytes, Entry, Layout, Lookup, Typed, Version};
-pub use error::{LoadError, NotSent, OptionError, WriteError};
+pub use error::{LoadError, NotSent, OptionError, ReplayError, Unmet, WriteError};
 pub use get::{How, Read};
 pub use index::Rows;
 pub use invalidate::CloseReport;
@@ -55,7 +56,8 @@ pub use listener::{EventKind, KeyEvent};
 pub use metrics::Stats;
 pub use nesting::Scope;
 pub use options::{Builder, Call, InDoubtWrites};
-pub use put::Change;
+pub use put::{Change, Expect};
+pub use settle::KeyInDoubt;
 pub use source::{
     Condition, Confirmed, Declared, Failure, IdempotencyKey, Lifetime, LoadCx, Loaded, Outcome, Record, Rejection,
     Source, SourceError, WriteCx,

@@ -4,7 +4,6 @@
 //! released, by the thread that caused it. Invariant: the numbers of one key's events grow in the order in which they came
 //! about, whoever tells them when; and no event is told before it holds.
 
-use std::ops::Deref;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
 
@@ -121,39 +120,6 @@ pub(crate) fn tell<L: Layout>(engine: &Engine<L>, events: Vec<Noted<L>>, asked: 
         let _inside = nesting::enter(frame, None);
         if catch_unwind(AssertUnwindSafe(|| listener(&event))).is_err() {
             engine.counters.count(Event::ListenerPanicked);
-        }
-    }
-}
-
-/// The key of a slot. Shared where somebody listens, so that an event can hold it beyond the lock without a clone.
-pub(crate) enum SlotKey<K> {
-    Own(K),
-    Shared(Arc<K>),
-}
-
-impl<K> SlotKey<K> {
-    pub(crate) fn new(key: K, listens: bool) -> Self {
-        if listens { Self::Shared(Arc::new(key)) } else { Self::Own(key) }
-    }
-}
-
-impl<K: Clone> SlotKey<K> {
-    /// The key itself. No lock may be held.
-    pub(crate) fn into_key(self) -> K {
-        match self {
-            Self::Own(key) => key,
-            Self::Shared(key) => Arc::unwrap_or_clone(key),
-        }
-    }
-}
-
-impl<K> Deref for SlotKey<K> {
-    type Target = K;
-
-    fn deref(&self) -> &K {
-        match self {
-            Self::Own(key) => key,
-            Self::Shared(key) => key,
         }
     }
 }

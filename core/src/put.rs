@@ -1,6 +1,6 @@
 //! The story of a write: turn → prepare → source → commit | reject | in doubt.
 //!
-//! Put, delete and update are one story: they differ in what is sent once the turn is held. Invariant: nothing is visible here before
+//! Put, delete, update and the replay of one of them are one story: they differ in what is sent once the turn is held. Invariant: nothing is visible here before
 //! the origin confirmed it, and a write that was sent ends in one of the three outcomes, whatever happens to the caller.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -8,10 +8,11 @@ use std::task::Waker;
 
 use crate::bugs::{self, Bug};
 use crate::commit::{Prepared, Sent, Written, panicked};
+use crate::doubt::{Doubted, Sending, Settlement};
 use crate::drive::{SourceCall, Step, Story};
 use crate::engine::Engine;
 use crate::entry::{Entry, Layout, Version};
-use crate::error::{LoadError, NotSent, WriteError};
+use crate::error::{LoadError, NotSent, Unmet, WriteError};
 use crate::get::{self, OwnLoad, panic_message};
 use crate::metrics::Event;
 use crate::nesting::{self, Scope};
@@ -31,11 +32,61 @@ pub enum Change<V> {
     Keep,
 }
 
+/// What a program expects of the existing record, for its write to go out: see [`put_if`](crate::CacheOf::put_if).
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Expect {
+    /// There is no record.
+    Absent,
+    /// There is a record, whatever its version.
+    Exists,
+    /// The record has one of these versions. A record without a version has none of them.
+    AnyOf(Vec<Version>),
+}
+
+impl Expect {
+    /// The record has this version.
+    #[must_use]
+    pub fn version(version: Version) -> Self {
+        Self::AnyOf(vec![version])
+    }
+
+    /// What goes on to the origin where it holds of the existing record. Of several versions that is the record's own: another
+    /// may be yet to come, and a write that can be applied to that is not settled by what becomes of this one.
+    fn of<L: Layout>(&self, existing: Option<&Entry<L>>) -> Option<Condition> {
+        match (self, existing) {
+            (Self::Absent, None) => Some(Condition::Absent),
+            (Self::Exists, Some(_)) => Some(Condition::Exists),
+            (Self::AnyOf(versions), Some(entry)) => {
+                let found = versions.iter().find(|version| entry.version() == Some(version.as_bytes()));
+                found.cloned().map(Condition::Version)
+            }
+            _ => None,
+        }
+    }
+}
+
 /// What is to be written, once the turn is held.
 pub(crate) enum Write<L: Layout, F> {
-    Put(L::Value),
-    Delete,
+    Send(Sending<L>),
+    SendIf(Sending<L>, Expect),
     Update(F),
+    Replay(Arc<Doubted<L>>),
+}
+
+impl<L: Layout, F> Write<L, F> {
+    /// The bytes of a value that no entry can hold.
+    fn too_large(&self) -> Option<usize> {
+        match self {
+            Self::Send(Sending::Put(value)) | Self::SendIf(Sending::Put(value), _) => too_large::<L>(value),
+            _ => None,
+        }
+    }
+}
+
+fn too_large<L: Layout>(value: &L::Value) -> Option<usize> {
+    let len = L::value_len(value);
+    u32::try_from(len).is_err().then_some(len)
 }
 
 /// The closure of an `update` that is none.
@@ -47,12 +98,17 @@ pub(crate) struct Put<L: Layout, F> {
     turn: TakeTurn<L>,
     write: Option<Write<L, F>>,
     scope: Option<Scope>,
-    reply: Option<Result<Written<L>, WriteError>>,
+    reply: Option<Result<Written<L>, WriteError<L>>>,
 }
 
 impl<L: Layout, F> Put<L, F> {
     pub(crate) fn new(engine: &Arc<Engine<L>>, hash: u64, key: L::OwnedKey, write: Write<L, F>, call: &Call) -> Self {
-        let conditional = matches!(write, Write::Update(_)) && engine.declared.honours_preconditions;
+        let conditional = match &write {
+            Write::Send(_) => false,
+            Write::SendIf(..) | Write::Update(_) => engine.declared.honours_preconditions,
+            // It is about the doubt itself.
+            Write::Replay(_) => true,
+        };
         Self {
             turn: TakeTurn::new(engine, hash, key, call, conditional),
             write: Some(write),
@@ -69,16 +125,13 @@ where
     F: FnOnce(Option<&Entry<L>>) -> Result<Change<L::Value>, SourceError>,
 {
     type Call = WriteCall<L, F>;
-    type Output = Result<Written<L>, WriteError>;
+    type Output = Result<Written<L>, WriteError<L>>;
 
     fn step(&mut self, waker: &Waker) -> Step<WriteCall<L, F>, Self::Output> {
         if let Some(reply) = self.reply.take() {
             return Step::Done(reply);
         }
-        if let Some(Write::Put(value)) = &self.write
-            && let len = L::value_len(value)
-            && u32::try_from(len).is_err()
-        {
+        if let Some(len) = self.write.as_ref().and_then(Write::too_large) {
             return Step::Done(Err(self.not_sent(NotSent::ValueTooLarge(len))));
         }
         match self.turn.step(waker) {
@@ -91,13 +144,13 @@ where
         }
     }
 
-    fn resume(&mut self, reply: Result<Written<L>, WriteError>) {
+    fn resume(&mut self, reply: Result<Written<L>, WriteError<L>>) {
         self.reply = Some(reply);
     }
 }
 
 impl<L: Layout, F> Put<L, F> {
-    fn not_sent(&self, why: NotSent) -> WriteError {
+    fn not_sent(&self, why: NotSent) -> WriteError<L> {
         self.engine.counters.count(Event::NotSent);
         WriteError::NotSent(why)
     }
@@ -116,17 +169,18 @@ where
     L: Layout,
     F: FnOnce(Option<&Entry<L>>) -> Result<Change<L::Value>, SourceError>,
 {
-    type Reply = Result<Written<L>, WriteError>;
+    type Reply = Result<Written<L>, WriteError<L>>;
 
     fn run(self) -> Self::Reply {
         let Self { engine, prepared, write, scope } = self;
         let _inside = nesting::enter(engine.frame(prepared.hash()), scope.as_ref());
         let result = match write {
-            Write::Put(value) => put(&engine, prepared, value, None),
-            Write::Delete => delete(&engine, prepared, None),
+            Write::Send(sending) => send(&engine, prepared, sending, None),
+            Write::SendIf(sending, expect) => send_if(&engine, prepared, sending, &expect),
             Write::Update(f) => update(&engine, prepared, f),
+            Write::Replay(write) => replay(&engine, prepared, &write),
         };
-        if let Err(WriteError::NotSent(_)) = &result {
+        if let Err(WriteError::NotSent(_) | WriteError::Unmet(_)) = &result {
             engine.counters.count(Event::NotSent);
         }
         result
@@ -138,34 +192,95 @@ where
     }
 }
 
-fn put<L: Layout>(
+fn send<L: Layout>(
     engine: &Engine<L>,
     prepared: Prepared<L>,
-    value: L::Value,
+    sending: Sending<L>,
     condition: Option<Condition>,
-) -> Result<Written<L>, WriteError> {
-    let sent = prepared.send_if(condition.clone())?;
-    let (outcome, stray) = call_source(engine, &sent, condition, |key, cx| engine.source.put(key, L::view(&value), cx));
-    ends(sent, outcome, stray, |sent, confirmed, stray| {
-        let record = match confirmed {
-            Confirmed::Record(record) => Some(record),
-            Confirmed::AsSent { version, lifetime } if engine.declared.stores_verbatim => {
-                Some(Record { value, version, lifetime })
-            }
-            Confirmed::AsSent { .. } | Confirmed::Unseen => None,
-        };
-        sent.applied(record, stray)
-    })
+) -> Result<Written<L>, WriteError<L>> {
+    let sent = prepared.send_as(condition.clone(), None)?;
+    let (outcome, stray) = call_source(engine, &sent, &sending, condition.clone());
+    match outcome {
+        Outcome::Applied(Done::Deleted) => Ok(sent.deleted(stray)),
+        Outcome::Applied(Done::Put(confirmed)) => {
+            let record = match (confirmed, sending) {
+                (Confirmed::Record(record), _) => Some(record),
+                (Confirmed::AsSent { version, lifetime }, Sending::Put(value)) if engine.declared.stores_verbatim => {
+                    Some(Record { value, version, lifetime })
+                }
+                _ => None,
+            };
+            Ok(sent.applied(record, stray))
+        }
+        // With an earlier send unsettled, a refusal proves nothing, unless it is about that one too.
+        Outcome::Rejected(rejection) if proves_nothing(engine, &rejection, stray) => {
+            Err(WriteError::InDoubt(sent.doubted(rejection.error, Some(sending), condition)))
+        }
+        Outcome::Rejected(rejection) => {
+            let _ = sent.refused(rejection.stale_base, rejection.all_sends);
+            Err(WriteError::Rejected(rejection))
+        }
+        Outcome::Unknown(error) if bugs::has(Bug::UnknownTreatedAsRejected) => {
+            sent.reject(false);
+            Err(WriteError::Rejected(Rejection::new(error)))
+        }
+        Outcome::Unknown(error) => Err(WriteError::InDoubt(sent.doubted(error, Some(sending), condition))),
+    }
 }
 
-fn delete<L: Layout>(
+/// Sends it if what the program expects holds of the existing record.
+fn send_if<L: Layout>(
     engine: &Engine<L>,
     prepared: Prepared<L>,
-    condition: Option<Condition>,
-) -> Result<Written<L>, WriteError> {
-    let sent = prepared.send_if(condition.clone())?;
-    let (outcome, stray) = call_source(engine, &sent, condition, |key, cx| engine.source.delete(key, cx));
-    ends(sent, outcome, stray, |sent, (), stray| sent.deleted(stray))
+    sending: Sending<L>,
+    expect: &Expect,
+) -> Result<Written<L>, WriteError<L>> {
+    let existing = prepared.existing().map_err(NotSent::Unread)?;
+    match expect.of(existing.as_ref()) {
+        Some(condition) => {
+            let condition = engine.declared.honours_preconditions.then_some(condition);
+            send(engine, prepared, sending, condition)
+        }
+        None if bugs::has(Bug::UnmetIsSent) => send(engine, prepared, sending, None),
+        None => Err(WriteError::Unmet(Unmet { existing })),
+    }
+}
+
+/// Sends a write in doubt once more, just as it was. Only where the origin honours its idempotency key does the answer say
+/// what became of the sends before.
+fn replay<L: Layout>(
+    engine: &Engine<L>,
+    prepared: Prepared<L>,
+    write: &Arc<Doubted<L>>,
+) -> Result<Written<L>, WriteError<L>> {
+    let Some(sending) = &write.sending else { return Err(NotSent::NotOurs.into()) };
+    let condition = write.condition.clone();
+    let sent = prepared.send_as(condition.clone(), Some(write))?;
+    let (outcome, stray) = call_source(engine, &sent, sending, condition);
+    let keys_settle = engine.rules.keys_settle;
+    match outcome {
+        Outcome::Applied(done) => {
+            if keys_settle {
+                write.became(Settlement::Applied);
+            }
+            Ok(match done {
+                Done::Deleted => sent.deleted(stray),
+                Done::Put(Confirmed::Record(record)) => sent.applied(Some(record), stray),
+                // The value stays with the handle.
+                Done::Put(Confirmed::AsSent { .. } | Confirmed::Unseen) => sent.applied(None, stray),
+            })
+        }
+        Outcome::Rejected(rejection) if proves_nothing(engine, &rejection, stray) => {
+            Err(WriteError::InDoubt(sent.doubted_again(rejection.error, write)))
+        }
+        Outcome::Rejected(rejection) if keys_settle && rejection.all_sends => {
+            write.became(Settlement::NotApplied);
+            let _ = sent.refused(rejection.stale_base, true);
+            Err(WriteError::Rejected(rejection))
+        }
+        Outcome::Rejected(rejection) => Err(WriteError::InDoubt(sent.turned_away(rejection, write))),
+        Outcome::Unknown(error) => Err(WriteError::InDoubt(sent.doubted_again(error, write))),
+    }
 }
 
 /// Reads, applies the program's closure and writes, all within the turn.
@@ -173,7 +288,7 @@ fn update<L: Layout>(
     engine: &Engine<L>,
     prepared: Prepared<L>,
     f: impl FnOnce(Option<&Entry<L>>) -> Result<Change<L::Value>, SourceError>,
-) -> Result<Written<L>, WriteError> {
+) -> Result<Written<L>, WriteError<L>> {
     let existing = prepared.existing().map_err(NotSent::Unread)?;
     let change = f(existing.as_ref()).map_err(|error| WriteError::Rejected(Rejection::new(error)))?;
     let condition = if engine.declared.honours_preconditions { condition_on(existing.as_ref()) } else { None };
@@ -187,11 +302,11 @@ fn update<L: Layout>(
         return Err(NotSent::HeldBack { retry_after }.into());
     }
     match change {
-        Change::Put(value) if u32::try_from(L::value_len(&value)).is_err() => {
-            Err(NotSent::ValueTooLarge(L::value_len(&value)).into())
-        }
-        Change::Put(value) => put(engine, prepared, value, condition),
-        Change::Delete => delete(engine, prepared, condition),
+        Change::Put(value) => match too_large::<L>(&value) {
+            Some(len) => Err(NotSent::ValueTooLarge(len).into()),
+            None => send(engine, prepared, Sending::Put(value), condition),
+        },
+        Change::Delete => send(engine, prepared, Sending::Delete, condition),
         Change::Keep => Ok(Written { kept: prepared.is_resident(), entry: existing }),
     }
 }
@@ -204,13 +319,20 @@ fn condition_on<L: Layout>(existing: Option<&Entry<L>>) -> Option<Condition> {
     }
 }
 
-/// Calls the source for a sent write. A panic of it is no outcome.
-fn call_source<L: Layout, T>(
+/// What the source confirmed of a write.
+enum Done<V> {
+    Put(Confirmed<V>),
+    Deleted,
+}
+
+/// Calls the source for a sent write, and says whether an earlier send of it, by the source, may still land. A panic of it is no
+/// outcome.
+fn call_source<L: Layout>(
     engine: &Engine<L>,
     sent: &Sent<L>,
+    sending: &Sending<L>,
     condition: Option<Condition>,
-    call: impl FnOnce(&L::Key, &WriteCx<'_, L>) -> Outcome<T>,
-) -> (Outcome<T>, bool) {
+) -> (Outcome<Done<L::Value>>, bool) {
     let own = sent.own_load();
     let cx = WriteCx {
         clock: &*engine.clock,
@@ -221,36 +343,24 @@ fn call_source<L: Layout, T>(
         existing: Some(&own),
         stray: AtomicBool::new(false),
     };
-    let outcome = catch_unwind(AssertUnwindSafe(|| call(L::key(own.key), &cx)))
+    let key = L::key(own.key);
+    let call = || match sending {
+        Sending::Put(value) => engine.source.put(key, L::view(value), &cx).map(Done::Put),
+        Sending::Delete => engine.source.delete(key, &cx).map(|()| Done::Deleted),
+    };
+    let outcome = catch_unwind(AssertUnwindSafe(call))
         .unwrap_or_else(|panic| Outcome::Unknown(panicked(&panic_message(&*panic))));
-    // A stray under the same idempotency key is the same write, where the origin honours the key.
-    let stray = cx.stray.load(Ordering::Relaxed) && !engine.declared.honours_idempotency;
-    (outcome, stray)
+    let stray = cx.stray.load(Ordering::Relaxed);
+    match outcome {
+        // A stray under the same idempotency key is the same write, where the origin honours the key.
+        Outcome::Applied(_) => (outcome, stray && !engine.rules.keys_settle),
+        _ => (outcome, stray),
+    }
 }
 
-/// The three exits.
-fn ends<L: Layout, T>(
-    sent: Sent<L>,
-    outcome: Outcome<T>,
-    stray: bool,
-    commit: impl FnOnce(Sent<L>, T, bool) -> Written<L>,
-) -> Result<Written<L>, WriteError> {
-    match outcome {
-        Outcome::Applied(confirmed) => Ok(commit(sent, confirmed, stray)),
-        // With an earlier send unsettled, a refusal proves nothing.
-        Outcome::Rejected(rejection) if stray && !bugs::has(Bug::RefusedResendIsRejected) => {
-            Err(WriteError::InDoubt(sent.in_doubt(rejection.error)))
-        }
-        Outcome::Rejected(rejection) => {
-            sent.reject(rejection.stale_base);
-            Err(WriteError::Rejected(rejection))
-        }
-        Outcome::Unknown(error) if bugs::has(Bug::UnknownTreatedAsRejected) => {
-            sent.reject(false);
-            Err(WriteError::Rejected(Rejection::new(error)))
-        }
-        Outcome::Unknown(error) => Err(WriteError::InDoubt(sent.in_doubt(error))),
-    }
+/// The refusal of a write that left a stray.
+fn proves_nothing<L: Layout>(engine: &Engine<L>, rejection: &Rejection, stray: bool) -> bool {
+    stray && !(engine.rules.keys_settle && rejection.all_sends) && !bugs::has(Bug::RefusedResendIsRejected)
 }
 
 impl<L: Layout> Existing<L> for OwnLoad<'_, L> {

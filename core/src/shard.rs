@@ -18,15 +18,15 @@ use hashbrown::HashTable;
 use crate::bugs::{self, Bug};
 use crate::clock::Tick;
 use crate::coalesce::Flight;
-use crate::doubt::{DoubtPlace, DoubtTicket};
+use crate::doubt::{DoubtPlace, DoubtTicket, Settlement};
 use crate::engine::Engine;
 use crate::entry::sealed::Stored;
 use crate::entry::{Layout, Times};
-use crate::listener::{self, EventKind, Noted, SlotKey, Whose};
+use crate::listener::{self, EventKind, Noted, Whose};
 use crate::metrics::Event;
 use crate::options::InDoubtWrites;
 use crate::prepare::Ticket;
-use crate::slot::{Answer, Base, Change, Fence, LoadEnd, PermitId, Slot, Turn};
+use crate::slot::{Answer, Base, Change, Doubt, Fence, LoadEnd, PermitId, Slot, Turn};
 use crate::source::Condition;
 use crate::store::{Few, Left, Store};
 use crate::sync::{Arc, AtomicU64, Ordering, RwLock, RwLockReadGuard, RwLockWriteGuard};
@@ -45,7 +45,8 @@ pub(crate) struct State<L: Layout> {
 /// A key with something going on.
 pub(crate) struct Cell<L: Layout> {
     hash: u64,
-    pub(crate) key: SlotKey<L::OwnedKey>,
+    /// Shared, so that a listing of doubts, or an event, holds it beyond the lock without a clone.
+    pub(crate) key: Arc<L::OwnedKey>,
     pub(crate) slot: Slot,
     /// The attached load, if the slot has one.
     flight: Option<Arc<Flight<L>>>,
@@ -166,8 +167,8 @@ impl<L: Layout> State<L> {
     }
 
     /// Takes every slot out. What is sent still ends by itself; it finds nothing to do here.
-    pub(crate) fn drain_cells(&mut self) -> Vec<Box<Cell<L>>> {
-        std::mem::take(&mut self.slots).into_iter().collect()
+    pub(crate) fn drain_cells(&mut self) -> impl Iterator<Item = Box<Cell<L>>> + use<L> {
+        std::mem::take(&mut self.slots).into_iter()
     }
 }
 
@@ -186,6 +187,12 @@ impl<L: Layout> Cell<L> {
 
     pub(crate) fn is_in_doubt(&self) -> bool {
         self.doubt.is_some()
+    }
+
+    /// The key's doubt, and how many sends it is about.
+    pub(crate) fn in_doubt(&self) -> Option<(&DoubtTicket, usize)> {
+        let (ticket, _) = self.doubt.as_ref()?;
+        Some((ticket, self.slot.doubt().map_or(0, Doubt::unsettled)))
     }
 
     /// Does what a change of the slot asks of the store and of those who wait.
@@ -233,7 +240,9 @@ impl<L: Layout> Cell<L> {
             Some((ticket, _)) => ticket.prolong(until),
             None => {
                 let place = self.reserved.take().expect("a write holds a place from before its send");
-                self.doubt = Some((Arc::new(DoubtTicket::new(Arc::clone(&engine.clock), until)), place));
+                // Its window begins with it, though it may be noticed later.
+                let since = until.before(engine.rules.settle_window);
+                self.doubt = Some((Arc::new(DoubtTicket::new(Arc::clone(&engine.clock), since, until)), place));
             }
         }
         engine.note_tick(until);
@@ -245,9 +254,7 @@ impl<L: Layout> Cell<L> {
     }
 
     fn note(&self, kind: EventKind, engine: &Engine<L>, after: &mut After<L>) {
-        if let SlotKey::Shared(key) = &self.key {
-            after.note(engine, self.hash, kind, || Whose::Slot(Arc::clone(key)));
-        }
+        after.note(engine, self.hash, kind, || Whose::Slot(Arc::clone(&self.key)));
     }
 
     /// Gives the free turn to the first writer that may have it.
@@ -331,11 +338,10 @@ impl<'a, L: Layout> AtKey<'a, L> {
     /// The key's cell, made anew with the spare key if there is none. A spare that is not needed stays with the caller.
     pub(crate) fn open(&mut self, spare: &mut Option<L::OwnedKey>) -> &mut Cell<L> {
         let (hash, key) = (self.hash, self.key);
-        let listens = self.engine.listener.is_some();
         let place = self.state.slots.entry(hash, |cell| cell.is_of(hash, key), |cell| cell.hash).or_insert_with(|| {
             Box::new(Cell {
                 hash,
-                key: SlotKey::new(spare.take().expect("the caller brings a key"), listens),
+                key: Arc::new(spare.take().expect("the caller brings a key")),
                 slot: Slot::default(),
                 flight: None,
                 queue: VecDeque::new(),
@@ -461,10 +467,15 @@ impl<'a, L: Layout> AtKey<'a, L> {
     }
 
     /// Gives the resident record of the key on success, `None` within if there is none.
-    pub(crate) fn send(&mut self, permit: PermitId, condition: Option<Condition>) -> Option<Option<L::Stored>> {
+    pub(crate) fn send(
+        &mut self,
+        permit: PermitId,
+        condition: Option<Condition>,
+        replays: Option<PermitId>,
+    ) -> Option<Option<L::Stored>> {
         let window = self.engine.rules.settle_window;
         let cell = self.cell()?;
-        if !cell.slot.send(permit, condition) {
+        if !cell.slot.send(permit, condition, replays) {
             return None;
         }
         let end = cell.slot.hits_end();
@@ -477,7 +488,7 @@ impl<'a, L: Layout> AtKey<'a, L> {
         }
         let resident = resident.cloned();
         if bugs::has(Bug::TurnReleasedBeforeCommit) {
-            self.rejected(permit, false);
+            let _ = self.rejected(permit, false, false);
         }
         Some(resident)
     }
@@ -508,19 +519,25 @@ impl<'a, L: Layout> AtKey<'a, L> {
         change.base == Base::Take && stored.is_some_and(|stored| self.take(stored, keep))
     }
 
-    pub(crate) fn rejected(&mut self, permit: PermitId, stale_base: bool) {
+    /// The doubt that the key is in now; so below.
+    pub(crate) fn rejected(&mut self, permit: PermitId, stale_base: bool, all_sends: bool) -> Option<Arc<DoubtTicket>> {
+        let rules = self.engine.rules;
         if self.cell().is_none() && stale_base {
             self.forget();
         }
-        self.change(|slot| slot.rejected(permit, stale_base));
+        self.change(|slot| slot.rejected(permit, stale_base, all_sends, &rules));
         if stale_base {
             self.note(EventKind::RefusedStale);
         }
+        self.doubt()
     }
 
-    /// The doubt that the key is in now.
     pub(crate) fn unknown(&mut self, permit: PermitId, until: Tick) -> Option<Arc<DoubtTicket>> {
         self.change(|slot| slot.unknown(permit, until));
+        self.doubt()
+    }
+
+    fn doubt(&mut self) -> Option<Arc<DoubtTicket>> {
         self.cell().and_then(|cell| cell.doubt.as_ref()).map(|(ticket, _)| Arc::clone(ticket))
     }
 
@@ -536,6 +553,20 @@ impl<'a, L: Layout> AtKey<'a, L> {
     }
 
     // --- from outside
+
+    /// No send of this write can land any more. True: nor can any other in doubt.
+    pub(crate) fn settle_write(&mut self, write: PermitId) -> bool {
+        self.change(|slot| slot.settled_by_hand(Some(write)));
+        self.doubt().is_none()
+    }
+
+    /// No write in doubt can land any more. False: none was in doubt.
+    pub(crate) fn settle(&mut self, settlement: Settlement) -> bool {
+        let Some(ticket) = self.doubt() else { return false };
+        ticket.tell(settlement);
+        self.change(|slot| slot.settled_by_hand(None));
+        true
+    }
 
     pub(crate) fn invalidate(&mut self) {
         self.change(Slot::invalidated);

@@ -13,12 +13,15 @@
 //! | prepare | Prepared | queue | queue | Doubt+Prepared | queue | queue |
 //! | send | – | Sent, not dirty | – | – | Doubt+Sent, not dirty | – |
 //! | abort, deadline (unsent) | – | Idle; pass | – | – | Doubt; pass | – |
-//! | Applied | – | – | Idle; K, or U if dirty, unseen or not kept; fence; pass | – | – | settled by condition: as Sent; else Doubt, U; fence; pass |
-//! | Rejected | – | – | Idle, base kept; pass | – | – | Doubt; pass |
+//! | Applied | – | – | Idle; K, or U if dirty, unseen or not kept; fence; pass | – | – | settled by condition, or a replay by its key: as Sent; else Doubt, U; fence; pass |
+//! | Rejected | – | – | Idle, base kept; pass | – | – | a replay, of all sends: settled; else Doubt; pass |
 //! | Rejected, stale base | – | – | Idle, U; fence; pass | – | – | Doubt; fence; pass |
 //! | Unknown, deadline (sent) | – | – | Doubt, U; fence; window starts; pass | – | – | same; window starts anew |
 //! | invalidate | U, fence | U, fence | U, fence, dirty | fence | fence | fence, dirty |
-//! | settled | – | – | – | Idle, U, fence | Prepared, fence | Sent, fence, dirty |
+//! | settled, also by hand | – | – | – | Idle, U, fence | Prepared, fence | Sent, fence, dirty |
+//!
+//! A replay is another send of a write in doubt, in a turn of its own. What it is told may be the first answer over again, so its record
+//! is shown only where the doubt is *untouched*: about that write alone, with nothing else applied and no invalidation since its send.
 //!
 //! The fence is the identity of the attached load: moving it means that no load is attached any more. Invariants: at most
 //! one load is attached; at most one permit holds the turn; a doubt lists every send that may still land, or says that
@@ -47,6 +50,8 @@ pub(crate) struct Rules {
     pub(crate) settle_window: Duration,
     /// Preconditions are honoured and versions never reused: a conditional write proves what became of others.
     pub(crate) conditions_settle: bool,
+    /// Idempotency keys are honoured: an answer to one send of a write is the answer to all of them.
+    pub(crate) keys_settle: bool,
 }
 
 #[derive(Clone, PartialEq, Eq, Hash, Debug, Default)]
@@ -62,14 +67,42 @@ pub(crate) enum Turn {
         deadline: Tick,
         dirty: bool,
         condition: Option<Condition>,
+        /// The write in doubt that is sent again.
+        replays: Option<PermitId>,
     },
 }
 
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub(crate) struct Doubt {
     pub(crate) until: Tick,
-    sends: Vec<(PermitId, Option<Condition>)>,
-    lost_count: bool,
+    sends: Vec<Unsettled>,
+    /// Sends beyond those that are told apart.
+    lost: u32,
+    /// The key may have come by a newer record than the write that began it would be told of.
+    touched: bool,
+}
+
+/// A send that may still land.
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+struct Unsettled {
+    permit: PermitId,
+    /// The write that it is a send of: the permit of its first.
+    write: PermitId,
+    condition: Option<Condition>,
+}
+
+impl Doubt {
+    /// How many sends may still land.
+    pub(crate) fn unsettled(&self) -> usize {
+        self.sends.len() + self.lost as usize
+    }
+}
+
+/// How the turn of a sent write ended.
+struct Ended {
+    dirty: bool,
+    condition: Option<Condition>,
+    replays: Option<PermitId>,
 }
 
 #[derive(Clone, PartialEq, Eq, Hash, Debug, Default)]
@@ -221,10 +254,10 @@ impl Slot {
 
     /// The write is about to leave. False if its deadline took the turn away: then nothing may be sent.
     #[must_use]
-    pub(crate) fn send(&mut self, permit: PermitId, sent: Option<Condition>) -> bool {
+    pub(crate) fn send(&mut self, permit: PermitId, condition: Option<Condition>, replays: Option<PermitId>) -> bool {
         match self.turn {
             Turn::Prepared { permit: holder, deadline } if holder == permit => {
-                self.turn = Turn::Sent { permit, deadline, dirty: false, condition: sent };
+                self.turn = Turn::Sent { permit, deadline, dirty: false, condition, replays };
                 true
             }
             _ => false,
@@ -245,42 +278,54 @@ impl Slot {
     /// The origin applied the write. `seen`: its record is known. `stray_until`: an earlier send of it may still land,
     /// until then.
     pub(crate) fn applied(&mut self, permit: PermitId, seen: bool, stray_until: Option<Tick>, rules: &Rules) -> Change {
-        let Some((dirty, condition)) = self.end_turn(permit) else {
-            return self.late_answer(permit, true, stray_until);
+        let Some(ended) = self.end_turn(permit) else {
+            return self.late_answer(permit, true, stray_until, rules.keys_settle);
         };
         let detached = !bugs::has(Bug::LoadOutlivesCommit) && self.move_fence();
         let mut change = Change { base: Base::Forget, passed: true, detached, ..Change::default() };
-        let settles = condition.is_some() && rules.conditions_settle && self.all_sends_on_versions();
-        if settles || bugs::has(Bug::AppliedEndsDoubt) {
-            self.doubt = None;
-            change.settled = true;
+        let mut newest = !ended.dirty;
+        if let Some(write) = ended.replays {
+            let untouched = self.doubt.as_ref().is_some_and(|doubt| !doubt.touched);
+            newest = newest && (untouched || bugs::has(Bug::ReplayCommitsOldAnswer));
+            change = change.and(self.replay_answered(write, true, rules));
+        } else {
+            let settles = ended.condition.is_some() && rules.conditions_settle && self.all_sends_on_versions();
+            if settles || bugs::has(Bug::AppliedEndsDoubt) {
+                self.doubt = None;
+                change.settled = true;
+            }
         }
+        self.touch_doubt();
         if let Some(until) = stray_until {
-            return change.and(self.doubts(permit, condition, until));
+            return change.and(self.doubts(permit, ended, until));
         }
-        if self.doubt.is_none() && seen && !dirty {
+        if self.doubt.is_none() && seen && newest {
             change.base = Base::Take;
         }
         change
     }
 
-    /// The origin certainly did not apply the write.
-    pub(crate) fn rejected(&mut self, permit: PermitId, stale_base: bool) -> Change {
-        if self.end_turn(permit).is_none() {
-            return self.late_answer(permit, stale_base, None);
-        }
+    /// The origin certainly did not apply the write. `all_sends`: it would answer the same to any send of it.
+    pub(crate) fn rejected(&mut self, permit: PermitId, stale_base: bool, all_sends: bool, rules: &Rules) -> Change {
+        let Some(ended) = self.end_turn(permit) else {
+            return self.late_answer(permit, stale_base, None, all_sends && rules.keys_settle);
+        };
         let mut change = Change { passed: true, ..Change::default() };
+        if let Some(write) = ended.replays {
+            change = change.and(self.replay_answered(write, all_sends, rules));
+        }
         if stale_base && !bugs::has(Bug::StaleRejectionKeepsBase) {
+            self.touch_doubt();
             change.base = Base::Forget;
-            change.detached = self.move_fence();
+            change.detached |= self.move_fence();
         }
         change
     }
 
     /// Nobody can know what became of the write; `until`: when it can no longer take effect.
     pub(crate) fn unknown(&mut self, permit: PermitId, until: Tick) -> Change {
-        let Some((_, condition)) = self.end_turn(permit) else { return Change::default() };
-        Change { passed: true, ..Change::default() }.and(self.doubts(permit, condition, until))
+        let Some(ended) = self.end_turn(permit) else { return Change::default() };
+        Change { passed: true, ..Change::default() }.and(self.doubts(permit, ended, until))
     }
 
     // --- from outside
@@ -292,6 +337,26 @@ impl Slot {
         }
         let detached = !bugs::has(Bug::LoadOutlivesInvalidation) && self.move_fence();
         Change { base: Base::Forget, detached, ..Change::default() }
+    }
+
+    /// A program knows that no send of this write, or of any write in doubt, can land any more.
+    pub(crate) fn settled_by_hand(&mut self, write: Option<PermitId>) -> Change {
+        let over = match write {
+            Some(write) => self.was_the_last(|send| send.write == write),
+            None => self.doubt.is_some(),
+        };
+        if !over {
+            // A write that is known to have been applied is newer than what a load may bring that began before that was said.
+            let detached = self.doubt.is_some() && self.move_fence();
+            return Change { detached, ..Change::default() };
+        }
+        let load = self.load;
+        let change = self.settled();
+        if bugs::has(Bug::HandSettlesWithoutFence) {
+            self.load = load;
+            return Change { detached: false, ..change };
+        }
+        change
     }
 
     /// Brings the state up to `now`: overdue permits end, and doubts whose window has passed are settled, in the order in
@@ -331,17 +396,39 @@ impl Slot {
         Change { base, detached, settled: true, ..Change::default() }
     }
 
+    /// A replay had a definite answer. `all_sends`: it is about the write, not about this send of it alone.
+    fn replay_answered(&mut self, write: PermitId, all_sends: bool, rules: &Rules) -> Change {
+        let about_the_write = all_sends || bugs::has(Bug::TurnedAwayReplaySettles);
+        let settles = rules.keys_settle && about_the_write && self.was_the_last(|send| send.write == write);
+        let others = bugs::has(Bug::ReplaySettlesOthers) && self.doubt.is_some();
+        if settles || others { self.settled() } else { Change::default() }
+    }
+
+    /// Takes those sends out of the doubt. True: it has no others.
+    fn was_the_last(&mut self, settled: impl Fn(&Unsettled) -> bool) -> bool {
+        let Some(doubt) = &mut self.doubt else { return false };
+        doubt.sends.retain(|send| !settled(send));
+        doubt.sends.is_empty() && doubt.lost == 0
+    }
+
     /// A definite answer for a write that lost its turn at its deadline: it is settled by it, unless an earlier send of the
-    /// same write may still land.
-    fn late_answer(&mut self, permit: PermitId, moves_base: bool, stray_until: Option<Tick>) -> Change {
+    /// same write may still land. `all_sends`: and so is every other send of it.
+    fn late_answer(
+        &mut self,
+        permit: PermitId,
+        moves_base: bool,
+        stray_until: Option<Tick>,
+        all_sends: bool,
+    ) -> Change {
         let mut change = Change::default();
         if let Some(doubt) = &mut self.doubt {
             if let Some(until) = stray_until {
                 doubt.until = doubt.until.max(until);
                 change.doubted = true;
             } else {
-                doubt.sends.retain(|(send, _)| *send != permit);
-                if (doubt.sends.is_empty() && !doubt.lost_count) || bugs::has(Bug::LateAnswerSettlesOthers) {
+                let write = doubt.sends.iter().find(|send| send.permit == permit).map(|send| send.write);
+                let settled = |send: &Unsettled| send.permit == permit || (all_sends && Some(send.write) == write);
+                if self.was_the_last(settled) || bugs::has(Bug::LateAnswerSettlesOthers) {
                     change = self.settled();
                 }
             }
@@ -350,33 +437,43 @@ impl Slot {
         if moves_base { change.and(self.invalidated()) } else { change }
     }
 
-    fn doubts(&mut self, permit: PermitId, condition: Option<Condition>, until: Tick) -> Change {
-        let doubt = self.doubt.get_or_insert(Doubt { until, sends: Vec::new(), lost_count: false });
+    fn doubts(&mut self, permit: PermitId, ended: Ended, until: Tick) -> Change {
+        let write = ended.replays.unwrap_or(permit);
+        let begun = Doubt { until, sends: Vec::new(), lost: 0, touched: ended.replays.is_some() };
+        let doubt = self.doubt.get_or_insert(begun);
         doubt.until = doubt.until.max(until);
+        doubt.touched |= ended.dirty || doubt.lost > 0 || doubt.sends.iter().any(|send| send.write != write);
         if doubt.sends.len() < SENDS_TOLD_APART {
-            doubt.sends.push((permit, condition));
+            doubt.sends.push(Unsettled { permit, write, condition: ended.condition });
         } else {
-            doubt.lost_count = true;
+            doubt.lost += 1;
         }
         let base = if bugs::has(Bug::UnknownKeepsEntry) { Base::Keep } else { Base::Forget };
         Change { base, detached: self.move_fence(), doubted: true, ..Change::default() }
     }
 
-    /// Ends the turn of a sent write: whether it is dirty, and its condition.
-    fn end_turn(&mut self, permit: PermitId) -> Option<(bool, Option<Condition>)> {
+    /// Ends the turn of a sent write.
+    fn end_turn(&mut self, permit: PermitId) -> Option<Ended> {
         if !matches!(self.turn, Turn::Sent { permit: holder, .. } if holder == permit) {
             return None;
         }
-        let Turn::Sent { dirty, condition, .. } = std::mem::take(&mut self.turn) else {
+        let Turn::Sent { dirty, condition, replays, .. } = std::mem::take(&mut self.turn) else {
             unreachable!("checked above");
         };
-        Some((dirty, condition))
+        Some(Ended { dirty, condition, replays })
     }
 
-    /// Something newer than the write in flight may have been seen: it must not be shown.
+    /// Something newer than the write in flight, or one in doubt, may have been seen: it must not be shown.
     pub(crate) fn mark_dirty(&mut self) {
         if let Turn::Sent { dirty, .. } = &mut self.turn {
             *dirty = true;
+        }
+        self.touch_doubt();
+    }
+
+    fn touch_doubt(&mut self) {
+        if let Some(doubt) = &mut self.doubt {
+            doubt.touched = true;
         }
     }
 
@@ -384,13 +481,13 @@ impl Slot {
         self.load.take().is_some()
     }
 
-    /// Each send in doubt can be applied to one version only, which never comes again once it is gone. Absence may come
-    /// again, so a send that is conditional on it counts as unconditional.
+    /// Each send in doubt can be applied to one version only, which never comes again once it is gone. Absence and existence come
+    /// again, so a send that is conditional on one of them counts as unconditional.
     fn all_sends_on_versions(&self) -> bool {
-        let on_version = |(_, condition): &(_, _)| {
-            matches!(condition, Some(Condition::Version(_))) || bugs::has(Bug::ConditionSettlesAnySend)
+        let on_version = |send: &Unsettled| {
+            matches!(send.condition, Some(Condition::Version(_))) || bugs::has(Bug::ConditionSettlesAnySend)
         };
-        self.doubt.as_ref().is_some_and(|doubt| !doubt.lost_count && doubt.sends.iter().all(on_version))
+        self.doubt.as_ref().is_some_and(|doubt| doubt.lost == 0 && doubt.sends.iter().all(on_version))
     }
 
     /// The answer shows a record that none of the sends in doubt was made for: each was applied before it, or never can be.
@@ -398,7 +495,7 @@ impl Slot {
         let Some(doubt) = self.doubt.as_ref() else { return false };
         rules.conditions_settle
             && self.all_sends_on_versions()
-            && doubt.sends.iter().all(|(_, condition)| match (condition, answer) {
+            && doubt.sends.iter().all(|send| match (&send.condition, answer) {
                 (Some(Condition::Version(expected)), Answer::Version(Some(shown))) => expected.as_bytes() != shown,
                 (Some(Condition::Version(_)), Answer::Absent) => true,
                 _ => false,
@@ -410,203 +507,4 @@ impl Slot {
 mod model;
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::entry::Version;
-
-    const RULES: Rules = Rules { settle_window: Duration::from_nanos(100), conditions_settle: false };
-    const SETTLING: Rules = Rules { conditions_settle: true, ..RULES };
-    const A: PermitId = PermitId(1);
-    const B: PermitId = PermitId(2);
-
-    fn at(nanos: u64) -> Tick {
-        Tick::from_nanos(nanos)
-    }
-
-    fn sent(permit: PermitId, deadline: u64) -> Slot {
-        let mut slot = Slot::default();
-        slot.prepare(permit, at(deadline));
-        assert!(slot.send(permit, None));
-        slot
-    }
-
-    fn sent_if(slot: &mut Slot, permit: PermitId, version: &str) {
-        slot.prepare(permit, at(50));
-        assert!(slot.send(permit, Version::new(version).map(Condition::Version)));
-    }
-
-    #[test]
-    fn an_applied_write_detaches_the_load_that_began_before_it() {
-        let mut slot = sent(A, 50);
-        slot.load_begins(Fence(1));
-        let change = slot.applied(A, true, None, &RULES);
-        assert_eq!(change, Change { base: Base::Take, detached: true, passed: true, ..Change::default() });
-        assert_eq!(slot.load_ends(Fence(1), Answer::Absent, &RULES).0, LoadEnd::Detached);
-        assert!(slot.is_idle());
-    }
-
-    #[test]
-    fn a_plain_rejection_leaves_the_load_attached() {
-        let mut slot = sent(A, 50);
-        slot.load_begins(Fence(1));
-        assert_eq!(slot.rejected(A, false), Change { passed: true, ..Change::default() });
-        assert_eq!(slot.load_ends(Fence(1), Answer::Absent, &RULES).0, LoadEnd::Kept);
-    }
-
-    #[test]
-    fn an_invalidated_write_commits_as_unknown_base() {
-        let mut slot = sent(A, 50);
-        let _ = slot.invalidated();
-        assert_eq!(slot.applied(A, true, None, &RULES).base, Base::Forget);
-    }
-
-    #[test]
-    fn a_doubt_that_settles_makes_the_write_in_flight_dirty() {
-        let mut slot = sent(A, 50);
-        assert!(slot.unknown(A, at(150)).doubted);
-        slot.prepare(B, at(400));
-        assert!(slot.send(B, None));
-        assert!(slot.tick(at(150), &RULES).settled);
-        assert_eq!(slot.applied(B, true, None, &RULES).base, Base::Forget);
-    }
-
-    #[test]
-    fn an_applied_write_does_not_end_an_earlier_doubt() {
-        let mut slot = sent(A, 50);
-        let _ = slot.unknown(A, at(150));
-        slot.prepare(B, at(90));
-        assert!(slot.send(B, None));
-        assert_eq!(slot.applied(B, true, None, &RULES).base, Base::Forget);
-        assert!(slot.doubt().is_some());
-    }
-
-    #[test]
-    fn an_overdue_send_is_in_doubt_from_its_deadline() {
-        let mut slot = sent(A, 50);
-        assert_eq!(slot.tick(at(49), &RULES), Change::default());
-        let change = slot.tick(at(120), &RULES);
-        assert!(change.doubted && change.passed && change.base == Base::Forget);
-        assert_eq!(slot.next_tick(), at(150));
-        assert!(slot.tick(at(150), &RULES).settled);
-        assert!(slot.is_idle());
-    }
-
-    #[test]
-    fn an_overdue_send_prolongs_a_doubt_that_was_due_later() {
-        let mut slot = sent(A, 50);
-        let _ = slot.unknown(A, at(100));
-        slot.prepare(B, at(60));
-        assert!(slot.send(B, None));
-        let change = slot.tick(at(110), &RULES);
-        assert!(change.doubted && !change.settled);
-        assert_eq!(slot.next_tick(), at(160));
-    }
-
-    #[test]
-    fn a_doubt_that_ended_before_a_deadline_is_told_before_the_new_one() {
-        let mut slot = sent(A, 50);
-        let _ = slot.unknown(A, at(100));
-        slot.prepare(B, at(120));
-        assert!(slot.send(B, None));
-        let change = slot.tick(at(130), &RULES);
-        assert!(change.settled && change.doubted);
-        assert_eq!(slot.next_tick(), at(220));
-    }
-
-    #[test]
-    fn a_late_answer_settles_its_own_send_only() {
-        let mut slot = sent(A, 50);
-        let _ = slot.tick(at(60), &RULES);
-        slot.prepare(B, at(70));
-        assert!(slot.send(B, None));
-        let _ = slot.tick(at(80), &RULES);
-        assert!(!slot.applied(A, true, None, &RULES).settled);
-        let change = slot.rejected(B, false);
-        assert!(change.settled && change.base == Base::Forget);
-        assert!(slot.is_idle());
-    }
-
-    #[test]
-    fn a_conditional_write_settles_conditional_doubts_only_where_declared() {
-        for (rules, first_conditional, settles) in
-            [(SETTLING, true, true), (RULES, true, false), (SETTLING, false, false)]
-        {
-            let mut slot = Slot::default();
-            if first_conditional {
-                sent_if(&mut slot, A, "v1")
-            } else {
-                slot = sent(A, 50)
-            }
-            let _ = slot.unknown(A, at(150));
-            sent_if(&mut slot, B, "v1");
-            let change = slot.applied(B, true, None, &rules);
-            assert_eq!(change.settled, settles, "{rules:?} {first_conditional}");
-            assert_eq!(change.base, if settles { Base::Take } else { Base::Forget });
-        }
-    }
-
-    #[test]
-    fn a_record_does_not_settle_a_write_that_expects_none() {
-        let mut slot = Slot::default();
-        slot.prepare(A, at(50));
-        assert!(slot.send(A, Some(Condition::Absent)));
-        let _ = slot.unknown(A, at(150));
-        slot.load_begins(Fence(1));
-        assert!(!slot.load_ends(Fence(1), Answer::Version(Some(b"v1")), &SETTLING).1.settled);
-        sent_if(&mut slot, B, "v1");
-        assert!(!slot.applied(B, true, None, &SETTLING).settled);
-    }
-
-    #[test]
-    fn another_version_settles_a_conditional_doubt() {
-        for (shown, settles) in [("v1", false), ("v2", true)] {
-            let mut slot = Slot::default();
-            sent_if(&mut slot, A, "v1");
-            let _ = slot.unknown(A, at(150));
-            slot.load_begins(Fence(1));
-            let (end, change) = slot.load_ends(Fence(1), Answer::Version(Some(shown.as_bytes())), &SETTLING);
-            assert_eq!((end, change.settled), (LoadEnd::Returned, settles));
-        }
-    }
-
-    #[test]
-    fn a_stray_of_an_applied_write_leaves_the_key_in_doubt() {
-        let mut slot = sent(A, 50);
-        let change = slot.applied(A, true, Some(at(150)), &RULES);
-        assert!(change.doubted && change.base == Base::Forget);
-    }
-
-    #[test]
-    fn a_late_answer_with_a_stray_settles_nothing() {
-        let mut slot = sent(A, 50);
-        let _ = slot.tick(at(60), &RULES);
-        let change = slot.applied(A, true, Some(at(170)), &RULES);
-        assert!(!change.settled && change.base == Base::Forget);
-        assert_eq!(slot.next_tick(), at(170));
-    }
-
-    #[test]
-    fn a_permit_that_lost_its_turn_may_not_send() {
-        let mut slot = Slot::default();
-        slot.prepare(A, at(10));
-        assert!(slot.tick(at(10), &RULES).passed);
-        assert!(!slot.send(A, None));
-        slot.prepare(B, at(30));
-        assert!(!slot.send(A, None));
-        assert_eq!(slot.abort(A), Change::default());
-    }
-
-    #[test]
-    fn a_doubt_that_lost_count_is_settled_by_time_only() {
-        let mut slot = Slot::default();
-        for n in 0..=SENDS_TOLD_APART as u64 {
-            slot.prepare(PermitId(n), at(50));
-            assert!(slot.send(PermitId(n), None));
-            let _ = slot.unknown(PermitId(n), at(150));
-        }
-        for n in 0..=SENDS_TOLD_APART as u64 {
-            assert!(!slot.rejected(PermitId(n), false).settled);
-        }
-        assert!(slot.tick(at(150), &RULES).settled);
-    }
-}
+mod tests;

@@ -83,7 +83,8 @@ pub struct Declared {
     pub stores_verbatim: bool,
     /// The origin checks the condition that a write carries, in one step with applying it.
     pub honours_preconditions: bool,
-    /// The origin applies two sends with the same idempotency key at most once and answers both alike.
+    /// The origin applies two sends with the same idempotency key at most once and answers both alike, also where it refused:
+    /// what one of them is told of the write holds for the other, however long it is under way.
     pub honours_idempotency: bool,
     /// The origin never gives a version twice to one key, also not after a delete.
     pub versions_never_reused: bool,
@@ -175,6 +176,16 @@ pub enum Outcome<T> {
     Unknown(SourceError),
 }
 
+impl<T> Outcome<T> {
+    pub(crate) fn map<U>(self, change: impl FnOnce(T) -> U) -> Outcome<U> {
+        match self {
+            Self::Applied(confirmed) => Outcome::Applied(change(confirmed)),
+            Self::Rejected(rejection) => Outcome::Rejected(rejection),
+            Self::Unknown(error) => Outcome::Unknown(error),
+        }
+    }
+}
+
 /// What the origin confirmed of an applied put.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Confirmed<V> {
@@ -201,17 +212,28 @@ pub struct Rejection {
     /// The refusal proves that what the cache holds is no longer the origin's record (HTTP: 404 on put, 409, 410,
     /// 412): the entry is dropped.
     pub stale_base: bool,
+    /// The refusal is about what was asked for, not about this one send: an origin that honours idempotency keys would give it
+    /// to any send of the write. False for a send that never left, that was throttled, or turned away before the origin looked
+    /// at it: such a refusal says nothing of an earlier send.
+    pub all_sends: bool,
 }
 
 impl Rejection {
-    /// A refusal that says nothing about what the cache holds.
+    /// A refusal of this send that says nothing about what the cache holds.
     pub fn new(error: SourceError) -> Self {
-        Self { error, stale_base: false }
+        Self { error, stale_base: false, all_sends: false }
     }
 
-    /// A refusal that proves the cache's entry out of date.
+    /// A refusal of this send that proves the cache's entry out of date.
     pub fn stale(error: SourceError) -> Self {
-        Self { error, stale_base: true }
+        Self { stale_base: true, ..Self::new(error) }
+    }
+
+    /// The same, about every send of the write: see [`Rejection::all_sends`].
+    #[must_use]
+    pub fn of_all_sends(mut self) -> Self {
+        self.all_sends = true;
+        self
     }
 }
 
@@ -334,6 +356,8 @@ pub enum Condition {
     Version(Version),
     /// There is no record (HTTP: If-None-Match: *).
     Absent,
+    /// There is a record, whatever its version (HTTP: If-Match: *).
+    Exists,
 }
 
 /// The key under which an origin may recognise the resends of one write. Unique for each write of a process, and random.
@@ -447,7 +471,8 @@ impl<L: Layout> WriteCx<'_, L> {
     /// Says that an earlier send of this write ended without a definite answer, so that it may still land.
     ///
     /// What the source answers in the end is judged with that in mind: Applied is returned as such, but the key stays
-    /// in doubt, and Rejected is no proof, unless the origin honours idempotency keys.
+    /// in doubt, and Rejected is no proof, unless the origin honours idempotency keys (and the refusal is
+    /// [about all sends](Rejection::all_sends)).
     pub fn leaves_stray(&self) {
         // Relaxed: read by the cache after the source returned to the same thread of control.
         self.stray.store(true, Ordering::Relaxed);

@@ -6,20 +6,22 @@
 
 use std::future::{Future, poll_fn};
 use std::pin::{Pin, pin};
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, Waker};
+use std::time::Duration;
 
 use ::tokio::sync::Semaphore;
 
 use crate::cache::CacheOf;
 use crate::clock::{Alarm, Clock, Tick};
 use crate::commit::Written;
+use crate::doubt::{DoubtTicket, InDoubt, Sending};
 use crate::drive::{SourceCall, Step, Story};
 use crate::entry::{Entry, Layout, Lookup};
-use crate::error::{LoadError, NotSent, WriteError};
+use crate::error::{LoadError, NotSent, ReplayError, WriteError};
 use crate::get::{Read, panic_message};
 use crate::nesting::Scope;
 use crate::options::Call;
-use crate::put::{Change, NoUpdate, Put, Write};
+use crate::put::{Change, Expect, NoUpdate, Put, Write};
 use crate::source::SourceError;
 use crate::sync::task::{Sleep, on_a_thread, sleep};
 use crate::sync::{Arc, AtomicUsize, Ordering};
@@ -190,23 +192,80 @@ impl<L: Layout> AsyncCache<L> {
         key: &Q,
         value: L::Value,
         call: &Call,
-    ) -> Result<Written<L>, WriteError> {
-        self.write(self.cache.put_story::<Q, NoUpdate<L>>(key, Write::Put(value), &carried(call))).await
+    ) -> Result<Written<L>, WriteError<L>> {
+        self.write(self.cache.put_story::<Q, NoUpdate<L>>(key, Write::Send(Sending::Put(value)), &carried(call))).await
     }
 
     /// See [`CacheOf::delete_with`].
     ///
     /// # Errors
     /// As [`AsyncCache::put`].
-    pub async fn delete<Q: Lookup<L> + ?Sized>(&self, key: &Q, call: &Call) -> Result<Written<L>, WriteError> {
-        self.write(self.cache.put_story::<Q, NoUpdate<L>>(key, Write::Delete, &carried(call))).await
+    pub async fn delete<Q: Lookup<L> + ?Sized>(&self, key: &Q, call: &Call) -> Result<Written<L>, WriteError<L>> {
+        self.write(self.cache.put_story::<Q, NoUpdate<L>>(key, Write::Send(Sending::Delete), &carried(call))).await
+    }
+
+    /// See [`CacheOf::put_if_with`]. Dropped before the source is called, nothing is sent; after that it runs on to its outcome.
+    ///
+    /// # Errors
+    /// As there, and [`NotSent::Overloaded`] where the pool's queue is full.
+    pub async fn put_if<Q: Lookup<L> + ?Sized>(
+        &self,
+        key: &Q,
+        value: L::Value,
+        expect: Expect,
+        call: &Call,
+    ) -> Result<Written<L>, WriteError<L>> {
+        let write = Write::SendIf(Sending::Put(value), expect);
+        self.write(self.cache.put_story::<Q, NoUpdate<L>>(key, write, &carried(call))).await
+    }
+
+    /// See [`CacheOf::delete_if_with`]. Dropped, as [`AsyncCache::put_if`].
+    ///
+    /// # Errors
+    /// As `put_if`.
+    pub async fn delete_if<Q: Lookup<L> + ?Sized>(
+        &self,
+        key: &Q,
+        expect: Expect,
+        call: &Call,
+    ) -> Result<Written<L>, WriteError<L>> {
+        let write = Write::SendIf(Sending::Delete, expect);
+        self.write(self.cache.put_story::<Q, NoUpdate<L>>(key, write, &carried(call))).await
+    }
+
+    /// See [`InDoubt::replay`]; the handle is of this cache. Dropped before the source is called, nothing is sent again; after that
+    /// the replay runs on, and settles what its answer settles: [`InDoubt::outcome`] tells.
+    ///
+    /// # Errors
+    /// As there, and [`NotSent::Overloaded`] where the pool's queue is full.
+    pub async fn replay(&self, doubt: &InDoubt<L>, call: &Call) -> Result<Written<L>, ReplayError<L>> {
+        self.write(doubt.replay_story(&carried(call))).await.map_err(ReplayError::of)
+    }
+
+    /// See [`InDoubt::wait`]; the handle is of this cache. Dropped, it changes nothing.
+    pub async fn wait(&self, doubt: &InDoubt<L>, timeout: Duration) -> bool {
+        let clock = &*self.cache.engine().clock;
+        let end = clock.now().after(timeout);
+        let mut seat = WaitsFor { ticket: doubt.ticket(), waker: None };
+        let mut timer = None;
+        poll_fn(|cx| {
+            if seat.poll(cx).is_ready() {
+                return Poll::Ready(true);
+            }
+            if clock.now() >= end {
+                Poll::Ready(false)
+            } else {
+                arm(clock, end.min(seat.ticket.until()), &mut timer, cx)
+            }
+        })
+        .await
     }
 
     /// See [`CacheOf::update_with`]. The closure runs in the pool.
     ///
     /// # Errors
     /// As [`AsyncCache::put`], and [`NotSent::Panicked`] where the closure panicked.
-    pub async fn update<Q, F>(&self, key: &Q, f: F, call: &Call) -> Result<Written<L>, WriteError>
+    pub async fn update<Q, F>(&self, key: &Q, f: F, call: &Call) -> Result<Written<L>, WriteError<L>>
     where
         Q: Lookup<L> + ?Sized,
         F: FnOnce(Option<&Entry<L>>) -> Result<Change<L::Value>, SourceError> + Send + 'static,
@@ -214,7 +273,7 @@ impl<L: Layout> AsyncCache<L> {
         self.write(self.cache.put_story(key, Write::Update(f), &carried(call))).await
     }
 
-    async fn write<F>(&self, story: Put<L, F>) -> Result<Written<L>, WriteError>
+    async fn write<F>(&self, story: Put<L, F>) -> Result<Written<L>, WriteError<L>>
     where
         F: FnOnce(Option<&Entry<L>>) -> Result<Change<L::Value>, SourceError> + Send + 'static,
     {
@@ -245,6 +304,29 @@ impl<L: Layout> AsyncCache<L> {
                 Next::Done(output) => return Ok(output),
                 Next::Call(call) => story.resume(self.pool.run(call, clock).await?),
             }
+        }
+    }
+}
+
+/// A task that waits for the end of a doubt; it leaves with it.
+struct WaitsFor<'a> {
+    ticket: &'a DoubtTicket,
+    waker: Option<Waker>,
+}
+
+impl WaitsFor<'_> {
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        if let Some(before) = self.waker.replace(cx.waker().clone()).filter(|before| !before.will_wake(cx.waker())) {
+            self.ticket.leave(&before);
+        }
+        self.ticket.poll(cx)
+    }
+}
+
+impl Drop for WaitsFor<'_> {
+    fn drop(&mut self) {
+        if let Some(waker) = &self.waker {
+            self.ticket.leave(waker);
         }
     }
 }

@@ -14,13 +14,16 @@ use ::tokio::task::JoinHandle;
 use common::*;
 use wtcache::tokio::{AsyncCache, Pool};
 use wtcache::{
-    Cache, Call, Change, Confirmed, How, LoadCx, LoadError, Loaded, NotSent, Outcome, Read, Record, Source,
-    SourceError, WriteCx, WriteError,
+    Cache, Call, Change, Confirmed, Expect, How, LoadCx, LoadError, Loaded, NotSent, Outcome, Read, Record, Settlement,
+    Source, SourceError, Unmet, WriteCx, WriteError,
 };
+use wtcache_testkit::Script;
 use wtcache_testkit::{Does, Gate, Op, When};
 
 type Reading = JoinHandle<Result<Read<Texts>, LoadError>>;
-type Writing = JoinHandle<Result<bool, WriteError>>;
+type Writing = JoinHandle<Result<bool, WriteError<Texts>>>;
+/// What became of a nested write.
+type Nested = Result<(), WriteError<Texts>>;
 
 /// A world with an async handle; the tasks run beside the test.
 struct Async {
@@ -356,6 +359,77 @@ async fn d2_a_task_that_takes_the_turn_of_an_overdue_write_is_woken_at_its_deadl
     drop(sent);
 }
 
+// --- conditions and doubts
+
+#[::tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn p6_a_task_writes_on_a_condition() {
+    let a = on_pool(2, 2);
+    let call = Call::new();
+    soon(a.cache.put_if("k", "one".to_owned(), Expect::Absent, &call)).await.map(drop).expect("applied");
+    let refused = soon(a.cache.put_if("k", "two".to_owned(), Expect::Absent, &call)).await;
+    assert!(matches!(refused, Err(WriteError::Unmet(Unmet { existing: Some(_), .. }))));
+    soon(a.cache.delete_if("k", Expect::Exists, &call)).await.map(drop).expect("applied");
+    let refused = soon(a.cache.delete_if("k", Expect::Exists, &call)).await;
+    assert!(matches!(refused, Err(WriteError::Unmet(Unmet { existing: None, .. }))));
+}
+
+fn keyed() -> Async {
+    let script = Script::new();
+    script.declare(|declared| declared.honours_idempotency = true);
+    let w = world_with(script, |b| b);
+    let cache = w.cache.on_tokio(&Pool::new(2, 2));
+    Async { w, cache }
+}
+
+#[::tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn d3_a_task_replays_and_others_wait_for_the_end_of_the_doubt() {
+    let a = keyed();
+    let doubt = a.w.doubt("k", "one", Does::Stray);
+    assert!(!soon(a.cache.wait(&doubt, secs(0))).await, "not yet");
+    let waits = a.until_it_waits(|a| {
+        let (cache, doubt) = (a.cache.clone(), doubt.clone());
+        ::tokio::spawn(async move { (cache.wait(&doubt, secs(60)).await, doubt.outcome()) })
+    });
+    let written = soon(a.cache.replay(&doubt, &Call::new())).await.expect("applied");
+    assert!(written.kept);
+    assert_eq!(done(waits).await, (true, Some(Settlement::Applied)));
+    a.w.assert_settled("k");
+}
+
+#[::tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn d3_a_task_that_waits_for_a_doubt_is_woken_when_its_own_time_is_up() {
+    let a = keyed();
+    let doubt = a.w.doubt("k", "one", Does::Unknown);
+    let waits = a.until_it_waits(|a| {
+        let (cache, doubt) = (a.cache.clone(), doubt.clone());
+        ::tokio::spawn(async move { cache.wait(&doubt, secs(2)).await })
+    });
+    a.w.clock.advance(secs(2));
+    assert!(!done(waits).await);
+}
+
+#[::tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a2_a_replay_dropped_before_its_turn_sends_nothing_and_one_that_was_sent_settles() {
+    let a = keyed();
+    let doubt = a.w.doubt("k", "one", Does::Stray);
+    let start = |a: &Async| {
+        let (cache, doubt) = (a.cache.clone(), doubt.clone());
+        ::tokio::spawn(async move { cache.replay(&doubt, &Call::new()).await.map(drop) })
+    };
+    let turn = a.w.cache.prepare("k", &Call::new()).expect("free");
+    drop_future(a.until_it_waits(start)).await;
+    turn.abort();
+    assert_eq!((a.w.script.calls(Op::Put, "k"), doubt.outcome()), (1, None));
+    let gate = a.w.script.hold(Op::Put, "k", When::After);
+    let sent = start(&a);
+    gate.wait_arrived();
+    drop_future(sent).await;
+    let next = a.w.until_it_waits(|cache| cache.prepare("k", &Call::new()));
+    gate.release();
+    next.join().expect("granted").abort();
+    assert_eq!((doubt.outcome(), a.w.cache.stats().in_doubt), (Some(Settlement::Applied), 0));
+}
+
 // --- the pool's bound
 
 #[::tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -425,7 +499,7 @@ async fn g8_a_call_waits_for_a_place_to_its_deadline_only() {
 #[derive(Clone, Default)]
 struct Around {
     cache: Arc<OnceLock<AsyncCache<Texts>>>,
-    inner: Arc<Mutex<Option<Result<(), WriteError>>>>,
+    inner: Arc<Mutex<Option<Nested>>>,
 }
 
 impl Source<Texts> for Around {

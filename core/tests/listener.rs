@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use common::{WINDOW, World, not_sent, secs, within, world_with};
 use shelf::within_ten_seconds;
-use wtcache::{Builder, Cache, EventKind, NotSent};
+use wtcache::{Builder, Cache, EventKind, NotSent, Settlement};
 use wtcache_testkit::{Does, Op, Script, When};
 
 use EventKind::{
@@ -54,9 +54,16 @@ fn of(key: &str, kinds: &[EventKind]) -> Vec<(String, EventKind)> {
 }
 
 fn listened(options: impl FnOnce(Builder<common::Texts>) -> Builder<common::Texts>) -> (World, Ear) {
+    listened_over(Script::new(), options)
+}
+
+fn listened_over(
+    script: Script,
+    options: impl FnOnce(Builder<common::Texts>) -> Builder<common::Texts>,
+) -> (World, Ear) {
     let ear = Ear::default();
     let heard = ear.clone();
-    let world = world_with(Script::new(), |builder| {
+    let world = world_with(script, |builder| {
         options(builder).listener(move |event| {
             heard.0.lock().unwrap().push((event.key.clone(), event.sequence, event.kind));
         })
@@ -145,6 +152,26 @@ fn b5_a_doubt_is_told_from_its_begin_to_its_end() {
     assert_eq!(ear.news(), [], "nobody came by");
     let _ = world.get("a");
     assert_eq!(ear.news(), of("a", &[Settled, LOADED]));
+}
+
+#[test]
+fn b5_a_doubt_that_a_replay_or_the_program_settles_is_told_with_what_the_write_left() {
+    let script = Script::new();
+    script.declare(|declared| declared.honours_idempotency = true);
+    let (world, ear) = listened_over(script, |builder| builder);
+    let begun = InDoubt { until: world.cache.now().after(WINDOW) };
+    let doubt = world.doubt("a", "1", Does::Unknown);
+    doubt.replay(&within(secs(5))).map(drop).unwrap();
+    assert_eq!(ear.news(), of("a", &[begun, Settled, KEPT]));
+    let doubt = world.doubt("a", "2", Does::Unknown);
+    world.script.next(Op::Put, "a", Does::RejectStale);
+    assert!(doubt.replay(&within(secs(5))).is_err());
+    assert_eq!(ear.news(), of("a", &[begun, Settled, RefusedStale]));
+    let (first, _second) = (world.doubt("a", "3", Does::Unknown), world.doubt("a", "4", Does::Unknown));
+    assert!(!first.settle(Settlement::NotApplied));
+    assert_eq!(ear.news(), of("a", &[begun, begun]), "the other may still land");
+    assert!(world.cache.settle("a", Settlement::Over));
+    assert_eq!(ear.news(), of("a", &[Settled]));
 }
 
 #[test]

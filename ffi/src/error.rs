@@ -7,7 +7,7 @@ use std::ffi::{CString, c_char, c_void};
 use std::fmt;
 use std::time::Duration;
 
-use wtcache::{Failure, LoadError, NotSent, OptionError, Rejection, SourceError, WriteError};
+use wtcache::{Failure, Layout, LoadError, NotSent, OptionError, Rejection, SourceError, WriteError};
 
 use crate::arguments::Refused;
 use crate::border;
@@ -166,8 +166,8 @@ impl From<LoadError> for wtcache_error {
     }
 }
 
-impl From<WriteError> for wtcache_error {
-    fn from(error: WriteError) -> Self {
+impl<L: Layout> From<WriteError<L>> for wtcache_error {
+    fn from(error: WriteError<L>) -> Self {
         let message = error.to_string();
         match error {
             WriteError::Rejected(Rejection { error, stale_base: true, .. }) => {
@@ -175,6 +175,7 @@ impl From<WriteError> for wtcache_error {
             }
             WriteError::Rejected(Rejection { error, .. }) => Self::of_source(WTCACHE_ERR_REJECTED, message, &error),
             WriteError::NotSent(why) => Self::not_sent(why, message),
+            WriteError::Unmet(_) => Self::plain(WTCACHE_ERR_CONFLICT, message),
             WriteError::InDoubt(doubt) => Self {
                 outcome: WTCACHE_OUTCOME_IN_DOUBT,
                 retry_after: doubt.settles_in(),

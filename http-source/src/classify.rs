@@ -92,6 +92,13 @@ fn write(status: u16) -> Written {
     }
 }
 
+/// Whether the refusal of a write would be given to any send of it, by an origin that honours its idempotency key. Not: what turns
+/// a request away before the origin looks at the write (credentials, throttling, redirects), nor a 409, which is also what origins say
+/// of a key whose first request is still under way.
+pub(crate) fn of_all_sends(status: u16, throttled: bool) -> bool {
+    !throttled && matches!(status, 400 | 404 | 410 | 412 | 422)
+}
+
 /// `offered`: bytes of this request that were offered to the wire, counted before the offer.
 pub(crate) fn unanswered(offered: u64, deadline_passed: bool) -> Unanswered {
     match (offered, deadline_passed) {
@@ -176,6 +183,16 @@ mod tests {
         ];
         for (status, want) in rows {
             assert_eq!(put(status), want, "{status}");
+        }
+    }
+
+    #[test]
+    fn d3_a_request_that_is_turned_away_says_nothing_of_the_others() {
+        let about_all: Vec<u16> = (0..=1000).filter(|status| of_all_sends(*status, false)).collect();
+        assert_eq!(about_all, [400, 404, 410, 412, 422]);
+        assert!((0..=1000).all(|status| !of_all_sends(status, true)));
+        for status in about_all {
+            assert!(matches!(put(status), Written::Rejected { .. }), "{status}");
         }
     }
 

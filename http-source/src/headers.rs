@@ -104,6 +104,9 @@ pub(crate) fn add_condition(headers: &mut HeaderMap, condition: Option<&Conditio
         Some(Condition::Absent) => {
             headers.insert(header::IF_NONE_MATCH, HeaderValue::from_static("*"));
         }
+        Some(Condition::Exists) => {
+            headers.insert(header::IF_MATCH, HeaderValue::from_static("*"));
+        }
         Some(Condition::Version(version)) => {
             let bytes = version.as_bytes();
             // RFC 9110, 13.1.1: If-Match compares strongly, so a weak one never matches.

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant, SystemTime};
 
-use ureq::http::{HeaderMap, Method, Request, Response, Uri};
+use ureq::http::{HeaderMap, Method, Request, Response, Uri, header};
 use ureq::{Agent, AsSendBody, Body};
 use wtcache::{
     Bytes, Condition, Confirmed, Declared, Failure, IdempotencyKey, Lifetime, LoadCx, Loaded, Outcome, Record,
@@ -325,8 +325,11 @@ impl Source<Bytes> for HttpSource {
 }
 
 fn rejected<T>(operation: &str, stale: bool, response: Response<Body>) -> Outcome<T> {
+    let status = response.status().as_u16();
+    let throttled = response.headers().contains_key(header::RETRY_AFTER);
     let error = answer::into_error(Failure::Refused, operation, response);
-    Outcome::Rejected(if stale { Rejection::stale(error) } else { Rejection::new(error) })
+    let rejection = if stale { Rejection::stale(error) } else { Rejection::new(error) };
+    Outcome::Rejected(if classify::of_all_sends(status, throttled) { rejection.of_all_sends() } else { rejection })
 }
 
 /// What the transport's count proves of a call without a whole answer.

@@ -314,7 +314,7 @@ async fn delete(table: &ServedTable, key: &str) -> Answer {
     }
 }
 
-fn failed_write(error: &WriteError) -> Answer {
+fn failed_write(error: &WriteError<Bytes>) -> Answer {
     let (code, what) = match error {
         WriteError::Rejected(rejection) => (rejection.error.code(), "rejected"),
         WriteError::InDoubt(doubt) => (doubt.cause().code(), "in doubt"),
@@ -322,7 +322,7 @@ fn failed_write(error: &WriteError) -> Answer {
     };
     let status = match (error, code) {
         (_, Some(code)) => header(&format!("wtcache; fwd=method; fwd-status={code}")),
-        (WriteError::NotSent(_), None) => HeaderValue::from_static("wtcache; detail=not-sent"),
+        (WriteError::NotSent(_) | WriteError::Unmet(_), None) => HeaderValue::from_static("wtcache; detail=not-sent"),
         _ => HeaderValue::from_static("wtcache; fwd=method"),
     };
     Answer::new(problem::of_write(error), status, what)

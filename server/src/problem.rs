@@ -10,7 +10,7 @@ use axum::body::Body;
 use axum::http::header::{ALLOW, CONTENT_TYPE, HeaderName, RETRY_AFTER};
 use axum::http::{HeaderValue, Response, StatusCode};
 use serde_json::{Map, Value, json};
-use wtcache::{Failure, InDoubt, LoadError, NotSent, Rejection, SourceError, WriteError};
+use wtcache::{Bytes, Failure, InDoubt, LoadError, NotSent, Rejection, SourceError, WriteError};
 use wtcache_http_source::OriginAnswer;
 
 /// The header that says how a write ended, on answers whose body is the origin's own.
@@ -128,10 +128,13 @@ fn load_problem(error: &LoadError) -> Problem {
 }
 
 /// The answer to a write that did not end Applied.
-pub(crate) fn of_write(error: &WriteError) -> Response<Body> {
+pub(crate) fn of_write(error: &WriteError<Bytes>) -> Response<Body> {
     match error {
         WriteError::Rejected(Rejection { error, .. }) => of_source(error, Some(Outcome::Rejected)),
         WriteError::NotSent(why) => not_sent(why).outcome(Outcome::Rejected).response(),
+        WriteError::Unmet(unmet) => {
+            Problem::new(StatusCode::PRECONDITION_FAILED, unmet.to_string()).outcome(Outcome::Rejected).response()
+        }
         WriteError::InDoubt(doubt) => in_doubt(doubt),
         other => Problem::new(StatusCode::INTERNAL_SERVER_ERROR, other.to_string()).response(),
     }
@@ -154,7 +157,7 @@ fn not_sent(why: &NotSent) -> Problem {
     Problem::new(status, why.to_string()).retry_after(retry_after)
 }
 
-fn in_doubt(doubt: &InDoubt) -> Response<Body> {
+fn in_doubt(doubt: &InDoubt<Bytes>) -> Response<Body> {
     let cause = doubt.cause();
     let status = match cause.failure() {
         Failure::TimedOut => StatusCode::GATEWAY_TIMEOUT,

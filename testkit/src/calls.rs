@@ -30,6 +30,8 @@ pub enum Does {
     Reject,
     /// Refuses, and says that what the cache holds is out of date.
     RejectStale,
+    /// Turns this send away, as an origin does that is busy: nothing is applied, and it says nothing of other sends.
+    Throttle,
     /// Ends unknown; nothing is applied.
     Unknown,
     /// Ends unknown; it was applied.

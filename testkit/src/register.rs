@@ -27,8 +27,8 @@ struct Write {
     value: Value,
     /// The bits of the register that it sets.
     mask: Value,
-    /// It takes effect only on this value.
-    expects: Option<Value>,
+    /// It takes effect on these values only: a bit for each.
+    expects: u16,
 }
 
 /// How far one possible order has come.
@@ -57,12 +57,18 @@ impl Register {
 
     /// A write named `write` begins. With `expects`, it takes effect on that value only.
     pub fn write_begins(&mut self, write: usize, value: Value, expects: Option<Value>) {
+        let expects = expects.map_or(u16::MAX, |value| 1 << value);
         self.begins(write, Write { value, mask: Value::MAX, expects });
+    }
+
+    /// A write named `write` begins that takes effect on any value but this one.
+    pub fn write_begins_unless(&mut self, write: usize, value: Value, unless: Value) {
+        self.begins(write, Write { value, mask: Value::MAX, expects: !(1 << unless) });
     }
 
     /// A write begins that sets only the bits of `mask`.
     pub fn part_begins(&mut self, write: usize, mask: Value, value: Value) {
-        self.begins(write, Write { value, mask, expects: None });
+        self.begins(write, Write { value, mask, expects: u16::MAX });
     }
 
     fn begins(&mut self, number: usize, write: Write) {
@@ -114,7 +120,7 @@ impl Register {
             }
             for (number, write) in self.writes.iter().enumerate() {
                 let Some(write) = write else { continue };
-                if order.done & (1 << number) == 0 && write.expects.is_none_or(|value| value == order.value) {
+                if order.done & (1 << number) == 0 && write.expects & (1 << order.value) != 0 {
                     let value = order.value & !write.mask | write.value & write.mask;
                     let mut later = Order { value, done: order.done | 1 << number, ..order };
                     for (reader, seen) in later.seen.iter_mut().enumerate() {
@@ -208,6 +214,16 @@ mod tests {
         history.read_ends(0, 1);
         history.write_rejected(0);
         assert!(!history.holds());
+    }
+
+    #[test]
+    fn a_write_that_expects_another_value_takes_effect_on_any_but_that() {
+        for (first, holds) in [(1, true), (0, false)] {
+            let mut history = Register::new(first);
+            history.write_begins_unless(0, 2, 0);
+            history.write_applied(0);
+            assert_eq!(history.holds(), holds);
+        }
     }
 
     #[test]

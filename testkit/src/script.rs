@@ -1,11 +1,13 @@
 //! A source that does what a script says, over a truth in memory.
 //!
 //! What is not scripted is done well: loads read the truth, writes apply and are confirmed with their record, conditions
-//! are checked. Invariants: a call is in the log from the moment it begins; a version is never given twice.
+//! are checked, and where the script declares to honour idempotency keys, it does. Invariants: a call is in the log from the moment it
+//! begins; a version is never given twice.
 
 use std::collections::{HashMap, VecDeque};
 use std::mem;
 use std::sync::Arc;
+use std::time::Duration;
 
 use parking_lot::Mutex;
 use wtcache::{
@@ -29,23 +31,44 @@ struct State {
     script: HashMap<(Op, String), VecDeque<Does>>,
     gates: Vec<(Op, String, When, Arc<Held>)>,
     strays: Vec<Write>,
+    /// What became of writes, by idempotency key, where those are honoured: the version of the record, or `None` for a refusal.
+    remembered: HashMap<String, Option<Option<u64>>>,
 }
 
 #[derive(Clone)]
 struct Write {
     key: String,
+    idempotency_key: String,
     /// `None` is a delete.
     value: Option<String>,
     condition: Option<Condition>,
 }
 
 impl State {
+    /// The version of the record that it left; `None` if it was not applied. A write that was answered before is answered alike.
+    fn answer(&mut self, write: &Write) -> Option<Option<u64>> {
+        if let Some(answer) = self.remembered.get(&write.idempotency_key) {
+            return *answer;
+        }
+        let applied = self.apply(write);
+        let answer = applied.then(|| self.truth.get(&write.key).map(|(_, version)| *version));
+        self.remember(write, answer);
+        answer
+    }
+
+    fn remember(&mut self, write: &Write, answer: Option<Option<u64>>) {
+        if self.declared.honours_idempotency {
+            self.remembered.insert(write.idempotency_key.clone(), answer);
+        }
+    }
+
     fn apply(&mut self, write: &Write) -> bool {
         let now = self.truth.get(&write.key).map(|(_, version)| version_of(*version));
         let holds = match &write.condition {
             None => true,
             Some(Condition::Version(version)) => now.as_ref() == Some(version),
             Some(Condition::Absent) => now.is_none(),
+            Some(Condition::Exists) => now.is_some(),
             Some(other) => panic!("a condition that the script does not know: {other:?}"),
         };
         if holds {
@@ -113,11 +136,13 @@ impl Script {
         gate
     }
 
-    /// Applies the strays, oldest first, where their conditions hold. Gives how many were applied.
+    /// Applies the strays, oldest first, where their conditions hold and they were not answered before. Gives how many were
+    /// applied.
     pub fn land(&self) -> usize {
         let mut state = self.0.lock();
         let strays = mem::take(&mut state.strays);
-        strays.iter().filter(|stray| state.apply(stray)).count()
+        let is_new = |state: &State, stray: &Write| !state.remembered.contains_key(&stray.idempotency_key);
+        strays.iter().filter(|stray| is_new(&state, stray) && state.answer(stray).is_some()).count()
     }
 
     /// All calls so far.
@@ -162,7 +187,7 @@ impl Script {
             applied: false,
             remaining: cx.remaining(),
             condition: write.condition.clone(),
-            idempotency_key: Some(cx.idempotency_key().to_string()),
+            idempotency_key: Some(write.idempotency_key.clone()),
             replaced: version_text(cx.replaced().and_then(|entry| entry.version())),
             existing: None,
         });
@@ -186,27 +211,34 @@ impl Script {
             _ => {}
         }
         let mut state = self.0.lock();
-        let applies = !matches!(does, Does::Reject | Does::RejectStale | Does::Unknown | Does::Stray | Does::Panic);
-        let applied = applies && state.apply(&write);
-        state.log[doing.index].applied = applied;
-        if let Does::Stray = does {
-            state.strays.push(write.clone());
-        }
-        let version = state.truth.get(&write.key).map(|(_, version)| version_of(*version));
+        let answer = match does {
+            Does::Reject | Does::RejectStale => {
+                state.remember(&write, None);
+                None
+            }
+            Does::Stray => {
+                state.strays.push(write.clone());
+                None
+            }
+            Does::Throttle | Does::Unknown | Does::Panic => None,
+            _ => state.answer(&write),
+        };
+        state.log[doing.index].applied = answer.is_some();
         drop(state);
         if let Some(gate) = doing.after {
             gate.pass();
         }
-        if applies && !applied {
-            return Outcome::Rejected(Rejection::stale(error(Failure::Refused, "the condition does not hold")));
-        }
+        let refused = |rejection: Rejection| Outcome::Rejected(rejection.of_all_sends());
+        let version = answer.flatten().map(version_of);
         match does {
-            Does::Reject => Outcome::Rejected(Rejection::new(error(Failure::Refused, "refused").with_code(422))),
-            Does::RejectStale => {
-                Outcome::Rejected(Rejection::stale(error(Failure::Refused, "conflict").with_code(409)))
-            }
+            Does::Reject => refused(Rejection::new(error(Failure::Refused, "refused").with_code(422))),
+            Does::RejectStale => refused(Rejection::stale(error(Failure::Refused, "conflict").with_code(409))),
+            Does::Throttle => Outcome::Rejected(Rejection::new(
+                error(Failure::Refused, "busy").with_code(429).with_retry_after(Duration::from_secs(1)),
+            )),
             Does::Unknown | Does::ApplyThenUnknown | Does::Stray => Outcome::Unknown(error(Failure::Broken, "unknown")),
             Does::Panic => panic!("scripted"),
+            _ if answer.is_none() => refused(Rejection::stale(error(Failure::Refused, "the condition does not hold"))),
             Does::Unseen => Outcome::Applied(Confirmed::Unseen),
             Does::AsSent => Outcome::Applied(Confirmed::AsSent { version, lifetime: Lifetime::Default }),
             Does::For(lifetime) => confirmed::<L>(&write, version, lifetime),
@@ -288,12 +320,25 @@ impl<L: Plain> Source<L> for Script {
 
     fn put(&self, key: &L::Key, value: &L::View, cx: &WriteCx<'_, L>) -> Outcome<Confirmed<L::Value>> {
         let (key, value) = (L::key_text(key), Some(L::text(value)));
-        self.write(Op::Put, Write { key, value, condition: cx.condition().cloned() }, cx)
+        self.write(
+            Op::Put,
+            Write { key, idempotency_key: cx.idempotency_key().to_string(), value, condition: cx.condition().cloned() },
+            cx,
+        )
     }
 
     fn delete(&self, key: &L::Key, cx: &WriteCx<'_, L>) -> Outcome<()> {
         let key = L::key_text(key);
-        match self.write(Op::Delete, Write { key, value: None, condition: cx.condition().cloned() }, cx) {
+        match self.write(
+            Op::Delete,
+            Write {
+                key,
+                idempotency_key: cx.idempotency_key().to_string(),
+                value: None,
+                condition: cx.condition().cloned(),
+            },
+            cx,
+        ) {
             Outcome::Applied(_) => Outcome::Applied(()),
             Outcome::Rejected(rejection) => Outcome::Rejected(rejection),
             Outcome::Unknown(error) => Outcome::Unknown(error),

@@ -181,6 +181,42 @@ const BUGS: &[Seeded] = &[
         history: By(&["d1_d2_d3_unknown_writes_and_strays"]),
     },
     Seeded {
+        name: "replay-settles-others",
+        promise: "D3",
+        tests: &[("by_hand", "d3_a_replay_settles_its_own_write_only")],
+        history: By(&["replay::d3_replays_settle_their_own_write_only"]),
+    },
+    Seeded {
+        name: "turned-away-replay-settles",
+        promise: "D3",
+        tests: &[("by_hand", "d3_a_replay_that_was_throttled_settles_nothing")],
+        history: By(&["replay::d3_replays_settle_their_own_write_only"]),
+    },
+    Seeded {
+        name: "replay-commits-old-answer",
+        promise: "D3",
+        tests: &[
+            ("by_hand", "d3_an_old_answer_is_not_shown"),
+            ("by_hand", "d3_an_old_answer_is_not_shown_after_an_invalidation_either"),
+        ],
+        history: By(&["replay::d3_replays_settle_their_own_write_only"]),
+    },
+    Seeded {
+        name: "hand-settles-without-fence",
+        promise: "D3",
+        tests: &[("by_hand", "d3_a_doubt_settled_by_hand_moves_the_fence")],
+        history: By(&["replay::d3_doubts_are_settled_by_who_knows"]),
+    },
+    Seeded {
+        name: "unmet-is-sent",
+        promise: "P6",
+        tests: &[
+            ("conditions", "p6_a_condition_that_does_not_hold_shows_the_record_and_sends_nothing"),
+            ("conditions", "p6_a_conditional_write_is_checked_after_the_writer_before_it"),
+        ],
+        history: By(&["replay::p6_writes_on_a_condition_lose_nothing"]),
+    },
+    Seeded {
         name: "event-numbered-late",
         promise: "B5",
         tests: &[("listener", "b5_numbers_say_what_came_first_not_what_was_told_first")],

@@ -63,6 +63,8 @@ pub(crate) enum Here {
     NoTime,
     TooManyDoubts,
     HeldBack,
+    /// What the program expects of the record does not hold.
+    ExpectsOther,
 }
 
 /// How a program ends its permit.
@@ -92,6 +94,7 @@ impl Fault {
             "no time left" => Self::Here(Here::NoTime),
             "too many doubts" => Self::Here(Here::TooManyDoubts),
             "in_doubt_writes = wait" => Self::Here(Here::HeldBack),
+            "another version expected" => Self::Here(Here::ExpectsOther),
             "aborted" => Self::Hand(Hand::Aborted),
             "dropped unsent" => Self::Hand(Hand::DroppedUnsent),
             "overdue unsent" => Self::Hand(Hand::OverdueUnsent),

@@ -97,7 +97,7 @@ fn every_status_of_the_adapters_tables_has_rows() {
             "get" => &[Operation::Get],
             "put" => &[Operation::Put],
             "delete" => &[Operation::Delete, Operation::CondDelete],
-            "write" => &[Operation::Put, Operation::Delete],
+            "write" | "of_all_sends" => &[Operation::Put, Operation::Delete],
             "unanswered" => continue,
             _ => panic!("the table knows no operation of classify::{name}"),
         };

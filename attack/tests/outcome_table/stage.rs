@@ -9,8 +9,8 @@ use std::time::Duration;
 
 use serde_json::{Value as Json, json};
 use wtcache::{
-    ByteCache, Bytes, Call, Change, Confirmed, Declared, Entry, Failure, How, InDoubtWrites, LoadCx, LoadError, Loaded,
-    NotSent, Outcome, Record, Source, SourceError, Version, WriteCx, WriteError, Written,
+    ByteCache, Bytes, Call, Change, Confirmed, Declared, Entry, Expect, Failure, How, InDoubtWrites, LoadCx, LoadError,
+    Loaded, NotSent, Outcome, Record, Source, SourceError, Version, WriteCx, WriteError, Written,
 };
 use wtcache_http_source::HttpSource;
 use wtcache_origin::{Entry as Logged, Fault as Rule, FaultKind, Gate, Method, Origin, OriginOptions};
@@ -75,6 +75,8 @@ struct Play<'a> {
     http: Shared,
     cache: ByteCache,
     value: Vec<u8>,
+    /// What the program expects of the record, where it does.
+    expect: Expect,
     /// Of the operation; what comes after it has more time.
     deadline: Duration,
     /// Keys in doubt that the case is not about.
@@ -112,7 +114,7 @@ impl Stage {
         };
         let version = self.origin_begins(case.start, id, &fault);
         let http = source(&self.origin, relay.as_ref(), &fault, case.operation);
-        let mut play = Play::new(id, case.operation, http, &fault);
+        let mut play = Play::new(id, case.operation, http, &fault, &version);
         play.begins(case.start, &version);
         if matches!(fault, Fault::Here(Here::TooManyDoubts)) && case.start != Start::Doubt {
             play.other_doubt();
@@ -121,7 +123,7 @@ impl Stage {
             // Leaves a connection that has served a request.
             Source::<Bytes>::get(&play.http, b"warm", &LoadCx::alone(AMPLE)).map_err(|error| error.to_string())?;
         }
-        let gate = self.arrange(&fault, method, id, &case.expected.origin);
+        let gate = self.arrange(&fault, case.operation, id, &case.expected.origin);
 
         let told = match &fault {
             Fault::Hand(hand) => play.hand(*hand),
@@ -212,7 +214,8 @@ impl Stage {
     }
 
     /// `does`: where the fault is an answer, what the origin does with the request that it answers.
-    fn arrange(&self, fault: &Fault, method: Method, id: &str, does: &str) -> Option<Gate> {
+    fn arrange(&self, fault: &Fault, operation: Operation, id: &str, does: &str) -> Option<Gate> {
+        let method = struck(operation);
         let on = Rule::on(method, id);
         match fault {
             Fault::Origin(kind) => {
@@ -221,7 +224,9 @@ impl Stage {
                 gate
             }
             Fault::Status(status) => {
-                if status.is_gone() && does != "no request" {
+                // A record that is expected is there when it is read.
+                let expected = matches!(operation, Operation::PutIf | Operation::DeleteIf);
+                if status.is_gone() && does != "no request" && !expected {
                     self.origin.remove(id);
                 }
                 let answer = status.answer(if method == Method::Get { OLD } else { NEW });
@@ -318,22 +323,23 @@ impl Stage {
 
 /// Which of an operation's requests the fault strikes.
 fn struck(operation: Operation) -> Method {
-    use Operation::{CondDelete, CondPut, Delete, PermitDelete, PermitPut, Put, UpdateDelete, UpdatePut, VerbatimPut};
+    use Operation as Op;
     match operation {
-        Put | VerbatimPut | UpdatePut | CondPut | PermitPut => Method::Put,
-        Delete | UpdateDelete | CondDelete | PermitDelete => Method::Delete,
+        Op::Put | Op::VerbatimPut | Op::UpdatePut | Op::CondPut | Op::PutIf | Op::PermitPut => Method::Put,
+        Op::Delete | Op::UpdateDelete | Op::CondDelete | Op::DeleteIf | Op::PermitDelete => Method::Delete,
         _ => Method::Get,
     }
 }
 
 fn source(origin: &Origin, relay: Option<&Relay>, fault: &Fault, operation: Operation) -> Shared {
+    use Operation::{CondDelete, CondPut, DeleteIf, PutIf};
     let authority = match (fault, relay) {
         (Fault::NoName, _) => "nonexistent.invalid".to_owned(),
         (_, Some(relay)) => relay.address.to_string(),
         _ => origin.addr().to_string(),
     };
     let full = matches!(fault, Fault::Wire(Strike::BacklogFull));
-    let conditional = matches!(operation, Operation::CondPut | Operation::CondDelete);
+    let conditional = matches!(operation, CondPut | CondDelete | PutIf | DeleteIf);
     // Where the read is struck, its connection may be closing: whether the write behind it meets that is a race.
     let writes_connect_anew = operation == Operation::UpdateRead;
     let http = HttpSource::builder(format!("http://{authority}/items/{{id}}"))
@@ -351,7 +357,8 @@ fn source(origin: &Origin, relay: Option<&Relay>, fault: &Fault, operation: Oper
 }
 
 impl<'a> Play<'a> {
-    fn new(id: &'a str, operation: Operation, http: Shared, fault: &Fault) -> Self {
+    /// `version`: the one that the program knows of the record.
+    fn new(id: &'a str, operation: Operation, http: Shared, fault: &Fault, version: &Version) -> Self {
         let clock = ManualClock::new();
         let mut builder = ByteCache::builder(http.clone())
             .clock(clock.shared())
@@ -375,7 +382,11 @@ impl<'a> Play<'a> {
         }
         let cache = builder.build().expect("options that make sense");
         let deadline = if fault.ends_late() { SHORT } else { DEADLINE };
-        Self { id, operation, clock, http, cache, value, deadline, other_doubts: 0 }
+        let expect = match fault {
+            Fault::Here(Here::ExpectsOther) => Expect::version(Version::new("\"another\"").expect("a short one")),
+            _ => Expect::version(version.clone()),
+        };
+        Self { id, operation, clock, http, cache, value, expect, deadline, other_doubts: 0 }
     }
 
     /// Brings the key into the state, by hand: nothing goes over the wire.
@@ -430,6 +441,8 @@ impl<'a> Play<'a> {
             }
             Op::Put | Op::VerbatimPut => told(cache.put_with(id, self.value.clone(), call)),
             Op::Delete => told(cache.delete_with(id, call)),
+            Op::PutIf => told(cache.put_if_with(id, self.value.clone(), self.expect.clone(), call)),
+            Op::DeleteIf => told(cache.delete_if_with(id, self.expect.clone(), call)),
             Op::UpdatePut | Op::CondPut | Op::UpdateRead => told(update(Change::Put(self.value.clone()))),
             Op::UpdateDelete | Op::CondDelete => told(update(Change::Delete)),
             Op::UpdateKeep => match update(Change::Keep) {
@@ -441,7 +454,7 @@ impl<'a> Play<'a> {
     }
 
     /// What a program does that has its own I/O: here, over the same source.
-    fn by_hand(&self, call: &Call) -> Result<Written<Bytes>, WriteError> {
+    fn by_hand(&self, call: &Call) -> Result<Written<Bytes>, WriteError<Bytes>> {
         let sent = self.cache.prepare(self.id, call)?.send()?;
         match self.exchange() {
             Outcome::Applied(Some(record)) => Ok(sent.commit(Some(record))),
@@ -529,7 +542,7 @@ fn number(record: &[u8]) -> Option<u64> {
     serde_json::from_slice::<Json>(record).ok()?["value"].as_u64()
 }
 
-fn told(result: Result<Written<Bytes>, WriteError>) -> Told {
+fn told(result: Result<Written<Bytes>, WriteError<Bytes>>) -> Told {
     let (outcome, caller, kept) = match result {
         Ok(written) => ("Applied", told_entry(written.entry.as_ref(), "no record"), Some(written.kept)),
         Err(error) => {
@@ -549,10 +562,11 @@ fn told_entry(entry: Option<&Entry<Bytes>>, none: &str) -> String {
     }
 }
 
-fn told_write(error: &WriteError) -> String {
+fn told_write(error: &WriteError<Bytes>) -> String {
     match error {
         WriteError::Rejected(rejection) => format!("Rejected: {}", told_source(&rejection.error)),
         WriteError::NotSent(why) => told_not_sent(why),
+        WriteError::Unmet(unmet) => format!("Unmet: {}", told_entry(unmet.existing.as_ref(), "none")),
         WriteError::InDoubt(doubt) => format!("InDoubt: {}", told_source(doubt.cause())),
         other => format!("{other:?}"),
     }

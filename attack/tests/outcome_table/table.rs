@@ -57,11 +57,15 @@ pub(crate) enum Operation {
     UpdatePut,
     /// The same where preconditions are honoured.
     CondPut,
+    /// `put_if` on the version that the program knows, where preconditions are honoured.
+    PutIf,
     /// `prepare`, `send`, and the program's own I/O.
     PermitPut,
     Delete,
     UpdateDelete,
     CondDelete,
+    /// As `PutIf`.
+    DeleteIf,
     PermitDelete,
     /// `update` that puts; the fault strikes its read.
     UpdateRead,
@@ -70,7 +74,7 @@ pub(crate) enum Operation {
 }
 
 impl Operation {
-    pub(crate) const NAMES: [(&'static str, Self); 14] = [
+    pub(crate) const NAMES: [(&'static str, Self); 16] = [
         ("get", Self::Get),
         ("peek", Self::Peek),
         ("invalidate", Self::Invalidate),
@@ -78,10 +82,12 @@ impl Operation {
         ("verbatim-put", Self::VerbatimPut),
         ("update-put", Self::UpdatePut),
         ("cond-put", Self::CondPut),
+        ("put-if", Self::PutIf),
         ("permit-put", Self::PermitPut),
         ("delete", Self::Delete),
         ("update-delete", Self::UpdateDelete),
         ("cond-delete", Self::CondDelete),
+        ("delete-if", Self::DeleteIf),
         ("permit-delete", Self::PermitDelete),
         ("update-read", Self::UpdateRead),
         ("update-keep", Self::UpdateKeep),

@@ -22,6 +22,8 @@ use wrong::Wrong;
 /// The absent record. The record at the start is 1, each write makes another.
 const ABSENT: Value = 0;
 const AT_START: Value = 1;
+/// As a condition: any record.
+const ANY: Value = 15;
 
 /// What a client does, one after the other.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -33,6 +35,10 @@ enum Op {
     Delete,
     /// Reads the existing record and writes on the condition that it is still there.
     Update,
+    /// Writes on the condition that there is a record.
+    PutIfExists,
+    /// Sends the write before it again, if that ended unknown.
+    Replay,
     /// Another program changes the record at the origin and tells the cache in the same moment.
     Outside,
     /// The same, but the cache is told later.
@@ -41,11 +47,17 @@ enum Op {
 
 impl Op {
     fn takes_turn(self) -> bool {
-        matches!(self, Self::Put | Self::Delete | Self::Update)
+        matches!(self, Self::Put | Self::Delete | Self::Update | Self::PutIfExists | Self::Replay)
     }
 
+    /// It makes a record of its own.
     fn is_write(self) -> bool {
-        !matches!(self, Self::Get | Self::NestedGet)
+        !matches!(self, Self::Get | Self::NestedGet | Self::Replay)
+    }
+
+    /// It asks for the existing record in its turn.
+    fn asks(self) -> bool {
+        matches!(self, Self::Update | Self::PutIfExists)
     }
 }
 
@@ -62,6 +74,10 @@ struct Limits {
     refused: u8,
     /// Writes that the source sends again.
     resent: u8,
+    /// Replays that are throttled, or never leave.
+    turned_away: u8,
+    /// Doubts, and writes in doubt, that are settled by hand.
+    settled: u8,
     /// Confirmed records that are not seen, or not kept.
     unkept: u8,
     /// Loads that fail, whose leader goes, or that are taken over.
@@ -97,6 +113,8 @@ struct State {
     strays: Vec<Stray>,
     /// Writes that took effect, where the origin remembers them.
     applied: u16,
+    /// Writes that it refused.
+    refused: u16,
     /// Some sends of an earlier process may still land.
     unsure: bool,
     left: Limits,
@@ -116,6 +134,16 @@ struct Resident {
 struct Client {
     op: u8,
     phase: Phase,
+    /// Its last write ended unknown, and it may send that again.
+    in_doubt: Option<Resend>,
+}
+
+/// What it takes to send a write again.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+struct Resend {
+    condition: Option<Value>,
+    /// Its first send was before the first settle window was over.
+    suspect: bool,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
@@ -207,6 +235,7 @@ enum Act {
     SendAgain(u8),
     OriginWrites(u8),
     OriginRefuses(u8),
+    TurnedAway(u8),
     Answer(u8, Record),
     AnswerLost(u8),
     Tell(u8),
@@ -214,6 +243,8 @@ enum Act {
     StrayLands(u8),
     StrayLost(u8),
     WindowEnds,
+    /// A program that knows settles one write, or all that are in doubt.
+    Settle(Option<u8>),
     Evict,
     Invalidate,
     Crash,
@@ -240,6 +271,7 @@ impl fmt::Debug for Act {
             Self::SendAgain(c) => write!(f, "{} sends again", client(c)),
             Self::OriginWrites(c) => write!(f, "the origin takes {}'s write", client(c)),
             Self::OriginRefuses(c) => write!(f, "the origin refuses {}'s write", client(c)),
+            Self::TurnedAway(c) => write!(f, "{}'s replay is turned away", client(c)),
             Self::Answer(c, record) => write!(f, "{} is answered ({record:?})", client(c)),
             Self::AnswerLost(c) => write!(f, "{} gets no answer", client(c)),
             Self::Tell(c) => write!(f, "{} tells the cache", client(c)),
@@ -247,6 +279,8 @@ impl fmt::Debug for Act {
             Self::StrayLands(i) => write!(f, "stray {i} lands"),
             Self::StrayLost(i) => write!(f, "stray {i} is lost"),
             Self::WindowEnds => write!(f, "the settle window ends"),
+            Self::Settle(None) => write!(f, "the doubt is settled by hand"),
+            Self::Settle(Some(number)) => write!(f, "write {number} is settled by hand"),
             Self::Evict => write!(f, "the entry is evicted"),
             Self::Invalidate => write!(f, "the key is invalidated"),
             Self::Crash => write!(f, "the process crashes"),
@@ -264,7 +298,16 @@ impl Config {
     fn write_of(&self, client: usize, state: &State) -> u8 {
         let own = &self.programs[client][..usize::from(state.clients[client].op)];
         let before = self.programs[..client].iter().flatten().chain(own);
-        before.filter(|op| op.is_write()).count() as u8
+        let before = before.filter(|op| op.is_write()).count() as u8;
+        // A replay is another send of the one before.
+        if self.op(client, state) == Some(Op::Replay) { before - 1 } else { before }
+    }
+
+    /// The permit of a client's send. That of a first send is the number of its write.
+    fn permit(&self, client: usize, state: &State) -> PermitId {
+        let again = self.op(client, state) == Some(Op::Replay);
+        let nth = if again { u64::from(state.clients[client].op) } else { 0 };
+        PermitId(u64::from(self.write_of(client, state)) + 16 * nth)
     }
 
     /// The record that a write makes.
@@ -276,11 +319,15 @@ impl Config {
 
     /// A write of the client yields to a doubt.
     fn yields(&self, op: Op) -> bool {
-        self.in_doubt_writes_wait && !(op == Op::Update && self.honours_conditions)
+        self.in_doubt_writes_wait && op != Op::Replay && !(op.asks() && self.honours_conditions)
     }
 
     fn rules(&self) -> Rules {
-        Rules { settle_window: Duration::from_nanos(10), conditions_settle: self.honours_conditions }
+        Rules {
+            settle_window: Duration::from_nanos(10),
+            conditions_settle: self.honours_conditions,
+            keys_settle: self.honours_idempotency || wrong::believes_any_replay(self),
+        }
     }
 }
 
@@ -295,9 +342,10 @@ impl Model for Config {
             queue: Vec::new(),
             base: None,
             truth: AT_START,
-            clients: vec![Client { op: 0, phase: Phase::Rest }; self.programs.len()],
+            clients: vec![Client { op: 0, phase: Phase::Rest, in_doubt: None }; self.programs.len()],
             strays: Vec::new(),
             applied: 0,
+            refused: 0,
             unsure: false,
             left: self.limits,
             history: Register::new(AT_START),
@@ -317,6 +365,10 @@ impl Model for Config {
             may(true, Act::StrayLost(number));
         }
         may(self.window_may_end(state), Act::WindowEnds);
+        may(left.settled > 0 && self.window_may_end(state), Act::Settle(None));
+        for number in self.writes_in_doubt(state) {
+            may(left.settled > 0 && !self.may_land(state, |write| write == number), Act::Settle(Some(number)));
+        }
         may(left.evicted > 0 && state.base.is_some(), Act::Evict);
         let matters = state.base.is_some() || !state.slot.is_idle();
         may(left.invalidated > 0 && matters, Act::Invalidate);
@@ -388,49 +440,64 @@ impl Config {
             Phase::Alone { .. } => may(true, Act::AloneEnds(c)),
             Phase::Queued => may(left.aborted > 0, Act::LeavesQueue(c)),
             Phase::Prepared { existing } => {
-                let asks = op == Op::Update && existing.is_none();
+                let asks = op.asks() && existing.is_none();
                 may(asks, Act::Existing(c));
                 may(!asks, Act::Send(c));
                 may(left.aborted > 0, Act::Abort(c));
             }
             Phase::Sent(Sent { at_origin: AtOrigin::OnItsWay, .. }) => {
                 may(true, Act::OriginWrites(c));
-                may(left.refused > 0, Act::OriginRefuses(c));
+                // An origin that remembers what it applied does not refuse that.
+                let applied = state.applied & 1 << self.write_of(client, state) != 0;
+                may(left.refused > 0 && !applied, Act::OriginRefuses(c));
+                may(left.turned_away > 0 && op == Op::Replay, Act::TurnedAway(c));
                 may(left.lost > 0, Act::AnswerLost(c));
-                may(left.resent > 0 && self.holds_turn(client, state), Act::SendAgain(c));
+                may(left.resent > 0 && op != Op::Replay && self.holds_turn(client, state), Act::SendAgain(c));
             }
             Phase::Sent(sent) => {
                 let applied = sent.at_origin == AtOrigin::Applied;
-                let seen = op != Op::Delete || self.absent_after_delete;
+                let deletes = self.value_of(self.write_of(client, state)) == ABSENT;
+                let seen = !deletes || self.absent_after_delete;
                 may(seen || !applied, Act::Answer(c, Record::Kept));
                 may(applied && (left.unkept > 0 || !seen), Act::Answer(c, Record::Unseen));
                 may(applied && left.unkept > 0 && seen, Act::Answer(c, Record::NotKept));
                 may(left.lost > 0, Act::AnswerLost(c));
-                may(left.resent > 0 && self.holds_turn(client, state), Act::SendAgain(c));
+                may(left.resent > 0 && op != Op::Replay && self.holds_turn(client, state), Act::SendAgain(c));
             }
             Phase::Telling => may(true, Act::Tell(c)),
         }
     }
 
     fn holds_turn(&self, client: usize, state: &State) -> bool {
-        let own = PermitId(u64::from(self.write_of(client, state)));
+        let own = self.permit(client, state);
         matches!(state.slot.turn, Turn::Prepared { permit, .. } | Turn::Sent { permit, .. } if permit == own)
+    }
+
+    fn writes_in_doubt(&self, state: &State) -> Vec<u8> {
+        let sends = state.slot.doubt().map_or(&[][..], |doubt| &doubt.sends);
+        let mut writes: Vec<u8> = sends.iter().map(|send| send.write.0 as u8).collect();
+        writes.sort_unstable();
+        writes.dedup();
+        writes
     }
 
     /// No send that the doubt is about can land any more.
     fn window_may_end(&self, state: &State) -> bool {
         let Some(doubt) = state.slot.doubt() else { return false };
-        let first = doubt.sends.first().map(|(permit, _)| permit.0 as u8);
-        let is_out = |write: u8| {
-            let counts = self.wrong != Some(Wrong::WindowOfTheFirst) || first == Some(write);
-            let holds = matches!(state.slot.turn, Turn::Sent { permit, .. } if permit.0 == u64::from(write));
-            counts && !holds
-        };
+        let first = doubt.sends.first().map(|send| send.write.0 as u8);
+        !self.may_land(state, |write| self.wrong != Some(Wrong::WindowOfTheFirst) || first == Some(write))
+    }
+
+    /// A send of one of these writes may still land, other than by the write that has the turn.
+    fn may_land(&self, state: &State, which: impl Fn(u8) -> bool) -> bool {
+        let holds = |own: PermitId| matches!(state.slot.turn, Turn::Sent { permit, .. } if permit == own);
         let on_its_way = (0..self.programs.len()).any(|client| {
             let phase = state.clients[client].phase;
             let sent = matches!(phase, Phase::Sent(Sent { at_origin: AtOrigin::OnItsWay, .. }));
-            sent && is_out(self.write_of(client, state))
+            sent && which(self.write_of(client, state)) && !holds(self.permit(client, state))
         });
-        !on_its_way && !state.strays.iter().any(|stray| !stray.of_old && is_out(stray.write))
+        // What a source sent in the turn before it sent again is the turn's own.
+        let stray = |stray: &Stray| !stray.of_old && which(stray.write) && !holds(PermitId(stray.write.into()));
+        on_its_way || state.strays.iter().any(stray)
     }
 }

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use wtcache::{Builder, Cache, Call, InDoubt, LoadError, NotSent, Rejection, Typed, WriteError};
+use wtcache::{Builder, Cache, Call, InDoubt, Layout, LoadError, NotSent, Rejection, Typed, WriteError};
 use wtcache_testkit::{Does, ManualClock, Op, Running, Script, spawn};
 
 /// The layout of all tests but those that say otherwise.
@@ -59,7 +59,7 @@ impl World {
         self.cache.peek(key).map(|entry| entry.value().clone())
     }
 
-    pub fn put(&self, key: &str, value: &str) -> Result<(), WriteError> {
+    pub fn put(&self, key: &str, value: &str) -> Result<(), WriteError<Texts>> {
         self.cache.put(key, value.to_owned()).map(drop)
     }
 
@@ -72,7 +72,7 @@ impl World {
 
     /// Leaves `key` in doubt by a write of `value` that does this.
     #[track_caller]
-    pub fn doubt(&self, key: &str, value: &str, does: Does) -> InDoubt {
+    pub fn doubt(&self, key: &str, value: &str, does: Does) -> InDoubt<Texts> {
         self.script.next(Op::Put, key, does);
         in_doubt(self.put(key, value))
     }
@@ -129,7 +129,7 @@ pub fn text(read: Result<Option<wtcache::Entry<Texts>>, LoadError>) -> Option<St
 }
 
 #[track_caller]
-pub fn in_doubt<T>(result: Result<T, WriteError>) -> InDoubt {
+pub fn in_doubt<T, L: Layout>(result: Result<T, WriteError<L>>) -> InDoubt<L> {
     match result {
         Err(WriteError::InDoubt(doubt)) => doubt,
         Err(other) => panic!("not in doubt: {other}"),
@@ -138,7 +138,7 @@ pub fn in_doubt<T>(result: Result<T, WriteError>) -> InDoubt {
 }
 
 #[track_caller]
-pub fn rejected<T>(result: Result<T, WriteError>) -> Rejection {
+pub fn rejected<T, L: Layout>(result: Result<T, WriteError<L>>) -> Rejection {
     match result {
         Err(WriteError::Rejected(rejection)) => rejection,
         Err(other) => panic!("not rejected: {other}"),
@@ -147,7 +147,7 @@ pub fn rejected<T>(result: Result<T, WriteError>) -> Rejection {
 }
 
 #[track_caller]
-pub fn not_sent<T>(result: Result<T, WriteError>) -> NotSent {
+pub fn not_sent<T, L: Layout>(result: Result<T, WriteError<L>>) -> NotSent {
     match result {
         Err(WriteError::NotSent(why)) => why,
         Err(other) => panic!("sent: {other}"),

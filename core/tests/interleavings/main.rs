@@ -13,6 +13,7 @@ mod index;
 mod life;
 mod listener;
 mod nested;
+mod replay;
 mod scenarios;
 mod world;
 

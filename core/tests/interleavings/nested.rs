@@ -48,7 +48,7 @@ fn one_in(count: u32) -> bool {
 }
 
 /// The turn of a key is refused to whoever is called from within it.
-fn must_be_reentrant<T>(result: Result<T, WriteError>) {
+fn must_be_reentrant<T>(result: Result<T, WriteError<Ints>>) {
     match result {
         Err(WriteError::NotSent(NotSent::Reentrant)) => {}
         Ok(_) => panic!("a write from within the turn of its key was sent"),

@@ -141,7 +141,7 @@ impl Origin {
             wtcache::Condition::Version(version) => {
                 u64::from_be_bytes(version.as_bytes().try_into().expect("versions here are eight bytes"))
             }
-            // The record is never absent where conditions are used.
+            // The record is never absent where conditions on absence are used.
             _ => 0,
         });
         let faults = self.0.faults;
@@ -311,7 +311,7 @@ impl World {
     }
 
     /// `value` is one that nobody wrote before.
-    pub(crate) fn put_value(&self, client: usize, value: u64, call: &Call) -> Result<Written<Ints>, WriteError> {
+    pub(crate) fn put_value(&self, client: usize, value: u64, call: &Call) -> Result<Written<Ints>, WriteError<Ints>> {
         let begun = self.history.begins(client);
         let result = self.cache.put_with(&self.key, value, call);
         match &result {

@@ -140,7 +140,7 @@ impl World {
     }
 
     /// A1: what the caller is told is what the source answered.
-    fn wrote(&self, key: usize, before: &Before, what: What, result: Result<Written<Bytes>, WriteError>) {
+    fn wrote(&self, key: usize, before: &Before, what: What, result: Result<Written<Bytes>, WriteError<Bytes>>) {
         let verdict = self.at().verdicts.remove(&before.send);
         match (result, verdict) {
             (Ok(written), Some(Verdict::Applied { ended, shown, keepable })) => {
@@ -180,7 +180,7 @@ impl World {
     }
 
     /// D1: what the cache shows of a write that nobody knows the end of.
-    pub(crate) fn is_unknown(&self, key: usize, doubt: InDoubt) {
+    pub(crate) fn is_unknown(&self, key: usize, doubt: InDoubt<Bytes>) {
         {
             let mut state = self.at();
             state.counts.unknown += 1;

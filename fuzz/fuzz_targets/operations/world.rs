@@ -75,7 +75,7 @@ pub(crate) struct State {
     /// The keys whose loads, writes and updates this thread is inside of.
     pub(crate) inside_of: Vec<usize>,
     pub(crate) counts: Counts,
-    pub(crate) doubts: Vec<InDoubt>,
+    pub(crate) doubts: Vec<InDoubt<Bytes>>,
 }
 
 pub(crate) struct World {
@@ -208,7 +208,7 @@ impl World {
                 Condition::Is(u64::from_be_bytes(version.as_bytes().try_into().expect("eight bytes")))
             }
             OnWrite::Absent => Condition::IsAbsent,
-            _ => unreachable!("there are two conditions"),
+            _ => unreachable!("no operation here expects just any record"),
         });
         let (since, deadline, does) = {
             let mut state = self.at();

@@ -133,7 +133,7 @@ impl State {
             self.base = None;
         }
         self.given_while_unsure(config);
-        if config.op(usize::from(c), self) == Some(Op::Update) {
+        if config.op(usize::from(c), self).is_some_and(Op::asks) {
             self.judge(c, Some(value));
             self.clients[usize::from(c)].phase = Phase::Prepared { existing: Some(value) };
         } else {

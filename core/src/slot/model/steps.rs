@@ -50,9 +50,7 @@ impl State {
             }
             Act::Abort(c) => {
                 self.left.aborted -= 1;
-                let permit = self.permit(config, c);
-                self.event(config, |slot| slot.abort(permit));
-                self.next_op(c);
+                self.aborts(config, c);
             }
             Act::Existing(c) => self.asks_for_existing(c),
             Act::AloneEnds(c) => self.alone_ends(config, c),
@@ -66,7 +64,14 @@ impl State {
             }
             Act::OriginRefuses(c) => {
                 self.left.refused -= 1;
-                self.is_rejected(config, c, self.sent(c), false);
+                let write = config.write_of(usize::from(c), self);
+                self.refused |= u16::from(config.honours_idempotency) << write;
+                self.is_rejected(config, c, self.sent(c), false, config.honours_idempotency);
+            }
+            Act::TurnedAway(c) => {
+                self.left.turned_away -= 1;
+                let all_sends = wrong::believes_who_turns_away(config);
+                self.is_rejected(config, c, self.sent(c), false, all_sends);
             }
             Act::Answer(c, record) => self.is_answered(config, c, record),
             Act::AnswerLost(c) => {
@@ -99,6 +104,14 @@ impl State {
                 self.strays.remove(usize::from(number));
             }
             Act::WindowEnds => self.window_ends(config),
+            Act::Settle(write) => {
+                self.left.settled -= 1;
+                let before = self.slot.clone();
+                let write = write.map(|write| PermitId(write.into()));
+                let mut change = self.slot.settled_by_hand(write);
+                wrong::after_hand(config, self, &before, &mut change);
+                self.apply(config, change);
+            }
             Act::Evict => {
                 self.left.evicted -= 1;
                 self.base = None;
@@ -132,7 +145,12 @@ impl State {
                     None => self.clients[client].phase = Phase::Alone { found: None },
                 }
             }
-            Op::Put | Op::Delete | Op::Update => self.arrives(config, c),
+            Op::Replay if self.clients[client].in_doubt.is_none() => self.next_op(c),
+            Op::Replay => self.arrives(config, c),
+            Op::Put | Op::Delete | Op::Update | Op::PutIfExists => {
+                self.clients[client].in_doubt = None;
+                self.arrives(config, c);
+            }
             op @ (Op::Outside | Op::OutsideThenTold) => {
                 let write = config.write_of(client, self);
                 self.history.write_begins(usize::from(write), config.value_of(write), None);
@@ -147,7 +165,7 @@ impl State {
 
     fn next_op(&mut self, c: u8) {
         let client = &mut self.clients[usize::from(c)];
-        *client = Client { op: client.op + 1, phase: Phase::Rest };
+        *client = Client { op: client.op + 1, phase: Phase::Rest, in_doubt: client.in_doubt };
         self.excused &= !(1 << c);
     }
 
@@ -200,21 +218,37 @@ impl State {
     }
 
     fn permit(&self, config: &Config, c: u8) -> PermitId {
-        PermitId(u64::from(config.write_of(usize::from(c), self)))
+        config.permit(usize::from(c), self)
+    }
+
+    fn aborts(&mut self, config: &Config, c: u8) {
+        let permit = self.permit(config, c);
+        self.event(config, |slot| slot.abort(permit));
+        self.next_op(c);
     }
 
     fn sends(&mut self, config: &Config, c: u8) {
         let client = usize::from(c);
         let Phase::Prepared { existing } = self.clients[client].phase else { unreachable!("who sends is prepared") };
-        let expects = existing.filter(|_| config.honours_conditions);
-        let condition = expects.map(condition_on);
-        let permit = self.permit(config, c);
-        if !self.slot.send(permit, condition) {
+        let op = config.op(client, self);
+        let again = self.clients[client].in_doubt;
+        let (write, permit) = (config.write_of(client, self), self.permit(config, c));
+        let (expects, replays) = match op {
+            Some(Op::PutIfExists) if existing == Some(ABSENT) => return self.aborts(config, c),
+            Some(Op::PutIfExists) => (config.honours_conditions.then_some(ANY), None),
+            Some(Op::Replay) => (again.and_then(|again| again.condition), Some(PermitId(write.into()))),
+            _ => (existing.filter(|_| config.honours_conditions), None),
+        };
+        if !self.slot.send(permit, expects.map(condition_on), replays) {
             return self.next_op(c);
         }
-        let write = config.write_of(client, self);
-        self.history.write_begins(usize::from(write), config.value_of(write), expects);
-        let suspect = self.unsure;
+        if replays.is_none() {
+            self.write_begins(config, usize::from(write), write, expects);
+        } else if !config.honours_idempotency {
+            self.write_begins(config, usize::from(write) + AGAIN, write, expects);
+        }
+        let again = again.filter(|_| replays.is_some() && !wrong::counts_from_the_replay(config));
+        let suspect = again.map_or(self.unsure, |again| again.suspect);
         let sent = Sent { condition: expects, at_origin: AtOrigin::OnItsWay, stray: false, suspect };
         self.clients[client].phase = Phase::Sent(sent);
     }
@@ -232,18 +266,32 @@ impl State {
             self.leaves_stray(write, sent.condition);
         }
         if !config.honours_idempotency && !sent.stray {
-            let second = usize::from(write) + AGAIN;
-            self.history.write_begins(second, config.value_of(write), sent.condition);
+            self.write_begins(config, usize::from(write) + AGAIN, write, sent.condition);
         }
         sent.stray = !config.honours_idempotency;
         sent.at_origin = AtOrigin::OnItsWay;
         self.clients[usize::from(c)].phase = Phase::Sent(sent);
     }
 
+    fn write_begins(&mut self, config: &Config, effect: usize, write: u8, condition: Option<Value>) {
+        let value = config.value_of(write);
+        match condition {
+            Some(ANY) => self.history.write_begins_unless(effect, value, ABSENT),
+            condition => self.history.write_begins(effect, value, condition),
+        }
+    }
+
+    /// The effect that an answer to the client is about: a replay has one of its own, unless the origin honours the key.
+    fn effect(&self, config: &Config, c: u8) -> usize {
+        let client = usize::from(c);
+        let own = config.op(client, self) == Some(Op::Replay) && !config.honours_idempotency;
+        usize::from(config.write_of(client, self)) + if own { AGAIN } else { 0 }
+    }
+
     fn is_answered(&mut self, config: &Config, c: u8, record: Record) {
         let sent = self.sent(c);
         if sent.at_origin == AtOrigin::Refused {
-            return self.is_rejected(config, c, sent, true);
+            return self.is_rejected(config, c, sent, true, config.honours_idempotency);
         }
         let write = config.write_of(usize::from(c), self);
         let seen = record != Record::Unseen;
@@ -252,7 +300,7 @@ impl State {
         }
         let stray_until = sent.stray.then_some(LATER);
         let before = wrong::before_applied(config, self);
-        let permit = PermitId(u64::from(write));
+        let permit = self.permit(config, c);
         let mut change = Change::default();
         if self.has_cell() {
             change = self.slot.applied(permit, seen, stray_until, &config.rules());
@@ -264,11 +312,15 @@ impl State {
         if change.base == Base::Take {
             self.take(config, config.value_of(write), record == Record::Kept, sent.suspect);
         }
-        self.history.write_applied(usize::from(write));
+        self.history.write_applied(self.effect(config, c));
+        if config.honours_idempotency {
+            self.clients[usize::from(c)].in_doubt = None;
+        }
         self.next_op(c);
     }
 
-    fn is_rejected(&mut self, config: &Config, c: u8, sent: Sent, stale_base: bool) {
+    /// `all_sends`: whoever refused it would refuse any send of it.
+    fn is_rejected(&mut self, config: &Config, c: u8, sent: Sent, stale_base: bool, all_sends: bool) {
         if sent.stray && !wrong::believes_refused_resend(config) {
             return self.is_unknown(config, c);
         }
@@ -276,8 +328,16 @@ impl State {
         if !self.has_cell() && stale_base {
             self.base = None;
         }
-        self.event(config, |slot| slot.rejected(permit, stale_base));
-        self.history.write_rejected(usize::from(permit.0 as u8));
+        self.event(config, |slot| slot.rejected(permit, stale_base, all_sends, &config.rules()));
+        let replay = config.op(usize::from(c), self) == Some(Op::Replay);
+        let effect = self.effect(config, c);
+        let is_about_all = config.honours_idempotency && all_sends && !wrong::believes_who_turns_away(config);
+        if !replay || is_about_all || effect >= AGAIN {
+            self.history.write_rejected(effect);
+        }
+        if is_about_all {
+            self.clients[usize::from(c)].in_doubt = None;
+        }
         self.next_op(c);
     }
 
@@ -286,6 +346,10 @@ impl State {
         let mut change = self.slot.unknown(permit, LATER);
         wrong::after_unknown(config, self, &mut change);
         self.apply(config, change);
+        let client = usize::from(c);
+        let Sent { condition, suspect, .. } = self.sent(c);
+        let later = &config.programs[client][usize::from(self.clients[client].op)..];
+        self.clients[client].in_doubt = later.contains(&Op::Replay).then_some(Resend { condition, suspect });
         self.next_op(c);
     }
 
@@ -363,7 +427,16 @@ impl State {
         if config.honours_idempotency && self.applied & bit != 0 {
             return true;
         }
-        if condition.is_some_and(|expected| expected != self.truth) {
+        if config.honours_idempotency && self.refused & bit != 0 {
+            return false;
+        }
+        let holds = match condition {
+            None => true,
+            Some(ANY) => self.truth != ABSENT,
+            Some(expected) => expected == self.truth,
+        };
+        if !holds {
+            self.refused |= u16::from(config.honours_idempotency) << write;
             return false;
         }
         if config.honours_idempotency {
@@ -387,6 +460,7 @@ impl State {
         self.queue.clear();
         for client in 0..self.clients.len() {
             let c = client as u8;
+            self.clients[client].in_doubt = None;
             let reads = config.op(client, self).is_some_and(|op| !op.is_write());
             match self.clients[client].phase {
                 Phase::Rest | Phase::Telling => continue,
@@ -409,5 +483,9 @@ impl State {
 
 fn condition_on(value: Value) -> Condition {
     let version = crate::entry::Version::new(loads::version_of(value)).expect("short enough");
-    if value == ABSENT { Condition::Absent } else { Condition::Version(version) }
+    match value {
+        ABSENT => Condition::Absent,
+        ANY => Condition::Exists,
+        _ => Condition::Version(version),
+    }
 }

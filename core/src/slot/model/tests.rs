@@ -3,7 +3,7 @@
 use wtcache_testkit::explore::{Explored, explore};
 
 use super::*;
-use Op::{Delete, Get, NestedGet, Outside, OutsideThenTold, Put, Update};
+use Op::{Delete, Get, NestedGet, Outside, OutsideThenTold, Put, PutIfExists, Replay, Update};
 
 const NOTHING: Limits = Limits {
     lost: 0,
@@ -11,6 +11,8 @@ const NOTHING: Limits = Limits {
     aborted: 0,
     refused: 0,
     resent: 0,
+    turned_away: 0,
+    settled: 0,
     unkept: 0,
     loads_lost: 0,
     evicted: 0,
@@ -35,6 +37,10 @@ fn honouring(config: Config) -> Config {
     Config { honours_conditions: true, ..config }
 }
 
+fn remembering(config: Config) -> Config {
+    Config { honours_idempotency: true, ..config }
+}
+
 fn waiting(config: Config) -> Config {
     Config { in_doubt_writes_wait: true, ..config }
 }
@@ -42,6 +48,7 @@ fn waiting(config: Config) -> Config {
 /// What the default test run searches.
 fn short() -> Vec<Config> {
     let lost = Limits { lost: 1, ..NOTHING };
+    let replays = Limits { lost: 2, turned_away: 1, refused: 1, ..NOTHING };
     let loads = Limits { loads_lost: 1, evicted: 1, ..NOTHING };
     vec![
         config("a write, loads that fail or are taken over", &[&[Put], &[Get, Get], &[Get, Get]], loads),
@@ -71,10 +78,11 @@ fn short() -> Vec<Config> {
             Limits { aborted: 1, ..lost },
         ))),
         config("a write sent twice", &[&[Put], &[Put], &[Get, Get]], Limits { resent: 1, overdue: 1, ..lost }),
-        Config {
-            honours_idempotency: true,
-            ..config("a write sent twice, keys honoured", &[&[Put], &[Put], &[Get, Get]], Limits { resent: 1, ..lost })
-        },
+        remembering(config(
+            "a write sent twice, keys honoured",
+            &[&[Put], &[Put], &[Get, Get]],
+            Limits { resent: 1, refused: 1, ..lost },
+        )),
         config("refusals", &[&[Put], &[Put], &[Get, Get]], Limits { refused: 1, aborted: 1, resent: 1, ..NOTHING }),
         Config {
             absent_after_delete: true,
@@ -82,7 +90,46 @@ fn short() -> Vec<Config> {
         },
         config("records not seen, or not kept", &[&[Put], &[Put], &[Get, Get]], Limits { unkept: 2, ..lost }),
         config("nested reads", &[&[Put], &[Put], &[NestedGet, NestedGet], &[Get, Get]], lost),
+        config("a replay", &[&[Put, Replay], &[Put], &[Get, Get]], replays),
+        remembering(config("a replay, keys honoured", &[&[Put, Replay], &[Put], &[Get, Get]], replays)),
+        remembering(config(
+            "two writes replayed, keys honoured",
+            &[&[Put, Replay], &[Put, Replay], &[Get]],
+            Limits { lost: 2, ..NOTHING },
+        )),
+        remembering(config(
+            "a late replay, keys honoured",
+            &[&[Put, Replay], &[Put], &[Get]],
+            Limits { lost: 1, overdue: 1, ..NOTHING },
+        )),
+        remembering(config(
+            "a replay and an outsider, keys honoured",
+            &[&[Put, Replay], &[Outside], &[Get, Get]],
+            Limits { evicted: 1, ..lost },
+        )),
+        honouring(remembering(config(
+            "updates replayed, all honoured",
+            &[&[Update, Replay], &[Update], &[Get, Get]],
+            Limits { lost: 2, ..NOTHING },
+        ))),
+        config("settled by hand", &[&[Put], &[Put], &[Get, Get]], Limits { lost: 2, settled: 1, ..NOTHING }),
+        remembering(config(
+            "settled by hand beside a replay, keys honoured",
+            &[&[Put, Replay], &[Put], &[Get, Get]],
+            Limits { settled: 1, ..lost },
+        )),
+        config("writes if there is a record", &[&[PutIfExists], &[Delete], &[Get, Get]], lost),
+        honouring(config(
+            "writes if there is a record, honoured",
+            &[&[PutIfExists, Update], &[Delete], &[Get, Get]],
+            Limits { lost: 2, ..NOTHING },
+        )),
         config("a crash", &[&[Put], &[Put], &[Get, Get, Get]], Limits { crashed: 1, ..lost }),
+        remembering(config(
+            "a crash, a replay, keys honoured",
+            &[&[Put], &[Put, Replay], &[Get, Get]],
+            Limits { crashed: 1, ..lost },
+        )),
         honouring(config("a crash, an update", &[&[Put], &[Update], &[Get, Get]], Limits { crashed: 1, ..NOTHING })),
     ]
 }
@@ -215,6 +262,24 @@ model_finds! {
             absent_after_delete: true,
             ..honouring(config("", &[&[Delete, Update], &[Put, Delete], &[Get]], LOST))
         };
+    model_finds_existence_taken_for_a_version: ExistenceCountsAsVersion, STALE, 14,
+        honouring(config("", &[&[PutIfExists], &[Update]], LOST));
+    model_finds_a_replay_turned_away_that_settles: TurnedAwayReplaySettles, STALE, 10,
+        remembering(config("", &[&[Put, Replay], &[Get]], Limits { turned_away: 1, ..LOST }));
+    model_finds_a_replay_that_settles_another_write: ReplaySettlesOthers, STALE, 15,
+        remembering(config("", &[&[Put, Replay], &[Put], &[Get]], Limits { lost: 2, ..NOTHING }));
+    model_finds_a_replay_that_settles_without_its_key: ReplaySettlesUnhonoured, STALE, 12,
+        config("", &[&[Put, Replay], &[Put], &[Get]], LOST);
+    model_finds_an_old_answer_committed: ReplayCommitsOldAnswer, STALE, 12,
+        remembering(config("", &[&[Put, Replay], &[Put]], LOST));
+    model_finds_a_replay_that_settles_by_its_condition: ReplaySettlesByCondition, STALE, 21,
+        honouring(remembering(config("", &[&[Update, Replay], &[Update], &[Get]], Limits { lost: 2, ..NOTHING })));
+    model_finds_an_old_answer_counted_from_the_replay: ReplayCountsFromItself, STALE, 13,
+        remembering(config("", &[&[Put], &[Put, Replay]], Limits { crashed: 1, ..LOST }));
+    model_finds_a_doubt_settled_by_hand_that_keeps_the_fence: HandKeepsFence, STALE, 8,
+        config("", &[&[Put], &[Get]], Limits { settled: 1, ..LOST });
+    model_finds_a_doubt_settled_by_hand_that_leaves_a_write_clean: HandLeavesClean, STALE, 9,
+        config("", &[&[Put], &[Put]], Limits { settled: 1, ..LOST });
     model_finds_a_late_answer_that_overlooks_a_stray: LateAnswerOverlooksStray, STALE, 11,
         config("", &[&[Put], &[Put]], Limits { overdue: 1, resent: 1, ..NOTHING });
     model_finds_a_refused_resend_called_rejected: RefusedResendRejected, HISTORY, 8,

@@ -28,6 +28,24 @@ pub(super) enum Wrong {
     ConditionalSettlesUnconditional,
     /// A write on the condition that there is no record counts as one on a version.
     AbsenceCountsAsVersion,
+    /// A write on the condition that there is a record counts as one on a version.
+    ExistenceCountsAsVersion,
+    /// A replay that was turned away settles as a refusal by the origin does.
+    TurnedAwayReplaySettles,
+    /// The answer to a replay settles the doubt, though another write's send is unsettled.
+    ReplaySettlesOthers,
+    /// The answer to a replay settles its write, though the origin does not honour the key.
+    ReplaySettlesUnhonoured,
+    /// What a replay is told is shown, whatever happened since the first send.
+    ReplayCommitsOldAnswer,
+    /// A conditional replay that is Applied settles what a conditional write settles.
+    ReplaySettlesByCondition,
+    /// What a replay is told counts as said when it was sent again.
+    ReplayCountsFromItself,
+    /// A doubt is settled by hand without detaching the load in flight.
+    HandKeepsFence,
+    /// A doubt is settled by hand, and the write then in flight commits as if nothing was.
+    HandLeavesClean,
     /// A late answer settles the doubt, although an earlier send of the write is out.
     LateAnswerOverlooksStray,
     /// A send that is refused, after one that nobody knows of, is Rejected.
@@ -82,9 +100,33 @@ pub(super) fn commits_all_the_same(config: &Config) -> bool {
     config.wrong == Some(Wrong::LoadWhileUnsureForgotten)
 }
 
+pub(super) fn believes_who_turns_away(config: &Config) -> bool {
+    config.wrong == Some(Wrong::TurnedAwayReplaySettles)
+}
+
+pub(super) fn counts_from_the_replay(config: &Config) -> bool {
+    config.wrong == Some(Wrong::ReplayCountsFromItself)
+}
+
+pub(super) fn believes_any_replay(config: &Config) -> bool {
+    config.wrong == Some(Wrong::ReplaySettlesUnhonoured)
+}
+
 pub(super) fn before_load_ends(config: &Config, state: &mut State) {
-    if config.wrong == Some(Wrong::AbsenceCountsAsVersion) {
-        all_conditional(&mut state.slot, |condition| matches!(condition, Some(Condition::Absent)));
+    bend_conditions(config, state);
+}
+
+fn bend_conditions(config: &Config, state: &mut State) {
+    let slot = &mut state.slot;
+    match config.wrong {
+        Some(Wrong::ConditionalSettlesUnconditional) => all_conditional(slot, |_| true),
+        Some(Wrong::AbsenceCountsAsVersion) => {
+            all_conditional(slot, |condition| matches!(condition, Some(Condition::Absent)));
+        }
+        Some(Wrong::ExistenceCountsAsVersion) => {
+            all_conditional(slot, |condition| matches!(condition, Some(Condition::Exists)));
+        }
+        _ => {}
     }
 }
 
@@ -103,12 +145,11 @@ pub(super) fn after_load_ends(config: &Config, load: &Load, failed: bool, (end, 
 
 /// The slot as it was, for what comes after.
 pub(super) fn before_applied(config: &Config, state: &mut State) -> Slot {
-    match config.wrong {
-        Some(Wrong::ConditionalSettlesUnconditional) => all_conditional(&mut state.slot, |_| true),
-        Some(Wrong::AbsenceCountsAsVersion) => {
-            all_conditional(&mut state.slot, |condition| matches!(condition, Some(Condition::Absent)));
-        }
-        _ => {}
+    bend_conditions(config, state);
+    if config.wrong == Some(Wrong::ReplayCommitsOldAnswer)
+        && let Some(doubt) = &mut state.slot.doubt
+    {
+        doubt.touched = false;
     }
     state.slot.clone()
 }
@@ -134,12 +175,16 @@ pub(super) fn after_applied(
                 change.base = Base::Take;
             }
         }
-        Some(Wrong::LateAnswerOverlooksStray) if !before.holds(permit) => {
-            let Some(doubt) = &mut slot.doubt else { return };
-            doubt.sends.retain(|(send, _)| *send != permit);
-            if doubt.sends.is_empty() {
-                *change = change.and(slot.settled());
-            }
+        Some(Wrong::LateAnswerOverlooksStray)
+            if !before.holds(permit) && slot.was_the_last(|send| send.permit == permit) =>
+        {
+            *change = change.and(slot.settled());
+        }
+        Some(Wrong::ReplaySettlesOthers) if before.replays() && slot.doubt.is_some() => {
+            *change = change.and(slot.settled());
+        }
+        Some(Wrong::ReplaySettlesByCondition) if before.replays() && before.all_sends_on_versions() => {
+            *change = change.and(slot.settled());
         }
         _ => {}
     }
@@ -155,6 +200,17 @@ pub(super) fn after_unknown(config: &Config, state: &mut State, change: &mut Cha
             state.slot.doubt = None;
             change.doubted = false;
         }
+        _ => {}
+    }
+}
+
+pub(super) fn after_hand(config: &Config, state: &mut State, before: &Slot, change: &mut Change) {
+    match config.wrong {
+        Some(Wrong::HandKeepsFence) => {
+            state.slot.load = before.load;
+            change.detached = false;
+        }
+        Some(Wrong::HandLeavesClean) => state.slot.turn = before.turn.clone(),
         _ => {}
     }
 }
@@ -190,12 +246,16 @@ pub(super) fn after_change(config: &Config, state: &mut State, change: Change) {
 /// Makes sends in doubt look as if they had been conditional on a version that is long gone.
 fn all_conditional(slot: &mut Slot, which: impl Fn(&Option<Condition>) -> bool) {
     let Some(doubt) = &mut slot.doubt else { return };
-    for (_, condition) in doubt.sends.iter_mut().filter(|(_, condition)| which(condition)) {
-        *condition = crate::entry::Version::new("gone").map(Condition::Version);
+    for send in doubt.sends.iter_mut().filter(|send| which(&send.condition)) {
+        send.condition = crate::entry::Version::new("gone").map(Condition::Version);
     }
 }
 
 impl Slot {
+    fn replays(&self) -> bool {
+        matches!(self.turn, Turn::Sent { replays: Some(_), .. })
+    }
+
     fn holds(&self, own: PermitId) -> bool {
         matches!(self.turn, Turn::Prepared { permit, .. } | Turn::Sent { permit, .. } if permit == own)
     }

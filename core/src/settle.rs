@@ -1,0 +1,99 @@
+//! Doubts by hand: sending a write again, saying what became of it, and listing the keys that are in doubt.
+//!
+//! What settles a doubt is the slot's to know; here is the way to it. Invariant: a write is sent again in a turn of its key like any
+//! other, and only by whoever holds its handle, for the value lives there.
+
+use crate::clock::Tick;
+use crate::commit::Written;
+use crate::doubt::{InDoubt, Settlement};
+use crate::drive::block_on;
+use crate::engine::Engine;
+use crate::entry::Layout;
+use crate::error::{ReplayError, WriteError};
+use crate::options::Call;
+use crate::put::{NoUpdate, Put, Write};
+use crate::sync::Arc;
+
+/// A key in doubt.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct KeyInDoubt<K> {
+    /// The key.
+    pub key: K,
+    /// Since when, by the cache's clock.
+    pub since: Tick,
+    /// Until when at the latest, unless another write of it ends unknown.
+    pub until: Tick,
+    /// How many sends may still land.
+    pub unsettled: usize,
+}
+
+impl<L: Layout> InDoubt<L> {
+    /// Sends the very same write again, with its idempotency key and its condition, in a turn of its key and within the deadline of
+    /// `call` (whose own idempotency key does not count). It waits for the writers before it, but never for the doubt.
+    ///
+    /// Where the source declares [`honours_idempotency`](crate::Declared::honours_idempotency), the answer is the answer to all sends
+    /// of the write: they are settled by Applied, and by a refusal [of all sends](crate::Rejection::all_sends). The doubt of the key
+    /// ends unless another write of it is unsettled. What the origin confirms is shown if nothing else was applied to the key, and
+    /// it was not invalidated, since the first send; else the next read asks the origin, for the answer may be as old as that.
+    ///
+    /// Elsewhere it is one more send, that may be applied on top of the first: whatever is answered, the first may still land, and
+    /// the doubt goes on. It overwrites what was written since.
+    ///
+    /// # Errors
+    /// [`ReplayError::Rejected`]: the write was not applied, and will not be. Else it is in doubt as before, and where the replay may
+    /// have left, the settle window starts anew.
+    pub fn replay(&self, call: &Call) -> Result<Written<L>, ReplayError<L>> {
+        block_on(self.replay_story(call), &*self.write().engine.clock).map_err(ReplayError::of)
+    }
+
+    pub(crate) fn replay_story(&self, call: &Call) -> Put<L, NoUpdate<L>> {
+        let write = self.write();
+        let call = Call { idempotency_key: Some(write.idempotency_key), ..call.clone() };
+        Put::new(&write.engine, write.hash, write.key.clone(), Write::Replay(Arc::clone(write)), &call)
+    }
+
+    /// Says what became of this write, on the word of a program that knows (it asked the origin's operator, its log, another table).
+    /// A word that is not true makes the cache serve what is not so.
+    ///
+    /// The doubt of the key ends, unless another write of it is unsettled; the next read asks the origin, and a write in flight
+    /// leaves the record to be asked for. True: the key is no longer in doubt.
+    pub fn settle(&self, settlement: Settlement) -> bool {
+        let write = self.write();
+        write.became(settlement);
+        write.engine.at_key(write.hash, L::key(&write.key), |at| at.settle_write(write.permit))
+    }
+}
+
+impl<L: Layout> ReplayError<L> {
+    pub(crate) fn of(error: WriteError<L>) -> Self {
+        match error {
+            WriteError::Rejected(rejection) => Self::Rejected(rejection),
+            WriteError::NotSent(why) => Self::NotSent(why),
+            WriteError::InDoubt(doubt) => Self::InDoubt(doubt),
+            WriteError::Unmet(_) => unreachable!("a replay expects nothing of the record here"),
+        }
+    }
+}
+
+/// The keys in doubt now, `most` of them at most, in no order.
+pub(crate) fn doubts<L: Layout>(engine: &Engine<L>, most: usize) -> Vec<KeyInDoubt<L::OwnedKey>> {
+    // What time has settled, or made overdue, that nobody came by since.
+    engine.sweep_doubts();
+    let mut found = Vec::new();
+    for shard in engine.shards() {
+        let state = shard.read();
+        let of_cell = |cell: &crate::shard::Cell<L>| {
+            let (ticket, unsettled) = cell.in_doubt()?;
+            Some((Arc::clone(&cell.key), ticket.since, ticket.until(), unsettled))
+        };
+        found.extend(state.cells().filter_map(of_cell).take(most - found.len()));
+        if found.len() == most {
+            break;
+        }
+    }
+    // The program's clone of a key runs under no lock.
+    let listed =
+        |(key, since, until, unsettled)| KeyInDoubt { key: Arc::unwrap_or_clone(key), since, until, unsettled };
+    found.into_iter().map(listed).collect()
+}
