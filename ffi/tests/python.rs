@@ -99,7 +99,9 @@ fn the_tutorial_runs_against_the_sample_origin() {
     let told = output_of(python(&origin).args(["examples/python/tutorial.py", &origin.url()]));
     let said: Vec<&str> = told.lines().collect();
     assert_eq!(said.len(), 5, "{told}");
-    assert!(said[0].starts_with("put: {\"id\":\"item-001\"") && said[0].contains("\"quantity\":5"), "{told}");
+    // In which order a record's members come is a matter of how the origin was built.
+    assert!(said[0].starts_with("put: {") && said[0].contains("\"id\":\"item-001\""), "{told}");
+    assert!(said[0].contains("\"quantity\":5"), "{told}");
     assert_eq!(said[1].strip_prefix("get: "), said[0].strip_prefix("put: "));
     assert!(said[2].starts_with("refused, not applied: ") && said[2].contains("422"), "{told}");
     assert_eq!(said[3], "deleted, then: no such item");
