@@ -54,7 +54,9 @@ fn run(input: &Input) {
         permits.drop(0);
     }
     world.rest();
-    // The source owns the world, and the world the cache: the circle ends here.
+    // The source owns the world, and the world the cache, itself and in the handles of doubts: the circle ends here.
+    let doubts = std::mem::take(&mut world.at().doubts);
+    drop(doubts);
     world.set_cache(None);
 }
 
