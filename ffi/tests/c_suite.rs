@@ -31,7 +31,8 @@ fn under_valgrind(program: &Path) {
         "--show-leak-kinds=definite",
     ]);
     // In the child of a fork, what is the parent's is left as it is.
-    valgrind.args(["--child-silent-after-fork=yes"]);
+    // One thread runs at a time; without turns a busy one may keep the others waiting for seconds.
+    valgrind.args(["--child-silent-after-fork=yes", "--fair-sched=try"]);
     runs(valgrind.arg(program));
 }
 
