@@ -7,6 +7,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::sync::OnceLock;
 
+use wtcache_origin::{Method, Origin};
+
 /// A kind of library.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Kind {
@@ -102,4 +104,19 @@ pub(crate) fn library_path() -> PathBuf {
     let _ = fs::remove_file(&link);
     std::os::unix::fs::symlink(artifact(Kind::Shared), &link).unwrap();
     dir
+}
+
+/// What each language's tutorial prints, and what it asked of the origin.
+pub(crate) fn is_the_tutorial(told: &str, origin: &Origin) {
+    let said: Vec<&str> = told.lines().collect();
+    assert_eq!(said.len(), 5, "{told}");
+    // In which order a record's members come is a matter of how the origin was built.
+    assert!(said[0].starts_with("put: {") && said[0].contains("\"id\":\"item-001\""), "{told}");
+    assert!(said[0].contains("\"quantity\":5"), "{told}");
+    assert_eq!(said[1].strip_prefix("get: "), said[0].strip_prefix("put: "));
+    assert!(said[2].starts_with("refused, not applied: ") && said[2].contains("422"), "{told}");
+    assert_eq!(said[3], "deleted, then: no such item");
+    assert_eq!(said[4], "hits 1, loads 1, writes 2, refused 1");
+    let methods: Vec<Method> = origin.log().iter().map(|entry| entry.method).collect();
+    assert_eq!(methods, [Method::Put, Method::Put, Method::Delete, Method::Get], "the first get was a hit");
 }
