@@ -48,6 +48,10 @@ pub(crate) enum Bug {
     HitsOutliveDeadline,
     /// A doubt ends before the settle window has passed.
     WindowTooShort,
+    /// What a load or write in flight brings is not held against tags invalidated meanwhile.
+    TagForgetsCallsInFlight,
+    /// A prefix or pattern takes what is resident and leaves what is in flight.
+    PatternSparesCallsInFlight,
 }
 
 #[cfg(not(wtcache_bugs))]
@@ -86,6 +90,8 @@ fn by_name(name: &str) -> Bug {
         "stale-rejection-keeps-base" => Bug::StaleRejectionKeepsBase,
         "hits-outlive-deadline" => Bug::HitsOutliveDeadline,
         "window-too-short" => Bug::WindowTooShort,
+        "tag-forgets-calls-in-flight" => Bug::TagForgetsCallsInFlight,
+        "pattern-spares-calls-in-flight" => Bug::PatternSparesCallsInFlight,
         // A bug that is not there would be survived by all tests, or killed by none.
         _ => {
             eprintln!("there is no bug {name:?}");

@@ -9,9 +9,10 @@ use crate::engine::Engine;
 use crate::entry::{Bytes, Entry, Layout, Lookup, Typed};
 use crate::error::{LoadError, NotSent, WriteError};
 use crate::get::{self, Get, How, Read};
-use crate::invalidate::{self, CloseReport};
+use crate::invalidate::{self, CloseReport, Forgotten};
 use crate::metrics::Stats;
 use crate::options::{Builder, Call};
+use crate::pattern::{KeyBytes, Keys, Pattern, PatternError};
 use crate::prepare::TakeTurn;
 use crate::put::{Change, NoUpdate, Put, Write};
 use crate::source::{Source, SourceError};
@@ -178,6 +179,14 @@ impl<L: Layout> CacheOf<L> {
         invalidate::invalidate(&self.0, self.0.hash(key), L::key(&owned));
     }
 
+    /// Forgets all records that have `tag`, as [`CacheOf::invalidate`] forgets one. A load or write that is under way now is
+    /// held against it: what it brings is not retained if it has the tag. A remembered absence has no tags.
+    ///
+    /// Tags come from [`Builder::tags`] and [`Record::tags`](crate::Record::tags). Costs what it matches, beside what is under way.
+    pub fn invalidate_tag(&self, tag: impl AsRef<[u8]>) -> Forgotten {
+        invalidate::invalidate_tag(&self.0, tag.as_ref())
+    }
+
     /// The resident records whose extracted attributes have `value` in the index of that name. It is no list of what the
     /// origin has: what was never loaded, has expired or is in doubt is not here.
     ///
@@ -239,5 +248,64 @@ impl<L: Layout> CacheOf<L> {
         F: FnOnce(Option<&Entry<L>>) -> Result<Change<L::Value>, SourceError>,
     {
         block_on(story, &*self.0.clock)
+    }
+}
+
+impl<L: KeyBytes> CacheOf<L> {
+    /// Forgets all keys that begin with `prefix`, as [`CacheOf::invalidate`] forgets one; with an empty one, all there are.
+    ///
+    /// Costs what it matches, beside what is under way, with [`Builder::key_index`]; else it looks at all entries.
+    ///
+    /// # Example
+    /// ```
+    /// # use wtcache::{Cache, LoadCx, Loaded, Record, Source, SourceError, Typed};
+    /// # struct Stock;
+    /// # impl Source<Typed<String, u32>> for Stock {
+    /// #     fn get(&self, _: &String, _: &LoadCx<'_, Typed<String, u32>>) -> Result<Loaded<u32>, SourceError> {
+    /// #         Ok(Loaded::Found(Record::new(7)))
+    /// #     }
+    /// # }
+    /// let cache = Cache::builder(Stock).key_index(true).build()?;
+    /// for key in ["shop:1:bolts", "shop:1:nuts", "shop:2:nuts"] {
+    ///     cache.get(key)?;
+    /// }
+    /// let forgotten = cache.invalidate_prefix("shop:1:");
+    /// assert_eq!((forgotten.entries, forgotten.scanned), (2, false));
+    /// assert!(cache.peek("shop:2:nuts").is_some());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn invalidate_prefix(&self, prefix: impl AsRef<[u8]>) -> Forgotten {
+        invalidate::invalidate_keys(&self.0, &Keys::with_prefix(prefix.as_ref()))
+    }
+
+    /// Forgets all keys that match `pattern`, as [`CacheOf::invalidate`] forgets one. In it, `*` matches anything but a
+    /// [separator](Builder::separator), also nothing; a `*` at the end matches the whole rest; `\*` is a star.
+    ///
+    /// Looks at all entries; with [`Builder::key_index`], at those that begin with what comes before the first star.
+    ///
+    /// # Errors
+    /// A backslash stands before something else than a star; the error says where. Nothing was forgotten.
+    ///
+    /// # Example
+    /// ```
+    /// # use wtcache::{Cache, LoadCx, Loaded, Record, Source, SourceError, Typed};
+    /// # struct Stock;
+    /// # impl Source<Typed<String, u32>> for Stock {
+    /// #     fn get(&self, _: &String, _: &LoadCx<'_, Typed<String, u32>>) -> Result<Loaded<u32>, SourceError> {
+    /// #         Ok(Loaded::Found(Record::new(7)))
+    /// #     }
+    /// # }
+    /// let cache = Cache::builder(Stock).build()?;
+    /// for key in ["shop:1:bolts", "shop:1:nuts", "shop:2:nuts"] {
+    ///     cache.get(key)?;
+    /// }
+    /// let forgotten = cache.invalidate_pattern("shop:*:nuts")?;
+    /// assert_eq!((forgotten.entries, forgotten.scanned), (2, true));
+    /// assert!(cache.peek("shop:1:bolts").is_some());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn invalidate_pattern(&self, pattern: impl AsRef<[u8]>) -> Result<Forgotten, PatternError> {
+        let pattern = Pattern::parse(pattern.as_ref())?;
+        Ok(invalidate::invalidate_keys(&self.0, &Keys::matching(&pattern, self.0.separator)))
     }
 }

@@ -17,6 +17,7 @@ use crate::metrics::Event;
 use crate::slot::PermitId;
 use crate::source::{Condition, Failure, IdempotencyKey, Record, SourceError};
 use crate::sync::{Arc, Ordering};
+use crate::tags::Running;
 
 /// What an applied write left.
 #[non_exhaustive]
@@ -121,6 +122,7 @@ impl<L: Layout> Prepared<L> {
     pub(crate) fn send_if(mut self, condition: Option<Condition>) -> Result<Sent<L>, NotSent> {
         let permit = self.0.take().expect("present until consumed");
         let engine = &permit.engine;
+        let running = engine.tags.begins();
         let sent = engine.at_key(permit.hash, permit.key(), |at| {
             if engine.is_closed() {
                 at.abort(permit.id);
@@ -131,7 +133,7 @@ impl<L: Layout> Prepared<L> {
             Ok((replaced, engine.clock.now()))
         });
         let (replaced, since) = sent?;
-        Ok(Sent { permit: Some(permit), since, replaced: replaced.and_then(Entry::of) })
+        Ok(Sent { permit: Some(permit), since, replaced: replaced.and_then(Entry::of), running })
     }
 
     #[cfg(feature = "tokio")]
@@ -177,6 +179,8 @@ pub struct Sent<L: Layout> {
     permit: Option<Permit<L>>,
     since: Tick,
     replaced: Option<Entry<L>>,
+    /// What tags were invalidated since, for as long as the write counts as in flight.
+    running: Running,
 }
 
 impl<L: Layout> Sent<L> {
@@ -217,7 +221,7 @@ impl<L: Layout> Sent<L> {
         // The record is made while the permit is armed: should that unwind, the key is in doubt.
         let made = record.map(|record| {
             let permit = self.permit();
-            permit.engine.record(permit.hash, &permit.key, record.value, record.version, record.lifetime, self.since)
+            permit.engine.record(permit.hash, &permit.key, record, self.since)
         });
         self.ends_applied(made, stray)
     }
@@ -235,8 +239,9 @@ impl<L: Layout> Sent<L> {
         engine.counters.count(Event::Applied);
         let (stored, keep) = made.map_or((None, false), |(stored, keep)| (Some(stored), keep));
         let stray_until = stray.then(|| engine.clock.now().after(engine.rules.settle_window));
-        let kept =
-            engine.at_key(permit.hash, permit.key(), |at| at.applied(permit.id, stored.as_ref(), keep, stray_until));
+        let kept = engine.at_key(permit.hash, permit.key(), |at| {
+            at.applied(permit.id, stored.as_ref(), keep, stray_until, &self.running)
+        });
         end_send(engine);
         Written { entry: stored.and_then(Entry::of), kept }
     }

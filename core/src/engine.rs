@@ -16,17 +16,26 @@ use crate::entry::sealed::Stored;
 use crate::entry::{Header, Layout, Lookup, Times, Version};
 use crate::freshness::Lifetimes;
 use crate::index::{Index, Rows};
+use crate::key_index::{KeyIndex, ToBytes};
 use crate::metrics::{Counters, Event, Stats};
 use crate::nesting::Frame;
 use crate::options::{Call, InDoubtWrites, LONGEST_DEADLINE, Options};
 use crate::shard::{After, AtKey, Shard};
 use crate::slot::{Fence, PermitId, Rules};
-use crate::source::{Declared, IdempotencyKey, Lifetime, Source};
+use crate::source::{Declared, IdempotencyKey, Lifetime, Record, Source};
 use crate::store::{Budget, Store};
 use crate::sync::{Arc, AtomicBool, AtomicU64, AtomicUsize, Mutex, Ordering, PlainU64, Weak};
+use crate::tags::{TagMemory, Tags};
 
 pub(crate) type Weigher<L> = Box<dyn Fn(&<L as Layout>::Key, Option<&<L as Layout>::View>) -> u64 + Send + Sync>;
+pub(crate) type Tagger<L> = Box<dyn Fn(&<L as Layout>::Key, &<L as Layout>::View, &mut Tags<'_>) + Send + Sync>;
 pub(crate) type Extractor<L> = Box<dyn Fn(&<L as Layout>::Key, &<L as Layout>::View, &mut Rows) + Send + Sync>;
+
+/// What the options of reading and invalidation bring beside plain values.
+pub(crate) struct Extras<L: Layout> {
+    pub(crate) tagger: Option<Tagger<L>>,
+    pub(crate) key_index: Option<ToBytes<L>>,
+}
 
 pub(crate) struct Engine<L: Layout> {
     id: u64,
@@ -41,6 +50,12 @@ pub(crate) struct Engine<L: Layout> {
     pub(crate) in_doubt_writes: InDoubtWrites,
     pub(crate) absent_after_delete: bool,
     pub(crate) indexes: Vec<String>,
+    /// What a star in a pattern of keys does not match.
+    pub(crate) separator: u8,
+    /// Entries are kept in the order of their keys.
+    pub(crate) key_index: bool,
+    pub(crate) tags: Arc<TagMemory>,
+    tagger: Option<Tagger<L>>,
     /// Sends that have not ended, and those who wait for them in `close`.
     pub(crate) open_sends: AtomicUsize,
     pub(crate) closers: Mutex<Vec<std::task::Waker>>,
@@ -71,6 +86,7 @@ impl<L: Layout> Engine<L> {
         clock: Arc<dyn Clock>,
         weigher: Option<Weigher<L>>,
         extractor: Option<Extractor<L>>,
+        extras: Extras<L>,
     ) -> Arc<Self> {
         static CACHES: PlainU64 = PlainU64::new(1);
         let declared = source.declared();
@@ -79,8 +95,8 @@ impl<L: Layout> Engine<L> {
             None => SeedableRandomState::random(),
         };
         let count = options.shards.unwrap_or_else(|| shards_for(options.capacity, weigher.is_none()));
-        let shards =
-            (0..count.next_power_of_two()).map(|_| Shard::new(Store::new(Index::new(hasher.clone())))).collect();
+        let store = || Store::new(Index::new(hasher.clone()), extras.key_index.map(KeyIndex::new));
+        let shards = (0..count.next_power_of_two()).map(|_| Shard::new(store())).collect();
         let unsure_until = if options.clean_start { Tick::ZERO } else { clock.now().after(declared.settle_window) };
         Arc::new(Self {
             id: CACHES.fetch_add(1, Ordering::Relaxed),
@@ -98,6 +114,10 @@ impl<L: Layout> Engine<L> {
             in_doubt_writes: options.in_doubt_writes,
             absent_after_delete: options.absent_after_delete,
             indexes: options.indexes,
+            separator: options.separator,
+            key_index: extras.key_index.is_some(),
+            tags: TagMemory::new(options.tag_memory),
+            tagger: extras.tagger,
             open_sends: AtomicUsize::new(0),
             closers: Mutex::new(Vec::new()),
             closed: AtomicBool::new(false),
@@ -284,11 +304,10 @@ impl<L: Layout> Engine<L> {
         &self,
         hash: u64,
         key: &L::OwnedKey,
-        value: L::Value,
-        version: Option<Version>,
-        lifetime: Lifetime,
+        record: Record<L::Value>,
         since: Tick,
     ) -> (L::Stored, bool) {
+        let Record { value, version, lifetime, tags } = record;
         let times = self.lifetimes.of_record(since, lifetime, self.chance());
         let extracted = catch_unwind(AssertUnwindSafe(|| {
             let (key, view) = (L::key(key), L::view(&value));
@@ -296,6 +315,10 @@ impl<L: Layout> Engine<L> {
             if let Some(extract) = &self.extractor {
                 extract(key, view, &mut rows);
             }
+            if let Some(tagger) = &self.tagger {
+                tagger(key, view, &mut Tags::new(&mut rows));
+            }
+            tags.iter().for_each(|tag| rows.add_tag(tag));
             (self.weigh(key, Some(view), version.as_ref()), (!rows.is_empty()).then(|| Box::new(rows)))
         }));
         self.make(hash, key, Some(value), version, times, since, extracted.ok())

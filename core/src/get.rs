@@ -24,6 +24,7 @@ use crate::slot::{Answer, LoadEnd};
 use crate::source::{Failure, LoadCx, Loaded, SourceError};
 use crate::store::Store;
 use crate::sync::Arc;
+use crate::tags::Running;
 
 /// Where a read's answer came from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -367,6 +368,8 @@ struct Asked<L: Layout> {
     keep: bool,
     /// The new times of a resident record that is unchanged.
     renewed: Option<Times>,
+    /// What tags were invalidated since, for as long as the load counts as in flight.
+    running: Running,
 }
 
 impl<L: Layout> OwnLoad<'_, L> {
@@ -393,6 +396,7 @@ impl<L: Layout> OwnLoad<'_, L> {
             return Err(LoadError::Deadline);
         }
         engine.counters.count(Event::Load);
+        let running = engine.tags.begins();
         let cx = LoadCx { clock: &*engine.clock, deadline: self.deadline, replaced };
         // To the end of this function: the weigher, the extractor and the key's clone must not wait for this load either.
         let _inside = nesting::enter(engine.frame(self.hash), scope);
@@ -418,7 +422,7 @@ impl<L: Layout> OwnLoad<'_, L> {
                     );
                     return failed(LoadError::Source(error));
                 }
-                engine.record(self.hash, self.key, record.value, record.version, record.lifetime, since)
+                engine.record(self.hash, self.key, record, since)
             }
             (Loaded::Absent, _) => engine.absent(self.hash, self.key, since),
             (Loaded::Unchanged(lifetime), Some(entry)) => {
@@ -431,23 +435,25 @@ impl<L: Layout> OwnLoad<'_, L> {
                 return failed(LoadError::Source(error));
             }
         };
-        Ok(Asked { stored: Some(stored), keep, renewed })
+        Ok(Asked { stored: Some(stored), keep, renewed, running })
     }
 
     /// The load that this reader led has ended: commit it if the fence held, and tell those who wait.
     fn ends(&self, flight: &Flight<L>, moved: bool, asked: Result<Asked<L>, LoadError>) -> LoadReply<L> {
         let engine = self.engine;
-        let (stored, keep, renewed, error) = match asked {
-            Ok(asked) => (asked.stored, asked.keep, asked.renewed, None),
-            Err(error) => (None, false, None, Some(error)),
+        let (stored, keep, renewed, running, error) = match asked {
+            Ok(asked) => (asked.stored, asked.keep, asked.renewed, Some(asked.running), None),
+            Err(error) => (None, false, None, None, Some(error)),
         };
         let answer = match &stored {
             Some(stored) if stored.value().is_some() => Answer::Version(stored.version()),
             Some(_) => Answer::Absent,
             None => Answer::Failed,
         };
-        let (end, kept) = engine
-            .at_key(self.hash, L::key(self.key), |at| at.load_ends(flight, answer, stored.as_ref(), renewed, keep));
+        let (end, kept) = engine.at_key(self.hash, L::key(self.key), |at| {
+            at.load_ends(flight, answer, stored.as_ref(), renewed, keep, running.as_ref())
+        });
+        drop(running);
         let result = match error {
             Some(error) => Err(error),
             None => Ok(stored.and_then(Entry::of)),

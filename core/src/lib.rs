@@ -6,8 +6,8 @@
 //!
 //! The stories to read first are `get.rs` and `put.rs`. In reading order, each uses what comes after it (but for the
 //! engine's and the stories' shared types): `cache`, `options`, `get`, `put`, `tokio`, `invalidate`, `drive`, `coalesce`,
-//! `prepare`, `commit`, `doubt`, `source`, `nesting`, `engine`, `shard`, `slot`, `store`, `index`, `eviction`, `entry`, `bytes`,
-//! `freshness`, `metrics`, `clock`, `error`, `sync`;
+//! `prepare`, `commit`, `doubt`, `source`, `nesting`, `engine`, `shard`, `slot`, `store`, `index`, `key_index`, `eviction`, `tags`, `pattern`,
+//! `entry`, `bytes`, `freshness`, `metrics`, `clock`, `error`, `sync`;
 //! `bugs` holds the names of those that are seeded to test the tests.
 
 mod bugs;
@@ -26,9 +26,11 @@ mod freshness;
 mod get;
 mod index;
 mod invalidate;
+mod key_index;
 mod metrics;
 mod nesting;
 mod options;
+mod pattern;
 mod prepare;
 mod put;
 mod shard;
@@ -36,6 +38,7 @@ mod slot;
 mod source;
 mod store;
 mod sync;
+mod tags;
 #[cfg(feature = "tokio")]
 pub mod tokio;
 
@@ -47,15 +50,17 @@ pub use entry::{Bytes, Entry, Layout, Lookup, Typed, Version};
 pub use error::{LoadError, NotSent, OptionError, WriteError};
 pub use get::{How, Read};
 pub use index::Rows;
-pub use invalidate::CloseReport;
+pub use invalidate::{CloseReport, Forgotten};
 pub use metrics::Stats;
 pub use nesting::Scope;
 pub use options::{Builder, Call, InDoubtWrites};
+pub use pattern::{KeyBytes, PatternError};
 pub use put::Change;
 pub use source::{
     Condition, Confirmed, Declared, Failure, IdempotencyKey, Lifetime, LoadCx, Loaded, Outcome, Record, Rejection,
     Source, SourceError, WriteCx,
 };
+pub use tags::Tags;
 
 /// The README's example is compiled and run with the tests.
 #[cfg(doctest)]

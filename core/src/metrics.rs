@@ -107,9 +107,9 @@ pub struct Stats {
     pub writes_not_sent: u64,
     /// Entries that went for room.
     pub evicted: u64,
-    /// Calls of `invalidate`.
+    /// Calls that invalidated a key, a prefix, a pattern or a tag.
     pub invalidated: u64,
-    /// Panics of a weigher or an index extractor; the entry concerned was not kept.
+    /// Panics of a weigher, an index extractor or the function that finds tags; the entry concerned was not kept.
     pub extractors_panicked: u64,
     /// Entries resident now, expired ones and absent marks included.
     pub entries: u64,

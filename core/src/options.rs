@@ -8,13 +8,16 @@ use std::time::Duration;
 
 use crate::cache::CacheOf;
 use crate::clock::{Clock, SystemClock};
-use crate::engine::{Engine, Extractor, Weigher};
+use crate::engine::{Engine, Extractor, Extras, Weigher};
 use crate::entry::Layout;
 use crate::error::OptionError;
 use crate::index::Rows;
+use crate::key_index::ToBytes;
 use crate::nesting::Scope;
+use crate::pattern::KeyBytes;
 use crate::source::{IdempotencyKey, Source};
 use crate::sync::Arc;
+use crate::tags::Tags;
 
 /// What becomes of an unconditional write of a key that is in doubt.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -43,6 +46,8 @@ pub(crate) struct Options {
     pub(crate) clean_start: bool,
     pub(crate) seed: Option<u64>,
     pub(crate) indexes: Vec<String>,
+    pub(crate) separator: u8,
+    pub(crate) tag_memory: usize,
 }
 
 /// Builds a cache over a source.
@@ -69,6 +74,7 @@ pub struct Builder<L: Layout> {
     clock: Option<Arc<dyn Clock>>,
     weigher: Option<Weigher<L>>,
     extractor: Option<Extractor<L>>,
+    extras: Extras<L>,
     options: Options,
 }
 
@@ -95,7 +101,10 @@ impl<L: Layout> Builder<L> {
                 clean_start: false,
                 seed: None,
                 indexes: Vec::new(),
+                separator: b':',
+                tag_memory: 1_024,
             },
+            extras: Extras { tagger: None, key_index: None },
         }
     }
 
@@ -217,6 +226,38 @@ impl<L: Layout> Builder<L> {
         self
     }
 
+    /// Finds the tags of a record, beside those that the source gives it ([`Record::tags`](crate::Record::tags)): by a tag, all
+    /// records that have it are invalidated together. Called once an entry, with no lock held. An entry whose tags could not be
+    /// found because of a panic is not kept.
+    ///
+    /// # Example
+    /// ```
+    /// # use wtcache::{Cache, LoadCx, Loaded, Record, Source, SourceError, Typed};
+    /// # struct Prices;
+    /// # impl Source<Typed<String, u32>> for Prices {
+    /// #     fn get(&self, _: &String, _: &LoadCx<'_, Typed<String, u32>>) -> Result<Loaded<u32>, SourceError> {
+    /// #         Ok(Loaded::Found(Record::new(7)))
+    /// #     }
+    /// # }
+    /// let cache = Cache::builder(Prices).tags(|_, price, tags| tags.add(if *price < 10 { "cheap" } else { "dear" })).build()?;
+    /// cache.get("bolts")?;
+    /// assert_eq!(cache.invalidate_tag("dear").entries, 0);
+    /// assert_eq!(cache.invalidate_tag("cheap").entries, 1);
+    /// assert!(cache.peek("bolts").is_none());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn tags(mut self, tag: impl Fn(&L::Key, &L::View, &mut Tags<'_>) + Send + Sync + 'static) -> Self {
+        self.extras.tagger = Some(Box::new(tag));
+        self
+    }
+
+    /// How many invalidations of tags are remembered while loads and writes run that began before them. When it is met, nothing
+    /// with a tag that those bring is retained. Default 1,024.
+    pub fn tag_memory(mut self, invalidations: usize) -> Self {
+        self.options.tag_memory = invalidations;
+        self
+    }
+
     /// Opens the cache.
     ///
     /// # Errors
@@ -248,12 +289,38 @@ impl<L: Layout> Builder<L> {
         if o.indexes.len() > usize::from(u16::MAX) {
             return refuse("indexes", "there are 65,535 indexes at most");
         }
+        if matches!(o.separator, b'*' | b'\\') {
+            return refuse("separator", "is no star and no backslash, which mean something else in a pattern");
+        }
         let mut names = HashSet::new();
         if let Some(twice) = o.indexes.iter().find(|name| !names.insert(name.as_str())) {
             return refuse("indexes", &format!("the name {twice:?} is given twice"));
         }
         let clock = self.clock.unwrap_or_else(|| Arc::new(SystemClock::new()));
-        Ok(CacheOf::from_engine(Engine::open(self.source, self.options, clock, self.weigher, self.extractor)))
+        Ok(CacheOf::from_engine(Engine::open(
+            self.source,
+            self.options,
+            clock,
+            self.weigher,
+            self.extractor,
+            self.extras,
+        )))
+    }
+}
+
+impl<L: KeyBytes> Builder<L> {
+    /// Keeps the entries in the order of their keys, too: then [`CacheOf::invalidate_prefix`] costs what it matches, and
+    /// [`CacheOf::invalidate_pattern`] looks at the keys with the pattern's literal head only. It takes some 40 bytes an entry,
+    /// and a search in that order whenever an entry comes or goes. Default no.
+    pub fn key_index(mut self, yes: bool) -> Self {
+        self.extras.key_index = yes.then_some(L::key_bytes as ToBytes<L>);
+        self
+    }
+
+    /// What parts the sections of a key: a star in a pattern does not match it. Default `:`.
+    pub fn separator(mut self, separator: u8) -> Self {
+        self.options.separator = separator;
+        self
     }
 }
 

@@ -150,7 +150,7 @@ fn put<L: Layout>(
         let record = match confirmed {
             Confirmed::Record(record) => Some(record),
             Confirmed::AsSent { version, lifetime } if engine.declared.stores_verbatim => {
-                Some(Record { value, version, lifetime })
+                Some(Record { value, version, lifetime, tags: Vec::new() })
             }
             Confirmed::AsSent { .. } | Confirmed::Unseen => None,
         };

@@ -111,12 +111,14 @@ pub struct Record<V> {
     pub version: Option<Version>,
     /// How long it may be served.
     pub lifetime: Lifetime,
+    /// By what it is invalidated together with others, beside the tags of [`Builder::tags`](crate::Builder::tags).
+    pub tags: Vec<Box<[u8]>>,
 }
 
 impl<V> Record<V> {
     /// A record without version, served for the cache's own lifetime.
     pub fn new(value: V) -> Self {
-        Self { value, version: None, lifetime: Lifetime::Default }
+        Self { value, version: None, lifetime: Lifetime::Default, tags: Vec::new() }
     }
 
     /// The same with the origin's version.
@@ -130,6 +132,13 @@ impl<V> Record<V> {
     #[must_use]
     pub fn lifetime(mut self, lifetime: Lifetime) -> Self {
         self.lifetime = lifetime;
+        self
+    }
+
+    /// The same with these tags, beside those that it has: see [`CacheOf::invalidate_tag`](crate::CacheOf::invalidate_tag).
+    #[must_use]
+    pub fn tags<T: AsRef<[u8]>>(mut self, tags: impl IntoIterator<Item = T>) -> Self {
+        self.tags.extend(tags.into_iter().map(|tag| tag.as_ref().into()));
         self
     }
 }
