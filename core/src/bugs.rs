@@ -50,6 +50,12 @@ pub(crate) enum Bug {
     WindowTooShort,
     /// What a load or write in flight brings is not held against tags invalidated meanwhile.
     TagForgetsCallsInFlight,
+    /// What was invalidated stays, as stale.
+    StaleServedAfterInvalidation,
+    /// A stale record is served beyond the window that was declared.
+    StaleWithoutWindow,
+    /// What is resident of many keys is taken one key after the other.
+    ManyTakenOneByOne,
     /// A prefix or pattern takes what is resident and leaves what is in flight.
     PatternSparesCallsInFlight,
 }
@@ -91,6 +97,9 @@ fn by_name(name: &str) -> Bug {
         "hits-outlive-deadline" => Bug::HitsOutliveDeadline,
         "window-too-short" => Bug::WindowTooShort,
         "tag-forgets-calls-in-flight" => Bug::TagForgetsCallsInFlight,
+        "stale-served-after-invalidation" => Bug::StaleServedAfterInvalidation,
+        "stale-without-window" => Bug::StaleWithoutWindow,
+        "many-taken-one-by-one" => Bug::ManyTakenOneByOne,
         "pattern-spares-calls-in-flight" => Bug::PatternSparesCallsInFlight,
         // A bug that is not there would be survived by all tests, or killed by none.
         _ => {

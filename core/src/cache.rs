@@ -8,7 +8,7 @@ use crate::drive::block_on;
 use crate::engine::Engine;
 use crate::entry::{Bytes, Entry, Layout, Lookup, Typed};
 use crate::error::{LoadError, NotSent, WriteError};
-use crate::get::{self, Get, How, Read};
+use crate::get::{self, Get, GetMany, How, Read};
 use crate::invalidate::{self, CloseReport, Forgotten};
 use crate::metrics::Stats;
 use crate::options::{Builder, Call};
@@ -87,10 +87,50 @@ impl<L: Layout> CacheOf<L> {
         }
     }
 
-    /// The record of `key` if it is resident and fresh. Never waits, and never calls the source.
+    /// The records of many keys: an answer for each, in the order of the keys, as [`CacheOf::get`] gives it. Those that are
+    /// resident are taken in one step; for each other key there is one load, which joins and is joined as any. Where the source
+    /// [loads many](Source::load_many) with one request, those that this call leads go together; else one after the other. A key
+    /// that is given twice is answered alike.
+    ///
+    /// # Example
+    /// ```
+    /// # use wtcache::{Cache, LoadCx, Loaded, Record, Source, SourceError, Typed};
+    /// # struct Lengths;
+    /// # impl Source<Typed<String, usize>> for Lengths {
+    /// #     fn get(&self, key: &String, _: &LoadCx<'_, Typed<String, usize>>) -> Result<Loaded<usize>, SourceError> {
+    /// #         Ok(Loaded::Found(Record::new(key.len())))
+    /// #     }
+    /// # }
+    /// let cache = Cache::builder(Lengths).build()?;
+    /// for answer in cache.get_many(["nut", "bolt"]) {
+    ///     assert!(answer?.is_some());
+    /// }
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn get_many<'q, Q: Lookup<L> + ?Sized + 'q>(
+        &self,
+        keys: impl IntoIterator<Item = &'q Q>,
+    ) -> Vec<Result<Option<Entry<L>>, LoadError>> {
+        self.read_many(keys, &Call::new()).into_iter().map(|answer| answer.map(|read| read.entry)).collect()
+    }
+
+    /// [`CacheOf::get_many`] with options of its own, and with where each answer came from. The deadline is that of the whole
+    /// call: keys that were not answered by then end with [`LoadError::Deadline`].
+    pub fn read_many<'q, Q: Lookup<L> + ?Sized + 'q>(
+        &self,
+        keys: impl IntoIterator<Item = &'q Q>,
+        call: &Call,
+    ) -> Vec<Result<Read<L>, LoadError>> {
+        block_on(self.get_many_story(keys, call), &*self.0.clock)
+    }
+
+    /// The record of `key` if it is resident and fresh. Never waits, and never calls the source, nor has it called.
     #[must_use]
     pub fn peek<Q: Lookup<L> + ?Sized>(&self, key: &Q) -> Option<Entry<L>> {
-        self.hit(key).ok()?.and_then(|read| read.entry)
+        if self.0.is_closed() {
+            return None;
+        }
+        get::peek(&self.0, self.0.hash(key), key)?
     }
 
     /// Writes `value` to the origin as the record of `key`, and keeps what the origin confirmed.
@@ -113,6 +153,25 @@ impl<L: Layout> CacheOf<L> {
         call: &Call,
     ) -> Result<Written<L>, WriteError> {
         self.write(self.put_story::<Q, NoUpdate<L>>(key, Write::Put(value), call))
+    }
+
+    /// Writes many records, one after the other in the order given, each as [`CacheOf::put`] does; gives an outcome for each, in
+    /// that order. It is no transaction: a write that fails stops none of the others.
+    pub fn put_many<'q, Q: Lookup<L> + ?Sized + 'q>(
+        &self,
+        records: impl IntoIterator<Item = (&'q Q, L::Value)>,
+    ) -> Vec<Result<Written<L>, WriteError>> {
+        self.put_many_with(records, &Call::new())
+    }
+
+    /// [`CacheOf::put_many`] with options of its own. The deadline is that of the whole call: writes that were not sent by then
+    /// end with [`NotSent::Deadline`]. Each write has an idempotency key of its own; one in `call` is not used.
+    pub fn put_many_with<'q, Q: Lookup<L> + ?Sized + 'q>(
+        &self,
+        records: impl IntoIterator<Item = (&'q Q, L::Value)>,
+        call: &Call,
+    ) -> Vec<Result<Written<L>, WriteError>> {
+        self.put_stories(records, call).into_iter().map(|story| self.write(story)).collect()
     }
 
     /// Removes the record of `key` at the origin and here. What the origin does not have counts as removed.
@@ -237,6 +296,24 @@ impl<L: Layout> CacheOf<L> {
 
     pub(crate) fn get_story<Q: Lookup<L> + ?Sized>(&self, key: &Q, call: &Call) -> Get<L> {
         Get::new(&self.0, self.0.hash(key), key.to_key(), call)
+    }
+
+    pub(crate) fn get_many_story<'q, Q: Lookup<L> + ?Sized + 'q>(
+        &self,
+        keys: impl IntoIterator<Item = &'q Q>,
+        call: &Call,
+    ) -> GetMany<L> {
+        GetMany::new(&self.0, keys, call)
+    }
+
+    /// Writes that have not begun, with one deadline.
+    pub(crate) fn put_stories<'q, Q: Lookup<L> + ?Sized + 'q>(
+        &self,
+        records: impl IntoIterator<Item = (&'q Q, L::Value)>,
+        call: &Call,
+    ) -> Vec<Put<L, NoUpdate<L>>> {
+        let call = Call { idempotency_key: None, ..call.clone() };
+        records.into_iter().map(|(key, value)| self.put_story(key, Write::Put(value), &call)).collect()
     }
 
     pub(crate) fn put_story<Q: Lookup<L> + ?Sized, F>(&self, key: &Q, write: Write<L, F>, call: &Call) -> Put<L, F> {

@@ -9,6 +9,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use foldhash::SharedSeed;
 use foldhash::fast::SeedableRandomState;
 
+use crate::background::Background;
 use crate::clock::{Clock, Tick};
 use crate::coalesce::Flight;
 use crate::doubt::{DoubtPlace, DoubtPlaces};
@@ -64,7 +65,8 @@ pub(crate) struct Engine<L: Layout> {
     lingering: Mutex<Vec<Weak<Flight<L>>>>,
     longest_key: usize,
     deadline: std::time::Duration,
-    lifetimes: Lifetimes,
+    pub(crate) lifetimes: Lifetimes,
+    pub(crate) background: Background,
     weigher: Option<Weigher<L>>,
     extractor: Option<Extractor<L>>,
     hasher: SeedableRandomState,
@@ -129,7 +131,11 @@ impl<L: Layout> Engine<L> {
                 negative: options.negative_lifetime,
                 jitter: options.jitter,
                 unsure_until,
+                refresh_ahead: options.refresh_ahead,
+                stale_while_revalidate: options.stale_while_revalidate,
+                stale_if_error: options.stale_if_error,
             },
+            background: Background::new(options.refresh_threads, options.refresh_queue),
             weigher,
             extractor,
             hasher,
@@ -150,7 +156,7 @@ impl<L: Layout> Engine<L> {
     }
 
     pub(crate) fn frame(&self, hash: u64) -> Frame {
-        Frame { cache: self.id, hash }
+        Frame::new(self.id, hash)
     }
 
     /// The bytes of a key that is too long.
@@ -164,8 +170,12 @@ impl<L: Layout> Engine<L> {
     }
 
     pub(crate) fn shard(&self, hash: u64) -> &Shard<L> {
+        &self.shards[self.shard_number(hash)]
+    }
+
+    pub(crate) fn shard_number(&self, hash: u64) -> usize {
         // The table takes the low bits and the top seven; the shard is chosen by those between.
-        &self.shards[(hash >> 40) as usize & (self.shards.len() - 1)]
+        (hash >> 40) as usize & (self.shards.len() - 1)
     }
 
     /// Runs `work` on what the shard knows of a key, under its exclusive lock and brought up to the present time. Wakers
@@ -351,7 +361,7 @@ impl<L: Layout> Engine<L> {
             self.counters.count(Event::ExtractorPanicked);
         }
         let keep = times.is_some() && extracted.is_some();
-        let times = times.unwrap_or(Times { since, expires: since });
+        let times = times.unwrap_or(Times { since, expires: since, refresh: Tick::NEVER });
         let (weight, rows) = extracted.unwrap_or_default();
         // What weighs more than a header can tell is not kept: it would be counted for less than it is.
         let weight = u32::try_from(weight).ok();

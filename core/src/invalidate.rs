@@ -71,6 +71,7 @@ pub(crate) fn close<L: Layout>(engine: &Engine<L>, timeout: Duration) -> CloseRe
     // SeqCst: pairs with `is_closed`, and with the count of open sends, see `end_send`. What took a shard's lock before us is
     // ended below; what takes it after us sees the mark.
     engine.closed.store(true, Ordering::SeqCst);
+    engine.background.end();
     for shard in engine.shards() {
         let mut after = After::default();
         shard.write().close_all(engine, &mut after);

@@ -7,9 +7,10 @@
 //! The stories to read first are `get.rs` and `put.rs`. In reading order, each uses what comes after it (but for the
 //! engine's and the stories' shared types): `cache`, `options`, `get`, `put`, `tokio`, `invalidate`, `drive`, `coalesce`,
 //! `prepare`, `commit`, `doubt`, `source`, `nesting`, `engine`, `shard`, `slot`, `store`, `index`, `key_index`, `eviction`, `tags`, `pattern`,
-//! `entry`, `bytes`, `freshness`, `metrics`, `clock`, `error`, `sync`;
+//! `background`, `entry`, `bytes`, `freshness`, `metrics`, `clock`, `error`, `sync`;
 //! `bugs` holds the names of those that are seeded to test the tests.
 
+mod background;
 mod bugs;
 mod bytes;
 mod cache;
@@ -57,8 +58,8 @@ pub use options::{Builder, Call, InDoubtWrites};
 pub use pattern::{KeyBytes, PatternError};
 pub use put::Change;
 pub use source::{
-    Condition, Confirmed, Declared, Failure, IdempotencyKey, Lifetime, LoadCx, Loaded, Outcome, Record, Rejection,
-    Source, SourceError, WriteCx,
+    Batch, Condition, Confirmed, Declared, Failure, IdempotencyKey, Lifetime, LoadCx, LoadMany, Loaded, Outcome,
+    Record, Rejection, Source, SourceError, WriteCx,
 };
 pub use tags::Tags;
 

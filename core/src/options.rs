@@ -48,6 +48,11 @@ pub(crate) struct Options {
     pub(crate) indexes: Vec<String>,
     pub(crate) separator: u8,
     pub(crate) tag_memory: usize,
+    pub(crate) stale_while_revalidate: Duration,
+    pub(crate) stale_if_error: Duration,
+    pub(crate) refresh_ahead: f64,
+    pub(crate) refresh_threads: usize,
+    pub(crate) refresh_queue: usize,
 }
 
 /// Builds a cache over a source.
@@ -103,6 +108,11 @@ impl<L: Layout> Builder<L> {
                 indexes: Vec::new(),
                 separator: b':',
                 tag_memory: 1_024,
+                stale_while_revalidate: Duration::ZERO,
+                stale_if_error: Duration::ZERO,
+                refresh_ahead: 0.0,
+                refresh_threads: 2,
+                refresh_queue: 1_024,
             },
             extras: Extras { tagger: None, key_index: None },
         }
@@ -258,6 +268,52 @@ impl<L: Layout> Builder<L> {
         self
     }
 
+    /// For this long after it expired, a record is served stale while it is refreshed in the background: see
+    /// [`How::Stale`](crate::How::Stale). Never one that was invalidated or is in doubt, never an absence, and none of those that
+    /// [`clean_start`](Self::clean_start) is about. Default zero: not at all.
+    ///
+    /// # Example
+    /// ```
+    /// # use std::time::Duration;
+    /// # use wtcache::{Cache, LoadCx, Loaded, Record, Source, SourceError, Typed};
+    /// # struct Prices;
+    /// # impl Source<Typed<String, u32>> for Prices {
+    /// #     fn get(&self, _: &String, _: &LoadCx<'_, Typed<String, u32>>) -> Result<Loaded<u32>, SourceError> {
+    /// #         Ok(Loaded::Found(Record::new(7)))
+    /// #     }
+    /// # }
+    /// let minute = Duration::from_secs(60);
+    /// let cache = Cache::builder(Prices).lifetime(minute).stale_while_revalidate(minute).stale_if_error(10 * minute).build()?;
+    /// let price = cache.get("bolts")?.expect("the source has all");
+    /// assert!(price.stale_for(cache.now()).is_zero());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn stale_while_revalidate(mut self, window: Duration) -> Self {
+        self.options.stale_while_revalidate = window;
+        self
+    }
+
+    /// For this long after it expired, a record is served stale where its load fails, is late or panics; not where the origin
+    /// answered that it refuses. Otherwise as [`stale_while_revalidate`](Self::stale_while_revalidate). Default zero: not at all.
+    pub fn stale_if_error(mut self, window: Duration) -> Self {
+        self.options.stale_if_error = window;
+        self
+    }
+
+    /// In this last share of its lifetime, from 0 to less than 1, a record that is read is refreshed in the background before it
+    /// expires. Default 0: not at all.
+    pub fn refresh_ahead(mut self, share: f64) -> Self {
+        self.options.refresh_ahead = share;
+        self
+    }
+
+    /// How many threads of the cache's own refresh records, and how many refreshes may wait for one; what is more is counted
+    /// and not done. The threads begin with the first refresh and end with the cache. Default 2 and 1,024.
+    pub fn refreshers(mut self, threads: usize, waiting: usize) -> Self {
+        (self.options.refresh_threads, self.options.refresh_queue) = (threads, waiting);
+        self
+    }
+
     /// Opens the cache.
     ///
     /// # Errors
@@ -288,6 +344,12 @@ impl<L: Layout> Builder<L> {
         }
         if o.indexes.len() > usize::from(u16::MAX) {
             return refuse("indexes", "there are 65,535 indexes at most");
+        }
+        if !(0.0..1.0).contains(&o.refresh_ahead) {
+            return refuse("refresh_ahead", "is a share from 0 to less than 1");
+        }
+        if o.refresh_threads == 0 || o.refresh_queue == 0 {
+            return refuse("refreshers", "one thread and one waiting refresh are the least");
         }
         if matches!(o.separator, b'*' | b'\\') {
             return refuse("separator", "is no star and no backslash, which mean something else in a pattern");

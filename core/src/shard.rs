@@ -6,7 +6,8 @@
 //! | 1 | `Shard::state` | the entries and slots of the keys that hash there |
 //! | 2 | a flight's, a ticket's, a doubt's own state; the engine's lingering loads; the memory of tags | who waits for it; what was invalidated |
 //!
-//! A thread holds one shard's lock at a time and takes no lock of rank 1 inside it. Nothing of the program's runs under either, but `Eq`
+//! A thread holds one shard's lock at a time and takes no lock of rank 1 inside it; but for reading, it may take those of many shards
+//! in their order. Nothing of the program's runs under either, but `Eq`
 //! of a key: what is to be woken or dropped goes into [`After`], which is finished once the lock is released.
 //! Invariant: while a key's slot is in doubt, or its base is unknown, the store holds no entry that a hit could serve.
 
@@ -14,6 +15,7 @@ mod forget;
 
 use std::collections::VecDeque;
 use std::task::Waker;
+use std::time::Duration;
 
 use hashbrown::HashTable;
 
@@ -304,6 +306,16 @@ impl<'a, L: Layout> AtKey<'a, L> {
         self.resident().filter(|stored| stored.header().serve_until() > now)
     }
 
+    /// The record that has expired, but may be served for `window` after that. One that is in doubt, was invalidated or was
+    /// written is not here any more.
+    pub(crate) fn stale(&self, now: Tick, window: Duration) -> Option<&L::Stored> {
+        let lifetimes = &self.engine.lifetimes;
+        self.resident().filter(|stored| {
+            let header = stored.header();
+            stored.value().is_some() && now < lifetimes.stale_until(header.since(), header.expires(), window)
+        })
+    }
+
     /// The record that is here, fresh or not.
     pub(crate) fn resident(&self) -> Option<&L::Stored> {
         self.state.store.find(self.hash, |other| L::same_key(other, self.key))
@@ -492,6 +504,12 @@ impl<'a, L: Layout> AtKey<'a, L> {
 
     pub(crate) fn invalidate(&mut self) {
         self.change(Slot::invalidated);
+        if bugs::has(Bug::StaleServedAfterInvalidation)
+            && let Some(stored) = self.resident()
+        {
+            let now = self.engine.clock.now();
+            return stored.header().renew(Times { since: now, expires: now, refresh: Tick::NEVER });
+        }
         self.forget();
     }
 

@@ -4,6 +4,8 @@
 //! deadline in its context; the cache cannot interrupt it. What it answers decides what the cache may show, so
 //! the three outcomes of a write are kept apart here and never folded into a plain `Result`.
 
+mod batch;
+
 use std::error::Error;
 use std::fmt;
 use std::sync::LazyLock;
@@ -14,6 +16,8 @@ use crate::entry::{Entry, Layout, Version};
 use crate::error::LoadError;
 use crate::nesting::Scope;
 use crate::sync::{Arc, AtomicBool, Ordering};
+
+pub use batch::{Batch, LoadMany};
 
 /// The adapter that speaks to an origin for one cache.
 ///
@@ -65,6 +69,12 @@ pub trait Source<L: Layout>: Send + Sync + 'static {
     /// [`WriteCx::condition`] says otherwise.
     fn delete(&self, _key: &L::Key, _cx: &WriteCx<'_, L>) -> Outcome<()> {
         Outcome::Rejected(Rejection::new(SourceError::new(Failure::Invalid, "this source does not delete")))
+    }
+
+    /// How it loads many records with one request, if it can. Without, [`CacheOf::get_many`](crate::CacheOf::get_many) loads
+    /// one record after the other; a single key is always loaded with `get`.
+    fn load_many(&self) -> Option<&dyn LoadMany<L>> {
+        None
     }
 
     /// What is known of the origin. Asked once, when the cache is built.

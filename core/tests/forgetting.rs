@@ -395,6 +395,36 @@ fn i2_an_index_of_keys_holds_what_is_resident_after_every_operation() {
     assert_eq!(w.cache.invalidate_prefix("").entries, entries);
 }
 
+/// Each load makes a value that only the cache holds.
+struct Values;
+
+impl Source<wtcache::Typed<String, Arc<()>>> for Values {
+    fn get(&self, _: &String, _: &LoadCx<'_, wtcache::Typed<String, Arc<()>>>) -> Result<Loaded<Arc<()>>, SourceError> {
+        Ok(Loaded::Found(Record::new(Arc::new(()))))
+    }
+}
+
+#[test]
+fn i2_an_index_of_keys_keeps_no_value_that_has_left() {
+    let cache =
+        Cache::builder(Values).key_index(true).shards(1).capacity(2).clean_start(true).build().expect("options");
+    let loaded = |key: &str| {
+        let entry = cache.get(key).expect("loaded").expect("found");
+        Arc::downgrade(entry.value())
+    };
+    let first = loaded("a");
+    let second = loaded("b");
+    cache.invalidate("a");
+    assert!(first.upgrade().is_none() && second.upgrade().is_some(), "it left by itself");
+    let prepared = cache.prepare("b", &Call::new()).expect("free").send().expect("in time");
+    prepared.commit(Some(Record::new(Arc::new(()))));
+    assert!(second.upgrade().is_none(), "another took its place");
+    let all = ["c", "d", "e"].map(loaded);
+    assert_eq!(all.iter().filter(|value| value.upgrade().is_some()).count(), 2, "one was evicted");
+    cache.invalidate_prefix("");
+    assert!(all.iter().all(|value| value.upgrade().is_none()));
+}
+
 #[test]
 fn b5_a_panic_in_what_finds_tags_is_contained_and_counted() {
     let w = world_with(Script::new(), |b| b.tags(|_, value, _| assert!(value != "bad", "no tags for this")));

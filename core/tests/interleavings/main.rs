@@ -5,6 +5,7 @@
 //! schedules a scenario gets.
 #![cfg(wtcache_shuttle)]
 
+mod many;
 mod scenarios;
 mod world;
 
