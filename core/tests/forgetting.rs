@@ -132,8 +132,11 @@ fn i1_byte_caches_forget_by_prefix_and_pattern() {
     }
 }
 
+/// A call that forgets keys.
+type Forget = fn(&Cache<String, String>) -> Forgotten;
+
 /// The ways to forget "k" with others, in a world where values are tagged "t".
-fn ways() -> [(&'static str, fn(&Cache<String, String>) -> Forgotten); 4] {
+fn ways() -> [(&'static str, Forget); 4] {
     [
         ("prefix", |cache| cache.invalidate_prefix("k")),
         ("pattern", |cache| cache.invalidate_pattern("k*").expect("a pattern")),
@@ -187,7 +190,7 @@ fn g3_a_reader_after_the_invalidation_never_gets_a_load_that_began_before_it() {
 
 #[test]
 fn i1_a_load_in_flight_that_does_not_match_is_retained() {
-    let ways: [fn(&Cache<String, String>) -> Forgotten; 3] = [
+    let ways: [Forget; 3] = [
         |cache| cache.invalidate_prefix("kk"),
         |cache| cache.invalidate_pattern("*:k").expect("a pattern"),
         |cache| cache.invalidate_tag("u"),
