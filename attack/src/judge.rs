@@ -5,14 +5,17 @@
 
 use std::collections::HashMap;
 use std::fmt;
+use std::time::{Duration, SystemTime};
 
 use serde_json::Value as Json;
 use wtcache::IdempotencyKey;
 use wtcache_origin::Entry;
 use wtcache_testkit::{Begun, History, Value};
 
-/// More writes than this that nobody knows the outcome of, on one key, make the search for an order too long.
+/// More writes than this that nobody knows the outcome of, open at once on one key, make the search for an order too long.
 const MOST_OPEN: usize = 16;
+/// A machine that is busy may leave a thread standing for so long.
+const STALL: Duration = Duration::from_millis(100);
 
 /// Who found something.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -73,6 +76,9 @@ pub(crate) struct Seen {
     pub(crate) id: u64,
     pub(crate) call: u64,
     pub(crate) answer: u64,
+    /// By the wall clock, as the origin's log.
+    pub(crate) called_at: SystemTime,
+    pub(crate) answered_at: SystemTime,
     pub(crate) what: What,
 }
 
@@ -90,8 +96,8 @@ pub(crate) fn idempotency_key(id: u64) -> IdempotencyKey {
 
 /// What the origin did.
 pub(crate) struct Done {
-    /// By idempotency key.
-    writes: HashMap<String, bool>,
+    /// By idempotency key: when each write took effect that did.
+    writes: HashMap<String, SystemTime>,
     /// Key and value of every put that was applied.
     values: std::collections::HashSet<(String, u64)>,
 }
@@ -99,26 +105,46 @@ pub(crate) struct Done {
 impl Done {
     pub(crate) fn new(log: &[Entry]) -> Self {
         let mut done = Self { writes: HashMap::new(), values: std::collections::HashSet::new() };
-        for entry in log {
+        for entry in log.iter().filter(|entry| entry.applied) {
             if let Some(key) = &entry.idempotency_key {
-                *done.writes.entry(key.clone()).or_default() |= entry.applied;
+                let landed = entry.received_at + entry.applied_after.unwrap_or_default();
+                let last = done.writes.entry(key.clone()).or_insert(landed);
+                *last = landed.max(*last);
             }
             let body = entry.body.as_deref().and_then(|body| serde_json::from_str::<Json>(body).ok());
-            if let (true, Some(id), Some(value)) = (entry.applied, &entry.id, body.as_ref().and_then(value_of)) {
+            if let (Some(id), Some(value)) = (&entry.id, body.as_ref().and_then(value_of)) {
                 done.values.insert((id.clone(), value));
             }
         }
         done
     }
 
+    fn landed(&self, id: u64) -> Option<SystemTime> {
+        self.writes.get(&idempotency_key(id).to_string()).copied()
+    }
+
     fn applied(&self, id: u64) -> bool {
-        self.writes.get(&idempotency_key(id).to_string()).copied().unwrap_or(false)
+        self.landed(id).is_some()
+    }
+
+    /// From when on no read may miss an unknown write. Until its verdict, hits are of the older value; then there are none,
+    /// and a load that began before it landed ends by the load's deadline.
+    fn seen_by_all(&self, op: &Seen, deadline: Duration) -> Option<SystemTime> {
+        Some(self.landed(op.id)?.max(op.answered_at) + deadline + STALL)
     }
 }
 
-/// Judges the history of one key. `strict`: an update is one step at the origin too, whatever strays there are.
-/// True: it was too open to be searched.
-pub(crate) fn key(key: u64, seen: &[Seen], done: &Done, strict: bool, log: &[Entry], found: &mut Vec<Finding>) -> bool {
+/// Judges the history of one key. `strict`: an update is one step at the origin too, whatever strays there are. `deadline`:
+/// that of every load. True: it was too open to be searched.
+pub(crate) fn key(
+    key: u64,
+    seen: &[Seen],
+    done: &Done,
+    strict: bool,
+    deadline: Duration,
+    log: &[Entry],
+    found: &mut Vec<Finding>,
+) -> bool {
     let mut add = |oracle, text| found.push(Finding { oracle, text });
     let seen: Vec<Seen> = seen.iter().filter(|op| op.key == key).copied().collect();
     for op in &seen {
@@ -141,11 +167,13 @@ pub(crate) fn key(key: u64, seen: &[Seen], done: &Done, strict: bool, log: &[Ent
         }
     }
     // A stray write may land between the two steps of an update that the origin knows nothing of.
-    let open = seen.iter().filter(|op| matches!(op.what, What::MayWrite(_)) && done.applied(op.id)).count();
-    if open > MOST_OPEN {
+    let is_open = |op: &Seen| matches!(op.what, What::MayWrite(_)) && done.applied(op.id);
+    let strict = strict || !seen.iter().any(is_open);
+    let history = Moments::of(&seen, done, deadline);
+    if history.most_open > MOST_OPEN {
         return true;
     }
-    let history = history(&seen, done, strict || open == 0);
+    let history = history.play(&seen, done, strict);
     if !history.is_linearizable() {
         let mut text = format!("key {key} is not linearizable:\n{history}at the origin:\n");
         for entry in log.iter().filter(|entry| entry.id.as_deref() == Some(&item(key))) {
@@ -160,72 +188,130 @@ pub(crate) fn key(key: u64, seen: &[Seen], done: &Done, strict: bool, log: &[Ent
 /// The parts of an operation that a history has, begun and not yet ended.
 struct Parts<'a>(Begun<'a>, Option<Begun<'a>>);
 
-fn history(seen: &[Seen], done: &Done, updates_are_one_step: bool) -> History {
-    let mut moments: Vec<(u64, usize)> = Vec::new();
-    for (at, op) in seen.iter().enumerate() {
-        moments.extend([(op.call, at), (op.answer, at)]);
-    }
-    moments.sort_unstable();
-    let history = History::default();
-    let mut begun: HashMap<usize, Parts<'_>> = HashMap::new();
-    for (moment, at) in moments {
-        let op = &seen[at];
-        if moment == op.call {
-            let second = matches!(op.what, What::Updated { .. }) && !updates_are_one_step;
-            let parts = Parts(history.begins(op.client), second.then(|| history.begins(op.client)));
-            begun.insert(at, parts);
-            continue;
-        }
-        let Parts(first, second) = begun.remove(&at).expect("an answer comes after its call");
-        match (op.what, second) {
-            (What::Read(value), _) => first.read(value),
-            (What::Wrote(value), _) => first.wrote(value),
-            (What::Updated { read, wrote }, None) => first.updated(read, wrote),
-            (What::Updated { read, wrote }, Some(second)) => {
-                first.read(read);
-                second.wrote(wrote);
+/// The calls and answers of a key in their order.
+struct Moments {
+    /// Twice the stamp, and which operation. Between two stamps an unknown write ends that all must have seen.
+    order: Vec<(u64, usize)>,
+    /// Unknown writes at once.
+    most_open: usize,
+}
+
+impl Moments {
+    fn of(seen: &[Seen], done: &Done, deadline: Duration) -> Self {
+        let (mut order, mut unknown) = (Vec::new(), Vec::new());
+        for (at, op) in seen.iter().enumerate() {
+            order.push((op.call * 2, at));
+            match op.what {
+                What::MayWrite(_) if done.applied(op.id) => {
+                    let by = done.seen_by_all(op, deadline).expect("it was applied");
+                    // Before the first call from then on.
+                    let later = seen.iter().filter(|other| other.called_at >= by).map(|other| other.call * 2 - 1).min();
+                    order.extend(later.map(|end| (end, at)));
+                    unknown.push((op.call * 2, later.unwrap_or(u64::MAX)));
+                }
+                _ => order.push((op.answer * 2, at)),
             }
-            (What::MayWrite(value), _) if done.applied(op.id) => first.may_write(value),
-            (What::MayWrite(_) | What::NotWritten | What::NotRead, _) => {}
         }
+        order.sort_unstable();
+        let open_at = |moment| unknown.iter().filter(|(call, end)| *call <= moment && moment < *end).count();
+        let most_open = unknown.iter().map(|(call, _)| open_at(*call)).max().unwrap_or(0);
+        Self { order, most_open }
     }
-    drop(begun);
-    history
+
+    fn play(&self, seen: &[Seen], done: &Done, updates_are_one_step: bool) -> History {
+        let history = History::default();
+        let mut begun: HashMap<usize, Parts<'_>> = HashMap::new();
+        for (moment, at) in &self.order {
+            let op = &seen[*at];
+            if *moment == op.call * 2 {
+                let second = matches!(op.what, What::Updated { .. }) && !updates_are_one_step;
+                let parts = Parts(history.begins(op.client), second.then(|| history.begins(op.client)));
+                begun.insert(*at, parts);
+                continue;
+            }
+            let Parts(first, second) = begun.remove(at).expect("an answer comes after its call");
+            match (op.what, second) {
+                (What::Read(value), _) => first.read(value),
+                (What::Wrote(value), _) => first.wrote(value),
+                (What::Updated { read, wrote }, None) => first.updated(read, wrote),
+                (What::Updated { read, wrote }, Some(second)) => {
+                    first.read(read);
+                    second.wrote(wrote);
+                }
+                // Seen by all from here on.
+                (What::MayWrite(value), _) if done.applied(op.id) => first.wrote(value),
+                (What::MayWrite(_) | What::NotWritten | What::NotRead, _) => {}
+            }
+        }
+        // What is left may take effect at any later time.
+        for (at, Parts(first, _)) in begun {
+            if let What::MayWrite(value) = seen[at].what {
+                first.may_write(value);
+            }
+        }
+        history
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    const DEADLINE: Duration = Duration::from_millis(50);
+
+    /// A second a stamp.
+    fn at(stamp: u64) -> SystemTime {
+        SystemTime::UNIX_EPOCH + Duration::from_secs(stamp)
+    }
+
     fn op(id: u64, call: u64, answer: u64, what: What) -> Seen {
-        Seen { client: 0, key: 0, id, call, answer, what }
+        Seen { client: 0, key: 0, id, call, answer, called_at: at(call), answered_at: at(answer), what }
     }
 
     fn judged(seen: &[Seen], applied: &[u64]) -> Vec<Oracle> {
+        let landed: Vec<_> = applied.iter().map(|id| (*id, 0)).collect();
+        judged_landed(seen, &landed)
+    }
+
+    /// Each write with when it landed.
+    fn judged_landed(seen: &[Seen], applied: &[(u64, u64)]) -> Vec<Oracle> {
         let done = Done {
-            writes: applied.iter().map(|id| (idempotency_key(*id).to_string(), true)).collect(),
-            values: applied.iter().map(|id| (item(0), *id)).collect(),
+            writes: applied.iter().map(|(id, landed)| (idempotency_key(*id).to_string(), at(*landed))).collect(),
+            values: applied.iter().map(|(id, _)| (item(0), *id)).collect(),
         };
         let mut found = Vec::new();
-        assert!(!key(0, seen, &done, false, &[], &mut found));
+        assert!(!key(0, seen, &done, false, DEADLINE, &[], &mut found));
         found.iter().map(|finding| finding.oracle).collect()
     }
 
     #[test]
     fn each_oracle_has_its_own_red() {
-        let wrote = op(1, 0, 1, What::Wrote(Some(1)));
-        assert_eq!(judged(&[wrote, op(2, 2, 3, What::Read(Some(1)))], &[1]), []);
-        assert_eq!(judged(&[wrote, op(2, 2, 3, What::Read(None))], &[1]), [Oracle::History]);
+        let wrote = op(1, 1, 2, What::Wrote(Some(1)));
+        assert_eq!(judged(&[wrote, op(2, 3, 4, What::Read(Some(1)))], &[1]), []);
+        assert_eq!(judged(&[wrote, op(2, 3, 4, What::Read(None))], &[1]), [Oracle::History]);
         assert_eq!(judged(&[wrote], &[]), [Oracle::Outcome]);
-        assert_eq!(judged(&[op(1, 0, 1, What::NotWritten)], &[1]), [Oracle::Outcome]);
-        assert_eq!(judged(&[op(2, 2, 3, What::Read(Some(9)))], &[1]), [Oracle::Served, Oracle::History]);
+        assert_eq!(judged(&[op(1, 1, 2, What::NotWritten)], &[1]), [Oracle::Outcome]);
+        assert_eq!(judged(&[op(2, 3, 4, What::Read(Some(9)))], &[1]), [Oracle::Served, Oracle::History]);
+    }
+
+    #[test]
+    fn an_unknown_write_that_landed_is_missed_by_no_later_load() {
+        let unknown = op(1, 1, 2, What::MayWrite(Some(1)));
+        let old = |call| op(call, call, call + 1, What::Read(None));
+        assert_eq!(judged_landed(&[unknown, old(3)], &[(1, 3)]), [], "a load that began before it landed");
+        assert_eq!(judged_landed(&[unknown, old(4)], &[(1, 3)]), [Oracle::History]);
+        assert_eq!(judged_landed(&[unknown, old(4)], &[(1, 9)]), [], "it is to land yet");
+        let other = op(8, 5, 6, What::Wrote(Some(8)));
+        let (new, first) = (op(9, 7, 8, What::Read(Some(8))), op(7, 7, 8, What::Read(Some(1))));
+        assert_eq!(judged_landed(&[unknown, other, new], &[(1, 3), (8, 5)]), []);
+        assert_eq!(judged_landed(&[unknown, other, first], &[(1, 3), (8, 5)]), [Oracle::History]);
     }
 
     #[test]
     fn an_unknown_write_counts_only_where_the_origin_applied_it() {
-        let unknown = op(1, 0, 1, What::MayWrite(Some(1)));
-        let (old, new) = (op(2, 2, 3, What::Read(None)), op(3, 4, 5, What::Read(Some(1))));
-        assert_eq!(judged(&[unknown, old, new], &[1]), []);
+        let unknown = op(1, 1, 2, What::MayWrite(Some(1)));
+        let (old, new) = (op(2, 3, 4, What::Read(None)), op(3, 5, 6, What::Read(Some(1))));
+        assert_eq!(judged_landed(&[unknown, old, new], &[(1, 4)]), []);
         assert_eq!(judged(&[unknown, old], &[]), []);
     }
 }

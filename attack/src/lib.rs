@@ -14,5 +14,5 @@ mod source;
 pub use judge::{Finding, Oracle};
 pub use round::{Counts, Report, play};
 pub use script::{Disturbance, Do, Fault, Options, Script, Strike, Verb};
-pub use shrink::{Shrunk, shrink};
+pub use shrink::{Shrunk, replay, shrink};
 pub use source::Lie;

@@ -7,30 +7,34 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
 use std::time::{Duration, Instant, SystemTime};
 
-use wtcache_attack::{Counts, Lie, Report, Script, play, shrink};
+use wtcache_attack::{Counts, Lie, Report, Script, play, replay, shrink};
 
 const USAGE: &str = "\
-Usage: wtcache-attack (--minutes N | --rounds N) [--seed S] [--threads T] [--at-once R]
-       wtcache-attack --replay FILE [--times N]
+Usage: wtcache-attack (--minutes N | --seconds N | --rounds N) [--seed S] [--threads T]
+                      [--at-once R] [--failures DIR]
+       wtcache-attack --replay FILE [--times N] [--at-once R]
 
   --seed S       the first seed; each round takes the next (the time)
   --threads T    the threads of a round (2 to 6, by seed)
   --at-once R    rounds side by side (2)
+  --failures DIR where a script that failed is kept (here)
 ";
 
 /// How long a failing script is made smaller.
 const SHRINK: Duration = Duration::from_secs(30);
+const AT_ONCE: u32 = 2;
 const PROGRESS: Duration = Duration::from_secs(5);
 
 #[derive(Default)]
 struct Args {
-    minutes: Option<u64>,
+    seconds: Option<u64>,
     rounds: Option<u64>,
     seed: Option<u64>,
     threads: Option<u64>,
-    at_once: Option<u64>,
+    at_once: Option<u32>,
+    failures: Option<String>,
     replay: Option<String>,
-    times: Option<u64>,
+    times: Option<u32>,
 }
 
 fn main() -> ExitCode {
@@ -42,7 +46,7 @@ fn main() -> ExitCode {
         }
     };
     let result = match &args.replay {
-        Some(file) => replay(Path::new(file), args.times.unwrap_or(20)),
+        Some(file) => again(Path::new(file), &args),
         None => attack(&args),
     };
     match result {
@@ -63,34 +67,30 @@ impl Args {
             let value = words.next().ok_or_else(|| format!("{word} wants a value"))?;
             let number = || value.parse::<u64>().map_err(|_| format!("{word} wants a number, not {value:?}"));
             match word.as_str() {
-                "--minutes" => args.minutes = Some(number()?),
+                "--minutes" => args.seconds = Some(number()?.saturating_mul(60)),
+                "--seconds" => args.seconds = Some(number()?),
                 "--rounds" => args.rounds = Some(number()?),
                 "--seed" => args.seed = Some(number()?),
                 "--threads" => args.threads = Some(number()?.clamp(1, 64)),
-                "--at-once" => args.at_once = Some(number()?.clamp(1, 64)),
-                "--times" => args.times = Some(number()?),
+                "--at-once" => args.at_once = u32::try_from(number()?.clamp(1, 64)).ok(),
+                "--times" => args.times = u32::try_from(number()?).ok(),
+                "--failures" => args.failures = Some(value),
                 "--replay" => args.replay = Some(value),
                 _ => return Err(format!("there is no option {word:?}")),
             }
         }
-        if args.replay.is_none() && args.minutes.is_none() && args.rounds.is_none() {
-            return Err("it wants --minutes, --rounds or --replay".into());
+        if args.replay.is_none() && args.seconds.is_none() && args.rounds.is_none() {
+            return Err("it wants --minutes, --seconds, --rounds or --replay".into());
         }
         Ok(args)
     }
 }
 
-fn replay(file: &Path, times: u64) -> Result<bool, String> {
+fn again(file: &Path, args: &Args) -> Result<bool, String> {
     let text = std::fs::read_to_string(file).map_err(|error| format!("{}: {error}", file.display()))?;
     let script = Script::parse(&text).map_err(|error| format!("{}: {error}", file.display()))?;
-    let mut failed = 0;
-    for time in 1..=times {
-        let report = play(&script, Lie::None);
-        failed += u64::from(!report.findings.is_empty());
-        for finding in &report.findings {
-            println!("time {time}: {finding}");
-        }
-    }
+    let (times, at_once) = (args.times.unwrap_or(20), args.at_once.unwrap_or(AT_ONCE));
+    let (failed, times) = replay(&script, Lie::None, times, at_once, |finding| println!("{finding}"));
     println!("{failed} of {times} times it failed");
     Ok(failed == 0)
 }
@@ -110,12 +110,12 @@ fn attack(args: &Args) -> Result<bool, String> {
     let first = args.seed.unwrap_or(now.as_secs());
     let threads = args.threads.and_then(|threads| usize::try_from(threads).ok());
     let begun = Instant::now();
-    let time = args.minutes.map(|minutes| Duration::from_secs(minutes * 60));
+    let time = args.seconds.map(Duration::from_secs);
     let (next, stop) = (AtomicU64::new(0), AtomicBool::new(false));
     let state = Mutex::new(State { counts: Counts::default(), shown: begun, failure: None });
     println!("from seed {first}");
     thread::scope(|scope| {
-        for _ in 0..args.at_once.unwrap_or(2) {
+        for _ in 0..args.at_once.unwrap_or(AT_ONCE) {
             scope.spawn(|| {
                 while !stop.load(Ordering::Relaxed) && time.is_none_or(|time| begun.elapsed() < time) {
                     let number = next.fetch_add(1, Ordering::Relaxed);
@@ -140,6 +140,7 @@ fn attack(args: &Args) -> Result<bool, String> {
     let State { counts, failure, .. } = state.into_inner().expect("nobody panicked with it");
     println!("in all, {} s: {}", begun.elapsed().as_secs(), line(&counts));
     println!("faults that struck: {}", faults(&counts));
+    println!("{}", for_programs(&counts));
     let Some((seed, report)) = failure else {
         println!("clean");
         return Ok(true);
@@ -148,30 +149,20 @@ fn attack(args: &Args) -> Result<bool, String> {
     for finding in &report.findings {
         println!("{finding}");
     }
-    failed(seed, &Script::of_seed(seed, threads), &report)?;
+    failed(seed, &Script::of_seed(seed, threads), &report, args)?;
     Ok(false)
 }
 
-fn failed(seed: u64, script: &Script, report: &Report) -> Result<(), String> {
+fn failed(seed: u64, script: &Script, report: &Report, args: &Args) -> Result<(), String> {
     println!("making it smaller, {} s at most", SHRINK.as_secs());
-    let shrunk = shrink(script, Lie::None, SHRINK);
-    let how = if shrunk.recurs {
-        format!("It failed again; made smaller in {} rounds.", shrunk.rounds)
-    } else {
-        format!("It did not fail again in {} rounds: this is the whole script.", shrunk.rounds)
-    };
+    let shrunk = shrink(script, Lie::None, SHRINK, args.at_once.unwrap_or(AT_ONCE));
     let script = &shrunk.script;
-    println!("{how} {} operations, {} faults:\n{script}", script.len(), script.faults.len());
-    let file = format!("attack-failure-{seed}.txt");
-    let mut text = format!("# seed {seed}. {how}\n");
-    for finding in &report.findings {
-        for line in finding.to_string().lines() {
-            text += &format!("# {line}\n");
-        }
-    }
-    text += &script.to_string();
-    std::fs::write(&file, text).map_err(|error| format!("{file}: {error}"))?;
-    println!("written to {file}; again with: wtcache-attack --replay {file} --times 100");
+    println!("{} {} operations, {} faults:\n{script}", shrunk.how(), script.len(), script.faults.len());
+    let file = Path::new(args.failures.as_deref().unwrap_or(".")).join(format!("histories-{seed}.script"));
+    let file = file.display();
+    std::fs::write(file.to_string(), shrunk.text(seed, &report.findings))
+        .map_err(|error| format!("{file}: {error}"))?;
+    println!("written to {file}; again with: cargo xtask attack --replay {file} --times 100 --at-once 4");
     Ok(())
 }
 
@@ -195,6 +186,16 @@ fn line(counts: &Counts) -> String {
         c.faults.values().sum::<u64>(),
         c.longest,
         c.too_open,
+    )
+}
+
+/// The counts by name, for a program to add up.
+fn for_programs(counts: &Counts) -> String {
+    let c = counts;
+    let faults = c.faults.values().sum::<u64>();
+    format!(
+        "counts rounds={} discarded={} operations={} unknown={} landed={} faults={faults} not-searched={}",
+        c.rounds, c.discarded, c.operations, c.unknown, c.unknown_applied, c.too_open,
     )
 }
 

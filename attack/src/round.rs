@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Barrier, Mutex};
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use serde_json::{Value as Json, json};
 use wtcache::{ByteCache, Call, Change, InDoubtWrites, WriteError};
@@ -149,7 +149,8 @@ pub fn play(script: &Script, lie: Lie) -> Report {
     let done = Done::new(&log);
     for key in 0..script.keys() {
         let strict = script.options.honoured;
-        let too_open = judge::key(key, &seen, &done, strict, &log, &mut report.findings);
+        let deadline = Duration::from_millis(script.options.deadline_ms);
+        let too_open = judge::key(key, &seen, &done, strict, deadline, &log, &mut report.findings);
         report.counts.too_open += u64::from(too_open);
     }
     report
@@ -223,7 +224,7 @@ impl Stage {
 
     fn step(&self, client: usize, number: u64, step: Do) -> Option<Seen> {
         let id = (client as u64 + 1) * 10_000 + number;
-        let call = self.stamp();
+        let (called_at, call) = (SystemTime::now(), self.stamp());
         let (key, what) = match step {
             Do::Wait(ms) => {
                 thread::sleep(Duration::from_millis(ms));
@@ -239,7 +240,7 @@ impl Stage {
             Do::Update(key) => (key, self.update(key, id, false)),
             Do::Take(key) => (key, self.update(key, id, true)),
         };
-        Some(Seen { client, key, id, call, answer: self.stamp(), what })
+        Some(Seen { client, key, id, call, answer: self.stamp(), called_at, answered_at: SystemTime::now(), what })
     }
 
     fn get(&self, key: u64) -> What {

@@ -1,6 +1,8 @@
 //! That the attack runs clean, and that it bites.
 
-use wtcache_attack::{Lie, Oracle, Script, play, shrink};
+use std::sync::Mutex;
+
+use wtcache_attack::{Lie, Oracle, Script, play, replay, shrink};
 
 #[test]
 fn twenty_rounds_are_clean() {
@@ -54,9 +56,32 @@ fn an_old_record_loaded_is_found_out_at_rest() {
 #[test]
 fn a_failing_script_gets_smaller_and_still_fails() {
     let script = Script::of_seed(1, None);
-    let shrunk = shrink(&script, Lie::OldRecord, std::time::Duration::from_secs(15));
+    let shrunk = shrink(&script, Lie::OldRecord, std::time::Duration::from_secs(15), 4);
     assert!(shrunk.recurs);
     assert!(shrunk.script.len() < script.len() / 2, "{}", shrunk.script);
+    let (failed, of) = shrunk.rate;
+    assert!(failed > 0 && of > 0, "{failed} of {of}");
+    // What is kept of it can be played again, remarks and all.
+    let findings = play(&script, Lie::OldRecord).findings;
+    assert_eq!(Script::parse(&shrunk.text(1, &findings)), Ok(shrunk.script));
+}
+
+#[test]
+fn a_script_is_played_again_as_often_as_told_and_at_once() {
+    let script = Script::of_seed(1, None);
+    let told = Mutex::new(0);
+    let (failed, of) = replay(&script, Lie::OldRecord, 7, 3, |_| *told.lock().expect("nobody panics with it") += 1);
+    assert_eq!(of, 7);
+    assert!(failed > 0 && told.into_inner().expect("nobody panicked with it") >= failed);
+    assert_eq!(replay(&script, Lie::None, 3, 3, |finding| panic!("{finding}")), (0, 3));
+}
+
+#[test]
+fn no_history_of_a_key_is_too_long_to_be_searched() {
+    for (seed, threads) in (0..200).flat_map(|seed| [None, Some(1), Some(64)].map(|threads| (seed, threads))) {
+        let script = Script::of_seed(seed, threads);
+        assert!(script.len() < 4_000, "seed {seed}: {} operations", script.len());
+    }
 }
 
 #[test]

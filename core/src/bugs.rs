@@ -58,6 +58,10 @@ pub(crate) enum Bug {
     ManyTakenOneByOne,
     /// A prefix or pattern takes what is resident and leaves what is in flight.
     PatternSparesCallsInFlight,
+    /// An event takes its number when it is told, not when it comes about.
+    EventNumberedLate,
+    /// The auditor takes for stale what a write in flight is about to replace.
+    AuditForgetsWrites,
 }
 
 #[cfg(not(wtcache_bugs))]
@@ -101,6 +105,8 @@ fn by_name(name: &str) -> Bug {
         "stale-without-window" => Bug::StaleWithoutWindow,
         "many-taken-one-by-one" => Bug::ManyTakenOneByOne,
         "pattern-spares-calls-in-flight" => Bug::PatternSparesCallsInFlight,
+        "event-numbered-late" => Bug::EventNumberedLate,
+        "audit-forgets-writes" => Bug::AuditForgetsWrites,
         // A bug that is not there would be survived by all tests, or killed by none.
         _ => {
             eprintln!("there is no bug {name:?}");

@@ -13,6 +13,7 @@ use crate::engine::Engine;
 use crate::entry::{Entry, Layout};
 use crate::error::{LoadError, NotSent};
 use crate::get::{self, OwnLoad};
+use crate::listener::EventKind;
 use crate::metrics::Event;
 use crate::slot::PermitId;
 use crate::source::{Condition, Failure, IdempotencyKey, Record, SourceError};
@@ -223,24 +224,31 @@ impl<L: Layout> Sent<L> {
             let permit = self.permit();
             permit.engine.record(permit.hash, &permit.key, record, self.since)
         });
-        self.ends_applied(made, stray)
+        self.ends_applied(made, stray, |kept| EventKind::Put { kept })
     }
 
     pub(crate) fn deleted(mut self, stray: bool) -> Written<L> {
         let permit = self.permit();
         let made =
             permit.engine.absent_after_delete.then(|| permit.engine.absent(permit.hash, &permit.key, self.since));
-        self.ends_applied(made, stray)
+        self.ends_applied(made, stray, |kept| EventKind::Deleted { kept })
     }
 
-    fn ends_applied(&mut self, made: Option<(L::Stored, bool)>, stray: bool) -> Written<L> {
+    fn ends_applied(
+        &mut self,
+        made: Option<(L::Stored, bool)>,
+        stray: bool,
+        event: fn(bool) -> EventKind,
+    ) -> Written<L> {
         let permit = self.take();
         let engine = &permit.engine;
         engine.counters.count(Event::Applied);
         let (stored, keep) = made.map_or((None, false), |(stored, keep)| (Some(stored), keep));
         let stray_until = stray.then(|| engine.clock.now().after(engine.rules.settle_window));
         let kept = engine.at_key(permit.hash, permit.key(), |at| {
-            at.applied(permit.id, stored.as_ref(), keep, stray_until, &self.running)
+            let kept = at.applied(permit.id, stored.as_ref(), keep, stray_until, &self.running);
+            at.note(event(kept));
+            kept
         });
         end_send(engine);
         Written { entry: stored.and_then(Entry::of), kept }

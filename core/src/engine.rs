@@ -9,6 +9,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use foldhash::SharedSeed;
 use foldhash::fast::SeedableRandomState;
 
+use crate::audit::Auditor;
 use crate::background::Background;
 use crate::clock::{Clock, Tick};
 use crate::coalesce::Flight;
@@ -18,6 +19,7 @@ use crate::entry::{Header, Layout, Lookup, Times, Version};
 use crate::freshness::Lifetimes;
 use crate::index::{Index, Rows};
 use crate::key_index::{KeyIndex, ToBytes};
+use crate::listener::Listener;
 use crate::metrics::{Counters, Event, Stats};
 use crate::nesting::Frame;
 use crate::options::{Call, InDoubtWrites, LONGEST_DEADLINE, Options};
@@ -32,10 +34,14 @@ pub(crate) type Weigher<L> = Box<dyn Fn(&<L as Layout>::Key, Option<&<L as Layou
 pub(crate) type Tagger<L> = Box<dyn Fn(&<L as Layout>::Key, &<L as Layout>::View, &mut Tags<'_>) + Send + Sync>;
 pub(crate) type Extractor<L> = Box<dyn Fn(&<L as Layout>::Key, &<L as Layout>::View, &mut Rows) + Send + Sync>;
 
-/// What the options of reading and invalidation bring beside plain values.
+/// What the options bring beside plain values.
 pub(crate) struct Extras<L: Layout> {
+    pub(crate) weigher: Option<Weigher<L>>,
+    pub(crate) extractor: Option<Extractor<L>>,
     pub(crate) tagger: Option<Tagger<L>>,
     pub(crate) key_index: Option<ToBytes<L>>,
+    pub(crate) listener: Option<Listener<L>>,
+    pub(crate) auditor: Option<Auditor>,
 }
 
 pub(crate) struct Engine<L: Layout> {
@@ -69,6 +75,9 @@ pub(crate) struct Engine<L: Layout> {
     pub(crate) background: Background,
     weigher: Option<Weigher<L>>,
     extractor: Option<Extractor<L>>,
+    pub(crate) listener: Option<Listener<L>>,
+    /// Ends with the engine.
+    pub(crate) auditor: Option<Auditor>,
     hasher: SeedableRandomState,
     shards: Box<[Shard<L>]>,
     places: Arc<DoubtPlaces>,
@@ -86,8 +95,6 @@ impl<L: Layout> Engine<L> {
         source: Arc<dyn Source<L>>,
         options: Options,
         clock: Arc<dyn Clock>,
-        weigher: Option<Weigher<L>>,
-        extractor: Option<Extractor<L>>,
         extras: Extras<L>,
     ) -> Arc<Self> {
         static CACHES: PlainU64 = PlainU64::new(1);
@@ -96,7 +103,7 @@ impl<L: Layout> Engine<L> {
             Some(seed) => SeedableRandomState::with_seed(seed, SharedSeed::global_fixed()),
             None => SeedableRandomState::random(),
         };
-        let count = options.shards.unwrap_or_else(|| shards_for(options.capacity, weigher.is_none()));
+        let count = options.shards.unwrap_or_else(|| shards_for(options.capacity, extras.weigher.is_none()));
         let store = || Store::new(Index::new(hasher.clone()), extras.key_index.map(KeyIndex::new));
         let shards = (0..count.next_power_of_two()).map(|_| Shard::new(store())).collect();
         let unsure_until = if options.clean_start { Tick::ZERO } else { clock.now().after(declared.settle_window) };
@@ -136,8 +143,10 @@ impl<L: Layout> Engine<L> {
                 stale_if_error: options.stale_if_error,
             },
             background: Background::new(options.refresh_threads, options.refresh_queue),
-            weigher,
-            extractor,
+            weigher: extras.weigher,
+            extractor: extras.extractor,
+            listener: extras.listener,
+            auditor: extras.auditor,
             hasher,
             shards,
             places: DoubtPlaces::new(options.most_doubts),
@@ -191,7 +200,7 @@ impl<L: Layout> Engine<L> {
             at.leave();
             result
         };
-        after.finish(&self.counters);
+        after.finish(self, Some(key));
         result
     }
 
@@ -204,6 +213,11 @@ impl<L: Layout> Engine<L> {
 
     pub(crate) fn deadline_of(&self, call: &Call) -> Tick {
         self.clock.now().after(call.deadline.unwrap_or(self.deadline).min(LONGEST_DEADLINE))
+    }
+
+    /// By when the source has to have answered an auditor that asks now.
+    pub(crate) fn audit_deadline(&self) -> Tick {
+        self.clock.now().after(self.deadline)
     }
 
     pub(crate) fn is_closed(&self) -> bool {
@@ -235,8 +249,12 @@ impl<L: Layout> Engine<L> {
         if self.lifetimes.jitter == 0.0 {
             return 0.0;
         }
-        let bits = mix(self.chance.fetch_add(0x9E37_79B9_7F4A_7C15, Ordering::Relaxed));
-        (bits >> 11) as f64 / (1u64 << 53) as f64
+        (self.random() >> 11) as f64 / (1u64 << 53) as f64
+    }
+
+    /// Random bits, the same in every run with the same seed.
+    pub(crate) fn random(&self) -> u64 {
+        mix(self.chance.fetch_add(0x9E37_79B9_7F4A_7C15, Ordering::Relaxed))
     }
 
     // --- doubts
@@ -267,7 +285,7 @@ impl<L: Layout> Engine<L> {
                 self.next_sweep.fetch_min(next.as_nanos(), Ordering::Relaxed);
             }
         }
-        after.finish(&self.counters);
+        after.finish(self, None);
     }
 
     /// At `tick`, time changes the state of a slot: the next sweep must not come later. Called under the lock of its shard.

@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use crate::clock::Tick;
 use crate::index::Rows;
-use crate::sync::{Arc, AtomicU8, AtomicU32, AtomicU64, Ordering};
+use crate::sync::{Arc, AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering};
 
 /// The version that an origin gives a record, as opaque bytes (for HTTP: the ETag as it was sent).
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -68,6 +68,8 @@ pub(crate) struct Header {
     node: AtomicU32,
     /// Hits since the policy last looked, up to its own ceiling.
     touched: AtomicU8,
+    /// A listener was told that the lifetime has passed.
+    expiry_told: AtomicBool,
     /// Index rows that move with the entry.
     rows: Option<Box<Rows>>,
 }
@@ -83,6 +85,7 @@ impl Header {
             weight,
             node: AtomicU32::new(0),
             touched: AtomicU8::new(0),
+            expiry_told: AtomicBool::new(false),
             rows,
         }
     }
@@ -108,6 +111,7 @@ impl Header {
         self.expires.store(times.expires.as_nanos(), Ordering::Relaxed);
         self.serve_until.store(times.expires.as_nanos(), Ordering::Relaxed);
         self.refresh.store(times.refresh.as_nanos(), Ordering::Relaxed);
+        self.expiry_told.store(false, Ordering::Relaxed);
     }
 
     /// True for one caller, where it is time for a refresh.
@@ -126,6 +130,11 @@ impl Header {
         let _ = self.refresh.compare_exchange(NEVER, at.as_nanos(), Ordering::Relaxed, Ordering::Relaxed);
     }
 
+    /// The lifetime has passed at `now`, and this is the first call to say so.
+    pub(crate) fn expires_now(&self, now: Tick) -> bool {
+        self.expires() <= now && !self.expiry_told.swap(true, Ordering::Relaxed)
+    }
+
     /// Hits end at `at` at the latest, until the cap is lifted.
     pub(crate) fn cap(&self, at: Tick) {
         let until = self.expires().min(at);
@@ -138,6 +147,11 @@ impl Header {
 
     pub(crate) fn weight(&self) -> u64 {
         u64::from(self.weight)
+    }
+
+    /// The record weighs as much as can be told, or more.
+    pub(crate) fn is_beyond_weight(&self) -> bool {
+        self.weight == u32::MAX
     }
 
     pub(crate) fn node(&self) -> u32 {

@@ -141,6 +141,17 @@ impl S3Fifo {
         }
     }
 
+    /// How many places for nodes there are, empty ones included.
+    pub(crate) fn places(&self) -> usize {
+        self.nodes.len()
+    }
+
+    /// The hash and the node of a place. Of an empty one, no entry has that node.
+    pub(crate) fn place(&self, place: usize) -> (u64, u32) {
+        let node = u32::try_from(place).expect("a shard holds fewer than 2^32 - 1 entries");
+        (self.nodes[place].hash, node)
+    }
+
     fn total(&self) -> u64 {
         self.small.weight + self.main.weight
     }

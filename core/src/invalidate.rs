@@ -61,7 +61,7 @@ fn in_all_shards<L: Layout>(engine: &Engine<L>, forget: impl Fn(&mut State<L>, T
     for shard in engine.shards() {
         let mut after = After::default();
         entries += forget(&mut shard.write(), now, &mut after) as u64;
-        after.finish(&engine.counters);
+        after.finish(engine, None);
     }
     entries
 }
@@ -75,9 +75,12 @@ pub(crate) fn close<L: Layout>(engine: &Engine<L>, timeout: Duration) -> CloseRe
     for shard in engine.shards() {
         let mut after = After::default();
         shard.write().close_all(engine, &mut after);
-        after.finish(&engine.counters);
+        after.finish(engine, None);
     }
     engine.close_lingering();
+    if let Some(auditor) = &engine.auditor {
+        auditor.end();
+    }
     let parker = Parker::new();
     while engine.clock.now() < end {
         engine.closers.lock().push(parker.waker().clone());
@@ -95,9 +98,9 @@ pub(crate) fn close<L: Layout>(engine: &Engine<L>, timeout: Duration) -> CloseRe
         let cells = shard.write().drain_cells();
         for cell in cells {
             if cell.is_sent() {
-                report.unfinished.push(cell.key);
+                report.unfinished.push(cell.key.into_key());
             } else if cell.is_in_doubt() {
-                report.in_doubt.push(cell.key);
+                report.in_doubt.push(cell.key.into_key());
             }
         }
     }

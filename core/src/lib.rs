@@ -5,11 +5,12 @@
 //! applied, the cache says so and serves nothing it held before without asking the origin.
 //!
 //! The stories to read first are `get.rs` and `put.rs`. In reading order, each uses what comes after it (but for the
-//! engine's and the stories' shared types): `cache`, `options`, `get`, `put`, `tokio`, `invalidate`, `drive`, `coalesce`,
-//! `prepare`, `commit`, `doubt`, `source`, `nesting`, `engine`, `shard`, `slot`, `store`, `index`, `key_index`, `eviction`, `tags`, `pattern`,
-//! `background`, `entry`, `bytes`, `freshness`, `metrics`, `clock`, `error`, `sync`;
+//! engine's and the stories' shared types): `cache`, `options`, `get`, `put`, `tokio`, `invalidate`, `audit`, `drive`,
+//! `coalesce`, `prepare`, `commit`, `doubt`, `source`, `nesting`, `engine`, `listener`, `shard`, `slot`, `store`, `index`, `key_index`, `eviction`,
+//! `tags`, `pattern`, `background`, `entry`, `bytes`, `freshness`, `metrics`, `clock`, `error`, `sync`;
 //! `bugs` holds the names of those that are seeded to test the tests.
 
+mod audit;
 mod background;
 mod bugs;
 mod bytes;
@@ -28,6 +29,7 @@ mod get;
 mod index;
 mod invalidate;
 mod key_index;
+mod listener;
 mod metrics;
 mod nesting;
 mod options;
@@ -43,6 +45,7 @@ mod tags;
 #[cfg(feature = "tokio")]
 pub mod tokio;
 
+pub use audit::Audit;
 pub use cache::{ByteCache, Cache, CacheOf, Found};
 pub use clock::{Alarm, Clock, SystemClock, Tick};
 pub use commit::{Prepared, Sent, Written};
@@ -52,6 +55,7 @@ pub use error::{LoadError, NotSent, OptionError, WriteError};
 pub use get::{How, Read};
 pub use index::Rows;
 pub use invalidate::{CloseReport, Forgotten};
+pub use listener::{EventKind, KeyEvent};
 pub use metrics::Stats;
 pub use nesting::Scope;
 pub use options::{Builder, Call, InDoubtWrites};

@@ -28,6 +28,14 @@ pub(crate) enum Event {
     NotSent,
     Evicted,
     Invalidated,
+    ListenerPanicked,
+    Untold,
+    Audited,
+    AuditFailed,
+    AuditUnfollowed,
+    Differs1,
+    Differs10,
+    Differs60,
     ExtractorPanicked,
 }
 
@@ -71,6 +79,14 @@ impl Counters {
             writes_not_sent: self.sum(Event::NotSent),
             evicted: self.sum(Event::Evicted),
             invalidated: self.sum(Event::Invalidated),
+            listener_panicked: self.sum(Event::ListenerPanicked),
+            events_untold: self.sum(Event::Untold),
+            audits: self.sum(Event::Audited),
+            audits_failed: self.sum(Event::AuditFailed),
+            audits_unfollowed: self.sum(Event::AuditUnfollowed),
+            differs_1s: self.sum(Event::Differs1),
+            differs_10s: self.sum(Event::Differs10),
+            differs_60s: self.sum(Event::Differs60),
             extractors_panicked: self.sum(Event::ExtractorPanicked),
             ..Stats::default()
         }
@@ -93,7 +109,7 @@ pub struct Stats {
     pub hits: u64,
     /// Reads answered from a remembered absence.
     pub absent_hits: u64,
-    /// Calls of the source's `get`, and keys of its `get_many`.
+    /// Calls of the source's `get`, but for the auditor's, and keys of its `get_many`.
     pub loads: u64,
     /// Those that gave no answer.
     pub loads_failed: u64,
@@ -123,6 +139,22 @@ pub struct Stats {
     pub invalidated: u64,
     /// Panics of a weigher, an index extractor or the function that finds tags; the entry concerned was not kept.
     pub extractors_panicked: u64,
+    /// Panics of the listener.
+    pub listener_panicked: u64,
+    /// Events that no listener was told, since they came about in calls of listeners nested deeper than 16.
+    pub events_untold: u64,
+    /// Calls of the source's `get` by the auditor. They are not counted as loads.
+    pub audits: u64,
+    /// Those that gave no answer in time, or panicked.
+    pub audits_failed: u64,
+    /// Differences that the auditor did not follow up, since it follows as many as it can already.
+    pub audits_unfollowed: u64,
+    /// Resident entries of which the auditor found that they differ from the origin for longer than 1 s.
+    pub differs_1s: u64,
+    /// Of these, those for longer than 10 s.
+    pub differs_10s: u64,
+    /// Of these, those for longer than 60 s.
+    pub differs_60s: u64,
     /// Entries resident now, expired ones and absent marks included.
     pub entries: u64,
     /// Their weight.

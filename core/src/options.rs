@@ -6,13 +6,15 @@
 use std::collections::HashSet;
 use std::time::Duration;
 
+use crate::audit::{self, Audit, Auditor, Same};
 use crate::cache::CacheOf;
 use crate::clock::{Clock, SystemClock};
-use crate::engine::{Engine, Extractor, Extras, Weigher};
+use crate::engine::{Engine, Extras};
 use crate::entry::Layout;
 use crate::error::OptionError;
 use crate::index::Rows;
 use crate::key_index::ToBytes;
+use crate::listener::KeyEvent;
 use crate::nesting::Scope;
 use crate::pattern::KeyBytes;
 use crate::source::{IdempotencyKey, Source};
@@ -77,9 +79,8 @@ pub(crate) struct Options {
 pub struct Builder<L: Layout> {
     source: Arc<dyn Source<L>>,
     clock: Option<Arc<dyn Clock>>,
-    weigher: Option<Weigher<L>>,
-    extractor: Option<Extractor<L>>,
     extras: Extras<L>,
+    audit: Option<(Audit, Same<L>)>,
     options: Options,
 }
 
@@ -88,8 +89,7 @@ impl<L: Layout> Builder<L> {
         Self {
             source,
             clock: None,
-            weigher: None,
-            extractor: None,
+            audit: None,
             options: Options {
                 capacity: L::CAPACITY,
                 lifetime: None,
@@ -114,7 +114,14 @@ impl<L: Layout> Builder<L> {
                 refresh_threads: 2,
                 refresh_queue: 1_024,
             },
-            extras: Extras { tagger: None, key_index: None },
+            extras: Extras {
+                weigher: None,
+                extractor: None,
+                tagger: None,
+                key_index: None,
+                listener: None,
+                auditor: None,
+            },
         }
     }
 
@@ -129,7 +136,7 @@ impl<L: Layout> Builder<L> {
     /// What an entry weighs; the value is `None` for a remembered absence. Called once an entry, with no lock held. One that
     /// weighs zero takes no room; one that weighs 2^32 or more is not kept, nor is one whose weigher panics.
     pub fn weigher(mut self, weigh: impl Fn(&L::Key, Option<&L::View>) -> u64 + Send + Sync + 'static) -> Self {
-        self.weigher = Some(Box::new(weigh));
+        self.extras.weigher = Some(Box::new(weigh));
         self
     }
 
@@ -232,7 +239,7 @@ impl<L: Layout> Builder<L> {
         extract: impl Fn(&L::Key, &L::View, &mut Rows) + Send + Sync + 'static,
     ) -> Self {
         self.options.indexes = names.into_iter().map(Into::into).collect();
-        self.extractor = Some(Box::new(extract));
+        self.extras.extractor = Some(Box::new(extract));
         self
     }
 
@@ -314,6 +321,108 @@ impl<L: Layout> Builder<L> {
         self
     }
 
+    /// Tells `listener` what happens to keys: what is retained, written, dropped, in doubt. Default: nobody is told.
+    ///
+    /// It is called with no lock held, after what it is told became true, by the thread that caused it, before that
+    /// thread's own call returns and before others who wait for the same load are answered. So a slow listener makes calls
+    /// slow; under the tokio driver, some events are told on the runtime's own threads. Two threads may tell two events of a
+    /// key at once, or the wrong way round: [`KeyEvent::sequence`] puts them in order. By the time an event is told, more may
+    /// have happened.
+    ///
+    /// It may call the cache. What it calls is nested, as in a call of the source for the event's key: a read never waits
+    /// (it takes what is resident, or makes a load of its own that is not retained), a write of the same key is refused with
+    /// [`NotSent::Reentrant`](crate::NotSent::Reentrant), and one of another key is tried once. Events that come of such calls are
+    /// told within; nested deeper than 16, they are counted and not told. A listener that owns a handle on its cache keeps
+    /// the cache alive.
+    ///
+    /// A panic is contained and counted in [`Stats::listener_panicked`](crate::Stats::listener_panicked).
+    ///
+    /// [`CacheOf::close`] tells nothing of the entries that it lets go. Writes that were sent before are told when they
+    /// are applied, also later; a doubt that begins after `close` returned is not told.
+    ///
+    /// # Example
+    /// ```
+    /// use std::sync::atomic::{AtomicU32, Ordering};
+    /// use std::sync::Arc;
+    /// use wtcache::{ByteCache, Bytes, EventKind, LoadCx, Loaded, Record, Source, SourceError};
+    ///
+    /// struct Greeting;
+    /// impl Source<Bytes> for Greeting {
+    ///     fn get(&self, key: &[u8], _: &LoadCx<'_, Bytes>) -> Result<Loaded<Vec<u8>>, SourceError> {
+    ///         Ok(Loaded::Found(Record::new([b"hello ", key].concat())))
+    ///     }
+    /// }
+    ///
+    /// let loaded = Arc::new(AtomicU32::new(0));
+    /// let counted = Arc::clone(&loaded);
+    /// let cache = ByteCache::builder(Greeting)
+    ///     .listener(move |event| {
+    ///         if event.key == b"world" && event.kind == (EventKind::Retained { absent: false }) {
+    ///             counted.fetch_add(1, Ordering::Relaxed);
+    ///         }
+    ///     })
+    ///     .build()?;
+    /// cache.get("world")?;
+    /// cache.get("world")?;
+    /// assert_eq!(loaded.load(Ordering::Relaxed), 1);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn listener(mut self, listener: impl Fn(&KeyEvent<'_, L>) + Send + Sync + 'static) -> Self {
+        self.extras.listener = Some(Box::new(listener));
+        self
+    }
+
+    /// Turns the auditor on: for an origin that others write to without telling this cache. Default: off.
+    ///
+    /// In a thread of its own, it picks fresh entries and remembered absences at random, asks the source about them again,
+    /// and compares the values; versions alone decide that a record is the same where they are equal and the source declares
+    /// [`versions_never_reused`](crate::Declared::versions_never_reused). What differs is asked about again 1, 10 and 60 s
+    /// later. If then the same entry is still resident, no write of its key is out and no doubt is open, and the
+    /// origin still has something else, that is counted ([`Stats::differs_1s`](crate::Stats::differs_1s) and so on) and told
+    /// to the listener ([`EventKind::Differs`](crate::EventKind::Differs)). It changes nothing: no reader is given what it
+    /// saw, and the entry stays. What to do about it (a shorter lifetime, an [`invalidate`](CacheOf::invalidate)) is the
+    /// program's.
+    ///
+    /// It makes one call at a time, in the budget of `audit`, with the cache's deadline, and takes no place in a pool of the
+    /// tokio driver; the entry is offered as
+    /// [`LoadCx::replaced`](crate::LoadCx::replaced), so that a conditional request can answer
+    /// [`Loaded::Unchanged`](crate::Loaded::Unchanged). A failure or panic of the source is counted in
+    /// [`Stats::audits_failed`](crate::Stats::audits_failed) and is no finding. Up to 1,024 differences are followed up at once;
+    /// their entries stay in memory meanwhile. The thread ends with [`CacheOf::close`] or the last handle; a call that is under
+    /// way then runs to its end, and counts for nothing.
+    ///
+    /// # Example
+    /// ```
+    /// use std::time::Duration;
+    /// use wtcache::{Audit, ByteCache, Bytes, LoadCx, Loaded, Record, Source, SourceError};
+    ///
+    /// struct Greeting;
+    /// impl Source<Bytes> for Greeting {
+    ///     fn get(&self, key: &[u8], _: &LoadCx<'_, Bytes>) -> Result<Loaded<Vec<u8>>, SourceError> {
+    ///         Ok(Loaded::Found(Record::new([b"hello ", key].concat())))
+    ///     }
+    /// }
+    ///
+    /// let cache = ByteCache::builder(Greeting).audit(Audit::new().every(Duration::from_millis(100))).build()?;
+    /// // … some minutes later:
+    /// let stats = cache.stats();
+    /// println!("of {} checks, {} found a record out of date for longer than 1 s", stats.audits, stats.differs_1s);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn audit(self, audit: Audit) -> Self
+    where
+        L::View: PartialEq,
+    {
+        self.audit_by(audit, |resident, answered| resident == answered)
+    }
+
+    /// [`Builder::audit`] where values are the same if `same` says so; it is given the resident one and the origin's, with no
+    /// lock held.
+    pub fn audit_by(mut self, audit: Audit, same: impl Fn(&L::View, &L::View) -> bool + Send + Sync + 'static) -> Self {
+        self.audit = Some((audit, Box::new(same)));
+        self
+    }
+
     /// Opens the cache.
     ///
     /// # Errors
@@ -358,15 +467,20 @@ impl<L: Layout> Builder<L> {
         if let Some(twice) = o.indexes.iter().find(|name| !names.insert(name.as_str())) {
             return refuse("indexes", &format!("the name {twice:?} is given twice"));
         }
+        if let Some((audit, _)) = &self.audit
+            && !(Duration::from_millis(1)..=LONGEST_DEADLINE).contains(&audit.every)
+        {
+            return refuse("audit", "one check every 1 ms is the most, one a day the least");
+        }
         let clock = self.clock.unwrap_or_else(|| Arc::new(SystemClock::new()));
-        Ok(CacheOf::from_engine(Engine::open(
-            self.source,
-            self.options,
-            clock,
-            self.weigher,
-            self.extractor,
-            self.extras,
-        )))
+        let mut extras = self.extras;
+        extras.auditor = self.audit.is_some().then(Auditor::new);
+        let engine = Engine::open(self.source, self.options, clock, extras);
+        if let Some((audit, same)) = self.audit {
+            let none = |error| OptionError { option: "audit", message: format!("the auditor has no thread: {error}") };
+            audit::start(&engine, audit, same).map_err(none)?;
+        }
+        Ok(CacheOf::from_engine(engine))
     }
 }
 

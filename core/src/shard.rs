@@ -26,17 +26,20 @@ use crate::doubt::{DoubtPlace, DoubtTicket};
 use crate::engine::Engine;
 use crate::entry::sealed::Stored;
 use crate::entry::{Layout, Times};
-use crate::metrics::{Counters, Event};
+use crate::listener::{self, EventKind, Noted, SlotKey, Whose};
+use crate::metrics::Event;
 use crate::options::InDoubtWrites;
 use crate::prepare::Ticket;
 use crate::slot::{Answer, Base, Change, Fence, LoadEnd, PermitId, Slot, Turn};
 use crate::source::Condition;
 use crate::store::{Few, Left, Store};
-use crate::sync::{Arc, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use crate::sync::{Arc, AtomicU64, Ordering, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use crate::tags::Running;
 
 pub(crate) struct Shard<L: Layout> {
     state: RwLock<State<L>>,
+    /// The number of the last event of a key that hashes here.
+    events: AtomicU64,
 }
 
 pub(crate) struct State<L: Layout> {
@@ -47,7 +50,7 @@ pub(crate) struct State<L: Layout> {
 /// A key with something going on.
 pub(crate) struct Cell<L: Layout> {
     hash: u64,
-    pub(crate) key: L::OwnedKey,
+    pub(crate) key: SlotKey<L::OwnedKey>,
     pub(crate) slot: Slot,
     /// The attached load, if the slot has one.
     flight: Option<Arc<Flight<L>>>,
@@ -59,34 +62,64 @@ pub(crate) struct Cell<L: Layout> {
     reserved: Option<DoubtPlace>,
 }
 
+/// How an entry stands that the origin was asked about.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Standing {
+    /// A hit gives it.
+    Served,
+    /// A write of its key is out.
+    Busy,
+    /// It is not the key's record any more, has expired, or was confirmed by the origin meanwhile.
+    Gone,
+}
+
 /// What is left to do once the lock is released.
 pub(crate) struct After<L: Layout> {
     left: Left<L>,
     wakers: Vec<Waker>,
     cells: Few<Box<Cell<L>>>,
+    events: Vec<Noted<L>>,
 }
 
 impl<L: Layout> Default for After<L> {
     fn default() -> Self {
-        Self { left: Left::default(), wakers: Vec::new(), cells: Few::default() }
+        Self { left: Left::default(), wakers: Vec::new(), cells: Few::default(), events: Vec::new() }
     }
 }
 
 impl<L: Layout> After<L> {
-    /// Wakes, then drops. No lock may be held.
-    pub(crate) fn finish(self, counters: &Counters) {
-        if self.left.evicted > 0 {
-            counters.add(Event::Evicted, self.left.evicted);
+    /// Notes an event, if somebody listens. Called under the shard's exclusive lock.
+    fn note(&mut self, engine: &Engine<L>, hash: u64, kind: EventKind, whose: impl FnOnce() -> Whose<L>) {
+        if engine.listener.is_some() {
+            let sequence = engine.shard(hash).next_event();
+            self.events.push(Noted { hash, whose: whose(), sequence, kind });
         }
-        for waker in self.wakers {
+    }
+
+    /// Wakes, tells, then drops. No lock may be held. `asked`: the key of the call, if it has one.
+    pub(crate) fn finish(mut self, engine: &Engine<L>, asked: Option<&L::Key>) {
+        let evicted = self.left.evicted.len() as u64;
+        if evicted > 0 {
+            engine.counters.add(Event::Evicted, evicted);
+        }
+        for waker in std::mem::take(&mut self.wakers) {
             waker.wake();
+        }
+        if !self.events.is_empty() {
+            listener::tell(engine, std::mem::take(&mut self.events), asked);
         }
     }
 }
 
 impl<L: Layout> Shard<L> {
     pub(crate) fn new(store: Store<L>) -> Self {
-        Self { state: RwLock::new(State { store, slots: HashTable::new() }) }
+        Self { state: RwLock::new(State { store, slots: HashTable::new() }), events: AtomicU64::new(0) }
+    }
+
+    /// A number for the next event of a key. Taken under the exclusive lock, so that numbers follow what they number.
+    pub(crate) fn next_event(&self) -> u64 {
+        // Relaxed: the lock orders it.
+        self.events.fetch_add(1, Ordering::Relaxed) + 1
     }
 
     pub(crate) fn read(&self) -> RwLockReadGuard<'_, State<L>> {
@@ -183,6 +216,7 @@ impl<L: Layout> Cell<L> {
             && let Some((ticket, _)) = self.doubt.take()
         {
             after.wakers.append(&mut ticket.settle());
+            self.note(EventKind::Settled, engine, after);
         }
         if change.doubted {
             self.doubted(engine, after);
@@ -208,9 +242,16 @@ impl<L: Layout> Cell<L> {
             }
         }
         engine.note_tick(until);
+        self.note(EventKind::InDoubt { until }, engine, after);
         if engine.in_doubt_writes == InDoubtWrites::Wait {
             // Those that the doubt holds back find out whether it ends in time for them.
             after.wakers.extend(self.queue.iter().filter_map(|ticket| ticket.nudge()));
+        }
+    }
+
+    fn note(&self, kind: EventKind, engine: &Engine<L>, after: &mut After<L>) {
+        if let SlotKey::Shared(key) = &self.key {
+            after.note(engine, self.hash, kind, || Whose::Slot(Arc::clone(key)));
         }
     }
 
@@ -268,6 +309,14 @@ impl<'a, L: Layout> AtKey<'a, L> {
         let rules = self.engine.rules;
         self.unsure = self.engine.is_unsure(now);
         self.change(|slot| slot.tick(now, &rules));
+        if self.engine.listener.is_some() && self.resident().is_some_and(|stored| stored.header().expires_now(now)) {
+            self.note(EventKind::Expired);
+        }
+    }
+
+    /// Notes an event of this key, if somebody listens.
+    pub(crate) fn note(&mut self, kind: EventKind) {
+        self.after.note(self.engine, self.hash, kind, || Whose::Asked);
     }
 
     /// Gives back the cell if nothing goes on any more.
@@ -287,10 +336,11 @@ impl<'a, L: Layout> AtKey<'a, L> {
     /// The key's cell, made anew with the spare key if there is none. A spare that is not needed stays with the caller.
     pub(crate) fn open(&mut self, spare: &mut Option<L::OwnedKey>) -> &mut Cell<L> {
         let (hash, key) = (self.hash, self.key);
+        let listens = self.engine.listener.is_some();
         let place = self.state.slots.entry(hash, |cell| cell.is_of(hash, key), |cell| cell.hash).or_insert_with(|| {
             Box::new(Cell {
                 hash,
-                key: spare.take().expect("the caller brings a key"),
+                key: SlotKey::new(spare.take().expect("the caller brings a key"), listens),
                 slot: Slot::default(),
                 flight: None,
                 queue: VecDeque::new(),
@@ -346,6 +396,7 @@ impl<'a, L: Layout> AtKey<'a, L> {
         running: Option<&Running>,
     ) -> (LoadEnd, bool) {
         let rules = self.engine.rules;
+        let held = self.listened_and_held();
         let mut end = LoadEnd::Detached;
         let fence = flight.fence;
         if let (Some(stored), Some(running)) = (stored, running)
@@ -382,6 +433,11 @@ impl<'a, L: Layout> AtKey<'a, L> {
                 }
                 self.take(stored, keep)
             });
+        match stored {
+            Some(stored) if kept => self.note(EventKind::Retained { absent: stored.value().is_none() }),
+            _ if held && self.resident().is_none() => self.note(EventKind::Dropped),
+            _ => {}
+        }
         (end, kept)
     }
 
@@ -397,9 +453,13 @@ impl<'a, L: Layout> AtKey<'a, L> {
 
     /// A value is returned that is not retained.
     pub(crate) fn returned_unretained(&mut self) {
+        let held = self.listened_and_held();
         self.change(Slot::returned_unretained);
         self.given_out();
         self.forget();
+        if held {
+            self.note(EventKind::Dropped);
+        }
     }
 
     /// A reader is given what the origin said just now. While a write of an earlier process may still land, that may be newer
@@ -481,6 +541,9 @@ impl<'a, L: Layout> AtKey<'a, L> {
             self.forget();
         }
         self.change(|slot| slot.rejected(permit, stale_base));
+        if stale_base {
+            self.note(EventKind::RefusedStale);
+        }
     }
 
     /// The doubt that the key is in now.
@@ -511,6 +574,20 @@ impl<'a, L: Layout> AtKey<'a, L> {
             return stored.header().renew(Times { since: now, expires: now, refresh: Tick::NEVER });
         }
         self.forget();
+        self.note(EventKind::Invalidated);
+    }
+
+    /// How the entry stands whose own request began at `since`, now that the origin was asked about it.
+    pub(crate) fn standing(&mut self, stored: &L::Stored, since: Tick) -> Standing {
+        let now = self.engine.clock.now();
+        let header = stored.header();
+        let is_resident = self.resident().is_some_and(|resident| resident.same(stored));
+        if !is_resident || header.since() != since || header.expires() <= now {
+            return Standing::Gone;
+        }
+        let busy = self.cell().is_some_and(|cell| cell.is_sent() || cell.is_in_doubt());
+        let busy = busy && !bugs::has(Bug::AuditForgetsWrites);
+        if busy || header.serve_until() <= now { Standing::Busy } else { Standing::Served }
     }
 
     // --- steps
@@ -527,6 +604,21 @@ impl<'a, L: Layout> AtKey<'a, L> {
         change
     }
 
+    /// Something is resident, and somebody wants to know when it goes.
+    fn listened_and_held(&self) -> bool {
+        self.engine.listener.is_some() && self.resident().is_some()
+    }
+
+    /// Notes those that were evicted after the first `before`.
+    fn note_evicted(&mut self, before: usize) {
+        let After { left, events, .. } = &mut *self.after;
+        for stored in left.evicted.iter().skip(before) {
+            let hash = stored.header().hash;
+            let sequence = self.engine.shard(hash).next_event();
+            events.push(Noted { hash, whose: Whose::Record(stored.clone()), sequence, kind: EventKind::Evicted });
+        }
+    }
+
     fn forget(&mut self) {
         let key = self.key;
         let same = |other: &L::Key| L::same_key(other, key);
@@ -541,13 +633,23 @@ impl<'a, L: Layout> AtKey<'a, L> {
             expires != Tick::NEVER && expires <= self.engine.clock.now()
         };
         if !keep || self.engine.is_closed() || is_over() {
+            if !keep && stored.header().is_beyond_weight() {
+                self.note(EventKind::TooHeavy);
+            }
             self.forget();
             return false;
         }
         if bugs::has(Bug::AbsentMarkSurvivesWrite) && self.resident().is_some_and(|old| old.value().is_none()) {
             return false;
         }
+        let before = self.after.left.evicted.len();
         let kept = self.state.store.admit(stored, &self.engine.budget, &mut self.after.left);
+        if !kept {
+            self.note(EventKind::TooHeavy);
+        }
+        if self.engine.listener.is_some() {
+            self.note_evicted(before);
+        }
         let end = self.cell().map_or(Tick::NEVER, |cell| cell.slot.hits_end());
         if kept && end != Tick::NEVER {
             stored.header().cap(end);

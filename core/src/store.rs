@@ -65,18 +65,26 @@ impl<T> Few<T> {
             Some(_) => self.rest.push(one),
         }
     }
+
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &T> {
+        self.first.iter().chain(&self.rest)
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        usize::from(self.first.is_some()) + self.rest.len()
+    }
 }
 
 /// Records that left a store, kept until they can be dropped.
 pub(crate) struct Left<L: Layout> {
     pub(crate) records: Few<L::Stored>,
-    /// How many of them were evicted.
-    pub(crate) evicted: u64,
+    /// Those that left for room.
+    pub(crate) evicted: Few<L::Stored>,
 }
 
 impl<L: Layout> Default for Left<L> {
     fn default() -> Self {
-        Self { records: Few::default(), evicted: 0 }
+        Self { records: Few::default(), evicted: Few::default() }
     }
 }
 
@@ -104,6 +112,17 @@ impl<L: Layout> Store<L> {
     /// The resident record of a key, fresh or not.
     pub(crate) fn find(&self, hash: u64, mut is_key: impl FnMut(&L::Key) -> bool) -> Option<&L::Stored> {
         self.table.find(hash, |stored| stored.header().hash == hash && is_key(stored.key()))
+    }
+
+    /// Resident records from a random place on, expired ones and absent marks included, after a look at `looks` places
+    /// at most: many of these are empty where much went lately.
+    pub(crate) fn sample(&self, random: u64, looks: usize) -> impl Iterator<Item = &L::Stored> {
+        let places = self.policy.places();
+        let start = usize::try_from(random % (places.max(1) as u64)).expect("less than a length");
+        (start..places).chain(0..start).take(looks).filter_map(|place| {
+            let (hash, node) = self.policy.place(place);
+            self.table.find(hash, |stored| stored.header().node() == node)
+        })
     }
 
     /// Counts a hit for the policy.
@@ -163,7 +182,8 @@ impl<L: Layout> Store<L> {
         let Ok(found) = found else { return };
         let (stored, _) = found.remove();
         self.policy.remove(stored.header().node());
-        self.forget(stored, budget, left);
+        self.forget(&stored, budget);
+        left.records.push(stored);
     }
 
     /// Takes this record out, if it is still here.
@@ -172,20 +192,16 @@ impl<L: Layout> Store<L> {
         let Ok(found) = found else { return };
         let (stored, _) = found.remove();
         self.policy.remove(stored.header().node());
-        self.forget(stored, budget, left);
+        self.forget(&stored, budget);
+        left.records.push(stored);
     }
 
-    /// Takes the records of the keys that are meant out. With an index of keys it looks at those with the same head only.
-    pub(crate) fn remove_keys(&mut self, meant: &Keys<'_, L>, budget: &Budget, left: &mut Left<L>) {
+    /// The records of the keys that are meant. With an index of keys it looks at those with the same head only.
+    pub(crate) fn of_keys(&self, meant: &Keys<'_, L>) -> Vec<L::Stored> {
         let is_meant = |stored: &&L::Stored| meant.has(stored.key());
-        let gone: Vec<L::Stored> = match &self.keys {
+        match &self.keys {
             Some(keys) => keys.with_head(meant.head()).filter(is_meant).cloned().collect(),
             None => self.table.iter().filter(is_meant).cloned().collect(),
-        };
-        for stored in gone {
-            self.remove_stored(&stored, budget, left);
-            // Nor is this handle dropped under the lock.
-            left.records.push(stored);
         }
     }
 
@@ -193,7 +209,8 @@ impl<L: Layout> Store<L> {
     pub(crate) fn clear(&mut self, budget: &Budget, left: &mut Left<L>) {
         for stored in std::mem::take(&mut self.table) {
             self.policy.remove(stored.header().node());
-            self.forget(stored, budget, left);
+            self.forget(&stored, budget);
+            left.records.push(stored);
         }
     }
 
@@ -204,21 +221,20 @@ impl<L: Layout> Store<L> {
             };
             let found = self.table.find_entry(hash, |stored| stored.header().node() == node);
             let (stored, _) = found.ok().expect("every node of the policy is an entry of the table").remove();
-            left.evicted += 1;
-            self.forget(stored, budget, left);
+            self.forget(&stored, budget);
+            left.evicted.push(stored);
         }
     }
 
-    /// The last step of every leave: index, weight, and out of the lock's reach.
-    fn forget(&mut self, stored: L::Stored, budget: &Budget, left: &mut Left<L>) {
+    /// The last step of every leave: index and weight. The record goes out of the lock's reach.
+    fn forget(&mut self, stored: &L::Stored, budget: &Budget) {
         if !bugs::has(Bug::IndexRowLeftBehind) {
-            self.index.remove(&stored);
+            self.index.remove(stored);
         }
         if let Some(keys) = &mut self.keys {
-            keys.remove(&stored);
+            keys.remove(stored);
         }
         budget.subtract(stored.header().weight());
-        left.records.push(stored);
     }
 }
 

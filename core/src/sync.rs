@@ -36,7 +36,23 @@ mod real {
         }
     }
 
-    /// Starts a thread that nobody joins.
+    /// What the driver for tasks takes from its runtime.
+    #[cfg(feature = "tokio")]
+    pub(crate) mod task {
+        use std::any::Any;
+
+        pub(crate) use ::tokio::time::{Sleep, sleep};
+
+        /// Runs `work` where it may block. It runs to its end if this future is dropped after it was first polled. Fails with
+        /// the work's panic, or with nothing if it was dropped without being run.
+        pub(crate) async fn on_a_thread<T: Send + 'static>(
+            work: impl FnOnce() -> T + Send + 'static,
+        ) -> Result<T, Option<Box<dyn Any + Send>>> {
+            ::tokio::task::spawn_blocking(work).await.map_err(|error| error.try_into_panic().ok())
+        }
+    }
+
+    /// Starts a thread that ends by itself.
     pub(crate) fn spawn(name: &str, work: impl FnOnce() + Send + 'static) -> std::io::Result<()> {
         std::thread::Builder::new().name(name.to_owned()).spawn(work).map(drop)
     }
@@ -62,9 +78,8 @@ mod explored {
         shuttle::thread::yield_now();
     }
 
-    pub(crate) fn spawn(_: &str, work: impl FnOnce() + Send + 'static) -> std::io::Result<()> {
-        drop(shuttle::thread::spawn(work));
-        Ok(())
+    pub(crate) fn spawn(name: &str, work: impl FnOnce() + Send + 'static) -> std::io::Result<()> {
+        shuttle::thread::Builder::new().name(name.to_owned()).spawn(work).map(drop)
     }
 
     pub(crate) struct Condvar(shuttle::sync::Condvar);
@@ -112,6 +127,29 @@ mod explored {
 
         pub(crate) fn write(&self) -> RwLockWriteGuard<'_, T> {
             self.0.write().unwrap_or_else(std::sync::PoisonError::into_inner)
+        }
+    }
+
+    #[cfg(feature = "tokio")]
+    pub(crate) mod task {
+        use std::any::Any;
+        use std::future::{Ready, ready};
+        use std::panic::{AssertUnwindSafe, catch_unwind};
+        use std::time::Duration;
+
+        pub(crate) type Sleep = Ready<()>;
+
+        /// As `park_timeout`: it looks again at once.
+        pub(crate) fn sleep(_: Duration) -> Sleep {
+            ready(())
+        }
+
+        /// Every task of shuttle's may block.
+        pub(crate) async fn on_a_thread<T: Send + 'static>(
+            work: impl FnOnce() -> T + Send + 'static,
+        ) -> Result<T, Option<Box<dyn Any + Send>>> {
+            let job = shuttle::future::spawn(async move { catch_unwind(AssertUnwindSafe(work)) });
+            job.await.unwrap_or_else(|_| unreachable!("nobody aborts it")).map_err(Some)
         }
     }
 }

@@ -9,7 +9,6 @@ use std::pin::{Pin, pin};
 use std::task::{Context, Poll};
 
 use ::tokio::sync::Semaphore;
-use ::tokio::time::{Sleep, sleep};
 
 use crate::cache::CacheOf;
 use crate::clock::{Alarm, Clock, Tick};
@@ -22,6 +21,7 @@ use crate::nesting::Scope;
 use crate::options::Call;
 use crate::put::{Change, NoUpdate, Put, Write};
 use crate::source::SourceError;
+use crate::sync::task::{Sleep, on_a_thread, sleep};
 use crate::sync::{Arc, AtomicUsize, Ordering};
 
 /// Where calls of a source run: so many at once, so many waiting. Shared by the caches that it is given to.
@@ -73,15 +73,15 @@ impl Pool {
                 .await?
             }
         };
-        let job = ::tokio::task::spawn_blocking(move || {
+        let work = move || {
             let reply = call.run();
             drop(place);
             reply
-        });
-        job.await.map_err(|error| match error.try_into_panic() {
-            Ok(panic) => Refused::Panicked(panic_message(&*panic)),
+        };
+        on_a_thread(work).await.map_err(|panic| match panic {
+            Some(panic) => Refused::Panicked(panic_message(&*panic)),
             // The runtime is being shut down, and the call was dropped without being run.
-            Err(_) => Refused::Full,
+            None => Refused::Full,
         })
     }
 }

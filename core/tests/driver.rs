@@ -4,12 +4,17 @@
 mod common;
 
 use std::future::Future;
+use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
+use ::tokio::runtime::Handle;
 use ::tokio::task::JoinHandle;
 use common::*;
 use wtcache::tokio::{AsyncCache, Pool};
-use wtcache::{Call, Change, How, LoadError, NotSent, Read, WriteError};
+use wtcache::{
+    Cache, Call, Change, Confirmed, How, LoadCx, LoadError, Loaded, NotSent, Outcome, Read, Record, Source,
+    SourceError, WriteCx, WriteError,
+};
 use wtcache_testkit::{Does, Gate, Op, When};
 
 type Reading = JoinHandle<Result<Read<Texts>, LoadError>>;
@@ -329,4 +334,44 @@ async fn g8_a_call_waits_for_a_place_to_its_deadline_only() {
     assert!(done(busy).await.is_ok());
     assert_eq!((a.w.loads("k"), a.w.script.calls(Op::Put, "other")), (0, 0));
     assert!(a.w.cache.prepare("other", &Call::new()).is_ok());
+}
+
+// --- nested calls
+
+/// The source of "a" writes "b" on the driver, whose source, on another thread of the pool, writes "a".
+#[derive(Clone, Default)]
+struct Around {
+    cache: Arc<OnceLock<AsyncCache<Texts>>>,
+    inner: Arc<Mutex<Option<Result<(), WriteError>>>>,
+}
+
+impl Source<Texts> for Around {
+    fn get(&self, key: &String, _: &LoadCx<'_, Texts>) -> Result<Loaded<String>, SourceError> {
+        let cache = self.cache.get().expect("set before any call");
+        if key == "a" {
+            let nested = Handle::current().block_on(cache.put("b", "one".to_owned(), &Call::new()));
+            nested.map(drop).expect("another key's turn is free");
+        }
+        Ok(Loaded::Absent)
+    }
+
+    fn put(&self, key: &String, value: &String, _: &WriteCx<'_, Texts>) -> Outcome<Confirmed<String>> {
+        let cache = self.cache.get().expect("set before any call");
+        if key == "b" {
+            let result = cache.blocking().put("a", "two".to_owned()).map(drop);
+            *self.inner.lock().expect("nobody panics with it") = Some(result);
+        }
+        Outcome::Applied(Confirmed::Record(Record::new(value.clone())))
+    }
+}
+
+#[::tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn p5_a_nested_call_on_the_pool_knows_what_it_is_nested_in() {
+    let source = Around::default();
+    let cache = Cache::builder(source.clone()).build().expect("the options make sense").on_tokio(&Pool::new(4, 4));
+    assert!(source.cache.set(cache.clone()).is_ok());
+    assert!(soon(cache.get("a")).await.expect("absent").is_none());
+    let inner = source.inner.lock().expect("nobody panicked with it").take();
+    let refused = matches!(inner, Some(Err(WriteError::NotSent(NotSent::Reentrant))));
+    assert!(refused, "a write of the key whose load is being served: {inner:?}");
 }

@@ -99,6 +99,7 @@ fn hooked(clock: &ManualClock, capacity: u64) -> (Arc<Hook>, Cache<Key, Value>) 
     let in_get = Arc::clone(&hook);
     let (in_put, in_delete) = (Arc::clone(&hook), Arc::clone(&hook));
     let (in_weigher, in_extractor) = (Arc::clone(&hook), Arc::clone(&hook));
+    let in_listener = Arc::clone(&hook);
     let source = Fns::<Typed<Key, Value>>::get(move |key, _| {
         in_get.call("get");
         Ok(match key.id {
@@ -131,6 +132,7 @@ fn hooked(clock: &ManualClock, capacity: u64) -> (Arc<Hook>, Cache<Key, Value>) 
             in_extractor.call("extractor");
             rows.add(0, b"");
         })
+        .listener(move |_| in_listener.call("listener"))
         .build()
         .unwrap();
     hook.cache.set(cache.clone()).ok().unwrap();
@@ -168,8 +170,18 @@ fn p8_the_programs_code_may_call_the_cache_from_anywhere() {
         hook.calls.lock().unwrap().clone()
     });
     let from: Vec<_> = calls.keys().copied().collect();
-    let all =
-        ["clone of a key", "delete", "drop of a key", "drop of a value", "extractor", "get", "hash", "put", "weigher"];
+    let all = [
+        "clone of a key",
+        "delete",
+        "drop of a key",
+        "drop of a value",
+        "extractor",
+        "get",
+        "hash",
+        "listener",
+        "put",
+        "weigher",
+    ];
     assert_eq!(from, all, "{calls:?}");
 }
 

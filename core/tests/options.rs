@@ -7,7 +7,7 @@ mod shelf;
 use std::time::Duration;
 
 use shelf::Shelf;
-use wtcache::{Builder, Cache, Typed};
+use wtcache::{Audit, Builder, Cache, Typed};
 
 type Options = Builder<Typed<u32, u64>>;
 
@@ -76,6 +76,16 @@ fn more_indexes_than_rows_can_number_are_refused() {
     let names = |n: usize| (0..n).map(|i| i.to_string());
     refused("indexes", "there are 65,535 indexes at most", |o| o.indexes(names(65_536), |_, _, _| {}));
     accepted(|o| o.indexes(names(65_535), |_, _, _| {}));
+}
+
+#[test]
+fn an_audit_checks_every_millisecond_to_every_day() {
+    let message = "one check every 1 ms is the most, one a day the least";
+    for every in [Duration::ZERO, Duration::from_micros(999), Duration::from_secs(86_401)] {
+        refused("audit", message, |o| o.audit(Audit::new().every(every)));
+    }
+    accepted(|o| o.audit(Audit::new().every(Duration::from_millis(1))));
+    accepted(|o| o.audit(Audit::new().every(Duration::from_secs(86_400))));
 }
 
 #[test]

@@ -70,6 +70,14 @@ impl HttpSource {
         self.requests.load(Ordering::Relaxed)
     }
 
+    /// The URL of the record of `key`, as its requests have it.
+    ///
+    /// # Errors
+    /// [`Failure::Invalid`]: no URL can carry the key, so that no request for it is ever sent.
+    pub fn url_of(&self, key: &[u8]) -> Result<String, SourceError> {
+        self.template.uri(key).map(|uri| uri.to_string())
+    }
+
     pub(crate) fn new(
         agent: Agent,
         template: Template,

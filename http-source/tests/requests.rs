@@ -33,6 +33,7 @@ fn check_key(source: &HttpSource, key: &[u8]) {
     let segment = seen.target().strip_prefix("/v1/items/").unwrap().strip_suffix("?full=1").unwrap();
     assert!(!segment.contains(['/', '?', '#', ';', '\\']), "{segment}");
     assert_eq!(decode(segment), key);
+    assert_eq!(source.url_of(key).unwrap(), format!("http://{}{}", server.address, seen.target()));
     assert_eq!(seen.line, format!("PUT /v1/items/{segment}?full=1 HTTP/1.1"));
     assert_eq!(seen.header("host").unwrap(), server.address.to_string());
     assert_eq!(seen.headers.len(), 6, "{:?}", seen.headers);

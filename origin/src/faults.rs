@@ -94,29 +94,53 @@ pub enum FaultKind {
 }
 
 impl FaultKind {
+    /// The names of all kinds, so that a test can ask whether it has them all.
+    pub const NAMES: [&'static str; 19] = [
+        "delay-before-apply",
+        "delay-after-apply",
+        "answer",
+        "apply-then-answer",
+        "reset-on-head",
+        "reset-before-apply",
+        "reset-after-apply",
+        "close-before-apply",
+        "close-after-apply",
+        "hang-before-apply",
+        "hang-after-apply",
+        "truncated-body",
+        "slow-body",
+        "broken-chunked",
+        "close-after-answer",
+        "close-after-answer-announced",
+        "oversize-body",
+        "stray-reset",
+        "stray-hang",
+    ];
+
     /// The name over HTTP.
     #[must_use]
     pub fn name(&self) -> &'static str {
+        // A new kind needs an arm, and an arm needs its place in the list: the compiler asks for both.
         match self {
-            Self::DelayBeforeApply(_) => "delay-before-apply",
-            Self::DelayAfterApply(_) => "delay-after-apply",
-            Self::Answer(_) => "answer",
-            Self::ApplyThenAnswer(_) => "apply-then-answer",
-            Self::ResetOnHead => "reset-on-head",
-            Self::ResetBeforeApply => "reset-before-apply",
-            Self::ResetAfterApply => "reset-after-apply",
-            Self::CloseBeforeApply => "close-before-apply",
-            Self::CloseAfterApply => "close-after-apply",
-            Self::HangBeforeApply => "hang-before-apply",
-            Self::HangAfterApply => "hang-after-apply",
-            Self::TruncatedBody => "truncated-body",
-            Self::SlowBody(_) => "slow-body",
-            Self::BrokenChunked => "broken-chunked",
-            Self::CloseAfterAnswer => "close-after-answer",
-            Self::CloseAfterAnswerAnnounced => "close-after-answer-announced",
-            Self::OversizeBody(_) => "oversize-body",
-            Self::StrayReset(_) => "stray-reset",
-            Self::StrayHang(_) => "stray-hang",
+            Self::DelayBeforeApply(_) => Self::NAMES[0],
+            Self::DelayAfterApply(_) => Self::NAMES[1],
+            Self::Answer(_) => Self::NAMES[2],
+            Self::ApplyThenAnswer(_) => Self::NAMES[3],
+            Self::ResetOnHead => Self::NAMES[4],
+            Self::ResetBeforeApply => Self::NAMES[5],
+            Self::ResetAfterApply => Self::NAMES[6],
+            Self::CloseBeforeApply => Self::NAMES[7],
+            Self::CloseAfterApply => Self::NAMES[8],
+            Self::HangBeforeApply => Self::NAMES[9],
+            Self::HangAfterApply => Self::NAMES[10],
+            Self::TruncatedBody => Self::NAMES[11],
+            Self::SlowBody(_) => Self::NAMES[12],
+            Self::BrokenChunked => Self::NAMES[13],
+            Self::CloseAfterAnswer => Self::NAMES[14],
+            Self::CloseAfterAnswerAnnounced => Self::NAMES[15],
+            Self::OversizeBody(_) => Self::NAMES[16],
+            Self::StrayReset(_) => Self::NAMES[17],
+            Self::StrayHang(_) => Self::NAMES[18],
         }
     }
 }

@@ -2,11 +2,12 @@
 //!
 //! Invariant: what a cache of a table holds are records that passed the table's check, as compact JSON.
 
+use std::io::{self, Write};
 use std::sync::Arc;
 
 use serde_json::{Map, Value};
 use wtcache::tokio::{AsyncCache, Pool};
-use wtcache::{ByteCache, Bytes, Clock, OptionError, Rows, Source, SystemClock};
+use wtcache::{Audit, ByteCache, Bytes, Clock, EventKind, KeyEvent, OptionError, Rows, Source, SystemClock};
 use wtcache_http_source::{BuildError, HttpSource};
 
 use crate::config::{Capacity, Freshness, InDoubtWrites, OriginConfig, Preconditions, TableConfig};
@@ -69,6 +70,10 @@ impl ServedTable {
         if let Some(expiration) = schema.expiration {
             builder = builder.lifetime(expiration);
         }
+        if let Some(every) = config.audit_every {
+            let table = schema.name.clone();
+            builder = builder.audit(Audit::new().every(every)).listener(move |event| tell_finding(&table, event));
+        }
         let cache = builder.build()?.on_tokio(pool);
         Ok(Self { schema, cache, max_body_bytes: config.origin.max_body_bytes })
     }
@@ -77,6 +82,15 @@ impl ServedTable {
     #[must_use]
     pub fn cache(&self) -> &ByteCache {
         self.cache.blocking()
+    }
+}
+
+/// A line on standard error for each finding of the auditor.
+fn tell_finding(table: &str, event: &KeyEvent<'_, Bytes>) {
+    if let EventKind::Differs { longer_than } = event.kind {
+        let (key, seconds) = (event.key.escape_ascii(), longer_than.as_secs());
+        // Nobody may read it any more: that is no reason to end.
+        let _ = writeln!(io::stderr(), "wtcache: {table}: {key}: differs from the origin for longer than {seconds} s");
     }
 }
 

@@ -32,6 +32,7 @@ tables:
     in_doubt_writes: send        # send (default) | wait
     absent_after_delete: false
     clean_start: false
+    audit: 0                     # default; or checks a second, 1
 ";
 
 fn environment(name: &str) -> Option<String> {
@@ -90,7 +91,7 @@ fn every_setting_is_read() {
          settle_window: 0s\n      max_body: 512 KiB\n      freshness: origin\n      preconditions: honoured\n      \
          stores_verbatim: true\n",
         "    capacity: 10000 entries\n    negative_lifetime: 1h\n    in_doubt_writes: wait\n    \
-         absent_after_delete: true\n    clean_start: true\nlisten: \"[::]:80\"\n",
+         absent_after_delete: true\n    clean_start: true\n    audit: 0.5\nlisten: \"[::]:80\"\n",
     );
     let config = parse(&text).unwrap();
     let table = &config.tables[0];
@@ -108,6 +109,7 @@ fn every_setting_is_read() {
     assert_eq!(table.capacity, Capacity::Entries(10_000));
     assert_eq!(table.negative_lifetime, Duration::from_secs(3600));
     assert_eq!(table.in_doubt_writes, InDoubtWrites::Wait);
+    assert_eq!(table.audit_every, Some(Duration::from_secs(2)));
 }
 
 #[test]
@@ -115,13 +117,14 @@ fn every_error_names_its_place() {
     let origin = |line: &str| with(&format!("      {line}\n"), "");
     let table = |line: &str| with("", &format!("    {line}\n"));
     let duration = "hint: write a whole number and a unit: 500ms, 5s, 2m, 1h";
+    let audit = "hint: write how many a second: 1, 10, 0.1 for one in ten seconds; 0 for none";
     let size = "hint: write a whole number and a unit: 512B, 64KiB, 64MiB, 1GiB";
     let dollar = "hint: write ${NAME} for a variable of the environment, $$ for a dollar sign";
     let example = "hint: a table is written: tables: { Item: { origin: { url: \"http://host/items/{id}\" } } }";
     let cases = [
         // Keys.
         (origin("timeuot: 5s"), "5:7: unknown key timeuot\n  hint: did you mean timeout?".to_owned()),
-        (table("expiration: 5"), "5:5: unknown key expiration\n  hint: known: origin, capacity, negative_lifetime, in_doubt_writes, absent_after_delete, clean_start".into()),
+        (table("expiration: 5"), "5:5: unknown key expiration\n  hint: known: origin, capacity, negative_lifetime, in_doubt_writes, absent_after_delete, clean_start, audit".into()),
         (format!("{}lissten: 5\n", with("", "")), "5:1: unknown key lissten\n  hint: did you mean listen?".into()),
         (origin("timeout: 5s\n      timeout: 6s"), "6:7: key timeout stands here twice, first in line 5".into()),
         (origin("\"url\": http://h/{id}"), "5:7: key url stands here twice, first in line 4".into()),
@@ -157,6 +160,12 @@ fn every_error_names_its_place() {
         (origin("max_body: 0B"), format!("5:17: max_body: a size cannot be zero\n  {size}")),
         (table("capacity: many entries"), "5:15: capacity: \"many entries\" is not a count of entries\n  hint: write a size, 64MiB, or a count, 10000 entries".into()),
         (table("capacity: 0 entries"), "5:15: capacity: a count cannot be zero\n  hint: write a size, 64MiB, or a count, 10000 entries".into()),
+        (table("audit: often"), format!("5:12: audit: \"often\" is not a number\n  {audit}")),
+        (table("audit: -1"), format!("5:12: audit: \"-1\" is not a number\n  {audit}")),
+        (table("audit: inf"), format!("5:12: audit: \"inf\" is not a number\n  {audit}")),
+        (table("audit: 1e3"), format!("5:12: audit: \"1e3\" is not a number\n  {audit}")),
+        (table("audit: 1001"), format!("5:12: audit: \"1001\" is not from 0.001 to 1000\n  {audit}")),
+        (table("audit: 0.0001"), format!("5:12: audit: \"0.0001\" is not from 0.001 to 1000\n  {audit}")),
         (table("capacity: 64"), "5:15: capacity: \"64\" is not a size\n  hint: write a size, 64MiB, or a count, 10000 entries".into()),
         (origin("freshness: tabel"), "5:18: freshness: unknown value \"tabel\"\n  hint: did you mean table?".into()),
         (origin("preconditions: no"), "5:22: preconditions: unknown value \"no\"\n  hint: known: unchecked, honoured".into()),

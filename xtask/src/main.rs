@@ -2,26 +2,41 @@
 //!
 //! Each task prints the commands that it runs and stops at the first that fails.
 
+mod attack;
 mod bugs;
+mod built;
+mod fuzz;
+mod interleavings;
+mod outcomes;
+mod sanitize;
 mod tidy;
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 const USAGE: &str = "\
 Usage: cargo xtask TASK
 
-  ci         all of the below, the tests, the walk and the benches' self-check
-  lint       formatting, clippy and rustdoc, warnings denied
+  ci         all checks below, the tests, the walk and the benches' self-check
+  lint       formatting, clippy and rustdoc, warnings denied; the fuzz targets too
   tidy       house rules that no compiler checks
-  sanitize   core's tests under AddressSanitizer
-  interleavings [N]
+  sanitize   tests of core and the HTTP source under AddressSanitizer, and ThreadSanitizer
+             where the standard library's source is installed
+  interleavings [N] [--seed S]
              core's code under a scheduler that explores interleavings, N schedules a
              scenario (2,000)
-  attack [--minutes N]
-             random histories of real threads over real sockets (1 minute)
+  interleavings --replay FILE
+             the one schedule in the output of a scenario that failed
+  outcomes   writes the table of outcomes into the contract (tidy says if it is out of date)
+  fuzz [--seconds N]
+             each fuzz target for N seconds from its committed corpus (30)
   bugs       each bug seeded in core, and the tests and histories that must notice it
+  attack [--minutes N] [--seed S]
+             the bugs, then interleavings, histories over real sockets and fuzzers in
+             turn, ever new ones, for so long (10 minutes)
+  attack --replay FILE [--times N] [--at-once N]
+             a history that failed
 ";
 
 fn main() -> ExitCode {
@@ -30,10 +45,12 @@ fn main() -> ExitCode {
         Some("ci") => ci(),
         Some("lint") => lint(),
         Some("tidy") => tidy::check(&root()),
-        Some("sanitize") => sanitize(),
-        Some("interleavings") => interleavings(std::env::args().nth(2).as_deref().unwrap_or("2000")),
-        Some("attack") => attack(std::env::args().skip(2)),
-        Some("bugs") => bugs::check(),
+        Some("sanitize") => sanitize::check(),
+        Some("interleavings") => interleavings::task(&std::env::args().skip(2).collect::<Vec<_>>()),
+        Some("attack") => attack::task(&std::env::args().skip(2).collect::<Vec<_>>()),
+        Some("fuzz") => fuzz::task(std::env::args().skip(2)),
+        Some("outcomes") => outcomes::write(&root()),
+        Some("bugs") => interleavings::Explorer::build().and_then(|explorer| bugs::check(&explorer)).map(|_| ()),
         None | Some("help" | "--help" | "-h") => {
             print!("{USAGE}");
             return ExitCode::SUCCESS;
@@ -59,9 +76,8 @@ fn ci() -> Result<(), String> {
     run(cargo(&["run", "--release", "--quiet", "--", "demo", "--walk"]))?;
     // Each bench once, so that none rots; no figure is taken from it.
     run(cargo(&["bench", "--package", "wtcache-benches", "--", "--test"]))?;
-    interleavings("2000")?;
-    bugs::check()?;
-    sanitize()
+    attack::run(Duration::from_secs(600), attack::CI_SEED)?;
+    sanitize::check()
 }
 
 fn lint() -> Result<(), String> {
@@ -69,45 +85,10 @@ fn lint() -> Result<(), String> {
     run(cargo(&["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"]))?;
     // Core without its features compiles too, for those who want no runtime.
     run(cargo(&["clippy", "--package", "wtcache", "--", "-D", "warnings"]))?;
+    fuzz::lint()?;
     let mut doc = cargo(&["doc", "--workspace", "--no-deps", "--quiet"]);
     doc.env("RUSTDOCFLAGS", "-D warnings");
     run(doc)
-}
-
-/// The unsafe code of core under AddressSanitizer. The sanitizer is an unstable flag of the compiler that is installed.
-fn sanitize() -> Result<(), String> {
-    let mut tests = cargo(&["test", "--package", "wtcache", "--features", "tokio", "--lib", "--tests"]);
-    tests.args(["--target", "x86_64-unknown-linux-gnu"]);
-    // The models walk millions of states in safe code; the sanitizer has nothing to find there.
-    tests.args(["--", "--skip", "model", "--skip", "hold_in_every_state", "--skip", "holds_in_every_state"]);
-    tests.env("RUSTC_BOOTSTRAP", "1").env("RUSTFLAGS", "-Zsanitizer=address");
-    // Some tests make a source own the cache that owns it, to call it from within: that cycle is no leak of core's.
-    tests.env("ASAN_OPTIONS", "detect_leaks=0");
-    tests.env("CARGO_TARGET_DIR", root().join("target/sanitize"));
-    if !cfg!(all(target_os = "linux", target_arch = "x86_64")) {
-        println!("SKIPPED: AddressSanitizer runs on x86_64 Linux only");
-        return Ok(());
-    }
-    run(tests)
-}
-
-/// The real code with shuttle's locks and threads in the place of the system's: see `core/tests/interleavings`.
-fn interleavings(schedules: &str) -> Result<(), String> {
-    if schedules.parse::<usize>().is_err() {
-        return Err(format!("interleavings takes a number of schedules, not {schedules:?}"));
-    }
-    let mut tests = cargo(&["test", "--profile", "explore", "--package", "wtcache", "--test", "interleavings"]);
-    tests.env("RUSTFLAGS", "--cfg wtcache_shuttle").env("WTCACHE_SCHEDULES", schedules).env("RUST_BACKTRACE", "0");
-    tests.env("CARGO_TARGET_DIR", root().join("target/interleavings"));
-    run(tests)
-}
-
-/// With the arguments of `wtcache-attack`: see `docs/testing.md`.
-fn attack(args: impl Iterator<Item = String>) -> Result<(), String> {
-    let args: Vec<String> = args.collect();
-    let mut rounds = cargo(&["run", "--release", "--package", "wtcache-attack", "--"]);
-    rounds.args(if args.is_empty() { vec!["--minutes".to_owned(), "1".to_owned()] } else { args });
-    run(rounds)
 }
 
 fn root() -> PathBuf {

@@ -1,4 +1,5 @@
-//! House rules that no compiler checks: a header on every file, no huge file, no unfinished work, no path of somebody's machine.
+//! House rules that no compiler checks: a header on every file, no huge file, no unfinished work, no path of somebody's machine,
+//! no table of outcomes that is out of date.
 
 use std::path::Path;
 use std::process::Command;
@@ -33,6 +34,7 @@ pub(crate) fn check(root: &Path) -> Result<(), String> {
         files += 1;
         faults.extend(of_file(name, &text));
     }
+    faults.extend(crate::outcomes::drift(root));
     if faults.is_empty() {
         println!("tidy: {files} files in order");
         return Ok(());

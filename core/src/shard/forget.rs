@@ -9,6 +9,7 @@ use crate::clock::Tick;
 use crate::engine::Engine;
 use crate::entry::Layout;
 use crate::entry::sealed::Stored;
+use crate::listener::{EventKind, Whose};
 use crate::pattern::Keys;
 
 impl<L: Layout> State<L> {
@@ -22,14 +23,21 @@ impl<L: Layout> State<L> {
     ) -> usize {
         self.tick_all(engine, now, after);
         let before = self.store.len();
+        let meant = self.store.of_keys(keys);
         for cell in &mut self.slots {
-            if keys.has(L::key(&cell.key)) && !bugs::has(Bug::PatternSparesCallsInFlight) {
+            let key = L::key(&cell.key);
+            if keys.has(key) && !bugs::has(Bug::PatternSparesCallsInFlight) {
+                let has_record = self.store.find(cell.hash, |other| L::same_key(other, key)).is_some();
                 let change = cell.slot.invalidated();
                 cell.apply(change, &mut self.store, engine, after);
+                // Else it is told of the record.
+                if !has_record {
+                    cell.note(EventKind::Invalidated, engine, after);
+                }
             }
         }
+        self.forget_all(meant, engine, now, after);
         self.drop_idle(after);
-        self.store.remove_keys(keys, &engine.budget, &mut after.left);
         before - self.store.len()
     }
 
@@ -44,12 +52,24 @@ impl<L: Layout> State<L> {
                 let change = cell.slot.invalidated();
                 cell.apply(change, &mut self.store, engine, after);
             }
-            self.store.remove_stored(stored, &engine.budget, &mut after.left);
         }
-        // The handles go with the records, once no lock is held.
-        tagged.into_iter().for_each(|stored| after.left.records.push(stored));
+        self.forget_all(tagged, engine, now, after);
         self.drop_idle(after);
         before - self.store.len()
+    }
+
+    fn forget_all(&mut self, meant: Vec<L::Stored>, engine: &Engine<L>, now: Tick, after: &mut After<L>) {
+        for stored in meant {
+            let hash = stored.header().hash;
+            let whose = || Whose::Record(stored.clone());
+            if engine.listener.is_some() && stored.header().expires_now(now) {
+                after.note(engine, hash, EventKind::Expired, whose);
+            }
+            after.note(engine, hash, EventKind::Invalidated, whose);
+            self.store.remove_stored(&stored, &engine.budget, &mut after.left);
+            // Nor is this handle dropped under the lock.
+            after.left.records.push(stored);
+        }
     }
 
     fn drop_idle(&mut self, after: &mut After<L>) {

@@ -2,28 +2,19 @@
 //! linearizability, and the cache at rest against the origin.
 //!
 //! Built with RUSTFLAGS="--cfg wtcache_shuttle" only; `cargo xtask interleavings` does it. WTCACHE_SCHEDULES sets how many
-//! schedules a scenario gets.
+//! schedules a scenario gets, WTCACHE_SEED which ones, and WTCACHE_REPLAY names a file with the one schedule to play.
 #![cfg(wtcache_shuttle)]
 
+#[cfg(feature = "tokio")]
+mod cancelled;
+mod crowds;
+mod explorer;
+mod index;
+mod life;
+mod listener;
 mod many;
+mod nested;
 mod scenarios;
 mod world;
 
-use shuttle::scheduler::{PctScheduler, RandomScheduler, Scheduler};
-use shuttle::{Config, Runner};
-
-/// Schedules a scenario gets where nobody says otherwise.
-const SCHEDULES: usize = 2_000;
-
-fn explore(scenario: fn()) {
-    let schedules = std::env::var("WTCACHE_SCHEDULES").ok().and_then(|n| n.parse().ok()).unwrap_or(SCHEDULES);
-    run(RandomScheduler::new(schedules / 4), scenario);
-    run(PctScheduler::new(3, schedules / 2), scenario);
-    run(PctScheduler::new(5, schedules / 4), scenario);
-}
-
-fn run(scheduler: impl Scheduler + 'static, scenario: fn()) {
-    let mut config = Config::new();
-    config.stack_size = 256 * 1024;
-    Runner::new(scheduler, config).run(scenario);
-}
+use explorer::explore;

@@ -1,15 +1,9 @@
-//! The scenarios, by what they mix.
+//! Readers, writers and what goes wrong at the origin, on one key.
 
 use wtcache::{Declared, InDoubtWrites};
 
 use super::explore;
-use super::world::{DEADLINE, Faults, KEY, WINDOW, World, pause, play};
-
-type Client = Box<dyn FnOnce(&World) + Send>;
-
-fn client(work: impl FnOnce(&World) + Send + 'static) -> Client {
-    Box::new(work)
-}
+use super::world::{DEADLINE, Faults, KEY, WINDOW, World, client, pause, play};
 
 fn honoured() -> Declared {
     let mut declared = Declared::default();

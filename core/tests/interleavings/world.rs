@@ -3,8 +3,9 @@
 //!
 //! Invariant: no write takes effect at the origin later than the settle window after its send, as every source declares.
 
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use shuttle::rand::{Rng, thread_rng};
@@ -12,7 +13,7 @@ use shuttle::sync::Mutex;
 use shuttle::thread;
 use wtcache::{
     Builder, Cache, Call, Change, Clock, Confirmed, Declared, Failure, LoadCx, Loaded, Outcome, Record, Rejection,
-    Source, SourceError, Tick, Typed, Version, WriteCx, WriteError,
+    Source, SourceError, Tick, Typed, Version, WriteCx, WriteError, Written,
 };
 use wtcache_testkit::{History, ManualClock, Value};
 
@@ -35,6 +36,11 @@ pub(crate) struct Faults {
     pub(crate) loads_panic: bool,
     /// Now and then much happens before a load reaches the origin.
     pub(crate) loads_linger: bool,
+    /// A load may have no answer before its deadline.
+    pub(crate) loads_hang: bool,
+    pub(crate) writes_panic: bool,
+    /// A write may have no answer before its deadline; it lands before that, or not.
+    pub(crate) writes_hang: bool,
     pub(crate) writes_refused: bool,
     pub(crate) writes_unseen: bool,
     pub(crate) writes_unknown: bool,
@@ -51,6 +57,9 @@ impl Faults {
         loads_fail: false,
         loads_panic: false,
         loads_linger: false,
+        loads_hang: false,
+        writes_panic: false,
+        writes_hang: false,
         writes_refused: false,
         writes_unseen: false,
         writes_unknown: false,
@@ -62,6 +71,9 @@ impl Faults {
         loads_fail: true,
         loads_panic: true,
         loads_linger: false,
+        loads_hang: false,
+        writes_panic: false,
+        writes_hang: false,
         writes_refused: true,
         writes_unseen: true,
         writes_unknown: true,
@@ -80,12 +92,14 @@ struct Inner {
     clock: ManualClock,
     faults: Faults,
     declared: Declared,
+    /// It hangs no more: time does not flow any longer.
+    at_rest: AtomicBool,
 }
 
 impl Origin {
     pub(crate) fn new(clock: &ManualClock, faults: Faults, declared: Declared) -> Self {
         let record = Mutex::new((Some(0), 1));
-        Self(Arc::new(Inner { record, clock: clock.clone(), faults, declared }))
+        Self(Arc::new(Inner { record, clock: clock.clone(), faults, declared, at_rest: AtomicBool::new(false) }))
     }
 
     pub(crate) fn value(&self) -> Value {
@@ -93,7 +107,7 @@ impl Origin {
     }
 
     /// Applies a write that was sent at `sent`, if it is not too late for that and its condition holds.
-    fn apply(&self, value: Value, sent: Tick, expected: Option<u64>) -> Result<u64, Refusal> {
+    pub(crate) fn apply(&self, value: Value, sent: Tick, expected: Option<u64>) -> Result<u64, Refusal> {
         pause();
         let mut record = self.0.record.lock().expect("nobody panics with it");
         if self.0.clock.now() >= sent.after(self.0.declared.settle_window) {
@@ -154,6 +168,14 @@ impl Origin {
         }
         let applied = self.apply(value, sent, expected);
         pause();
+        match dice {
+            6 if faults.writes_panic => resume_unwind(Box::new("a write that panics")),
+            7 if faults.writes_hang => {
+                until_late(|| cx.remaining());
+                return Outcome::Unknown(lost());
+            }
+            _ => {}
+        }
         match applied {
             Err(Refusal::Late) => Outcome::Unknown(lost()),
             Err(Refusal::Condition) => Outcome::Rejected(Rejection::stale(refused())),
@@ -166,7 +188,15 @@ impl Origin {
     }
 }
 
-enum Refusal {
+/// Where time flows, it takes its time.
+fn until_late(remaining: impl Fn() -> Duration) {
+    while !remaining().is_zero() {
+        thread::yield_now();
+    }
+}
+
+#[derive(Debug)]
+pub(crate) enum Refusal {
     Late,
     Condition,
 }
@@ -175,12 +205,12 @@ fn refused() -> SourceError {
     SourceError::new(Failure::Refused, "no")
 }
 
-fn record(value: u64, version: u64) -> Record<u64> {
+pub(crate) fn record(value: u64, version: u64) -> Record<u64> {
     Record::new(value).version(Version::new(version.to_be_bytes()).expect("eight bytes"))
 }
 
 impl Source<Ints> for Origin {
-    fn get(&self, _: &u64, _: &LoadCx<'_, Ints>) -> Result<Loaded<u64>, SourceError> {
+    fn get(&self, _: &u64, cx: &LoadCx<'_, Ints>) -> Result<Loaded<u64>, SourceError> {
         pause();
         if self.0.faults.loads_linger && thread_rng().gen_bool(0.4) {
             (0..thread_rng().gen_range(10..40)).for_each(|_| pause());
@@ -190,7 +220,11 @@ impl Source<Ints> for Origin {
         match thread_rng().gen_range(0..8) {
             0 if self.0.faults.loads_fail => Err(SourceError::new(Failure::Failed, "out of order")),
             // Without the hook: nothing is to be told of it.
-            1 if self.0.faults.loads_panic => std::panic::resume_unwind(Box::new("a load that panics")),
+            1 if self.0.faults.loads_panic => resume_unwind(Box::new("a load that panics")),
+            2 if self.0.faults.loads_hang && !self.0.at_rest.load(Ordering::Relaxed) => {
+                until_late(|| cx.remaining());
+                Err(SourceError::new(Failure::TimedOut, "no answer"))
+            }
             _ => Ok(value.map_or(Loaded::Absent, |value| Loaded::Found(record(value, version)))),
         }
     }
@@ -212,9 +246,10 @@ impl Source<Ints> for Origin {
     }
 }
 
-/// A cache over an origin, and what its clients saw.
+/// A key of a cache over an origin, and what the key's clients saw.
 #[derive(Clone)]
 pub(crate) struct World {
+    pub(crate) key: u64,
     pub(crate) cache: Cache<u64, u64>,
     pub(crate) origin: Origin,
     pub(crate) clock: ManualClock,
@@ -236,29 +271,50 @@ impl World {
     ) -> Self {
         let clock = ManualClock::new();
         let origin = Origin::new(&clock, faults, declared);
+        Self::over(origin.clone(), &origin, &clock, build)
+    }
+
+    /// A cache over a source of the scenario's own, whose truth is in `origin`.
+    pub(crate) fn over(
+        source: impl Source<Ints>,
+        origin: &Origin,
+        clock: &ManualClock,
+        build: impl FnOnce(Builder<Ints>) -> Builder<Ints>,
+    ) -> Self {
         let builder =
-            Cache::builder(origin.clone()).clock(clock.shared()).clean_start(true).seed(1).shards(1).deadline(DEADLINE);
+            Cache::builder(source).clock(clock.shared()).clean_start(true).seed(1).shards(1).deadline(DEADLINE);
         let cache = build(builder).build().expect("the options make sense");
+        Self::of(KEY, cache, origin, clock)
+    }
+
+    /// Another key of the same cache, whose truth is in `origin`.
+    pub(crate) fn of(key: u64, cache: Cache<u64, u64>, origin: &Origin, clock: &ManualClock) -> Self {
         let history = Arc::new(History::beginning_with(Some(0)));
-        Self { cache, origin, clock, history, next: Arc::new(AtomicU64::new(1)) }
+        let (origin, clock) = (origin.clone(), clock.clone());
+        Self { key, cache, origin, clock, history, next: Arc::new(AtomicU64::new(1)) }
     }
 
     /// A value that nobody wrote before.
-    fn fresh(&self) -> u64 {
+    pub(crate) fn fresh(&self) -> u64 {
         self.next.fetch_add(1, Ordering::Relaxed)
     }
 
     pub(crate) fn get(&self, client: usize) {
         let begun = self.history.begins(client);
-        if let Ok(entry) = self.cache.get(&KEY) {
+        if let Ok(entry) = self.cache.get(&self.key) {
             begun.read(entry.map(|entry| *entry));
         }
     }
 
     pub(crate) fn put(&self, client: usize) {
-        let value = self.fresh();
+        let _ = self.put_value(client, self.fresh(), &Call::new());
+    }
+
+    /// `value` is one that nobody wrote before.
+    pub(crate) fn put_value(&self, client: usize, value: u64, call: &Call) -> Result<Written<Ints>, WriteError> {
         let begun = self.history.begins(client);
-        match self.cache.put(&KEY, value) {
+        let result = self.cache.put_with(&self.key, value, call);
+        match &result {
             Ok(written) => {
                 if let Some(entry) = &written.entry {
                     assert_eq!(**entry, value, "the origin confirms what was sent");
@@ -268,11 +324,12 @@ impl World {
             Err(error) if error.may_be_applied() => begun.may_write(Some(value)),
             Err(_) => {}
         }
+        result
     }
 
     pub(crate) fn delete(&self, client: usize) {
         let begun = self.history.begins(client);
-        match self.cache.delete(&KEY) {
+        match self.cache.delete(&self.key) {
             Ok(_) => begun.wrote(None),
             Err(error) if error.may_be_applied() => begun.may_write(None),
             Err(_) => {}
@@ -283,7 +340,7 @@ impl World {
         let value = self.fresh();
         let mut read = None;
         let begun = self.history.begins(client);
-        let result = self.cache.update(&KEY, |entry| {
+        let result = self.cache.update(&self.key, |entry| {
             read = entry.map(|entry| **entry);
             Ok(Change::Put(value))
         });
@@ -294,11 +351,30 @@ impl World {
         }
     }
 
+    /// An update whose closure panics: nothing is sent.
+    pub(crate) fn update_that_panics(&self) {
+        let update = || self.cache.update(&self.key, |_| resume_unwind(Box::new("an update that panics")));
+        let ended = catch_unwind(AssertUnwindSafe(update));
+        assert!(!matches!(ended, Ok(Ok(_))), "an update without a change is written");
+    }
+
+    /// What an index finds was read. The index has the record under `row`, if it is the right one.
+    pub(crate) fn find(&self, client: usize, index: &str, row: &[u8], is_right: impl Fn(u64) -> bool) {
+        let begun = self.history.begins(client);
+        let found = self.cache.find(index, row).expect("there is such an index");
+        assert!(found.entries.iter().all(|entry| is_right(**entry)), "a row leads to another record");
+        let mut values = found.entries.iter().filter(|entry| *entry.key() == self.key).map(|entry| **entry);
+        if let Some(value) = values.next() {
+            begun.read(Some(value));
+        }
+        assert_eq!(values.next(), None, "a key has one record");
+    }
+
     /// A permit of the explicit kind, that ends as the dice say.
     pub(crate) fn permit(&self, client: usize) {
         let value = self.fresh();
         let begun = self.history.begins(client);
-        let Ok(prepared) = self.cache.prepare(&KEY, &Call::new().deadline(DEADLINE)) else { return };
+        let Ok(prepared) = self.cache.prepare(&self.key, &Call::new().deadline(DEADLINE)) else { return };
         if thread_rng().gen_bool(0.2) {
             return prepared.abort();
         }
@@ -326,7 +402,7 @@ impl World {
         let begun = self.history.begins(client);
         if self.origin.apply(Some(value), self.clock.now(), None).is_ok() {
             (0..thread_rng().gen_range(0..12)).for_each(|_| pause());
-            self.cache.invalidate(&KEY);
+            self.cache.invalidate(&self.key);
             begun.wrote(Some(value));
         }
     }
@@ -351,15 +427,16 @@ impl World {
     /// Everything has ended but doubts: the history holds together, and what the cache holds is the origin's.
     pub(crate) fn check_at_rest(&self) {
         assert!(self.history.is_linearizable(), "not linearizable:\n{}", self.history);
+        self.origin.0.at_rest.store(true, Ordering::Relaxed);
         self.clock.advance(WINDOW + DEADLINE);
         let stats = self.cache.stats();
         assert_eq!((stats.in_doubt, stats.writes_open), (0, 0), "every doubt ends with its window");
-        if let Some(entry) = self.cache.peek(&KEY) {
+        if let Some(entry) = self.cache.peek(&self.key) {
             assert_eq!(Some(*entry), self.origin.value(), "cache and origin differ at rest:\n{}", self.history);
         }
         // Until the load does not fail.
         for _ in 0..64 {
-            if let Ok(entry) = self.cache.get(&KEY) {
+            if let Ok(entry) = self.cache.get(&self.key) {
                 assert_eq!(entry.map(|entry| *entry), self.origin.value(), "at rest:\n{}", self.history);
                 return;
             }
@@ -367,11 +444,18 @@ impl World {
     }
 }
 
+/// What one thread does.
+pub(crate) type Client = Box<dyn FnOnce(&World) + Send>;
+
+pub(crate) fn client(work: impl FnOnce(&World) + Send + 'static) -> Client {
+    Box::new(work)
+}
+
 /// Runs the clients, each in a thread of its own, to their ends. Where one of them may wait for time to pass, `flows` moves
 /// it on for as long as any of them runs.
-pub(crate) fn play(world: &World, flows: bool, clients: Vec<Box<dyn FnOnce(&World) + Send>>) {
+pub(crate) fn play(world: &World, flows: bool, clients: Vec<Client>) {
     let running = Arc::new(AtomicU64::new(clients.len() as u64));
-    let run = |client: Box<dyn FnOnce(&World) + Send>| {
+    let run = |client: Client| {
         let (world, running) = (world.clone(), Arc::clone(&running));
         thread::spawn(move || {
             // Or else a schedule that is fair to all would begin all calls together, and end the shorter ones first.

@@ -59,6 +59,8 @@ pub struct TableConfig {
     /// The promise that no write of an earlier process was in flight at the start; by default it is not given, and what
     /// is loaded in the first settle window lives no longer than that window.
     pub clean_start: bool,
+    /// One record in each interval of this length is compared with the origin, by the auditor; by default none is.
+    pub audit_every: Option<Duration>,
 }
 
 /// How to speak to a table's origin.
@@ -182,6 +184,7 @@ impl TableConfig {
             in_doubt_writes: InDoubtWrites::default(),
             absent_after_delete: false,
             clean_start: false,
+            audit_every: None,
         }
     }
 }

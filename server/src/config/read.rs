@@ -92,8 +92,15 @@ impl Reader<'_> {
             };
             self.findings.add(name.at, format!("table {} is not in the schema", shown(&name.raw)), Some(hint));
         }
-        let known =
-            ["origin", "capacity", "negative_lifetime", "in_doubt_writes", "absent_after_delete", "clean_start"];
+        let known = [
+            "origin",
+            "capacity",
+            "negative_lifetime",
+            "in_doubt_writes",
+            "absent_after_delete",
+            "clean_start",
+            "audit",
+        ];
         let fields = self.fields(&shown(&name.raw), node, &known)?;
         let origin = match fields.get("origin") {
             Some((key, node)) => self.origin(key.at, node),
@@ -111,6 +118,7 @@ impl Reader<'_> {
         });
         self.set(fields, "absent_after_delete", &mut table.absent_after_delete, value::flag);
         self.set(fields, "clean_start", &mut table.clean_start, value::flag);
+        self.set(fields, "audit", &mut table.audit_every, value::per_second);
         Some(table)
     }
 

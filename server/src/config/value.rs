@@ -146,6 +146,20 @@ pub(super) fn deadline(value: &Value) -> Result<Duration, Wrong> {
     }
 }
 
+/// How often a second, as the time between two: a number from 0.001 to 1000, or 0 for never.
+pub(super) fn per_second(value: &Value) -> Result<Option<Duration>, Wrong> {
+    let hint = "write how many a second: 1, 10, 0.1 for one in ten seconds; 0 for none";
+    let plain = value.text.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.');
+    match value.text.parse::<f64>() {
+        Ok(0.0) if plain => Ok(None),
+        Ok(times) if plain && (0.001..=1000.0).contains(&times) => Ok(Some(Duration::from_secs_f64(1.0 / times))),
+        Ok(times) if plain && times.is_finite() => {
+            Err(wrong(&format!("\"{}\" is not from 0.001 to 1000", value.shown), hint))
+        }
+        _ => Err(wrong(&format!("\"{}\" is not a number", value.shown), hint)),
+    }
+}
+
 /// A size in bytes, not zero: a whole number and one of `B`, `KiB`, `MiB`, `GiB`.
 pub(super) fn size(value: &Value) -> Result<usize, Wrong> {
     let units = [("B", 0), ("KiB", 10), ("MiB", 20), ("GiB", 30)];

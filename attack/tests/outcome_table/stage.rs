@@ -1,0 +1,594 @@
+//! One case, played over real sockets and told in the words of the table.
+//!
+//! Owns: the origin, the cache and the wire of a case. Never: looks at what its row expects, but for what the origin is to
+//! do, which is arranged and then read back from the origin's log. Invariant: beside what it tells, each case is held
+//! against the promises that no row has to spell out; a breach of one is a finding.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde_json::{Value as Json, json};
+use wtcache::{
+    ByteCache, Bytes, Call, Change, Confirmed, Declared, Entry, Failure, How, InDoubtWrites, LoadCx, LoadError, Loaded,
+    NotSent, Outcome, Record, Source, SourceError, Version, WriteCx, WriteError, Written,
+};
+use wtcache_http_source::HttpSource;
+use wtcache_origin::{Entry as Logged, Fault as Rule, FaultKind, Gate, Method, Origin, OriginOptions};
+use wtcache_testkit::ManualClock;
+
+use crate::fault::{Fault, Hand, Here, NEW, OLD};
+use crate::relay::{Relay, Strike};
+use crate::table::{Case, Claims, Operation, Start};
+
+/// The deadline of a request that nothing else ends: long enough for a busy machine to send it in.
+const SHORT: Duration = Duration::from_millis(700);
+/// Longer than any step takes.
+const AMPLE: Duration = Duration::from_secs(20);
+const WINDOW: Duration = Duration::from_secs(60);
+const LIFETIME: Duration = Duration::from_secs(3600);
+const DEADLINE: Duration = AMPLE;
+/// What somebody else wrote.
+const OTHER: u64 = 3;
+/// The credentials of the reads that are not the cache's.
+const WITNESS: &str = "Bearer witness";
+
+/// The origin of one worker, and a way to it past the cache.
+pub(crate) struct Stage {
+    origin: Origin,
+    witness: HttpSource,
+}
+
+/// The source is the program's as well as the cache's.
+#[derive(Clone)]
+struct Shared(Arc<HttpSource>);
+
+impl Source<Bytes> for Shared {
+    fn get(&self, key: &[u8], cx: &LoadCx<'_, Bytes>) -> Result<Loaded<Vec<u8>>, SourceError> {
+        self.0.get(key, cx)
+    }
+
+    fn put(&self, key: &[u8], value: &[u8], cx: &WriteCx<'_, Bytes>) -> Outcome<Confirmed<Vec<u8>>> {
+        self.0.put(key, value, cx)
+    }
+
+    fn delete(&self, key: &[u8], cx: &WriteCx<'_, Bytes>) -> Outcome<()> {
+        self.0.delete(key, cx)
+    }
+
+    fn declared(&self) -> Declared {
+        Source::<Bytes>::declared(&*self.0)
+    }
+}
+
+/// What an operation came to, and whether the cache says that it serves the result.
+struct Told {
+    outcome: &'static str,
+    caller: String,
+    kept: Option<bool>,
+}
+
+/// A case under way.
+struct Play<'a> {
+    id: &'a str,
+    operation: Operation,
+    clock: ManualClock,
+    http: Shared,
+    cache: ByteCache,
+    value: Vec<u8>,
+    /// Of the operation; what comes after it has more time.
+    deadline: Duration,
+    /// Keys in doubt that the case is not about.
+    other_doubts: u64,
+}
+
+impl Stage {
+    pub(crate) fn new() -> Self {
+        let origin = Origin::start(OriginOptions::new()).expect("a port of 127.0.0.1 is free");
+        let witness = HttpSource::builder(format!("{}/items/{{id}}", origin.url()))
+            .header("Authorization", WITNESS)
+            .timeout(AMPLE)
+            .build()
+            .expect("options that make sense");
+        Self { origin, witness }
+    }
+
+    /// Plays the case on the key `id`, which no other case has.
+    ///
+    /// # Errors
+    /// What is wrong whatever the row says.
+    pub(crate) fn play(&self, case: &Case, id: &str) -> Result<Claims, String> {
+        let fault = Fault::of(&case.fault)?;
+        let (method, letter) = match struck(case.operation) {
+            Method::Put => (Method::Put, b'P'),
+            Method::Delete => (Method::Delete, b'D'),
+            _ => (Method::Get, b'G'),
+        };
+        let reaches = !matches!(case.expected.origin.as_str(), "no request");
+        let mut relay = match fault {
+            Fault::Wire(strike) => {
+                Some(Relay::start(strike, letter, reaches, self.origin.addr()).map_err(|error| error.to_string())?)
+            }
+            _ => None,
+        };
+        let version = self.origin_begins(case.start, id, &fault);
+        let http = source(&self.origin, relay.as_ref(), &fault, case.operation);
+        let mut play = Play::new(id, case.operation, http, &fault);
+        play.begins(case.start, &version);
+        if matches!(fault, Fault::Here(Here::TooManyDoubts)) && case.start != Start::Doubt {
+            play.other_doubt();
+        }
+        if matches!(fault, Fault::Wire(Strike::KeptDies)) {
+            // Leaves a connection that has served a request.
+            Source::<Bytes>::get(&play.http, b"warm", &LoadCx::alone(AMPLE)).map_err(|error| error.to_string())?;
+        }
+        let gate = self.arrange(&fault, method, id, &case.expected.origin);
+
+        let told = match &fault {
+            Fault::Hand(hand) => play.hand(*hand),
+            Fault::Here(Here::NoTime) => play.run(&Call::new().deadline(Duration::ZERO)),
+            _ => play.run(&Call::new().deadline(play.deadline)),
+        };
+
+        // What comes from here on is not struck; what stands at the gate, or is on its way there, stays.
+        let gate = gate.filter(|gate| case.expected.origin != "no request" && gate.wait_arrived(AMPLE));
+        self.origin.clear_faults();
+        if let Some(relay) = &relay {
+            relay.disarm();
+        }
+        let during = self.origin_did(case, id, method);
+        let in_doubt = play.in_doubt();
+        let peeked = play.cache.peek(id).map(|entry| number(&entry));
+        let served = !matches!(fault, Fault::Wire(strike) if strike.is_outage()) && !matches!(fault, Fault::NoName);
+        if in_doubt && served {
+            // D2: while what was sent may still be on its way.
+            self.reads_unkept(&play, "before anything more lands")?;
+        }
+        if let Some(relay) = &mut relay {
+            relay.release().map_err(|error| error.to_string())?;
+        }
+        drop(gate);
+        self.origin.release_hangs();
+        let lands = case.expected.origin == "later";
+        let settled = self.origin.wait_for(
+            |log| {
+                let mut sent = log.iter().filter(|entry| is_of(entry, id, method));
+                log.iter().filter(|entry| is_of(entry, id, entry.method)).all(|entry| entry.elapsed.is_some())
+                    && (!lands || sent.any(|entry| entry.applied))
+            },
+            AMPLE,
+        );
+        if !settled {
+            return Err("the origin does not come to rest".to_owned());
+        }
+        let after = self.origin_has(id, method);
+        let did = match (during.as_str(), after.as_str()) {
+            (before, "applied") if before != "applied" => "later".to_owned(),
+            _ => during,
+        };
+
+        let (next, hit_of_none) = self.next(&play, in_doubt)?;
+        let key = match peeked {
+            _ if in_doubt => "in doubt".to_owned(),
+            Some(Some(OLD)) => "old".to_owned(),
+            Some(Some(NEW)) => "new".to_owned(),
+            Some(other) => format!("the value {other:?}"),
+            None if hit_of_none => "absent".to_owned(),
+            None => "nothing".to_owned(),
+        };
+        if told.kept.is_some_and(|kept| kept != (key == "old" || key == "new" || key == "absent")) {
+            return Err(format!("the write is said to be kept: {:?}; the key is {key}", told.kept));
+        }
+        // A1, A2, in no need of a row: refused is never applied, also not later; and a write is sent once.
+        if told.outcome == "Rejected" && after == "applied" {
+            return Err(format!("{}, and the origin applied it", told.caller));
+        }
+        if told.outcome == "Unknown" && !in_doubt {
+            return Err("the outcome is unknown, and the key is not in doubt".to_owned());
+        }
+        let log = self.origin.log();
+        let writes = log.iter().filter(|entry| entry.method.is_write() && is_of(entry, id, entry.method)).count();
+        if writes > 1 {
+            return Err(format!("{writes} writes reached the origin"));
+        }
+        Ok(Claims { outcome: told.outcome.to_owned(), caller: told.caller, origin: did, key, next })
+    }
+
+    /// What the origin holds at first, and the version that the cache will know of it.
+    fn origin_begins(&self, start: Start, id: &str, fault: &Fault) -> Version {
+        self.origin.clear_log();
+        let revision = match start {
+            Start::Missing => 0,
+            _ => self.origin.seed(id, json!({ "value": OLD })),
+        };
+        if start == Start::Expired && !matches!(fault, Fault::None) {
+            // Another version of the same, so that the answer has a body for the fault to strike; without a fault it is a 304.
+            self.origin.seed(id, json!({ "value": OLD }));
+        }
+        if start == Start::Outdated {
+            self.origin.seed(id, json!({ "value": OTHER }));
+        }
+        let weak = if start == Start::Weak { "W/" } else { "" };
+        Version::new(format!("{weak}\"r{revision}\"")).expect("a short one")
+    }
+
+    /// `does`: where the fault is an answer, what the origin does with the request that it answers.
+    fn arrange(&self, fault: &Fault, method: Method, id: &str, does: &str) -> Option<Gate> {
+        let on = Rule::on(method, id);
+        match fault {
+            Fault::Origin(kind) => {
+                let gate = kind.held.map(|when| self.origin.gate(method, id, when));
+                self.origin.fault(on.kind(kind.kind.clone()));
+                gate
+            }
+            Fault::Status(status) => {
+                if status.is_gone() && does != "no request" {
+                    self.origin.remove(id);
+                }
+                let answer = status.answer(if method == Method::Get { OLD } else { NEW });
+                self.origin.fault(on.kind(match does {
+                    "applied" => FaultKind::ApplyThenAnswer(answer),
+                    _ => FaultKind::Answer(answer),
+                }));
+                None
+            }
+            _ => None,
+        }
+    }
+
+    /// What the origin's log says of the request by now. Waits for what the row says, since a request that was given up may
+    /// be on its way still.
+    fn origin_did(&self, case: &Case, id: &str, method: Method) -> String {
+        let wanted = case.expected.origin.as_str();
+        if wanted != "no request" && wanted != "later" {
+            self.origin.wait_for(
+                |log| log.iter().any(|entry| is_of(entry, id, method) && (entry.applied || wanted != "applied")),
+                Duration::from_secs(5),
+            );
+        }
+        self.origin_has(id, method)
+    }
+
+    fn origin_has(&self, id: &str, method: Method) -> String {
+        let log = self.origin.log();
+        let mut sent = log.iter().filter(|entry| is_of(entry, id, method)).peekable();
+        let word = match (sent.peek().is_some(), method.is_write()) {
+            (false, _) => "no request",
+            (true, false) => "asked",
+            (true, true) if sent.any(|entry| entry.applied) => "applied",
+            (true, true) => "not applied",
+        };
+        word.to_owned()
+    }
+
+    /// The read after the case, once all is over; and, in doubt, what comes after the settle window. True: a hit of none.
+    fn next(&self, play: &Play<'_>, in_doubt: bool) -> Result<(String, bool), String> {
+        let (next, value) = match play.read() {
+            Ok((how, value)) => (told_how(how), value),
+            Err(error) => return Ok((format!("fails: {}", told_load(&error)), false)),
+        };
+        self.is_the_origins(play, value, "the next read")?;
+        if in_doubt {
+            self.reads_unkept(play, "in doubt")?;
+            play.clock.advance(WINDOW);
+            let (how, value) = play.read().map_err(|error| error.to_string())?;
+            if how != (How::Loaded { kept: true }) || play.in_doubt() {
+                return Err(format!("after the settle window the next read is {how:?}"));
+            }
+            self.is_the_origins(play, value, "a read after the settle window")?;
+        }
+        if next != "asks, keeps not" || in_doubt {
+            let (how, value) = play.read().map_err(|error| error.to_string())?;
+            if how != How::Hit {
+                return Err(format!("a read that should hit is {how:?}"));
+            }
+            self.is_the_origins(play, value, "the hit at the end")?;
+        }
+        Ok((next.to_owned(), value.is_none() && next == "hit"))
+    }
+
+    /// D1, D2: nothing is shown without the origin.
+    fn reads_unkept(&self, play: &Play<'_>, when: &str) -> Result<(), String> {
+        if play.cache.peek(play.id).is_some() {
+            return Err(format!("{when}: an entry in doubt is shown"));
+        }
+        let (how, value) = play.read().map_err(|error| format!("{when}: {error}"))?;
+        if how != (How::Loaded { kept: false }) {
+            return Err(format!("{when}: a read in doubt is {how:?}"));
+        }
+        self.is_the_origins(play, value, when)
+    }
+
+    /// Past the cache, over a connection of its own, and past the origin's API too.
+    fn is_the_origins(&self, play: &Play<'_>, value: Option<u64>, what: &str) -> Result<(), String> {
+        let loaded = Source::<Bytes>::get(&self.witness, play.id.as_bytes(), &LoadCx::alone(AMPLE));
+        let direct = match loaded.map_err(|error| error.to_string())? {
+            Loaded::Found(record) => number(&record.value),
+            _ => None,
+        };
+        let held = self.origin.record(play.id).and_then(|record| record["value"].as_u64());
+        if direct != held {
+            return Err(format!("the origin holds {held:?} and answers {direct:?}"));
+        }
+        if value != direct {
+            return Err(format!("{what} gave {value:?}; the origin has {direct:?}"));
+        }
+        Ok(())
+    }
+}
+
+/// Which of an operation's requests the fault strikes.
+fn struck(operation: Operation) -> Method {
+    use Operation::{CondDelete, CondPut, Delete, PermitDelete, PermitPut, Put, UpdateDelete, UpdatePut, VerbatimPut};
+    match operation {
+        Put | VerbatimPut | UpdatePut | CondPut | PermitPut => Method::Put,
+        Delete | UpdateDelete | CondDelete | PermitDelete => Method::Delete,
+        _ => Method::Get,
+    }
+}
+
+fn source(origin: &Origin, relay: Option<&Relay>, fault: &Fault, operation: Operation) -> Shared {
+    let authority = match (fault, relay) {
+        (Fault::NoName, _) => "nonexistent.invalid".to_owned(),
+        (_, Some(relay)) => relay.address.to_string(),
+        _ => origin.addr().to_string(),
+    };
+    let full = matches!(fault, Fault::Wire(Strike::BacklogFull));
+    let conditional = matches!(operation, Operation::CondPut | Operation::CondDelete);
+    // Where the read is struck, its connection may be closing: whether the write behind it meets that is a race.
+    let writes_connect_anew = operation == Operation::UpdateRead;
+    let http = HttpSource::builder(format!("http://{authority}/items/{{id}}"))
+        .timeout(AMPLE)
+        .connect_timeout(if full { SHORT } else { AMPLE })
+        .write_max_idle_age(if writes_connect_anew { Duration::ZERO } else { AMPLE })
+        .settle_window(WINDOW)
+        .honours_preconditions(conditional)
+        .stores_verbatim(operation == Operation::VerbatimPut)
+        .record_check(|_, body| match number(&body) {
+            Some(value) => Ok(bytes(value)),
+            None => Err("it has no value".to_owned()),
+        });
+    Shared(Arc::new(http.build().expect("options that make sense")))
+}
+
+impl<'a> Play<'a> {
+    fn new(id: &'a str, operation: Operation, http: Shared, fault: &Fault) -> Self {
+        let clock = ManualClock::new();
+        let mut builder = ByteCache::builder(http.clone())
+            .clock(clock.shared())
+            .clean_start(true)
+            .shards(1)
+            .deadline(DEADLINE)
+            .lifetime(LIFETIME)
+            .negative_lifetime(LIFETIME);
+        match fault {
+            Fault::Here(Here::TooManyDoubts) => builder = builder.most_doubts(1),
+            Fault::Here(Here::HeldBack) => builder = builder.in_doubt_writes(InDoubtWrites::Wait),
+            _ => {}
+        }
+        let mut value = bytes(NEW);
+        if matches!(fault, Fault::Wire(Strike::HalfSent)) {
+            // More than the sockets' buffers take.
+            value.pop();
+            value.extend_from_slice(b",\"padding\":\"");
+            value.resize(value.len() + (16 << 20), b'x');
+            value.extend_from_slice(b"\"}");
+        }
+        let cache = builder.build().expect("options that make sense");
+        let deadline = if fault.ends_late() { SHORT } else { DEADLINE };
+        Self { id, operation, clock, http, cache, value, deadline, other_doubts: 0 }
+    }
+
+    /// Brings the key into the state, by hand: nothing goes over the wire.
+    fn begins(&self, start: Start, version: &Version) {
+        let sent = || self.cache.prepare(self.id, &Call::new()).and_then(wtcache::Prepared::send).expect("a free turn");
+        match start {
+            Start::Resident | Start::Outdated | Start::Weak | Start::Expired => {
+                sent().commit(Some(Record::new(bytes(OLD)).version(version.clone())));
+            }
+            Start::Doubt => drop(sent().in_doubt(SourceError::new(Failure::Broken, "an earlier write"))),
+            Start::Cold | Start::Missing => {}
+        }
+        if start == Start::Expired {
+            self.clock.advance(LIFETIME);
+        }
+    }
+
+    fn other_doubt(&mut self) {
+        let sent = self.cache.prepare("another", &Call::new()).and_then(wtcache::Prepared::send).expect("a free turn");
+        drop(sent.in_doubt(SourceError::new(Failure::Broken, "another write")));
+        self.other_doubts += 1;
+    }
+
+    fn in_doubt(&self) -> bool {
+        self.cache.stats().in_doubt > self.other_doubts
+    }
+
+    fn read(&self) -> Result<(How, Option<u64>), LoadError> {
+        let read = self.cache.read(self.id, &Call::new())?;
+        Ok((read.how, read.entry.map(|entry| number(&entry).unwrap_or(u64::MAX))))
+    }
+
+    fn run(&self, call: &Call) -> Told {
+        use Operation as Op;
+        let (cache, id) = (&self.cache, self.id);
+        let update = |change: Change<Vec<u8>>| cache.update_with(id, |_| Ok(change), call);
+        match self.operation {
+            Op::Get => {
+                let caller = match cache.read(id, call) {
+                    Ok(read) => told_entry(read.entry.as_ref(), "none"),
+                    Err(error) => told_load(&error),
+                };
+                Told { outcome: "no write", caller, kept: None }
+            }
+            Op::Peek => {
+                let caller = told_entry(cache.peek(id).as_ref(), "nothing");
+                Told { outcome: "no write", caller, kept: None }
+            }
+            Op::Invalidate => {
+                cache.invalidate(id);
+                Told { outcome: "no write", caller: "nothing".to_owned(), kept: None }
+            }
+            Op::Put | Op::VerbatimPut => told(cache.put_with(id, self.value.clone(), call)),
+            Op::Delete => told(cache.delete_with(id, call)),
+            Op::UpdatePut | Op::CondPut | Op::UpdateRead => told(update(Change::Put(self.value.clone()))),
+            Op::UpdateDelete | Op::CondDelete => told(update(Change::Delete)),
+            Op::UpdateKeep => match update(Change::Keep) {
+                Ok(written) => Told { outcome: "no write", ..told(Ok(written)) },
+                failed => told(failed),
+            },
+            Op::PermitPut | Op::PermitDelete => told(self.by_hand(call)),
+        }
+    }
+
+    /// What a program does that has its own I/O: here, over the same source.
+    fn by_hand(&self, call: &Call) -> Result<Written<Bytes>, WriteError> {
+        let sent = self.cache.prepare(self.id, call)?.send()?;
+        match self.exchange() {
+            Outcome::Applied(Some(record)) => Ok(sent.commit(Some(record))),
+            Outcome::Applied(None) if self.operation == Operation::PermitPut => Ok(sent.commit(None)),
+            Outcome::Applied(None) => Ok(sent.commit_deleted()),
+            Outcome::Rejected(rejection) => {
+                sent.reject(rejection.stale_base);
+                Err(WriteError::Rejected(rejection))
+            }
+            Outcome::Unknown(error) => Err(WriteError::InDoubt(sent.in_doubt(error))),
+        }
+    }
+
+    fn exchange(&self) -> Outcome<Option<Record<Vec<u8>>>> {
+        let (key, cx) = (self.id.as_bytes(), WriteCx::alone(self.deadline, None));
+        let outcome = match self.operation {
+            Operation::PermitPut => Source::<Bytes>::put(&self.http, key, &self.value, &cx),
+            _ => match Source::<Bytes>::delete(&self.http, key, &cx) {
+                Outcome::Applied(()) => Outcome::Applied(Confirmed::Unseen),
+                Outcome::Rejected(rejection) => Outcome::Rejected(rejection),
+                Outcome::Unknown(error) => Outcome::Unknown(error),
+            },
+        };
+        match outcome {
+            Outcome::Applied(Confirmed::Record(record)) => Outcome::Applied(Some(record)),
+            Outcome::Applied(_) => Outcome::Applied(None),
+            Outcome::Rejected(rejection) => Outcome::Rejected(rejection),
+            Outcome::Unknown(error) => Outcome::Unknown(error),
+        }
+    }
+
+    /// The exits of a permit that no answer of the origin brings about.
+    fn hand(&self, hand: Hand) -> Told {
+        let prepared = self.cache.prepare(self.id, &Call::new()).expect("a free turn");
+        let rejected = |caller: &str| Told { outcome: "Rejected", caller: caller.to_owned(), kept: None };
+        let unknown = |caller: &str| Told { outcome: "Unknown", caller: caller.to_owned(), kept: None };
+        match hand {
+            Hand::Aborted => {
+                prepared.abort();
+                rejected("nothing")
+            }
+            Hand::DroppedUnsent => {
+                drop(prepared);
+                rejected("nothing")
+            }
+            Hand::OverdueUnsent => {
+                self.clock.advance(DEADLINE);
+                match prepared.send() {
+                    Ok(_) => unknown("it was sent"),
+                    Err(why) => rejected(&told_not_sent(&why)),
+                }
+            }
+            Hand::DroppedSent => {
+                drop(prepared.send().expect("in time"));
+                unknown("nothing")
+            }
+            Hand::LateCommit | Hand::LateReject => {
+                let sent = prepared.send().expect("in time");
+                if hand == Hand::LateReject {
+                    self.clock.advance(DEADLINE);
+                    sent.reject(false);
+                    return rejected("nothing");
+                }
+                let Outcome::Applied(record) = self.exchange() else { return rejected("not applied") };
+                self.clock.advance(DEADLINE);
+                told(Ok(match self.operation {
+                    Operation::PermitPut => sent.commit(record),
+                    _ => sent.commit_deleted(),
+                }))
+            }
+        }
+    }
+}
+
+/// An entry of the log about `id` that is the cache's doing.
+fn is_of(entry: &Logged, id: &str, method: Method) -> bool {
+    entry.id.as_deref() == Some(id) && entry.method == method && entry.authorization.as_deref() != Some(WITNESS)
+}
+
+fn bytes(value: u64) -> Vec<u8> {
+    json!({ "value": value }).to_string().into_bytes()
+}
+
+fn number(record: &[u8]) -> Option<u64> {
+    serde_json::from_slice::<Json>(record).ok()?["value"].as_u64()
+}
+
+fn told(result: Result<Written<Bytes>, WriteError>) -> Told {
+    let (outcome, caller, kept) = match result {
+        Ok(written) => ("Applied", told_entry(written.entry.as_ref(), "no record"), Some(written.kept)),
+        Err(error) => {
+            let outcome = if error.may_be_applied() { "Unknown" } else { "Rejected" };
+            (outcome, told_write(&error), None)
+        }
+    };
+    Told { outcome, caller, kept }
+}
+
+fn told_entry(entry: Option<&Entry<Bytes>>, none: &str) -> String {
+    match entry.map(|entry| number(entry)) {
+        None => none.to_owned(),
+        Some(Some(OLD)) => "the old record".to_owned(),
+        Some(Some(NEW)) => "the new record".to_owned(),
+        Some(other) => format!("the value {other:?}"),
+    }
+}
+
+fn told_write(error: &WriteError) -> String {
+    match error {
+        WriteError::Rejected(rejection) => format!("Rejected: {}", told_source(&rejection.error)),
+        WriteError::NotSent(why) => told_not_sent(why),
+        WriteError::InDoubt(doubt) => format!("InDoubt: {}", told_source(doubt.cause())),
+        other => format!("{other:?}"),
+    }
+}
+
+fn told_not_sent(why: &NotSent) -> String {
+    match why {
+        NotSent::Unread(error) => format!("NotSent: Unread, {}", told_load(error)),
+        NotSent::HeldBack { retry_after } => format!("NotSent: HeldBack, again after {} s", retry_after.as_secs()),
+        other => format!("NotSent: {other:?}"),
+    }
+}
+
+fn told_load(error: &LoadError) -> String {
+    match error {
+        LoadError::Source(error) => told_source(error),
+        other => format!("{other:?}"),
+    }
+}
+
+fn told_source(error: &SourceError) -> String {
+    let mut text = format!("{:?}", error.failure());
+    if let Some(code) = error.code() {
+        text.push_str(&format!(" {code}"));
+    }
+    if let Some(after) = error.retry_after() {
+        text.push_str(&format!(", again after {} s", after.as_secs()));
+    }
+    text
+}
+
+fn told_how(how: How) -> &'static str {
+    match how {
+        How::Hit => "hit",
+        How::Loaded { kept: true } => "asks, keeps",
+        How::Loaded { kept: false } => "asks, keeps not",
+        _ => "joins",
+    }
+}

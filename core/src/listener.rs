@@ -1,0 +1,159 @@
+//! Telling the program what happens to its keys.
+//!
+//! An event is noted under the shard's lock, with its number, in the step that makes it true. It is told once the lock is
+//! released, by the thread that caused it. Invariant: the numbers of one key's events grow in the order in which they came
+//! about, whoever tells them when; and no event is told before it holds.
+
+use std::ops::Deref;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::time::Duration;
+
+use crate::bugs::{self, Bug};
+use crate::clock::Tick;
+use crate::engine::Engine;
+use crate::entry::Layout;
+use crate::entry::sealed::Stored;
+use crate::metrics::Event;
+use crate::nesting::{self, DEEPEST, Nesting};
+use crate::sync::Arc;
+
+/// What the program was given to [`Builder::listener`](crate::Builder::listener).
+pub(crate) type Listener<L> = Box<dyn Fn(&KeyEvent<'_, L>) + Send + Sync>;
+
+/// Something that happened to a key, as a listener is told: see [`Builder::listener`](crate::Builder::listener).
+#[non_exhaustive]
+pub struct KeyEvent<'a, L: Layout> {
+    /// The key.
+    pub key: &'a L::Key,
+    /// Grows along the events of one key, in the order in which they came about: of two events of a key that different
+    /// threads tell, the one with the larger number is the later one. It starts anew with each cache, has gaps, and says
+    /// nothing across keys.
+    pub sequence: u64,
+    /// What happened.
+    pub kind: EventKind,
+}
+
+/// What happened to a key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum EventKind {
+    /// What a load brought is resident now. Also where the origin confirmed what was resident.
+    Retained {
+        /// It is the absence of a record.
+        absent: bool,
+    },
+    /// The origin applied a put.
+    Put {
+        /// Its record is resident now. Else nothing is: the next read asks the origin.
+        kept: bool,
+    },
+    /// The origin applied a delete.
+    Deleted {
+        /// The absence is resident now. Else nothing is: the next read asks the origin.
+        kept: bool,
+    },
+    /// The origin refused a write, and that proved out of date what was held of the key: nothing is any more.
+    RefusedStale,
+    /// [`CacheOf::invalidate`](crate::CacheOf::invalidate) was called. Nothing is held any more.
+    Invalidated,
+    /// What was resident went, since a reader was given a later answer of the origin that is not retained.
+    Dropped,
+    /// What was resident went for room.
+    Evicted,
+    /// What is resident has passed its lifetime. No thread watches for that: it is noticed by the first call after it that
+    /// is more than a hit (a read that misses, a write, an invalidation), once for each lifetime. Of what nobody asks for
+    /// any more, only the eviction is told.
+    Expired,
+    /// A record is too heavy to be resident; the older one, if any, is not either. The load or write that brought it is
+    /// told apart from this, where it is told.
+    TooHeavy,
+    /// Nobody can know whether a write of the key was applied. Nothing is held, and nothing retained, until it is settled.
+    /// Told again where a further write prolongs the doubt.
+    InDoubt {
+        /// When it ends at the latest, if nothing prolongs it.
+        until: Tick,
+    },
+    /// The key is in doubt no more. Noticed by the first call after a settle window has passed, not by a thread.
+    Settled,
+    /// The auditor finds that what is resident has differed from the origin's record for longer than this; for one
+    /// resident entry, told once for 1, 10 and 60 s each. See [`Builder::audit`](crate::Builder::audit).
+    Differs {
+        /// 1, 10 or 60 s.
+        longer_than: Duration,
+    },
+}
+
+/// An event that waits to be told.
+pub(crate) struct Noted<L: Layout> {
+    pub(crate) hash: u64,
+    pub(crate) whose: Whose<L>,
+    pub(crate) sequence: u64,
+    pub(crate) kind: EventKind,
+}
+
+/// How an event's key is reached once the lock is released: a clone of it is the program's code.
+pub(crate) enum Whose<L: Layout> {
+    /// The key of the call.
+    Asked,
+    Record(L::Stored),
+    Slot(Arc<L::OwnedKey>),
+}
+
+/// Tells what was noted in one critical section. No lock may be held. `asked`: the key of the call, if it has one.
+pub(crate) fn tell<L: Layout>(engine: &Engine<L>, events: Vec<Noted<L>>, asked: Option<&L::Key>) {
+    let Some(listener) = &engine.listener else { return };
+    for noted in events {
+        let frame = engine.frame(noted.hash);
+        if Nesting::of(frame, None).depth >= DEEPEST {
+            // A listener that makes an event of every event would never come back.
+            engine.counters.count(Event::Untold);
+            continue;
+        }
+        let key = match &noted.whose {
+            Whose::Asked => asked.expect("only a call with a key notes events of that"),
+            Whose::Record(stored) => stored.key(),
+            Whose::Slot(key) => L::key(key),
+        };
+        let sequence =
+            if bugs::has(Bug::EventNumberedLate) { engine.shard(noted.hash).next_event() } else { noted.sequence };
+        let event = KeyEvent { key, sequence, kind: noted.kind };
+        // What it calls back is nested in this: it waits for nobody.
+        let _inside = nesting::enter(frame, None);
+        if catch_unwind(AssertUnwindSafe(|| listener(&event))).is_err() {
+            engine.counters.count(Event::ListenerPanicked);
+        }
+    }
+}
+
+/// The key of a slot. Shared where somebody listens, so that an event can hold it beyond the lock without a clone.
+pub(crate) enum SlotKey<K> {
+    Own(K),
+    Shared(Arc<K>),
+}
+
+impl<K> SlotKey<K> {
+    pub(crate) fn new(key: K, listens: bool) -> Self {
+        if listens { Self::Shared(Arc::new(key)) } else { Self::Own(key) }
+    }
+}
+
+impl<K: Clone> SlotKey<K> {
+    /// The key itself. No lock may be held.
+    pub(crate) fn into_key(self) -> K {
+        match self {
+            Self::Own(key) => key,
+            Self::Shared(key) => Arc::unwrap_or_clone(key),
+        }
+    }
+}
+
+impl<K> Deref for SlotKey<K> {
+    type Target = K;
+
+    fn deref(&self) -> &K {
+        match self {
+            Self::Own(key) => key,
+            Self::Shared(key) => key,
+        }
+    }
+}
