@@ -4,14 +4,18 @@
 //! | --- | --- | --- |
 //! | 0 | `Engine::sweep` | that one sweep for overdue slots runs at a time |
 //! | 1 | `Shard::state` | the entries and slots of the keys that hash there |
-//! | 2 | a flight's, a ticket's, a doubt's own state; the engine's lingering loads | who waits for it |
+//! | 2 | a flight's, a ticket's, a doubt's own state; the engine's lingering loads; the memory of tags | who waits for it; what was invalidated |
 //!
-//! A thread holds one shard's lock at a time and takes no lock of rank 1 inside it. Nothing of the program's runs under either, but `Eq`
+//! A thread holds one shard's lock at a time and takes no lock of rank 1 inside it; but for reading, it may take those of many shards
+//! in their order. Nothing of the program's runs under either, but `Eq`
 //! of a key: what is to be woken or dropped goes into [`After`], which is finished once the lock is released.
 //! Invariant: while a key's slot is in doubt, or its base is unknown, the store holds no entry that a hit could serve.
 
+mod forget;
+
 use std::collections::VecDeque;
 use std::task::Waker;
+use std::time::Duration;
 
 use hashbrown::HashTable;
 
@@ -30,6 +34,7 @@ use crate::slot::{Answer, Base, Change, Doubt, Fence, LoadEnd, PermitId, Slot, T
 use crate::source::Condition;
 use crate::store::{Few, Left, Store};
 use crate::sync::{Arc, AtomicU64, Ordering, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use crate::tags::Running;
 
 pub(crate) struct Shard<L: Layout> {
     state: RwLock<State<L>>,
@@ -357,6 +362,16 @@ impl<'a, L: Layout> AtKey<'a, L> {
         self.resident().filter(|stored| stored.header().serve_until() > now)
     }
 
+    /// The record that has expired, but may be served for `window` after that. One that is in doubt, was invalidated or was
+    /// written is not here any more.
+    pub(crate) fn stale(&self, now: Tick, window: Duration) -> Option<&L::Stored> {
+        let lifetimes = &self.engine.lifetimes;
+        self.resident().filter(|stored| {
+            let header = stored.header();
+            stored.value().is_some() && now < lifetimes.stale_until(header.since(), header.expires(), window)
+        })
+    }
+
     /// The record that is here, fresh or not.
     pub(crate) fn resident(&self) -> Option<&L::Stored> {
         self.state.store.find(self.hash, |other| L::same_key(other, self.key))
@@ -375,8 +390,8 @@ impl<'a, L: Layout> AtKey<'a, L> {
     }
 
     /// A load ended. If it may be kept, `stored` becomes the key's record, with its times `renewed` where it is the one that
-    /// was here, or the older one goes where `keep` is false.
-    /// Says what becomes of it, and whether it is resident.
+    /// was here, or the older one goes where `keep` is false. What was invalidated by a tag since the load began counts as
+    /// invalidated now. Says what becomes of it, and whether it is resident.
     pub(crate) fn load_ends(
         &mut self,
         flight: &Flight<L>,
@@ -384,11 +399,18 @@ impl<'a, L: Layout> AtKey<'a, L> {
         stored: Option<&L::Stored>,
         renewed: Option<Times>,
         keep: bool,
+        running: Option<&Running>,
     ) -> (LoadEnd, bool) {
         let rules = self.engine.rules;
         let held = self.listened_and_held();
         let mut end = LoadEnd::Detached;
         let fence = flight.fence;
+        if let (Some(stored), Some(running)) = (stored, running)
+            && self.cell().is_some_and(|cell| cell.slot.is_attached(fence))
+            && running.is_against::<L>(stored)
+        {
+            self.invalidate();
+        }
         let change = self.change(|slot| {
             let (how, change) = slot.load_ends(fence, answer, &rules);
             end = how;
@@ -504,6 +526,7 @@ impl<'a, L: Layout> AtKey<'a, L> {
         stored: Option<&L::Stored>,
         keep: bool,
         stray_until: Option<Tick>,
+        running: &Running,
     ) -> bool {
         let rules = self.engine.rules;
         if bugs::has(Bug::TurnReleasedBeforeCommit) {
@@ -514,6 +537,11 @@ impl<'a, L: Layout> AtKey<'a, L> {
             // Its turn and its doubt are over: what it applied may be newer than what is here.
             self.forget();
             return false;
+        }
+        if stored.is_some_and(|stored| running.is_against::<L>(stored))
+            && let Some(cell) = self.cell()
+        {
+            cell.slot.mark_dirty();
         }
         let change = self.change(|slot| slot.applied(permit, stored.is_some(), stray_until, &rules));
         change.base == Base::Take && stored.is_some_and(|stored| self.take(stored, keep))
@@ -570,6 +598,12 @@ impl<'a, L: Layout> AtKey<'a, L> {
 
     pub(crate) fn invalidate(&mut self) {
         self.change(Slot::invalidated);
+        if bugs::has(Bug::StaleServedAfterInvalidation)
+            && let Some(stored) = self.resident()
+        {
+            let now = self.engine.clock.now();
+            return stored.header().renew(Times { since: now, expires: now, refresh: Tick::NEVER });
+        }
         self.forget();
         self.note(EventKind::Invalidated);
     }
