@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use common::*;
 use wtcache::{
-    Change, Expect, Failure, InDoubt, InDoubtWrites, Lifetime, NotSent, ReplayError, Settlement, SourceError, Written,
+    Change, Condition, Expect, Failure, InDoubt, InDoubtWrites, Lifetime, NotSent, ReplayError, Settlement,
+    SourceError, Version, Written,
 };
 use wtcache_testkit::{Does, Op, Script, When};
 
@@ -323,10 +324,13 @@ fn d3_a_replay_on_a_version_settles_no_other_write() {
     w.script.next(Op::Put, "k", Does::ApplyThenUnknown);
     let first = in_doubt(w.cache.update("k", |_| Ok(Change::Put("two".to_owned()))));
     w.script.next(Op::Put, "k", Does::Stray);
-    let _second = in_doubt(w.cache.put_if("k", "stray".to_owned(), Expect::Exists));
+    // Of the version that the first one made: all sends in doubt are on versions now.
+    let second = in_doubt(w.cache.update("k", |_| Ok(Change::Put("stray".to_owned()))));
     assert!(!applied(replay(&first)));
-    assert_eq!(w.cache.stats().in_doubt, 1);
-    assert_eq!(w.script.land(), 1);
+    assert_eq!((w.cache.stats().in_doubt, second.outcome()), (1, None));
+    let conditions: Vec<_> = w.script.log().into_iter().filter_map(|seen| seen.condition).collect();
+    assert_eq!(conditions, ["v1", "v2", "v1"].map(|v| Condition::Version(Version::new(v).expect("short"))));
+    assert_eq!(w.script.land(), 1, "the record still has the version that it was sent on");
     assert_eq!(w.get("k").as_deref(), Some("stray"));
 }
 
