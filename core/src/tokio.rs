@@ -239,7 +239,8 @@ impl<L: Layout> AsyncCache<L> {
     /// # Errors
     /// As there, and [`NotSent::Overloaded`] where the pool's queue is full.
     pub async fn replay(&self, doubt: &InDoubt<L>, call: &Call) -> Result<Written<L>, ReplayError<L>> {
-        self.write(doubt.replay_story(&carried(call))).await.map_err(ReplayError::of)
+        let engine = doubt.engine()?;
+        self.write(doubt.replay_story(&engine, &carried(call))).await.map_err(ReplayError::of)
     }
 
     /// See [`InDoubt::wait`]; the handle is of this cache. Dropped, it changes nothing.
