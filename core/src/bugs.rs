@@ -58,6 +58,16 @@ pub(crate) enum Bug {
     HandSettlesWithoutFence,
     /// A write goes out, unconditional, although what the program expected does not hold.
     UnmetIsSent,
+    /// What a load or write in flight brings is not held against tags invalidated meanwhile.
+    TagForgetsCallsInFlight,
+    /// What was invalidated stays, as stale.
+    StaleServedAfterInvalidation,
+    /// A stale record is served beyond the window that was declared.
+    StaleWithoutWindow,
+    /// What is resident of many keys is taken one key after the other.
+    ManyTakenOneByOne,
+    /// A prefix or pattern takes what is resident and leaves what is in flight.
+    PatternSparesCallsInFlight,
     /// An event takes its number when it is told, not when it comes about.
     EventNumberedLate,
     /// The auditor takes for stale what a write in flight is about to replace.
@@ -105,6 +115,11 @@ fn by_name(name: &str) -> Bug {
         "replay-commits-old-answer" => Bug::ReplayCommitsOldAnswer,
         "hand-settles-without-fence" => Bug::HandSettlesWithoutFence,
         "unmet-is-sent" => Bug::UnmetIsSent,
+        "tag-forgets-calls-in-flight" => Bug::TagForgetsCallsInFlight,
+        "stale-served-after-invalidation" => Bug::StaleServedAfterInvalidation,
+        "stale-without-window" => Bug::StaleWithoutWindow,
+        "many-taken-one-by-one" => Bug::ManyTakenOneByOne,
+        "pattern-spares-calls-in-flight" => Bug::PatternSparesCallsInFlight,
         "event-numbered-late" => Bug::EventNumberedLate,
         "audit-forgets-writes" => Bug::AuditForgetsWrites,
         // A bug that is not there would be survived by all tests, or killed by none.

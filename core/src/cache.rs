@@ -9,10 +9,11 @@ use crate::drive::block_on;
 use crate::engine::Engine;
 use crate::entry::{Bytes, Entry, Layout, Lookup, Typed};
 use crate::error::{LoadError, NotSent, WriteError};
-use crate::get::{self, Get, How, Read};
-use crate::invalidate::{self, CloseReport};
+use crate::get::{self, Get, GetMany, How, Read};
+use crate::invalidate::{self, CloseReport, Forgotten};
 use crate::metrics::Stats;
 use crate::options::{Builder, Call};
+use crate::pattern::{KeyBytes, Keys, Pattern, PatternError};
 use crate::prepare::TakeTurn;
 use crate::put::{Change, Expect, NoUpdate, Put, Write};
 use crate::settle::{self, KeyInDoubt};
@@ -88,10 +89,50 @@ impl<L: Layout> CacheOf<L> {
         }
     }
 
-    /// The record of `key` if it is resident and fresh. Never waits, and never calls the source.
+    /// The records of many keys: an answer for each, in the order of the keys, as [`CacheOf::get`] gives it. Those that are
+    /// resident are taken in one step; for each other key there is one load, which joins and is joined as any. Where the source
+    /// [loads many](Source::load_many) with one request, those that this call leads go together; else one after the other. A key
+    /// that is given twice is answered alike.
+    ///
+    /// # Example
+    /// ```
+    /// # use wtcache::{Cache, LoadCx, Loaded, Record, Source, SourceError, Typed};
+    /// # struct Lengths;
+    /// # impl Source<Typed<String, usize>> for Lengths {
+    /// #     fn get(&self, key: &String, _: &LoadCx<'_, Typed<String, usize>>) -> Result<Loaded<usize>, SourceError> {
+    /// #         Ok(Loaded::Found(Record::new(key.len())))
+    /// #     }
+    /// # }
+    /// let cache = Cache::builder(Lengths).build()?;
+    /// for answer in cache.get_many(["nut", "bolt"]) {
+    ///     assert!(answer?.is_some());
+    /// }
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn get_many<'q, Q: Lookup<L> + ?Sized + 'q>(
+        &self,
+        keys: impl IntoIterator<Item = &'q Q>,
+    ) -> Vec<Result<Option<Entry<L>>, LoadError>> {
+        self.read_many(keys, &Call::new()).into_iter().map(|answer| answer.map(|read| read.entry)).collect()
+    }
+
+    /// [`CacheOf::get_many`] with options of its own, and with where each answer came from. The deadline is that of the whole
+    /// call: keys that were not answered by then end with [`LoadError::Deadline`].
+    pub fn read_many<'q, Q: Lookup<L> + ?Sized + 'q>(
+        &self,
+        keys: impl IntoIterator<Item = &'q Q>,
+        call: &Call,
+    ) -> Vec<Result<Read<L>, LoadError>> {
+        block_on(self.get_many_story(keys, call), &*self.0.clock)
+    }
+
+    /// The record of `key` if it is resident and fresh. Never waits, and never calls the source, nor has it called.
     #[must_use]
     pub fn peek<Q: Lookup<L> + ?Sized>(&self, key: &Q) -> Option<Entry<L>> {
-        self.hit(key).ok()?.and_then(|read| read.entry)
+        if self.0.is_closed() {
+            return None;
+        }
+        get::peek(&self.0, self.0.hash(key), key)?
     }
 
     /// Writes `value` to the origin as the record of `key`, and keeps what the origin confirmed.
@@ -114,6 +155,25 @@ impl<L: Layout> CacheOf<L> {
         call: &Call,
     ) -> Result<Written<L>, WriteError<L>> {
         self.write(self.put_story::<Q, NoUpdate<L>>(key, Write::Send(Sending::Put(value)), call))
+    }
+
+    /// Writes many records, one after the other in the order given, each as [`CacheOf::put`] does; gives an outcome for each, in
+    /// that order. It is no transaction: a write that fails stops none of the others.
+    pub fn put_many<'q, Q: Lookup<L> + ?Sized + 'q>(
+        &self,
+        records: impl IntoIterator<Item = (&'q Q, L::Value)>,
+    ) -> Vec<Result<Written<L>, WriteError<L>>> {
+        self.put_many_with(records, &Call::new())
+    }
+
+    /// [`CacheOf::put_many`] with options of its own. The deadline is that of the whole call: writes that were not sent by then
+    /// end with [`NotSent::Deadline`]. Each write has an idempotency key of its own; one in `call` is not used.
+    pub fn put_many_with<'q, Q: Lookup<L> + ?Sized + 'q>(
+        &self,
+        records: impl IntoIterator<Item = (&'q Q, L::Value)>,
+        call: &Call,
+    ) -> Vec<Result<Written<L>, WriteError<L>>> {
+        self.put_stories(records, call).into_iter().map(|story| self.write(story)).collect()
     }
 
     /// Removes the record of `key` at the origin and here. What the origin does not have counts as removed.
@@ -271,6 +331,14 @@ impl<L: Layout> CacheOf<L> {
         invalidate::invalidate(&self.0, self.0.hash(key), L::key(&owned));
     }
 
+    /// Forgets all records that have `tag`, as [`CacheOf::invalidate`] forgets one. A load or write that is under way now is
+    /// held against it: what it brings is not retained if it has the tag. A remembered absence has no tags.
+    ///
+    /// Tags come from [`Builder::tags`] and [`Record::tags`](crate::Record::tags). Costs what it matches, beside what is under way.
+    pub fn invalidate_tag(&self, tag: impl AsRef<[u8]>) -> Forgotten {
+        invalidate::invalidate_tag(&self.0, tag.as_ref())
+    }
+
     /// The resident records whose extracted attributes have `value` in the index of that name. It is no list of what the
     /// origin has: what was never loaded, has expired or is in doubt is not here.
     ///
@@ -323,6 +391,24 @@ impl<L: Layout> CacheOf<L> {
         Get::new(&self.0, self.0.hash(key), key.to_key(), call)
     }
 
+    pub(crate) fn get_many_story<'q, Q: Lookup<L> + ?Sized + 'q>(
+        &self,
+        keys: impl IntoIterator<Item = &'q Q>,
+        call: &Call,
+    ) -> GetMany<L> {
+        GetMany::new(&self.0, keys, call)
+    }
+
+    /// Writes that have not begun, with one deadline.
+    pub(crate) fn put_stories<'q, Q: Lookup<L> + ?Sized + 'q>(
+        &self,
+        records: impl IntoIterator<Item = (&'q Q, L::Value)>,
+        call: &Call,
+    ) -> Vec<Put<L, NoUpdate<L>>> {
+        let call = Call { idempotency_key: None, ..call.clone() };
+        records.into_iter().map(|(key, value)| self.put_story(key, Write::Send(Sending::Put(value)), &call)).collect()
+    }
+
     pub(crate) fn put_story<Q: Lookup<L> + ?Sized, F>(&self, key: &Q, write: Write<L, F>, call: &Call) -> Put<L, F> {
         Put::new(&self.0, self.0.hash(key), key.to_key(), write, call)
     }
@@ -332,5 +418,64 @@ impl<L: Layout> CacheOf<L> {
         F: FnOnce(Option<&Entry<L>>) -> Result<Change<L::Value>, SourceError>,
     {
         block_on(story, &*self.0.clock)
+    }
+}
+
+impl<L: KeyBytes> CacheOf<L> {
+    /// Forgets all keys that begin with `prefix`, as [`CacheOf::invalidate`] forgets one; with an empty one, all there are.
+    ///
+    /// Costs what it matches, beside what is under way, with [`Builder::key_index`]; else it looks at all entries.
+    ///
+    /// # Example
+    /// ```
+    /// # use wtcache::{Cache, LoadCx, Loaded, Record, Source, SourceError, Typed};
+    /// # struct Stock;
+    /// # impl Source<Typed<String, u32>> for Stock {
+    /// #     fn get(&self, _: &String, _: &LoadCx<'_, Typed<String, u32>>) -> Result<Loaded<u32>, SourceError> {
+    /// #         Ok(Loaded::Found(Record::new(7)))
+    /// #     }
+    /// # }
+    /// let cache = Cache::builder(Stock).key_index(true).build()?;
+    /// for key in ["shop:1:bolts", "shop:1:nuts", "shop:2:nuts"] {
+    ///     cache.get(key)?;
+    /// }
+    /// let forgotten = cache.invalidate_prefix("shop:1:");
+    /// assert_eq!((forgotten.entries, forgotten.scanned), (2, false));
+    /// assert!(cache.peek("shop:2:nuts").is_some());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn invalidate_prefix(&self, prefix: impl AsRef<[u8]>) -> Forgotten {
+        invalidate::invalidate_keys(&self.0, &Keys::with_prefix(prefix.as_ref()))
+    }
+
+    /// Forgets all keys that match `pattern`, as [`CacheOf::invalidate`] forgets one. In it, `*` matches anything but a
+    /// [separator](Builder::separator), also nothing; a `*` at the end matches the whole rest; `\*` is a star.
+    ///
+    /// Looks at all entries; with [`Builder::key_index`], at those that begin with what comes before the first star.
+    ///
+    /// # Errors
+    /// A backslash stands before something else than a star; the error says where. Nothing was forgotten.
+    ///
+    /// # Example
+    /// ```
+    /// # use wtcache::{Cache, LoadCx, Loaded, Record, Source, SourceError, Typed};
+    /// # struct Stock;
+    /// # impl Source<Typed<String, u32>> for Stock {
+    /// #     fn get(&self, _: &String, _: &LoadCx<'_, Typed<String, u32>>) -> Result<Loaded<u32>, SourceError> {
+    /// #         Ok(Loaded::Found(Record::new(7)))
+    /// #     }
+    /// # }
+    /// let cache = Cache::builder(Stock).build()?;
+    /// for key in ["shop:1:bolts", "shop:1:nuts", "shop:2:nuts"] {
+    ///     cache.get(key)?;
+    /// }
+    /// let forgotten = cache.invalidate_pattern("shop:*:nuts")?;
+    /// assert_eq!((forgotten.entries, forgotten.scanned), (2, true));
+    /// assert!(cache.peek("shop:1:bolts").is_some());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn invalidate_pattern(&self, pattern: impl AsRef<[u8]>) -> Result<Forgotten, PatternError> {
+        let pattern = Pattern::parse(pattern.as_ref())?;
+        Ok(invalidate::invalidate_keys(&self.0, &Keys::matching(&pattern, self.0.separator)))
     }
 }

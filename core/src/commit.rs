@@ -18,6 +18,7 @@ use crate::metrics::Event;
 use crate::slot::PermitId;
 use crate::source::{Condition, Failure, IdempotencyKey, Record, Rejection, SourceError};
 use crate::sync::{Arc, Ordering};
+use crate::tags::Running;
 
 /// What an applied write left.
 #[non_exhaustive]
@@ -127,6 +128,7 @@ impl<L: Layout> Prepared<L> {
     ) -> Result<Sent<L>, NotSent> {
         let permit = self.0.take().expect("present until consumed");
         let engine = &permit.engine;
+        let running = engine.tags.begins();
         let sent = engine.at_key(permit.hash, permit.key(), |at| {
             if engine.is_closed() {
                 at.abort(permit.id);
@@ -138,7 +140,7 @@ impl<L: Layout> Prepared<L> {
             Ok((replaced, replays.map_or_else(|| engine.clock.now(), |write| write.since)))
         });
         let (replaced, since) = sent?;
-        Ok(Sent { permit: Some(permit), since, replaced: replaced.and_then(Entry::of) })
+        Ok(Sent { permit: Some(permit), since, replaced: replaced.and_then(Entry::of), running })
     }
 
     #[cfg(feature = "tokio")]
@@ -184,6 +186,8 @@ pub struct Sent<L: Layout> {
     permit: Option<Permit<L>>,
     since: Tick,
     replaced: Option<Entry<L>>,
+    /// What tags were invalidated since, for as long as the write counts as in flight.
+    running: Running,
 }
 
 impl<L: Layout> Sent<L> {
@@ -260,7 +264,7 @@ impl<L: Layout> Sent<L> {
         // The record is made while the permit is armed: should that unwind, the key is in doubt.
         let made = record.map(|record| {
             let permit = self.permit();
-            permit.engine.record(permit.hash, &permit.key, record.value, record.version, record.lifetime, self.since)
+            permit.engine.record(permit.hash, &permit.key, record, self.since)
         });
         self.ends_applied(made, stray, |kept| EventKind::Put { kept })
     }
@@ -284,7 +288,7 @@ impl<L: Layout> Sent<L> {
         let (stored, keep) = made.map_or((None, false), |(stored, keep)| (Some(stored), keep));
         let stray_until = stray.then(|| engine.clock.now().after(engine.rules.settle_window));
         let kept = engine.at_key(permit.hash, permit.key(), |at| {
-            let kept = at.applied(permit.id, stored.as_ref(), keep, stray_until);
+            let kept = at.applied(permit.id, stored.as_ref(), keep, stray_until, &self.running);
             at.note(event(kept));
             kept
         });

@@ -10,6 +10,7 @@ use foldhash::SharedSeed;
 use foldhash::fast::SeedableRandomState;
 
 use crate::audit::Auditor;
+use crate::background::Background;
 use crate::clock::{Clock, Tick};
 use crate::coalesce::Flight;
 use crate::doubt::{DoubtPlace, DoubtPlaces};
@@ -17,18 +18,31 @@ use crate::entry::sealed::Stored;
 use crate::entry::{Header, Layout, Lookup, Times, Version};
 use crate::freshness::Lifetimes;
 use crate::index::{Index, Rows};
+use crate::key_index::{KeyIndex, ToBytes};
 use crate::listener::Listener;
 use crate::metrics::{Counters, Event, Stats};
 use crate::nesting::Frame;
 use crate::options::{Call, InDoubtWrites, LONGEST_DEADLINE, Options};
 use crate::shard::{After, AtKey, Shard};
 use crate::slot::{Fence, PermitId, Rules};
-use crate::source::{Declared, IdempotencyKey, Lifetime, Source};
+use crate::source::{Declared, IdempotencyKey, Lifetime, Record, Source};
 use crate::store::{Budget, Store};
 use crate::sync::{Arc, AtomicBool, AtomicU64, AtomicUsize, Mutex, Ordering, PlainU64, Weak};
+use crate::tags::{TagMemory, Tags};
 
 pub(crate) type Weigher<L> = Box<dyn Fn(&<L as Layout>::Key, Option<&<L as Layout>::View>) -> u64 + Send + Sync>;
+pub(crate) type Tagger<L> = Box<dyn Fn(&<L as Layout>::Key, &<L as Layout>::View, &mut Tags<'_>) + Send + Sync>;
 pub(crate) type Extractor<L> = Box<dyn Fn(&<L as Layout>::Key, &<L as Layout>::View, &mut Rows) + Send + Sync>;
+
+/// What the options bring beside plain values.
+pub(crate) struct Extras<L: Layout> {
+    pub(crate) weigher: Option<Weigher<L>>,
+    pub(crate) extractor: Option<Extractor<L>>,
+    pub(crate) tagger: Option<Tagger<L>>,
+    pub(crate) key_index: Option<ToBytes<L>>,
+    pub(crate) listener: Option<Listener<L>>,
+    pub(crate) auditor: Option<Auditor>,
+}
 
 pub(crate) struct Engine<L: Layout> {
     id: u64,
@@ -43,6 +57,12 @@ pub(crate) struct Engine<L: Layout> {
     pub(crate) in_doubt_writes: InDoubtWrites,
     pub(crate) absent_after_delete: bool,
     pub(crate) indexes: Vec<String>,
+    /// What a star in a pattern of keys does not match.
+    pub(crate) separator: u8,
+    /// Entries are kept in the order of their keys.
+    pub(crate) key_index: bool,
+    pub(crate) tags: Arc<TagMemory>,
+    tagger: Option<Tagger<L>>,
     /// Sends that have not ended, and those who wait for them in `close`.
     pub(crate) open_sends: AtomicUsize,
     pub(crate) closers: Mutex<Vec<std::task::Waker>>,
@@ -51,7 +71,8 @@ pub(crate) struct Engine<L: Layout> {
     lingering: Mutex<Vec<Weak<Flight<L>>>>,
     longest_key: usize,
     deadline: std::time::Duration,
-    lifetimes: Lifetimes,
+    pub(crate) lifetimes: Lifetimes,
+    pub(crate) background: Background,
     weigher: Option<Weigher<L>>,
     extractor: Option<Extractor<L>>,
     pub(crate) listener: Option<Listener<L>>,
@@ -74,10 +95,7 @@ impl<L: Layout> Engine<L> {
         source: Arc<dyn Source<L>>,
         options: Options,
         clock: Arc<dyn Clock>,
-        weigher: Option<Weigher<L>>,
-        extractor: Option<Extractor<L>>,
-        listener: Option<Listener<L>>,
-        auditor: Option<Auditor>,
+        extras: Extras<L>,
     ) -> Arc<Self> {
         static CACHES: PlainU64 = PlainU64::new(1);
         let declared = source.declared();
@@ -85,9 +103,9 @@ impl<L: Layout> Engine<L> {
             Some(seed) => SeedableRandomState::with_seed(seed, SharedSeed::global_fixed()),
             None => SeedableRandomState::random(),
         };
-        let count = options.shards.unwrap_or_else(|| shards_for(options.capacity, weigher.is_none()));
-        let shards =
-            (0..count.next_power_of_two()).map(|_| Shard::new(Store::new(Index::new(hasher.clone())))).collect();
+        let count = options.shards.unwrap_or_else(|| shards_for(options.capacity, extras.weigher.is_none()));
+        let store = || Store::new(Index::new(hasher.clone()), extras.key_index.map(KeyIndex::new));
+        let shards = (0..count.next_power_of_two()).map(|_| Shard::new(store())).collect();
         let unsure_until = if options.clean_start { Tick::ZERO } else { clock.now().after(declared.settle_window) };
         Arc::new(Self {
             id: CACHES.fetch_add(1, Ordering::Relaxed),
@@ -106,6 +124,10 @@ impl<L: Layout> Engine<L> {
             in_doubt_writes: options.in_doubt_writes,
             absent_after_delete: options.absent_after_delete,
             indexes: options.indexes,
+            separator: options.separator,
+            key_index: extras.key_index.is_some(),
+            tags: TagMemory::new(options.tag_memory),
+            tagger: extras.tagger,
             open_sends: AtomicUsize::new(0),
             closers: Mutex::new(Vec::new()),
             closed: AtomicBool::new(false),
@@ -117,11 +139,15 @@ impl<L: Layout> Engine<L> {
                 negative: options.negative_lifetime,
                 jitter: options.jitter,
                 unsure_until,
+                refresh_ahead: options.refresh_ahead,
+                stale_while_revalidate: options.stale_while_revalidate,
+                stale_if_error: options.stale_if_error,
             },
-            weigher,
-            extractor,
-            listener,
-            auditor,
+            background: Background::new(options.refresh_threads, options.refresh_queue),
+            weigher: extras.weigher,
+            extractor: extras.extractor,
+            listener: extras.listener,
+            auditor: extras.auditor,
             hasher,
             shards,
             places: DoubtPlaces::new(options.most_doubts),
@@ -140,7 +166,7 @@ impl<L: Layout> Engine<L> {
     }
 
     pub(crate) fn frame(&self, hash: u64) -> Frame {
-        Frame { cache: self.id, hash }
+        Frame::new(self.id, hash)
     }
 
     /// The bytes of a key that is too long.
@@ -154,8 +180,12 @@ impl<L: Layout> Engine<L> {
     }
 
     pub(crate) fn shard(&self, hash: u64) -> &Shard<L> {
+        &self.shards[self.shard_number(hash)]
+    }
+
+    pub(crate) fn shard_number(&self, hash: u64) -> usize {
         // The table takes the low bits and the top seven; the shard is chosen by those between.
-        &self.shards[(hash >> 40) as usize & (self.shards.len() - 1)]
+        (hash >> 40) as usize & (self.shards.len() - 1)
     }
 
     /// Runs `work` on what the shard knows of a key, under its exclusive lock and brought up to the present time. Wakers
@@ -303,11 +333,10 @@ impl<L: Layout> Engine<L> {
         &self,
         hash: u64,
         key: &L::OwnedKey,
-        value: L::Value,
-        version: Option<Version>,
-        lifetime: Lifetime,
+        record: Record<L::Value>,
         since: Tick,
     ) -> (L::Stored, bool) {
+        let Record { value, version, lifetime, tags } = record;
         let times = self.lifetimes.of_record(since, lifetime, self.chance());
         let extracted = catch_unwind(AssertUnwindSafe(|| {
             let (key, view) = (L::key(key), L::view(&value));
@@ -315,6 +344,10 @@ impl<L: Layout> Engine<L> {
             if let Some(extract) = &self.extractor {
                 extract(key, view, &mut rows);
             }
+            if let Some(tagger) = &self.tagger {
+                tagger(key, view, &mut Tags::new(&mut rows));
+            }
+            tags.iter().for_each(|tag| rows.add_tag(tag));
             (self.weigh(key, Some(view), version.as_ref()), (!rows.is_empty()).then(|| Box::new(rows)))
         }));
         self.make(hash, key, Some(value), version, times, since, extracted.ok())
@@ -347,7 +380,7 @@ impl<L: Layout> Engine<L> {
             self.counters.count(Event::ExtractorPanicked);
         }
         let keep = times.is_some() && extracted.is_some();
-        let times = times.unwrap_or(Times { since, expires: since });
+        let times = times.unwrap_or(Times { since, expires: since, refresh: Tick::NEVER });
         let (weight, rows) = extracted.unwrap_or_default();
         // What weighs more than a header can tell is not kept: it would be counted for less than it is.
         let weight = u32::try_from(weight).ok();

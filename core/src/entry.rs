@@ -48,7 +48,11 @@ pub(crate) struct Times {
     pub(crate) since: Tick,
     /// From here on it is expired.
     pub(crate) expires: Tick,
+    /// From here on a read has it refreshed.
+    pub(crate) refresh: Tick,
 }
+
+const NEVER: u64 = Tick::NEVER.as_nanos();
 
 /// What the cache keeps with every record.
 pub(crate) struct Header {
@@ -57,6 +61,8 @@ pub(crate) struct Header {
     serve_until: AtomicU64,
     expires: AtomicU64,
     since: AtomicU64,
+    /// From here on a read has it refreshed: never, while a refresh waits or runs.
+    refresh: AtomicU64,
     weight: u32,
     /// Place in the shard's eviction policy; written under the shard's exclusive lock.
     node: AtomicU32,
@@ -75,6 +81,7 @@ impl Header {
             serve_until: AtomicU64::new(times.expires.as_nanos()),
             expires: AtomicU64::new(times.expires.as_nanos()),
             since: AtomicU64::new(times.since.as_nanos()),
+            refresh: AtomicU64::new(times.refresh.as_nanos()),
             weight,
             node: AtomicU32::new(0),
             touched: AtomicU8::new(0),
@@ -103,7 +110,24 @@ impl Header {
         self.since.store(times.since.as_nanos(), Ordering::Relaxed);
         self.expires.store(times.expires.as_nanos(), Ordering::Relaxed);
         self.serve_until.store(times.expires.as_nanos(), Ordering::Relaxed);
+        self.refresh.store(times.refresh.as_nanos(), Ordering::Relaxed);
         self.expiry_told.store(false, Ordering::Relaxed);
+    }
+
+    /// True for one caller, where it is time for a refresh.
+    pub(crate) fn claim_refresh(&self, now: Tick) -> bool {
+        let from = self.refresh.load(Ordering::Relaxed);
+        let claim = || self.refresh.compare_exchange(from, NEVER, Ordering::Relaxed, Ordering::Relaxed);
+        from <= now.as_nanos() && from != NEVER && claim().is_ok()
+    }
+
+    pub(crate) fn is_refresh_claimed(&self) -> bool {
+        self.refresh.load(Ordering::Relaxed) == NEVER
+    }
+
+    /// The refresh is over. What was renewed by it, or meanwhile, has its own time.
+    pub(crate) fn refresh_from(&self, at: Tick) {
+        let _ = self.refresh.compare_exchange(NEVER, at.as_nanos(), Ordering::Relaxed, Ordering::Relaxed);
     }
 
     /// The lifetime has passed at `now`, and this is the first call to say so.
@@ -423,6 +447,12 @@ impl<L: Layout> Entry<L> {
         self.expires().since(now)
     }
 
+    /// For how long it has been expired at tick `now`; zero while it is fresh. A stale answer is told by it.
+    #[must_use]
+    pub fn stale_for(&self, now: Tick) -> Duration {
+        now.since(self.expires())
+    }
+
     fn header(&self) -> &Header {
         sealed::Stored::header(&self.0)
     }
@@ -464,7 +494,7 @@ mod tests {
 
     #[test]
     fn hits_are_counted_up_to_the_ceiling() {
-        let header = Header::new(0, Times { since: Tick::ZERO, expires: Tick::NEVER }, 1, None);
+        let header = Header::new(0, Times { since: Tick::ZERO, expires: Tick::NEVER, refresh: Tick::NEVER }, 1, None);
         let counted: Vec<u8> = std::iter::repeat_with(|| {
             header.touch(3);
             header.touched()

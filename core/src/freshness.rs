@@ -4,6 +4,7 @@
 
 use std::time::Duration;
 
+use crate::bugs::{self, Bug};
 use crate::clock::Tick;
 use crate::entry::Times;
 use crate::source::Lifetime;
@@ -19,6 +20,12 @@ pub(crate) struct Lifetimes {
     pub(crate) jitter: f64,
     /// Nothing whose request began before this tick lives beyond it: writes of an earlier process may still land until then.
     pub(crate) unsure_until: Tick,
+    /// In this last share of its lifetime a record is refreshed when it is read.
+    pub(crate) refresh_ahead: f64,
+    /// For how long an expired record may be served while it is refreshed.
+    pub(crate) stale_while_revalidate: Duration,
+    /// For how long an expired record may be served in place of an error.
+    pub(crate) stale_if_error: Duration,
 }
 
 impl Lifetimes {
@@ -29,12 +36,32 @@ impl Lifetimes {
             Lifetime::For(lifetime) => Some(lifetime),
             Lifetime::NotKept => return None,
         };
-        self.times(since, lifetime, chance)
+        let times = self.times(since, lifetime, chance)?;
+        Some(Times { refresh: self.refresh_from(times), ..times })
     }
 
-    /// The times of an absent mark.
+    /// The times of an absent mark. It is not refreshed.
     pub(crate) fn of_absent(&self, since: Tick, chance: f64) -> Option<Times> {
         self.times(since, Some(self.negative), chance)
+    }
+
+    /// Until when a record with these times may be served stale. What may not be trusted beyond the unsure time has no such
+    /// window.
+    pub(crate) fn stale_until(&self, since: Tick, expires: Tick, window: Duration) -> Tick {
+        if bugs::has(Bug::StaleWithoutWindow) {
+            return Tick::NEVER;
+        }
+        if since < self.unsure_until { expires } else { expires.after(window) }
+    }
+
+    fn refresh_from(&self, times: Times) -> Tick {
+        if times.expires == Tick::NEVER {
+            return Tick::NEVER;
+        }
+        if self.refresh_ahead > 0.0 {
+            return times.since.after(times.expires.since(times.since).mul_f64(1.0 - self.refresh_ahead));
+        }
+        if self.stale_while_revalidate.is_zero() { Tick::NEVER } else { times.expires }
     }
 
     fn times(&self, since: Tick, lifetime: Option<Duration>, chance: f64) -> Option<Times> {
@@ -54,7 +81,7 @@ impl Lifetimes {
         if since < self.unsure_until {
             expires = expires.min(self.unsure_until);
         }
-        (expires > since).then_some(Times { since, expires })
+        (expires > since).then_some(Times { since, expires, refresh: Tick::NEVER })
     }
 }
 
@@ -67,6 +94,9 @@ mod tests {
         negative: Duration::from_nanos(10),
         jitter: 0.0,
         unsure_until: Tick::ZERO,
+        refresh_ahead: 0.0,
+        stale_while_revalidate: Duration::ZERO,
+        stale_if_error: Duration::ZERO,
     };
 
     fn end(times: Option<Times>) -> Option<u64> {
@@ -103,5 +133,28 @@ mod tests {
         let unsure = Lifetimes { unsure_until: Tick::from_nanos(50), ..PLAIN };
         assert_eq!(end(unsure.of_record(Tick::from_nanos(49), Lifetime::Default, 0.0)), Some(50));
         assert_eq!(end(unsure.of_record(Tick::from_nanos(50), Lifetime::Default, 0.0)), Some(150));
+    }
+
+    #[test]
+    fn f2_what_began_in_the_unsure_time_is_never_stale() {
+        let unsure = Lifetimes { unsure_until: Tick::from_nanos(50), ..PLAIN };
+        let (expires, window) = (Tick::from_nanos(60), Duration::from_nanos(5));
+        assert_eq!(unsure.stale_until(Tick::from_nanos(49), expires, window), expires);
+        assert_eq!(unsure.stale_until(Tick::from_nanos(50), expires, window), Tick::from_nanos(65));
+    }
+
+    #[test]
+    fn f3_a_refresh_is_due_in_the_last_share_of_the_jittered_lifetime() {
+        let due = |lifetimes: Lifetimes, lifetime, chance| {
+            lifetimes.of_record(Tick::from_nanos(5), lifetime, chance).map(|times| times.refresh.as_nanos())
+        };
+        assert_eq!(due(PLAIN, Lifetime::Default, 0.0), Some(u64::MAX), "not asked for");
+        let ahead = Lifetimes { refresh_ahead: 0.25, jitter: 0.5, ..PLAIN };
+        assert_eq!(due(ahead, Lifetime::Default, 0.0), Some(80));
+        assert_eq!(due(ahead, Lifetime::Default, 0.8), Some(50));
+        assert_eq!(due(Lifetimes { default: None, ..ahead }, Lifetime::Default, 0.0), Some(u64::MAX));
+        assert_eq!(ahead.of_absent(Tick::ZERO, 0.0).map(|times| times.refresh), Some(Tick::NEVER));
+        let stale = Lifetimes { stale_while_revalidate: Duration::from_nanos(1), ..PLAIN };
+        assert_eq!(due(stale, Lifetime::Default, 0.0), Some(105));
     }
 }

@@ -5,6 +5,9 @@
 //! the same step what is here is forgotten, so that nobody sees older values after it.
 //! Invariant: a value is returned only if no write or invalidation that ended before the read began is newer.
 
+mod many;
+mod refresh;
+
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::task::Waker;
@@ -24,6 +27,9 @@ use crate::slot::{Answer, LoadEnd};
 use crate::source::{Failure, LoadCx, Loaded, SourceError};
 use crate::store::Store;
 use crate::sync::Arc;
+use crate::tags::Running;
+
+pub(crate) use many::GetMany;
 
 /// Where a read's answer came from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,6 +44,9 @@ pub enum How {
     },
     /// From a load that another call led.
     Joined,
+    /// From a resident record that has expired: served while it is refreshed, or in place of an error.
+    /// [`Entry::stale_for`] says for how long.
+    Stale,
 }
 
 /// A read's answer, with where it came from.
@@ -50,24 +59,44 @@ pub struct Read<L: Layout> {
 }
 
 /// The answer of a resident record or absent mark, if one may be served. Takes no exclusive lock and calls nothing.
-pub(crate) fn hit<L: Layout, Q: Lookup<L> + ?Sized>(
+pub(crate) fn peek<L: Layout, Q: Lookup<L> + ?Sized>(
     engine: &Engine<L>,
     hash: u64,
     key: &Q,
 ) -> Option<Option<Entry<L>>> {
+    fresh(engine, hash, key).map(|(stored, _)| counted(engine, stored))
+}
+
+/// The same for a reader: what is about to expire is refreshed in the background, if the options say so.
+pub(crate) fn hit<L: Layout, Q: Lookup<L> + ?Sized>(
+    engine: &Arc<Engine<L>>,
+    hash: u64,
+    key: &Q,
+) -> Option<Option<Entry<L>>> {
+    let (stored, now) = fresh(engine, hash, key)?;
+    refresh::ask(engine, hash, &stored, now, || key.to_key());
+    Some(counted(engine, stored))
+}
+
+/// The resident record that may be served, and when that was found out.
+fn fresh<L: Layout, Q: Lookup<L> + ?Sized>(engine: &Engine<L>, hash: u64, key: &Q) -> Option<(L::Stored, Tick)> {
     let state = engine.shard(hash).read();
     let stored = state.store.find(hash, |other| key.is_key(other))?;
     let until = stored.header().serve_until();
     // What has no end needs no look at the clock.
-    if until != Tick::NEVER && until <= engine.clock.now() {
+    let now = if until == Tick::NEVER { Tick::ZERO } else { engine.clock.now() };
+    if until <= now {
         return None;
     }
     Store::<L>::touch(stored);
-    let stored = stored.clone();
-    drop(state);
+    Some((stored.clone(), now))
+}
+
+/// A hit, counted.
+fn counted<L: Layout>(engine: &Engine<L>, stored: L::Stored) -> Option<Entry<L>> {
     let entry = Entry::of(stored);
     engine.counters.count(if entry.is_some() { Event::Hit } else { Event::AbsentHit });
-    Some(entry)
+    entry
 }
 
 type GetStep<L> = Step<LoadCall<L>, Result<Read<L>, LoadError>>;
@@ -157,6 +186,10 @@ impl<L: Layout> Get<L> {
             if nested {
                 return Found::Nested;
             }
+            if let Some(stored) = at.stale(now, engine.lifetimes.stale_while_revalidate) {
+                Store::<L>::touch(stored);
+                return Found::Stale(stored.clone());
+            }
             if let Some(attached) = at.attached_flight() {
                 if moved {
                     attached.note_moved_reader();
@@ -172,10 +205,10 @@ impl<L: Layout> Get<L> {
         });
         match found {
             Found::Closed => Some(Step::Done(Err(LoadError::Closed))),
-            Found::Fresh(stored) => {
-                let entry = Entry::of(stored);
-                engine.counters.count(if entry.is_some() { Event::Hit } else { Event::AbsentHit });
-                Some(Step::Done(Ok(Read { entry, how: How::Hit })))
+            Found::Fresh(stored) => Some(Step::Done(Ok(Read { entry: counted(engine, stored), how: How::Hit }))),
+            Found::Stale(stored) => {
+                refresh::ask(engine, self.hash, &stored, now, || self.key.clone());
+                Some(Step::Done(Ok(self.stale(stored))))
             }
             Found::Attached(attached) => {
                 engine.counters.count(Event::Joined);
@@ -190,6 +223,55 @@ impl<L: Layout> Get<L> {
                 let replaced = replaced.and_then(Entry::of);
                 call.role = Some(Role::Leader { flight, replaced, moved });
                 Some(Step::Call(call))
+            }
+        }
+    }
+
+    fn stale(&self, stored: L::Stored) -> Read<L> {
+        self.engine.counters.count(Event::Stale);
+        Read { entry: Entry::of(stored), how: How::Stale }
+    }
+
+    /// What is here may be given in place of some errors, for a while. A refusal of the origin's is an answer of its own.
+    fn unless_stale(&self, error: LoadError) -> Result<Read<L>, LoadError> {
+        let engine = &self.engine;
+        let window = engine.lifetimes.stale_if_error;
+        let may_be_stale = match &error {
+            LoadError::Source(error) => !matches!(error.failure(), Failure::Refused | Failure::Invalid),
+            LoadError::Deadline | LoadError::Panicked(_) => true,
+            _ => false,
+        };
+        if window.is_zero() || !may_be_stale || self.nesting.is_nested() {
+            return Err(error);
+        }
+        let now = engine.clock.now();
+        let found = engine.at_key(self.hash, L::key(&self.key), |at| match at.fresh(now) {
+            Some(stored) => Some((stored.clone(), true)),
+            None => at.stale(now, window).map(|stored| (stored.clone(), false)),
+        });
+        match found {
+            Some((stored, true)) => Ok(Read { entry: counted(engine, stored), how: How::Hit }),
+            Some((stored, false)) => Ok(self.stale(stored)),
+            None => Err(error),
+        }
+    }
+
+    fn go_on(&mut self, waker: &Waker) -> GetStep<L> {
+        if let Some(len) = self.engine.too_long(&self.key) {
+            return Step::Done(Err(LoadError::KeyTooLong(len)));
+        }
+        loop {
+            match self.reply.take() {
+                Some(LoadReply::Done(result)) => return Step::Done(result),
+                Some(LoadReply::Moved) => self.moved = true,
+                None => {}
+            }
+            if let Some(step) = self.ask(waker) {
+                return step;
+            }
+            // Having joined a load, the next round asks it.
+            if let Some(step) = self.look() {
+                return step;
             }
         }
     }
@@ -210,6 +292,7 @@ impl<L: Layout> Get<L> {
 enum Found<L: Layout> {
     Closed,
     Fresh(L::Stored),
+    Stale(L::Stored),
     Attached(Arc<Flight<L>>),
     Lead(Option<L::Stored>),
     Nested,
@@ -220,22 +303,9 @@ impl<L: Layout> Story for Get<L> {
     type Output = Result<Read<L>, LoadError>;
 
     fn step(&mut self, waker: &Waker) -> Step<LoadCall<L>, Self::Output> {
-        if let Some(len) = self.engine.too_long(&self.key) {
-            return Step::Done(Err(LoadError::KeyTooLong(len)));
-        }
-        loop {
-            match self.reply.take() {
-                Some(LoadReply::Done(result)) => return Step::Done(result),
-                Some(LoadReply::Moved) => self.moved = true,
-                None => {}
-            }
-            if let Some(step) = self.ask(waker) {
-                return step;
-            }
-            // Having joined a load, the next round asks it.
-            if let Some(step) = self.look() {
-                return step;
-            }
+        match self.go_on(waker) {
+            Step::Done(Err(error)) => Step::Done(self.unless_stale(error)),
+            step => step,
         }
     }
 
@@ -301,14 +371,7 @@ impl<L: Layout> LoadCall<L> {
         let guard = Leading { call: self, flight };
         let own = OwnLoad { engine: &self.engine, hash: self.hash, key: &self.key, deadline: self.deadline };
         let asked = own.ask(replaced, self.scope.as_ref());
-        // The leader's own lateness or panic is not shared: the guard lets a waiter take over.
-        match asked {
-            Err(error @ (LoadError::Panicked(_) | LoadError::Deadline)) => return LoadReply::Done(Err(error)),
-            Err(error) if own.is_late() => return LoadReply::Done(Err(error)),
-            _ => {}
-        }
-        std::mem::forget(guard);
-        own.ends(flight, moved, asked)
+        guard.ends(&own, moved, asked)
     }
 }
 
@@ -324,6 +387,20 @@ impl<L: Layout> Drop for LoadCall<L> {
 struct Leading<'a, L: Layout> {
     call: &'a LoadCall<L>,
     flight: &'a Flight<L>,
+}
+
+impl<L: Layout> Leading<'_, L> {
+    fn ends(self, own: &OwnLoad<'_, L>, moved: bool, asked: Result<Asked<L>, LoadError>) -> LoadReply<L> {
+        // The leader's own lateness or panic is not shared: dropped, the guard lets a waiter take over.
+        match asked {
+            Err(error @ (LoadError::Panicked(_) | LoadError::Deadline)) => return LoadReply::Done(Err(error)),
+            Err(error) if own.is_late() => return LoadReply::Done(Err(error)),
+            _ => {}
+        }
+        let flight = self.flight;
+        std::mem::forget(self);
+        own.ends(flight, moved, asked)
+    }
 }
 
 impl<L: Layout> Drop for Leading<'_, L> {
@@ -367,6 +444,8 @@ struct Asked<L: Layout> {
     keep: bool,
     /// The new times of a resident record that is unchanged.
     renewed: Option<Times>,
+    /// What tags were invalidated since, for as long as the load counts as in flight.
+    running: Running,
 }
 
 impl<L: Layout> OwnLoad<'_, L> {
@@ -393,10 +472,23 @@ impl<L: Layout> OwnLoad<'_, L> {
             return Err(LoadError::Deadline);
         }
         engine.counters.count(Event::Load);
+        let running = engine.tags.begins();
         let cx = LoadCx { clock: &*engine.clock, deadline: self.deadline, replaced };
         // To the end of this function: the weigher, the extractor and the key's clone must not wait for this load either.
         let _inside = nesting::enter(engine.frame(self.hash), scope);
         let answer = catch_unwind(AssertUnwindSafe(|| engine.source.get(key, &cx)));
+        self.made(answer.map_err(|panic| panic_message(&*panic)), replaced, since, running)
+    }
+
+    /// Makes a record of what the source answered, or said when it panicked.
+    fn made(
+        &self,
+        answer: Result<Result<Loaded<L::Value>, SourceError>, String>,
+        replaced: Option<&Entry<L>>,
+        since: Tick,
+        running: Running,
+    ) -> Result<Asked<L>, LoadError> {
+        let engine = self.engine;
         let failed = |error| {
             engine.counters.count(Event::LoadFailed);
             Err(error)
@@ -405,7 +497,7 @@ impl<L: Layout> OwnLoad<'_, L> {
             Ok(Ok(_)) if self.is_late() => return failed(LoadError::Deadline),
             Ok(Ok(loaded)) => loaded,
             Ok(Err(error)) => return failed(LoadError::Source(error)),
-            Err(panic) => return failed(LoadError::Panicked(panic_message(&*panic))),
+            Err(message) => return failed(LoadError::Panicked(message)),
         };
         let mut renewed = None;
         let (stored, keep) = match (loaded, replaced) {
@@ -418,7 +510,7 @@ impl<L: Layout> OwnLoad<'_, L> {
                     );
                     return failed(LoadError::Source(error));
                 }
-                engine.record(self.hash, self.key, record.value, record.version, record.lifetime, since)
+                engine.record(self.hash, self.key, record, since)
             }
             (Loaded::Absent, _) => engine.absent(self.hash, self.key, since),
             (Loaded::Unchanged(lifetime), Some(entry)) => {
@@ -431,23 +523,25 @@ impl<L: Layout> OwnLoad<'_, L> {
                 return failed(LoadError::Source(error));
             }
         };
-        Ok(Asked { stored: Some(stored), keep, renewed })
+        Ok(Asked { stored: Some(stored), keep, renewed, running })
     }
 
     /// The load that this reader led has ended: commit it if the fence held, and tell those who wait.
     fn ends(&self, flight: &Flight<L>, moved: bool, asked: Result<Asked<L>, LoadError>) -> LoadReply<L> {
         let engine = self.engine;
-        let (stored, keep, renewed, error) = match asked {
-            Ok(asked) => (asked.stored, asked.keep, asked.renewed, None),
-            Err(error) => (None, false, None, Some(error)),
+        let (stored, keep, renewed, running, error) = match asked {
+            Ok(asked) => (asked.stored, asked.keep, asked.renewed, Some(asked.running), None),
+            Err(error) => (None, false, None, None, Some(error)),
         };
         let answer = match &stored {
             Some(stored) if stored.value().is_some() => Answer::Version(stored.version()),
             Some(_) => Answer::Absent,
             None => Answer::Failed,
         };
-        let (end, kept) = engine
-            .at_key(self.hash, L::key(self.key), |at| at.load_ends(flight, answer, stored.as_ref(), renewed, keep));
+        let (end, kept) = engine.at_key(self.hash, L::key(self.key), |at| {
+            at.load_ends(flight, answer, stored.as_ref(), renewed, keep, running.as_ref())
+        });
+        drop(running);
         let result = match error {
             Some(error) => Err(error),
             None => Ok(stored.and_then(Entry::of)),

@@ -1,4 +1,4 @@
-//! The secondary index of a shard: from an attribute's value to the entries that have it.
+//! The secondary index of a shard: from an attribute's value, or a tag, to the entries that have it.
 //!
 //! Rows are extracted before the shard's lock is taken, travel in the entry's header, and are added and removed in
 //! the same step as the entry, under the shard's exclusive lock.
@@ -14,16 +14,31 @@ use crate::entry::sealed::Stored;
 
 /// The attribute values of one entry, as an extractor gives them.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
-pub struct Rows(Vec<(u16, Box<[u8]>)>);
+pub struct Rows(Vec<(u32, Box<[u8]>)>);
+
+/// The number of the index of tags. No index of the program's has it: theirs have 16 bits.
+const TAGS: u32 = 1 << 16;
 
 impl Rows {
     /// The entry is found under `value` in the index of number `index` (in the order they were named to the builder). One
     /// entry may have several values in an index, or none; the same value twice counts once. A number that no index has takes
     /// memory and is never found.
     pub fn add(&mut self, index: u16, value: &[u8]) {
+        self.add_row(index.into(), value);
+    }
+
+    pub(crate) fn add_tag(&mut self, tag: &[u8]) {
+        self.add_row(TAGS, tag);
+    }
+
+    fn add_row(&mut self, index: u32, value: &[u8]) {
         if !self.0.iter().any(|(i, v)| *i == index && &**v == value) {
             self.0.push((index, value.into()));
         }
+    }
+
+    pub(crate) fn tags(&self) -> impl Iterator<Item = &[u8]> {
+        self.0.iter().filter(|(index, _)| *index == TAGS).map(|(_, tag)| &**tag)
     }
 
     pub(crate) fn is_empty(&self) -> bool {
@@ -33,7 +48,7 @@ impl Rows {
 
 struct Row<S> {
     hash: u64,
-    index: u16,
+    index: u32,
     value: Box<[u8]>,
     entries: HashTable<S>,
 }
@@ -79,6 +94,14 @@ impl<L: Layout> Index<L> {
     }
 
     pub(crate) fn find(&self, index: u16, value: &[u8]) -> impl Iterator<Item = &L::Stored> {
+        self.row(index.into(), value)
+    }
+
+    pub(crate) fn find_tag(&self, tag: &[u8]) -> impl Iterator<Item = &L::Stored> {
+        self.row(TAGS, tag)
+    }
+
+    fn row(&self, index: u32, value: &[u8]) -> impl Iterator<Item = &L::Stored> {
         let hash = self.seed.hash_one((&index, value));
         self.rows
             .find(hash, |row| row.index == index && &*row.value == value)

@@ -1,15 +1,17 @@
-//! Forgetting what the cache holds of a key, and closing it.
+//! Forgetting what the cache holds of one key or many, and closing it.
 //!
 //! Both act on every shard or key under its lock, so that nothing cached before is given to a read that starts after they
 //! returned.
 
 use std::time::Duration;
 
+use crate::clock::Tick;
 use crate::drive::Parker;
 use crate::engine::Engine;
 use crate::entry::Layout;
 use crate::metrics::Event;
-use crate::shard::After;
+use crate::pattern::Keys;
+use crate::shard::{After, State};
 use crate::sync::{Arc, Ordering};
 
 /// What `close` left unfinished, by key. Where a cache is closed more than once, each key is reported once.
@@ -28,11 +30,48 @@ pub(crate) fn invalidate<L: Layout>(engine: &Engine<L>, hash: u64, key: &L::Key)
     engine.at_key(hash, key, |at| at.invalidate());
 }
 
+/// What an invalidation of many keys came to.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Forgotten {
+    /// How many resident entries went, expired ones and absent marks included.
+    pub entries: u64,
+    /// It had to look at entries that it did not mean: the cost grows with what is resident, and each shard was locked for as
+    /// long as it was looked through.
+    pub scanned: bool,
+}
+
+pub(crate) fn invalidate_keys<L: Layout>(engine: &Engine<L>, keys: &Keys<'_, L>) -> Forgotten {
+    let entries = in_all_shards(engine, |state, now, after| state.invalidate_keys(engine, keys, now, after));
+    Forgotten { entries, scanned: !(engine.key_index && keys.are_all_with_head()) }
+}
+
+pub(crate) fn invalidate_tag<L: Layout>(engine: &Engine<L>, tag: &[u8]) -> Forgotten {
+    // First this: what becomes resident in a shard after its turn below was held against the tag.
+    engine.tags.invalidated(tag);
+    let entries = in_all_shards(engine, |state, now, after| state.invalidate_tag(engine, tag, now, after));
+    Forgotten { entries, scanned: false }
+}
+
+/// Runs `forget` on each shard under its lock, one after the other, and adds up what it says.
+fn in_all_shards<L: Layout>(engine: &Engine<L>, forget: impl Fn(&mut State<L>, Tick, &mut After<L>) -> usize) -> u64 {
+    engine.counters.count(Event::Invalidated);
+    let now = engine.clock.now();
+    let mut entries = 0;
+    for shard in engine.shards() {
+        let mut after = After::default();
+        entries += forget(&mut shard.write(), now, &mut after) as u64;
+        after.finish(engine, None);
+    }
+    entries
+}
+
 pub(crate) fn close<L: Layout>(engine: &Engine<L>, timeout: Duration) -> CloseReport<L::OwnedKey> {
     let end = engine.clock.now().after(timeout);
     // SeqCst: pairs with `is_closed`, and with the count of open sends, see `end_send`. What took a shard's lock before us is
     // ended below; what takes it after us sees the mark.
     engine.closed.store(true, Ordering::SeqCst);
+    engine.background.end();
     for shard in engine.shards() {
         let mut after = After::default();
         shard.write().close_all(engine, &mut after);

@@ -6,11 +6,12 @@
 //!
 //! The stories to read first are `get.rs` and `put.rs`. In reading order, each uses what comes after it (but for the
 //! engine's and the stories' shared types): `cache`, `options`, `settle`, `get`, `put`, `tokio`, `invalidate`, `audit`, `drive`,
-//! `coalesce`, `prepare`, `commit`, `doubt`, `source`, `nesting`, `engine`, `listener`, `shard`, `slot`, `store`, `index`, `eviction`, `entry`, `bytes`,
-//! `freshness`, `metrics`, `clock`, `error`, `sync`;
+//! `coalesce`, `prepare`, `commit`, `doubt`, `source`, `nesting`, `engine`, `listener`, `shard`, `slot`, `store`, `index`, `key_index`,
+//! `eviction`, `tags`, `pattern`, `background`, `entry`, `bytes`, `freshness`, `metrics`, `clock`, `error`, `sync`;
 //! `bugs` holds the names of those that are seeded to test the tests.
 
 mod audit;
+mod background;
 mod bugs;
 mod bytes;
 mod cache;
@@ -27,10 +28,12 @@ mod freshness;
 mod get;
 mod index;
 mod invalidate;
+mod key_index;
 mod listener;
 mod metrics;
 mod nesting;
 mod options;
+mod pattern;
 mod prepare;
 mod put;
 mod settle;
@@ -39,6 +42,7 @@ mod slot;
 mod source;
 mod store;
 mod sync;
+mod tags;
 #[cfg(feature = "tokio")]
 pub mod tokio;
 
@@ -51,17 +55,19 @@ pub use entry::{Bytes, Entry, Layout, Lookup, Typed, Version};
 pub use error::{LoadError, NotSent, OptionError, ReplayError, Unmet, WriteError};
 pub use get::{How, Read};
 pub use index::Rows;
-pub use invalidate::CloseReport;
+pub use invalidate::{CloseReport, Forgotten};
 pub use listener::{EventKind, KeyEvent};
 pub use metrics::Stats;
 pub use nesting::Scope;
 pub use options::{Builder, Call, InDoubtWrites};
+pub use pattern::{KeyBytes, PatternError};
 pub use put::{Change, Expect};
 pub use settle::KeyInDoubt;
 pub use source::{
-    Condition, Confirmed, Declared, Failure, IdempotencyKey, Lifetime, LoadCx, Loaded, Outcome, Record, Rejection,
-    Source, SourceError, WriteCx,
+    Batch, Condition, Confirmed, Declared, Failure, IdempotencyKey, Lifetime, LoadCx, LoadMany, Loaded, Outcome,
+    Record, Rejection, Source, SourceError, WriteCx,
 };
+pub use tags::Tags;
 
 /// The README's example is compiled and run with the tests.
 #[cfg(doctest)]

@@ -53,7 +53,9 @@ pub enum EventKind {
     },
     /// The origin refused a write, and that proved out of date what was held of the key: nothing is any more.
     RefusedStale,
-    /// [`CacheOf::invalidate`](crate::CacheOf::invalidate) was called. Nothing is held any more.
+    /// The key was invalidated, alone or with others, by [`CacheOf::invalidate`](crate::CacheOf::invalidate) or one of its kin.
+    /// Nothing is held any more. Of a tag, this is told for the resident records that have it, and later, when they end,
+    /// for loads that began before and brought one.
     Invalidated,
     /// What was resident went, since a reader was given a later answer of the origin that is not retained.
     Dropped,

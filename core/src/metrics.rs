@@ -17,6 +17,9 @@ pub(crate) enum Event {
     Load,
     LoadFailed,
     Joined,
+    Stale,
+    Refresh,
+    RefreshRefused,
     LoadDetached,
     TakenOver,
     Applied,
@@ -65,6 +68,9 @@ impl Counters {
             loads: self.sum(Event::Load),
             loads_failed: self.sum(Event::LoadFailed),
             joined: self.sum(Event::Joined),
+            stale: self.sum(Event::Stale),
+            refreshes: self.sum(Event::Refresh),
+            refreshes_refused: self.sum(Event::RefreshRefused),
             loads_detached: self.sum(Event::LoadDetached),
             loads_taken_over: self.sum(Event::TakenOver),
             writes_applied: self.sum(Event::Applied),
@@ -103,12 +109,18 @@ pub struct Stats {
     pub hits: u64,
     /// Reads answered from a remembered absence.
     pub absent_hits: u64,
-    /// Calls of the source's `get`, but for the auditor's.
+    /// Calls of the source's `get`, but for the auditor's, and keys of its `get_many`.
     pub loads: u64,
     /// Those that gave no answer.
     pub loads_failed: u64,
     /// Reads that waited for another's load.
     pub joined: u64,
+    /// Reads answered with an expired record, within the windows that were declared.
+    pub stale: u64,
+    /// Loads that refreshed a record in the background, or tried to.
+    pub refreshes: u64,
+    /// Refreshes that were not begun, since as many waited already as may.
+    pub refreshes_refused: u64,
     /// Loads whose result was not retained, since the key was written or invalidated meanwhile.
     pub loads_detached: u64,
     /// Loads that a waiter took over from a late leader.
@@ -123,9 +135,9 @@ pub struct Stats {
     pub writes_not_sent: u64,
     /// Entries that went for room.
     pub evicted: u64,
-    /// Calls of `invalidate`.
+    /// Calls that invalidated a key, a prefix, a pattern or a tag.
     pub invalidated: u64,
-    /// Panics of a weigher or an index extractor; the entry concerned was not kept.
+    /// Panics of a weigher, an index extractor or the function that finds tags; the entry concerned was not kept.
     pub extractors_panicked: u64,
     /// Panics of the listener.
     pub listener_panicked: u64,

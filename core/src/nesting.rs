@@ -15,8 +15,20 @@ pub(crate) const DEEPEST: usize = 16;
 /// write with probability 2^-64, and never lets one through.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct Frame {
-    pub(crate) cache: u64,
-    pub(crate) hash: u64,
+    cache: u64,
+    hash: u64,
+    /// Served by the same call as the frame before it, so no level of its own.
+    beside: bool,
+}
+
+impl Frame {
+    pub(crate) fn new(cache: u64, hash: u64) -> Self {
+        Self { cache, hash, beside: false }
+    }
+
+    fn is_of_key(self, other: Self) -> bool {
+        (self.cache, self.hash) == (other.cache, other.hash)
+    }
 }
 
 thread_local! {
@@ -55,8 +67,8 @@ pub(crate) struct Nesting {
 impl Nesting {
     pub(crate) fn of(frame: Frame, within: Option<&Scope>) -> Self {
         let count = |frames: &[Frame]| Self {
-            depth: frames.iter().filter(|f| f.cache == frame.cache).count(),
-            same_key: frames.contains(&frame),
+            depth: frames.iter().filter(|f| f.cache == frame.cache && !f.beside).count(),
+            same_key: frames.iter().any(|f| f.is_of_key(frame)),
         };
         let here = FRAMES.with(|frames| count(&frames.borrow()));
         let passed = within.map_or(Self { depth: 0, same_key: false }, |scope| count(&scope.0));
@@ -75,13 +87,18 @@ pub(crate) struct Inside {
 
 /// Marks that this thread now serves `frame`, on behalf of `within` where the call came from another thread.
 pub(crate) fn enter(frame: Frame, within: Option<&Scope>) -> Inside {
+    enter_all([frame], within)
+}
+
+/// Marks that one call of this thread now serves all these.
+pub(crate) fn enter_all(served: impl IntoIterator<Item = Frame>, within: Option<&Scope>) -> Inside {
     FRAMES.with(|frames| {
         let mut frames = frames.borrow_mut();
         let before = frames.len();
         if let Some(scope) = within {
             frames.extend_from_slice(&scope.0);
         }
-        frames.push(frame);
+        frames.extend(served.into_iter().enumerate().map(|(number, frame)| Frame { beside: number > 0, ..frame }));
         Inside { before }
     })
 }
@@ -98,8 +115,7 @@ mod tests {
 
     #[test]
     fn frames_are_seen_by_thread_and_by_scope_and_end_with_the_call() {
-        let (a, b) = (Frame { cache: 1, hash: 7 }, Frame { cache: 1, hash: 8 });
-        let other_cache = Frame { cache: 2, hash: 7 };
+        let (a, b, other_cache) = (Frame::new(1, 7), Frame::new(1, 8), Frame::new(2, 7));
         let inside = enter(a, None);
         assert_eq!(Nesting::of(a, None), Nesting { depth: 1, same_key: true });
         assert_eq!(Nesting::of(b, None), Nesting { depth: 1, same_key: false });
@@ -108,5 +124,16 @@ mod tests {
         drop(inside);
         assert!(!Nesting::of(a, None).is_nested());
         assert_eq!(Nesting::of(a, Some(&scope)), Nesting { depth: 1, same_key: true });
+    }
+
+    #[test]
+    fn keys_served_by_one_call_are_one_level() {
+        let (a, b) = (Frame::new(1, 7), Frame::new(1, 8));
+        let _inside = enter_all([a, b], None);
+        for frame in [a, b] {
+            assert_eq!(Nesting::of(frame, None), Nesting { depth: 1, same_key: true });
+        }
+        let _deeper = enter(b, None);
+        assert_eq!(Nesting::of(b, None).depth, 2);
     }
 }

@@ -9,14 +9,17 @@ use std::time::Duration;
 use crate::audit::{self, Audit, Auditor, Same};
 use crate::cache::CacheOf;
 use crate::clock::{Clock, SystemClock};
-use crate::engine::{Engine, Extractor, Weigher};
+use crate::engine::{Engine, Extras};
 use crate::entry::Layout;
 use crate::error::OptionError;
 use crate::index::Rows;
-use crate::listener::{KeyEvent, Listener};
+use crate::key_index::ToBytes;
+use crate::listener::KeyEvent;
 use crate::nesting::Scope;
+use crate::pattern::KeyBytes;
 use crate::source::{IdempotencyKey, Source};
 use crate::sync::Arc;
+use crate::tags::Tags;
 
 /// What becomes of an unconditional write of a key that is in doubt.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -45,6 +48,13 @@ pub(crate) struct Options {
     pub(crate) clean_start: bool,
     pub(crate) seed: Option<u64>,
     pub(crate) indexes: Vec<String>,
+    pub(crate) separator: u8,
+    pub(crate) tag_memory: usize,
+    pub(crate) stale_while_revalidate: Duration,
+    pub(crate) stale_if_error: Duration,
+    pub(crate) refresh_ahead: f64,
+    pub(crate) refresh_threads: usize,
+    pub(crate) refresh_queue: usize,
 }
 
 /// Builds a cache over a source.
@@ -69,9 +79,7 @@ pub(crate) struct Options {
 pub struct Builder<L: Layout> {
     source: Arc<dyn Source<L>>,
     clock: Option<Arc<dyn Clock>>,
-    weigher: Option<Weigher<L>>,
-    extractor: Option<Extractor<L>>,
-    listener: Option<Listener<L>>,
+    extras: Extras<L>,
     audit: Option<(Audit, Same<L>)>,
     options: Options,
 }
@@ -81,9 +89,6 @@ impl<L: Layout> Builder<L> {
         Self {
             source,
             clock: None,
-            weigher: None,
-            extractor: None,
-            listener: None,
             audit: None,
             options: Options {
                 capacity: L::CAPACITY,
@@ -101,6 +106,21 @@ impl<L: Layout> Builder<L> {
                 clean_start: false,
                 seed: None,
                 indexes: Vec::new(),
+                separator: b':',
+                tag_memory: 1_024,
+                stale_while_revalidate: Duration::ZERO,
+                stale_if_error: Duration::ZERO,
+                refresh_ahead: 0.0,
+                refresh_threads: 2,
+                refresh_queue: 1_024,
+            },
+            extras: Extras {
+                weigher: None,
+                extractor: None,
+                tagger: None,
+                key_index: None,
+                listener: None,
+                auditor: None,
             },
         }
     }
@@ -116,7 +136,7 @@ impl<L: Layout> Builder<L> {
     /// What an entry weighs; the value is `None` for a remembered absence. Called once an entry, with no lock held. One that
     /// weighs zero takes no room; one that weighs 2^32 or more is not kept, nor is one whose weigher panics.
     pub fn weigher(mut self, weigh: impl Fn(&L::Key, Option<&L::View>) -> u64 + Send + Sync + 'static) -> Self {
-        self.weigher = Some(Box::new(weigh));
+        self.extras.weigher = Some(Box::new(weigh));
         self
     }
 
@@ -219,7 +239,85 @@ impl<L: Layout> Builder<L> {
         extract: impl Fn(&L::Key, &L::View, &mut Rows) + Send + Sync + 'static,
     ) -> Self {
         self.options.indexes = names.into_iter().map(Into::into).collect();
-        self.extractor = Some(Box::new(extract));
+        self.extras.extractor = Some(Box::new(extract));
+        self
+    }
+
+    /// Finds the tags of a record, beside those that the source gives it ([`Record::tags`](crate::Record::tags)): by a tag, all
+    /// records that have it are invalidated together. Called once an entry, with no lock held. An entry whose tags could not be
+    /// found because of a panic is not kept.
+    ///
+    /// # Example
+    /// ```
+    /// # use wtcache::{Cache, LoadCx, Loaded, Record, Source, SourceError, Typed};
+    /// # struct Prices;
+    /// # impl Source<Typed<String, u32>> for Prices {
+    /// #     fn get(&self, _: &String, _: &LoadCx<'_, Typed<String, u32>>) -> Result<Loaded<u32>, SourceError> {
+    /// #         Ok(Loaded::Found(Record::new(7)))
+    /// #     }
+    /// # }
+    /// let cache = Cache::builder(Prices).tags(|_, price, tags| tags.add(if *price < 10 { "cheap" } else { "dear" })).build()?;
+    /// cache.get("bolts")?;
+    /// assert_eq!(cache.invalidate_tag("dear").entries, 0);
+    /// assert_eq!(cache.invalidate_tag("cheap").entries, 1);
+    /// assert!(cache.peek("bolts").is_none());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn tags(mut self, tag: impl Fn(&L::Key, &L::View, &mut Tags<'_>) + Send + Sync + 'static) -> Self {
+        self.extras.tagger = Some(Box::new(tag));
+        self
+    }
+
+    /// How many invalidations of tags are remembered while loads and writes run that began before them. When it is met, nothing
+    /// with a tag that those bring is retained. Default 1,024.
+    pub fn tag_memory(mut self, invalidations: usize) -> Self {
+        self.options.tag_memory = invalidations;
+        self
+    }
+
+    /// For this long after it expired, a record is served stale while it is refreshed in the background: see
+    /// [`How::Stale`](crate::How::Stale). Never one that was invalidated or is in doubt, never an absence, and none of those that
+    /// [`clean_start`](Self::clean_start) is about. Default zero: not at all.
+    ///
+    /// # Example
+    /// ```
+    /// # use std::time::Duration;
+    /// # use wtcache::{Cache, LoadCx, Loaded, Record, Source, SourceError, Typed};
+    /// # struct Prices;
+    /// # impl Source<Typed<String, u32>> for Prices {
+    /// #     fn get(&self, _: &String, _: &LoadCx<'_, Typed<String, u32>>) -> Result<Loaded<u32>, SourceError> {
+    /// #         Ok(Loaded::Found(Record::new(7)))
+    /// #     }
+    /// # }
+    /// let minute = Duration::from_secs(60);
+    /// let cache = Cache::builder(Prices).lifetime(minute).stale_while_revalidate(minute).stale_if_error(10 * minute).build()?;
+    /// let price = cache.get("bolts")?.expect("the source has all");
+    /// assert!(price.stale_for(cache.now()).is_zero());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn stale_while_revalidate(mut self, window: Duration) -> Self {
+        self.options.stale_while_revalidate = window;
+        self
+    }
+
+    /// For this long after it expired, a record is served stale where its load fails, is late or panics; not where the origin
+    /// answered that it refuses. Otherwise as [`stale_while_revalidate`](Self::stale_while_revalidate). Default zero: not at all.
+    pub fn stale_if_error(mut self, window: Duration) -> Self {
+        self.options.stale_if_error = window;
+        self
+    }
+
+    /// In this last share of its lifetime, from 0 to less than 1, a record that is read is refreshed in the background before it
+    /// expires. Default 0: not at all.
+    pub fn refresh_ahead(mut self, share: f64) -> Self {
+        self.options.refresh_ahead = share;
+        self
+    }
+
+    /// How many threads of the cache's own refresh records, and how many refreshes may wait for one; what is more is counted
+    /// and not done. The threads begin with the first refresh and end with the cache. Default 2 and 1,024.
+    pub fn refreshers(mut self, threads: usize, waiting: usize) -> Self {
+        (self.options.refresh_threads, self.options.refresh_queue) = (threads, waiting);
         self
     }
 
@@ -270,7 +368,7 @@ impl<L: Layout> Builder<L> {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn listener(mut self, listener: impl Fn(&KeyEvent<'_, L>) + Send + Sync + 'static) -> Self {
-        self.listener = Some(Box::new(listener));
+        self.extras.listener = Some(Box::new(listener));
         self
     }
 
@@ -356,6 +454,15 @@ impl<L: Layout> Builder<L> {
         if o.indexes.len() > usize::from(u16::MAX) {
             return refuse("indexes", "there are 65,535 indexes at most");
         }
+        if !(0.0..1.0).contains(&o.refresh_ahead) {
+            return refuse("refresh_ahead", "is a share from 0 to less than 1");
+        }
+        if o.refresh_threads == 0 || o.refresh_queue == 0 {
+            return refuse("refreshers", "one thread and one waiting refresh are the least");
+        }
+        if matches!(o.separator, b'*' | b'\\') {
+            return refuse("separator", "is no star and no backslash, which mean something else in a pattern");
+        }
         let mut names = HashSet::new();
         if let Some(twice) = o.indexes.iter().find(|name| !names.insert(name.as_str())) {
             return refuse("indexes", &format!("the name {twice:?} is given twice"));
@@ -366,14 +473,30 @@ impl<L: Layout> Builder<L> {
             return refuse("audit", "one check every 1 ms is the most, one a day the least");
         }
         let clock = self.clock.unwrap_or_else(|| Arc::new(SystemClock::new()));
-        let auditor = self.audit.is_some().then(Auditor::new);
-        let (weigher, extractor) = (self.weigher, self.extractor);
-        let engine = Engine::open(self.source, self.options, clock, weigher, extractor, self.listener, auditor);
+        let mut extras = self.extras;
+        extras.auditor = self.audit.is_some().then(Auditor::new);
+        let engine = Engine::open(self.source, self.options, clock, extras);
         if let Some((audit, same)) = self.audit {
             let none = |error| OptionError { option: "audit", message: format!("the auditor has no thread: {error}") };
             audit::start(&engine, audit, same).map_err(none)?;
         }
         Ok(CacheOf::from_engine(engine))
+    }
+}
+
+impl<L: KeyBytes> Builder<L> {
+    /// Keeps the entries in the order of their keys, too: then [`CacheOf::invalidate_prefix`] costs what it matches, and
+    /// [`CacheOf::invalidate_pattern`] looks at the keys with the pattern's literal head only. It takes some 40 bytes an entry,
+    /// and a search in that order whenever an entry comes or goes. Default no.
+    pub fn key_index(mut self, yes: bool) -> Self {
+        self.extras.key_index = yes.then_some(L::key_bytes as ToBytes<L>);
+        self
+    }
+
+    /// What parts the sections of a key: a star in a pattern does not match it. Default `:`.
+    pub fn separator(mut self, separator: u8) -> Self {
+        self.options.separator = separator;
+        self
     }
 }
 

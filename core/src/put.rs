@@ -206,7 +206,7 @@ fn send<L: Layout>(
             let record = match (confirmed, sending) {
                 (Confirmed::Record(record), _) => Some(record),
                 (Confirmed::AsSent { version, lifetime }, Sending::Put(value)) if engine.declared.stores_verbatim => {
-                    Some(Record { value, version, lifetime })
+                    Some(Record { value, version, lifetime, tags: Vec::new() })
                 }
                 _ => None,
             };

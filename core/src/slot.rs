@@ -206,6 +206,10 @@ impl Slot {
 
     // --- loads
 
+    pub(crate) fn is_attached(&self, fence: Fence) -> bool {
+        self.load == Some(fence)
+    }
+
     /// A reader begins to lead a load. No other may be attached.
     pub(crate) fn load_begins(&mut self, fence: Fence) {
         debug_assert!(self.load.is_none(), "a reader joins the attached load");
@@ -214,7 +218,7 @@ impl Slot {
 
     /// The source answered a load.
     pub(crate) fn load_ends(&mut self, fence: Fence, answer: Answer<'_>, rules: &Rules) -> (LoadEnd, Change) {
-        if self.load != Some(fence) {
+        if !self.is_attached(fence) {
             return (LoadEnd::Detached, Change::default());
         }
         self.load = None;
@@ -232,7 +236,7 @@ impl Slot {
 
     /// A load is given up for a later one: its leader is late, or gone.
     pub(crate) fn load_taken_over(&mut self, fence: Fence) -> bool {
-        let attached = self.load == Some(fence);
+        let attached = self.is_attached(fence);
         if attached {
             self.load = None;
         }

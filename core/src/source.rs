@@ -4,6 +4,8 @@
 //! deadline in its context; the cache cannot interrupt it. What it answers decides what the cache may show, so
 //! the three outcomes of a write are kept apart here and never folded into a plain `Result`.
 
+mod batch;
+
 use std::error::Error;
 use std::fmt;
 use std::sync::LazyLock;
@@ -14,6 +16,8 @@ use crate::entry::{Entry, Layout, Version};
 use crate::error::LoadError;
 use crate::nesting::Scope;
 use crate::sync::{Arc, AtomicBool, Ordering};
+
+pub use batch::{Batch, LoadMany};
 
 /// The adapter that speaks to an origin for one cache.
 ///
@@ -67,6 +71,12 @@ pub trait Source<L: Layout>: Send + Sync + 'static {
         Outcome::Rejected(Rejection::new(SourceError::new(Failure::Invalid, "this source does not delete")))
     }
 
+    /// How it loads many records with one request, if it can. Without, [`CacheOf::get_many`](crate::CacheOf::get_many) loads
+    /// one record after the other; a single key is always loaded with `get`.
+    fn load_many(&self) -> Option<&dyn LoadMany<L>> {
+        None
+    }
+
     /// What is known of the origin. Asked once, when the cache is built.
     fn declared(&self) -> Declared {
         Declared::default()
@@ -112,12 +122,14 @@ pub struct Record<V> {
     pub version: Option<Version>,
     /// How long it may be served.
     pub lifetime: Lifetime,
+    /// By what it is invalidated together with others, beside the tags of [`Builder::tags`](crate::Builder::tags).
+    pub tags: Vec<Box<[u8]>>,
 }
 
 impl<V> Record<V> {
     /// A record without version, served for the cache's own lifetime.
     pub fn new(value: V) -> Self {
-        Self { value, version: None, lifetime: Lifetime::Default }
+        Self { value, version: None, lifetime: Lifetime::Default, tags: Vec::new() }
     }
 
     /// The same with the origin's version.
@@ -131,6 +143,13 @@ impl<V> Record<V> {
     #[must_use]
     pub fn lifetime(mut self, lifetime: Lifetime) -> Self {
         self.lifetime = lifetime;
+        self
+    }
+
+    /// The same with these tags, beside those that it has: see [`CacheOf::invalidate_tag`](crate::CacheOf::invalidate_tag).
+    #[must_use]
+    pub fn tags<T: AsRef<[u8]>>(mut self, tags: impl IntoIterator<Item = T>) -> Self {
+        self.tags.extend(tags.into_iter().map(|tag| tag.as_ref().into()));
         self
     }
 }

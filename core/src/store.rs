@@ -1,8 +1,8 @@
-//! What is resident in one shard: the table of entries, with its index and its eviction policy.
+//! What is resident in one shard: the table of entries, with its indexes and its eviction policy.
 //!
 //! No protocol here: what may be shown is decided elsewhere. All changes happen under the shard's exclusive lock. What leaves goes
 //! into [`Left`], which the caller drops once no lock is held, since keys and values are the program's.
-//! Invariant: table, index and policy hold the same entries, and the budget counts their weight.
+//! Invariant: table, indexes and policy hold the same entries, and the budget counts their weight.
 
 use hashbrown::HashTable;
 use hashbrown::hash_table::Entry as Place;
@@ -12,6 +12,8 @@ use crate::entry::Layout;
 use crate::entry::sealed::Stored;
 use crate::eviction::{MOST_TOUCHES, S3Fifo, Touches};
 use crate::index::Index;
+use crate::key_index::KeyIndex;
+use crate::pattern::Keys;
 use crate::sync::{AtomicU64, Ordering};
 
 /// The capacity of the whole cache, and the weight that its shards hold together.
@@ -89,12 +91,14 @@ impl<L: Layout> Default for Left<L> {
 pub(crate) struct Store<L: Layout> {
     table: HashTable<L::Stored>,
     index: Index<L>,
+    /// In the order of their keys, where the options ask for it.
+    keys: Option<KeyIndex<L>>,
     policy: S3Fifo,
 }
 
 impl<L: Layout> Store<L> {
-    pub(crate) fn new(index: Index<L>) -> Self {
-        Self { table: HashTable::new(), index, policy: S3Fifo::new() }
+    pub(crate) fn new(index: Index<L>, keys: Option<KeyIndex<L>>) -> Self {
+        Self { table: HashTable::new(), index, keys, policy: S3Fifo::new() }
     }
 
     pub(crate) fn len(&self) -> usize {
@@ -159,6 +163,9 @@ impl<L: Layout> Store<L> {
             }
         }
         self.index.add(stored);
+        if let Some(keys) = &mut self.keys {
+            keys.add(stored);
+        }
         self.make_room(header.node(), budget, left);
         true
     }
@@ -177,6 +184,25 @@ impl<L: Layout> Store<L> {
         self.policy.remove(stored.header().node());
         self.forget(&stored, budget);
         left.records.push(stored);
+    }
+
+    /// Takes this record out, if it is still here.
+    pub(crate) fn remove_stored(&mut self, stored: &L::Stored, budget: &Budget, left: &mut Left<L>) {
+        let found = self.table.find_entry(stored.header().hash, |other| other.same(stored));
+        let Ok(found) = found else { return };
+        let (stored, _) = found.remove();
+        self.policy.remove(stored.header().node());
+        self.forget(&stored, budget);
+        left.records.push(stored);
+    }
+
+    /// The records of the keys that are meant. With an index of keys it looks at those with the same head only.
+    pub(crate) fn of_keys(&self, meant: &Keys<'_, L>) -> Vec<L::Stored> {
+        let is_meant = |stored: &&L::Stored| meant.has(stored.key());
+        match &self.keys {
+            Some(keys) => keys.with_head(meant.head()).filter(is_meant).cloned().collect(),
+            None => self.table.iter().filter(is_meant).cloned().collect(),
+        }
     }
 
     /// Empties the store.
@@ -204,6 +230,9 @@ impl<L: Layout> Store<L> {
     fn forget(&mut self, stored: &L::Stored, budget: &Budget) {
         if !bugs::has(Bug::IndexRowLeftBehind) {
             self.index.remove(stored);
+        }
+        if let Some(keys) = &mut self.keys {
+            keys.remove(stored);
         }
         budget.subtract(stored.header().weight());
     }

@@ -18,7 +18,7 @@ use crate::doubt::{DoubtTicket, InDoubt, Sending};
 use crate::drive::{SourceCall, Step, Story};
 use crate::entry::{Entry, Layout, Lookup};
 use crate::error::{LoadError, NotSent, ReplayError, WriteError};
-use crate::get::{Read, panic_message};
+use crate::get::{GetMany, Read, panic_message};
 use crate::nesting::Scope;
 use crate::options::Call;
 use crate::put::{Change, Expect, NoUpdate, Put, Write};
@@ -111,6 +111,16 @@ enum Refused {
     Panicked(String),
 }
 
+impl From<Refused> for LoadError {
+    fn from(refused: Refused) -> Self {
+        match refused {
+            Refused::Full => Self::Overloaded,
+            Refused::Late => Self::Deadline,
+            Refused::Panicked(message) => Self::Panicked(message),
+        }
+    }
+}
+
 /// A place in the pool's queue.
 struct Seat<'a>(&'a PoolInner);
 
@@ -177,10 +187,51 @@ impl<L: Layout> AsyncCache<L> {
         let story = self.cache.get_story(key, &carried(call));
         match self.drive(story).await {
             Ok(result) => result,
-            Err(Refused::Full) => Err(LoadError::Overloaded),
-            Err(Refused::Late) => Err(LoadError::Deadline),
-            Err(Refused::Panicked(message)) => Err(LoadError::Panicked(message)),
+            Err(refused) => Err(refused.into()),
         }
+    }
+
+    /// See [`CacheOf::read_many`]. Dropped, the request that it has begun goes on for those who wait for its keys, and no further
+    /// one begins.
+    ///
+    /// For a key whose load found the pool's queue full, the error is [`LoadError::Overloaded`].
+    pub async fn get_many<'q, Q: Lookup<L> + ?Sized + 'q>(
+        &self,
+        keys: impl IntoIterator<Item = &'q Q>,
+        call: &Call,
+    ) -> Vec<Result<Read<L>, LoadError>> {
+        let story = self.cache.get_many_story(keys, &carried(call));
+        self.drive_many(story).await
+    }
+
+    async fn drive_many(&self, mut story: GetMany<L>) -> Vec<Result<Read<L>, LoadError>> {
+        let clock = &*self.cache.engine().clock;
+        loop {
+            match next(&mut story, clock).await {
+                Next::Done(answers) => return answers,
+                Next::Call(calls) => match self.pool.run(calls, clock).await {
+                    Ok(replies) => story.resume(replies),
+                    Err(refused) => story.refused(&refused.into()),
+                },
+            }
+        }
+    }
+
+    /// See [`CacheOf::put_many_with`]. Dropped, a write that was sent runs on to its outcome, and those that were not begun never
+    /// are.
+    ///
+    /// For a write that found the pool's queue full, the error is [`NotSent::Overloaded`].
+    pub async fn put_many<'q, Q: Lookup<L> + ?Sized + 'q>(
+        &self,
+        records: impl IntoIterator<Item = (&'q Q, L::Value)>,
+        call: &Call,
+    ) -> Vec<Result<Written<L>, WriteError<L>>> {
+        let stories = self.cache.put_stories(records, &carried(call));
+        let mut outcomes = Vec::with_capacity(stories.len());
+        for story in stories {
+            outcomes.push(self.write(story).await);
+        }
+        outcomes
     }
 
     /// See [`CacheOf::put_with`].
@@ -294,13 +345,7 @@ impl<L: Layout> AsyncCache<L> {
     {
         let clock = &*self.cache.engine().clock;
         loop {
-            let mut timer = None;
-            let step = poll_fn(|cx| match story.step(cx.waker()) {
-                Step::Done(output) => Poll::Ready(Next::Done(output)),
-                Step::Call(call) => Poll::Ready(Next::Call(call)),
-                Step::Wait(until) => arm(clock, until, &mut timer, cx),
-            });
-            match step.await {
+            match next(&mut story, clock).await {
                 Next::Done(output) => return Ok(output),
                 Next::Call(call) => story.resume(self.pool.run(call, clock).await?),
             }
@@ -329,6 +374,17 @@ impl Drop for WaitsFor<'_> {
             self.ticket.leave(waker);
         }
     }
+}
+
+/// Steps a story until it does not wait.
+async fn next<S: Story>(story: &mut S, clock: &dyn Clock) -> Next<S::Call, S::Output> {
+    let mut timer = None;
+    poll_fn(|cx| match story.step(cx.waker()) {
+        Step::Done(output) => Poll::Ready(Next::Done(output)),
+        Step::Call(call) => Poll::Ready(Next::Call(call)),
+        Step::Wait(until) => arm(clock, until, &mut timer, cx),
+    })
+    .await
 }
 
 /// What a story comes to when it does not wait.

@@ -460,3 +460,52 @@ fn b5_the_key_of_an_event_is_not_cloned_under_a_lock() {
         assert!([1, 2, 3].iter().all(|key| told.contains(key)), "{told:?}");
     });
 }
+
+#[test]
+fn b5_forgetting_many_is_told_of_each_key_once() {
+    let (world, ear) = listened(|builder| builder.tags(|_, _, tags| tags.add("t")).lifetime(secs(10)));
+    let taken = |key: &str| world.cache.prepare(key, &within(secs(100))).unwrap();
+    // One has a record, one has a record and something going on, one has the latter alone.
+    let _taken = [taken("k:2"), taken("k:3")];
+    let every = |keys: &[&str], kinds: &[EventKind]| keys.iter().flat_map(|key| of(key, kinds)).collect::<Vec<_>>();
+    let forgotten = |forget: &dyn Fn()| {
+        for key in ["k:1", "k:2", "other"] {
+            world.script.set(key, "1");
+            assert_eq!(world.get(key).as_deref(), Some("1"));
+        }
+        ear.news();
+        forget();
+        let mut news = ear.news();
+        // Stable: what is told of one key keeps its order.
+        news.sort_by(|a, b| a.0.cmp(&b.0));
+        news
+    };
+    let prefix = || assert_eq!(world.cache.invalidate_prefix("k:").entries, 2);
+    assert_eq!(forgotten(&prefix), every(&["k:1", "k:2", "k:3"], &[Invalidated]));
+    let tag = || assert_eq!(world.cache.invalidate_tag("t").entries, 3);
+    assert_eq!(forgotten(&tag), every(&["k:1", "k:2", "other"], &[Invalidated]));
+    let late = || {
+        world.clock.advance(secs(10));
+        prefix();
+    };
+    let expected = [every(&["k:1", "k:2"], &[Expired, Invalidated]), of("k:3", &[Invalidated])].concat();
+    assert_eq!(forgotten(&late), expected);
+}
+
+#[test]
+fn b5_a_refresh_is_told_as_the_load_that_it_is() {
+    let (world, ear) = listened(|builder| builder.lifetime(secs(10)).stale_while_revalidate(secs(5)).refreshers(1, 1));
+    world.script.set("a", "1");
+    world.get("a");
+    world.clock.advance(secs(12));
+    let gate = world.script.hold(Op::Get, "a", When::After);
+    assert_eq!(world.get("a").as_deref(), Some("1"), "stale");
+    gate.wait_arrived();
+    assert_eq!(ear.news(), of("a", &[LOADED, Expired]));
+    // Beyond the window readers join the refresh, and are answered once it was told.
+    world.clock.advance(secs(3));
+    let joined = world.until_it_waits(|cache| cache.get("a"));
+    gate.release();
+    assert_eq!(common::text(joined.join()).as_deref(), Some("1"));
+    assert_eq!(ear.news(), of("a", &[LOADED]));
+}

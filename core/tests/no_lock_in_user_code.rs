@@ -41,6 +41,8 @@ impl Hook {
             let key = Key { id, hook: Arc::clone(self) };
             let _ = cache.peek(&key);
             let _ = cache.get(&key);
+            let _ = cache.get_many([&key, &key]);
+            cache.invalidate_tag("none has it");
             let _ = cache.prepare(&key, &Call::new().deadline(Duration::ZERO));
             let _ = cache.find("all", b"");
             let _ = cache.stats();

@@ -17,7 +17,7 @@ use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderValue, Method, Response, StatusCode, Uri};
 use axum::routing::any;
 use percent_encoding::percent_decode_str;
-use wtcache::{ByteCache, Call, CloseReport, How, LoadError};
+use wtcache::{ByteCache, Bytes, Call, CloseReport, Entry, How, LoadError};
 
 use crate::answer::{Answer, header, record};
 use crate::incoming::Incoming;
@@ -209,8 +209,7 @@ async fn read(table: &ServedTable, key: &str, headers: &HeaderMap) -> Answer {
         let what = if hit { "hit" } else { "loaded" };
         return Answer::new(response, cache_status(read.how, 404, None), what);
     };
-    let ttl = entry.remaining(table.cache().now());
-    let status = cache_status(read.how, 200, (entry.expires() != wtcache::Tick::NEVER).then_some(ttl));
+    let status = cache_status(read.how, 200, ttl(&entry, table.cache().now()));
     let tag = etag::of(&entry);
     let mut response = if etag::none_match(headers.get_all(IF_NONE_MATCH), &tag) {
         let mut response = Response::new(Body::empty());
@@ -224,24 +223,37 @@ async fn read(table: &ServedTable, key: &str, headers: &HeaderMap) -> Answer {
     response.headers_mut().insert(ETAG, tag);
     let what = match read.how {
         How::Hit => "hit",
+        How::Stale => "stale",
         How::Joined => "joined",
         _ => "loaded",
     };
     Answer::new(response, status, what)
 }
 
+/// The seconds that a record is fresh for yet, less than 0 where it is stale; `None` if it does not expire.
+fn ttl(entry: &Entry<Bytes>, now: wtcache::Tick) -> Option<i64> {
+    if entry.expires() == wtcache::Tick::NEVER {
+        return None;
+    }
+    // Rounded to the side of less freshness.
+    let left = i64::try_from(entry.remaining(now).as_secs()).unwrap_or(i64::MAX);
+    let stale = i64::try_from(entry.stale_for(now).as_nanos().div_ceil(1_000_000_000)).unwrap_or(i64::MAX);
+    Some(left - stale)
+}
+
 /// Where a read's answer came from, in the words of RFC 9211.
-fn cache_status(how: How, origin: u16, ttl: Option<Duration>) -> HeaderValue {
+fn cache_status(how: How, origin: u16, ttl: Option<i64>) -> HeaderValue {
     let mut text = match how {
-        How::Hit => "wtcache; hit".to_owned(),
+        // §2.1, §2.5: a stale answer is a hit too, whose lifetime left is negative.
+        How::Hit | How::Stale => "wtcache; hit".to_owned(),
         How::Joined => "wtcache; fwd=miss; collapsed".to_owned(),
         How::Loaded { kept: true } => format!("wtcache; fwd=miss; fwd-status={origin}; stored"),
         _ => format!("wtcache; fwd=miss; fwd-status={origin}"),
     };
-    let kept = matches!(how, How::Hit | How::Loaded { kept: true });
+    let kept = matches!(how, How::Hit | How::Stale | How::Loaded { kept: true });
     if let Some(ttl) = ttl.filter(|_| kept) {
         text.push_str("; ttl=");
-        text.push_str(&ttl.as_secs().to_string());
+        text.push_str(&ttl.to_string());
     }
     header(&text)
 }

@@ -34,6 +34,7 @@ const BUGS: &[Seeded] = &[
         tests: &[
             ("reading", "g3_a_load_that_began_while_a_write_was_out_does_not_outlive_its_commit"),
             ("reading", "g3_a_reader_after_an_ended_write_never_gets_a_load_that_began_before_that"),
+            ("stale", "f3_a_refresh_never_overwrites_a_newer_write"),
         ],
         history: By(&["g4_g5_readers_and_writers_of_a_well_behaved_origin"]),
     },
@@ -43,6 +44,7 @@ const BUGS: &[Seeded] = &[
         tests: &[
             ("reading", "g3_a_reader_after_an_invalidation_never_gets_a_load_that_began_before_it"),
             ("invalidation", "i1_a_load_in_flight_is_neither_returned_nor_retained"),
+            ("stale", "f3_a_refresh_in_flight_is_not_retained_after_an_invalidation"),
         ],
         history: By(&["i1_g3_writes_from_outside_that_are_told"]),
     },
@@ -215,6 +217,45 @@ const BUGS: &[Seeded] = &[
             ("conditions", "p6_a_conditional_write_is_checked_after_the_writer_before_it"),
         ],
         history: By(&["replay::p6_writes_on_a_condition_lose_nothing"]),
+    },
+    Seeded {
+        name: "tag-forgets-calls-in-flight",
+        promise: "I1, G3",
+        tests: &[
+            ("forgetting", "i1_a_load_in_flight_that_matches_is_neither_returned_nor_retained"),
+            ("forgetting", "i1_a_write_in_flight_that_matches_is_applied_and_not_retained"),
+        ],
+        history: By(&["many::i1_what_a_tag_forgets_is_not_seen_again"]),
+    },
+    Seeded {
+        name: "pattern-spares-calls-in-flight",
+        promise: "I1, G3",
+        tests: &[
+            ("forgetting", "i1_a_load_in_flight_that_matches_is_neither_returned_nor_retained"),
+            ("forgetting", "i1_a_write_in_flight_that_matches_is_applied_and_not_retained"),
+        ],
+        history: By(&["many::i1_what_a_prefix_or_a_pattern_forgets_is_not_seen_again"]),
+    },
+    Seeded {
+        name: "many-taken-one-by-one",
+        promise: "G10",
+        tests: &[],
+        history: By(&["many::g10_what_is_resident_of_many_keys_is_taken_in_one_step"]),
+    },
+    Seeded {
+        name: "stale-served-after-invalidation",
+        promise: "F2, I1",
+        tests: &[("stale", "f2_a_stale_record_is_gone_after_an_invalidation")],
+        history: By(&["many::f2_f3_stale_records_and_refreshes_beside_writers"]),
+    },
+    Seeded {
+        name: "stale-without-window",
+        promise: "F1, F2",
+        tests: &[
+            ("stale", "f1_nothing_is_served_beyond_the_window"),
+            ("stale", "f2_a_stale_record_stands_in_for_an_error_within_its_window_only"),
+        ],
+        history: NoHistory("a history knows no time, and the base is stale only where a writer told nobody"),
     },
     Seeded {
         name: "event-numbered-late",

@@ -12,6 +12,7 @@ mod explorer;
 mod index;
 mod life;
 mod listener;
+mod many;
 mod nested;
 mod replay;
 mod scenarios;

@@ -1,0 +1,420 @@
+//! One key of a shard, under the shard's exclusive lock: every event of the key's slot, and what it does to the key's entry.
+//!
+//! Decides nothing that the slot decides. Invariant: a change of the slot and what it asks of the store are one step.
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use super::{After, Cell, Standing, State};
+use crate::bugs::{self, Bug};
+use crate::clock::Tick;
+use crate::coalesce::Flight;
+use crate::doubt::{DoubtPlace, DoubtTicket, Settlement};
+use crate::engine::Engine;
+use crate::entry::sealed::Stored;
+use crate::entry::{Layout, Times};
+use crate::listener::{EventKind, Noted, Whose};
+use crate::prepare::Ticket;
+use crate::slot::{Answer, Base, Change, Fence, LoadEnd, PermitId, Slot};
+use crate::source::Condition;
+use crate::sync::Arc;
+use crate::tags::Running;
+
+/// What the shard knows of one key, under its exclusive lock.
+pub(crate) struct AtKey<'a, L: Layout> {
+    engine: &'a Engine<L>,
+    state: &'a mut State<L>,
+    hash: u64,
+    key: &'a L::Key,
+    /// Writes of an earlier process may still land.
+    unsure: bool,
+    after: &'a mut After<L>,
+}
+
+impl<'a, L: Layout> AtKey<'a, L> {
+    pub(crate) fn new(
+        engine: &'a Engine<L>,
+        state: &'a mut State<L>,
+        hash: u64,
+        key: &'a L::Key,
+        after: &'a mut After<L>,
+    ) -> Self {
+        Self { engine, state, hash, key, unsure: false, after }
+    }
+
+    pub(crate) fn tick(&mut self, now: Tick) {
+        let rules = self.engine.rules;
+        self.unsure = self.engine.is_unsure(now);
+        self.change(|slot| slot.tick(now, &rules));
+        if self.engine.listener.is_some() && self.resident().is_some_and(|stored| stored.header().expires_now(now)) {
+            self.note(EventKind::Expired);
+        }
+    }
+
+    /// Notes an event of this key, if somebody listens.
+    pub(crate) fn note(&mut self, kind: EventKind) {
+        self.after.note(self.engine, self.hash, kind, || Whose::Asked);
+    }
+
+    /// Gives back the cell if nothing goes on any more.
+    pub(crate) fn leave(&mut self) {
+        let (hash, key) = (self.hash, self.key);
+        if let Ok(found) = self.state.slots.find_entry(hash, |cell| cell.is_of(hash, key) && cell.is_idle()) {
+            self.after.cells.push(found.remove().0);
+        }
+    }
+
+    /// The key's cell, if something goes on.
+    pub(crate) fn cell(&mut self) -> Option<&mut Cell<L>> {
+        let (hash, key) = (self.hash, self.key);
+        self.state.slots.find_mut(hash, |cell| cell.is_of(hash, key)).map(|cell| &mut **cell)
+    }
+
+    /// The key's cell, made anew with the spare key if there is none. A spare that is not needed stays with the caller.
+    pub(crate) fn open(&mut self, spare: &mut Option<L::OwnedKey>) -> &mut Cell<L> {
+        let (hash, key) = (self.hash, self.key);
+        let place = self.state.slots.entry(hash, |cell| cell.is_of(hash, key), |cell| cell.hash).or_insert_with(|| {
+            Box::new(Cell {
+                hash,
+                key: Arc::new(spare.take().expect("the caller brings a key")),
+                slot: Slot::default(),
+                flight: None,
+                queue: VecDeque::new(),
+                doubt: None,
+                reserved: None,
+            })
+        });
+        place.into_mut()
+    }
+
+    /// The record that a hit may be answered with.
+    pub(crate) fn fresh(&self, now: Tick) -> Option<&L::Stored> {
+        self.resident().filter(|stored| stored.header().serve_until() > now)
+    }
+
+    /// The record that has expired, but may be served for `window` after that. One that is in doubt, was invalidated or was
+    /// written is not here any more.
+    pub(crate) fn stale(&self, now: Tick, window: Duration) -> Option<&L::Stored> {
+        let lifetimes = &self.engine.lifetimes;
+        self.resident().filter(|stored| {
+            let header = stored.header();
+            stored.value().is_some() && now < lifetimes.stale_until(header.since(), header.expires(), window)
+        })
+    }
+
+    /// The record that is here, fresh or not.
+    pub(crate) fn resident(&self) -> Option<&L::Stored> {
+        self.state.store.find(self.hash, |other| L::same_key(other, self.key))
+    }
+
+    // --- loads
+
+    pub(crate) fn attached_flight(&mut self) -> Option<Arc<Flight<L>>> {
+        self.cell().and_then(|cell| cell.flight.clone())
+    }
+
+    pub(crate) fn load_begins(&mut self, flight: Arc<Flight<L>>, spare: &mut Option<L::OwnedKey>) {
+        let cell = self.open(spare);
+        cell.slot.load_begins(flight.fence);
+        cell.flight = Some(flight);
+    }
+
+    /// A load ended. If it may be kept, `stored` becomes the key's record, with its times `renewed` where it is the one that
+    /// was here, or the older one goes where `keep` is false. What was invalidated by a tag since the load began counts as
+    /// invalidated now. Says what becomes of it, and whether it is resident.
+    pub(crate) fn load_ends(
+        &mut self,
+        flight: &Flight<L>,
+        answer: Answer<'_>,
+        stored: Option<&L::Stored>,
+        renewed: Option<Times>,
+        keep: bool,
+        running: Option<&Running>,
+    ) -> (LoadEnd, bool) {
+        let rules = self.engine.rules;
+        let held = self.listened_and_held();
+        let mut end = LoadEnd::Detached;
+        let fence = flight.fence;
+        if let (Some(stored), Some(running)) = (stored, running)
+            && self.cell().is_some_and(|cell| cell.slot.is_attached(fence))
+            && running.is_against::<L>(stored)
+        {
+            self.invalidate();
+        }
+        let change = self.change(|slot| {
+            let (how, change) = slot.load_ends(fence, answer, &rules);
+            end = how;
+            change
+        });
+        if answer != Answer::Failed {
+            self.given_out();
+        }
+        match end {
+            LoadEnd::Detached => {
+                if answer != Answer::Failed && flight.has_moved_reader() && !bugs::has(Bug::ReturnedLoadLeavesEntry) {
+                    self.returned_unretained();
+                }
+                return (end, false);
+            }
+            LoadEnd::Kept | LoadEnd::Returned => {
+                if let Some(cell) = self.cell() {
+                    cell.flight = None;
+                }
+            }
+        }
+        let kept = change.base == Base::Take
+            && stored.is_some_and(|stored| {
+                if let Some(times) = renewed {
+                    stored.header().renew(times);
+                }
+                self.take(stored, keep)
+            });
+        match stored {
+            Some(stored) if kept => self.note(EventKind::Retained { absent: stored.value().is_none() }),
+            _ if held && self.resident().is_none() => self.note(EventKind::Dropped),
+            _ => {}
+        }
+        (end, kept)
+    }
+
+    /// A load is given up, so that another may lead.
+    pub(crate) fn load_taken_over(&mut self, fence: Fence) -> bool {
+        let Some(cell) = self.cell() else { return false };
+        let attached = cell.slot.load_taken_over(fence);
+        if attached {
+            cell.flight = None;
+        }
+        attached
+    }
+
+    /// A value is returned that is not retained.
+    pub(crate) fn returned_unretained(&mut self) {
+        let held = self.listened_and_held();
+        self.change(Slot::returned_unretained);
+        self.given_out();
+        self.forget();
+        if held {
+            self.note(EventKind::Dropped);
+        }
+    }
+
+    /// A reader is given what the origin said just now. While a write of an earlier process may still land, that may be newer
+    /// than a write that is out.
+    fn given_out(&mut self) {
+        if self.unsure
+            && let Some(cell) = self.cell()
+        {
+            cell.slot.mark_dirty();
+        }
+    }
+
+    // --- writes
+
+    pub(crate) fn prepare(&mut self, permit: PermitId, deadline: Tick, place: DoubtPlace) {
+        if let Some(cell) = self.cell() {
+            cell.slot.prepare(permit, deadline);
+            cell.reserved = Some(place);
+        }
+        self.engine.note_tick(deadline);
+    }
+
+    /// Gives the resident record of the key on success, `None` within if there is none.
+    pub(crate) fn send(
+        &mut self,
+        permit: PermitId,
+        condition: Option<Condition>,
+        replays: Option<PermitId>,
+    ) -> Option<Option<L::Stored>> {
+        let window = self.engine.rules.settle_window;
+        let cell = self.cell()?;
+        if !cell.slot.send(permit, condition, replays) {
+            return None;
+        }
+        let end = cell.slot.hits_end();
+        if let Some((ticket, _)) = &cell.doubt {
+            ticket.write_sent(end, end.after(window));
+        }
+        let resident = self.resident();
+        if let Some(stored) = resident {
+            stored.header().cap(end);
+        }
+        let resident = resident.cloned();
+        if bugs::has(Bug::TurnReleasedBeforeCommit) {
+            let _ = self.rejected(permit, false, false);
+        }
+        Some(resident)
+    }
+
+    pub(crate) fn abort(&mut self, permit: PermitId) {
+        self.change(|slot| slot.abort(permit));
+    }
+
+    /// Says whether `stored` is resident now.
+    pub(crate) fn applied(
+        &mut self,
+        permit: PermitId,
+        stored: Option<&L::Stored>,
+        keep: bool,
+        stray_until: Option<Tick>,
+        running: &Running,
+    ) -> bool {
+        let rules = self.engine.rules;
+        if bugs::has(Bug::TurnReleasedBeforeCommit) {
+            self.returned_unretained();
+            return stored.is_some_and(|stored| self.take(stored, keep));
+        }
+        if self.cell().is_none() {
+            // Its turn and its doubt are over: what it applied may be newer than what is here.
+            self.forget();
+            return false;
+        }
+        if stored.is_some_and(|stored| running.is_against::<L>(stored))
+            && let Some(cell) = self.cell()
+        {
+            cell.slot.mark_dirty();
+        }
+        let change = self.change(|slot| slot.applied(permit, stored.is_some(), stray_until, &rules));
+        change.base == Base::Take && stored.is_some_and(|stored| self.take(stored, keep))
+    }
+
+    /// The doubt that the key is in now; so below.
+    pub(crate) fn rejected(&mut self, permit: PermitId, stale_base: bool, all_sends: bool) -> Option<Arc<DoubtTicket>> {
+        let rules = self.engine.rules;
+        if self.cell().is_none() && stale_base {
+            self.forget();
+        }
+        self.change(|slot| slot.rejected(permit, stale_base, all_sends, &rules));
+        if stale_base {
+            self.note(EventKind::RefusedStale);
+        }
+        self.doubt()
+    }
+
+    pub(crate) fn unknown(&mut self, permit: PermitId, until: Tick) -> Option<Arc<DoubtTicket>> {
+        self.change(|slot| slot.unknown(permit, until));
+        self.doubt()
+    }
+
+    fn doubt(&mut self) -> Option<Arc<DoubtTicket>> {
+        self.cell().and_then(|cell| cell.doubt.as_ref()).map(|(ticket, _)| Arc::clone(ticket))
+    }
+
+    pub(crate) fn leave_queue(&mut self, ticket: &Arc<Ticket>) {
+        if let Some(cell) = self.cell() {
+            cell.queue.retain(|other| !Arc::ptr_eq(other, ticket));
+        }
+        self.abort(ticket.permit);
+        let (hash, key) = (self.hash, self.key);
+        if let Some(cell) = self.state.slots.find(hash, |cell| cell.is_of(hash, key)) {
+            cell.next_watches(self.after);
+        }
+    }
+
+    // --- from outside
+
+    /// No send of this write can land any more. True: nor can any other in doubt.
+    pub(crate) fn settle_write(&mut self, write: PermitId) -> bool {
+        self.change(|slot| slot.settled_by_hand(Some(write)));
+        self.doubt().is_none()
+    }
+
+    /// No write in doubt can land any more. False: none was in doubt.
+    pub(crate) fn settle(&mut self, settlement: Settlement) -> bool {
+        let Some(ticket) = self.doubt() else { return false };
+        ticket.tell(settlement);
+        self.change(|slot| slot.settled_by_hand(None));
+        true
+    }
+
+    pub(crate) fn invalidate(&mut self) {
+        self.change(Slot::invalidated);
+        if bugs::has(Bug::StaleServedAfterInvalidation)
+            && let Some(stored) = self.resident()
+        {
+            let now = self.engine.clock.now();
+            return stored.header().renew(Times { since: now, expires: now, refresh: Tick::NEVER });
+        }
+        self.forget();
+        self.note(EventKind::Invalidated);
+    }
+
+    /// How the entry stands whose own request began at `since`, now that the origin was asked about it.
+    pub(crate) fn standing(&mut self, stored: &L::Stored, since: Tick) -> Standing {
+        let now = self.engine.clock.now();
+        let header = stored.header();
+        let is_resident = self.resident().is_some_and(|resident| resident.same(stored));
+        if !is_resident || header.since() != since || header.expires() <= now {
+            return Standing::Gone;
+        }
+        let busy = self.cell().is_some_and(|cell| cell.is_sent() || cell.is_in_doubt());
+        let busy = busy && !bugs::has(Bug::AuditForgetsWrites);
+        if busy || header.serve_until() <= now { Standing::Busy } else { Standing::Served }
+    }
+
+    // --- steps
+
+    fn change(&mut self, event: impl FnOnce(&mut Slot) -> Change) -> Change {
+        let (hash, key) = (self.hash, self.key);
+        let Some(cell) = self.state.slots.find_mut(hash, |cell| cell.is_of(hash, key)) else {
+            return Change::default();
+        };
+        let change = event(&mut cell.slot);
+        if change != Change::default() {
+            cell.apply(change, &mut self.state.store, self.engine, self.after);
+        }
+        change
+    }
+
+    /// Something is resident, and somebody wants to know when it goes.
+    fn listened_and_held(&self) -> bool {
+        self.engine.listener.is_some() && self.resident().is_some()
+    }
+
+    /// Notes those that were evicted after the first `before`.
+    fn note_evicted(&mut self, before: usize) {
+        let After { left, events, .. } = &mut *self.after;
+        for stored in left.evicted.iter().skip(before) {
+            let hash = stored.header().hash;
+            let sequence = self.engine.shard(hash).next_event();
+            events.push(Noted { hash, whose: Whose::Record(stored.clone()), sequence, kind: EventKind::Evicted });
+        }
+    }
+
+    fn forget(&mut self) {
+        let key = self.key;
+        let same = |other: &L::Key| L::same_key(other, key);
+        self.state.store.remove(self.hash, same, &self.engine.budget, &mut self.after.left);
+    }
+
+    /// Makes `stored` the key's record; if it is not to be kept, or its lifetime has passed meanwhile, the older one goes all
+    /// the same.
+    fn take(&mut self, stored: &L::Stored, keep: bool) -> bool {
+        let is_over = || {
+            let expires = stored.header().expires();
+            expires != Tick::NEVER && expires <= self.engine.clock.now()
+        };
+        if !keep || self.engine.is_closed() || is_over() {
+            if !keep && stored.header().is_beyond_weight() {
+                self.note(EventKind::TooHeavy);
+            }
+            self.forget();
+            return false;
+        }
+        if bugs::has(Bug::AbsentMarkSurvivesWrite) && self.resident().is_some_and(|old| old.value().is_none()) {
+            return false;
+        }
+        let before = self.after.left.evicted.len();
+        let kept = self.state.store.admit(stored, &self.engine.budget, &mut self.after.left);
+        if !kept {
+            self.note(EventKind::TooHeavy);
+        }
+        if self.engine.listener.is_some() {
+            self.note_evicted(before);
+        }
+        let end = self.cell().map_or(Tick::NEVER, |cell| cell.slot.hits_end());
+        if kept && end != Tick::NEVER {
+            stored.header().cap(end);
+        }
+        kept
+    }
+}
