@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 
 use axum::http::{Method, StatusCode};
 use serde_json::{Map, Value, json};
+use wtcache::Forgotten;
 
 use crate::answer::{self, Answer};
 use crate::diagnostic::{nearest, shown};
@@ -20,7 +21,7 @@ pub(crate) const PATH: &str = "/-/invalidate";
 const MAX_BODY_BYTES: usize = 1024 * 1024;
 
 /// The members that say what of the table, of which a body has one.
-const SELECTORS: [&str; 2] = ["key", "keys"];
+const SELECTORS: [&str; 6] = ["key", "keys", "prefix", "pattern", "tag", "all"];
 
 pub(crate) async fn answer(tables: &BTreeMap<String, ServedTable>, method: &Method, body: &mut Incoming) -> Answer {
     if *method != Method::POST {
@@ -31,8 +32,12 @@ pub(crate) async fn answer(tables: &BTreeMap<String, ServedTable>, method: &Meth
         Ok(body) => read(tables, &body),
         Err(problem) => Err(problem),
     };
-    match asked {
-        Ok((table, selector)) => forget(table, selector),
+    let forgotten = match asked {
+        Ok((table, selector)) => forget(table.clone(), selector).await,
+        Err(problem) => Err(problem),
+    };
+    match forgotten {
+        Ok(told) => Answer::local(answer::json(told.to_string().into_bytes()), "forgotten"),
         Err(problem) => Answer::refused(method, problem),
     }
 }
@@ -40,22 +45,41 @@ pub(crate) async fn answer(tables: &BTreeMap<String, ServedTable>, method: &Meth
 /// What of a table is to be forgotten.
 enum Selector {
     Keys(Vec<String>),
+    Prefix(String),
+    Pattern(String),
+    Tag(Vec<u8>),
+    All,
 }
 
-fn forget(table: &ServedTable, selector: Selector) -> Answer {
-    let cache = table.cache();
-    let (forgotten, scanned) = match selector {
-        Selector::Keys(keys) => {
-            let mut forgotten = 0_u64;
-            for key in &keys {
-                forgotten += u64::from(cache.peek(key.as_str()).is_some());
-                cache.invalidate(key.as_str());
+/// Forgets, off the threads that serve: it may look at all that is resident.
+async fn forget(table: ServedTable, selector: Selector) -> Result<Value, Problem> {
+    let forget = move || {
+        let cache = table.cache();
+        let (forgotten, scanned) = match selector {
+            Selector::Keys(keys) => {
+                let held = |key: &&String| {
+                    let held = cache.peek(key.as_str()).is_some();
+                    cache.invalidate(key.as_str());
+                    held
+                };
+                (keys.iter().filter(held).count() as u64, false)
             }
-            (forgotten, false)
-        }
+            Selector::Prefix(prefix) => told(cache.invalidate_prefix(prefix)),
+            Selector::Pattern(pattern) => {
+                told(cache.invalidate_pattern(pattern).map_err(|error| bad("pattern", &error.to_string()))?)
+            }
+            Selector::Tag(tag) => told(cache.invalidate_tag(tag)),
+            Selector::All => told(cache.invalidate_prefix("")),
+        };
+        Ok(json!({ "table": table.schema.name, "forgotten": forgotten, "scanned": scanned }))
     };
-    let told = json!({ "table": table.schema.name, "forgotten": forgotten, "scanned": scanned });
-    Answer::local(answer::json(told.to_string().into_bytes()), "forgotten")
+    // Only a runtime that ends does not run it.
+    let ended = |_| Problem::new(StatusCode::SERVICE_UNAVAILABLE, "the server is ending");
+    tokio::task::spawn_blocking(forget).await.map_err(ended)?
+}
+
+fn told(forgotten: Forgotten) -> (u64, bool) {
+    (forgotten.entries, forgotten.scanned)
 }
 
 /// Reads a body. The problem names the member that is at fault.
@@ -82,15 +106,23 @@ fn read<'t>(tables: &'t BTreeMap<String, ServedTable>, body: &[u8]) -> Result<(&
     if let Some(second) = given.next() {
         return Err(bad(second, &format!("{first} is given too; {}", one_of())));
     }
-    let selector = match first {
-        "key" => Selector::Keys(vec![key("key", asked.get("key"))?]),
-        _ => {
-            let Some(Value::Array(keys)) = asked.get("keys") else {
-                return Err(bad("keys", "expected an array of strings"));
-            };
-            let keys = keys.iter().enumerate().map(|(n, value)| key(&format!("keys[{n}]"), Some(value)));
+    let value = &asked[first];
+    let selector = match (first, value) {
+        ("key", value) => Selector::Keys(vec![key("key", value)?]),
+        ("keys", Value::Array(keys)) => {
+            let keys = keys.iter().enumerate().map(|(n, value)| key(&format!("keys[{n}]"), value));
             Selector::Keys(keys.collect::<Result<_, _>>()?)
         }
+        ("keys", _) => return Err(bad("keys", "expected an array of strings")),
+        ("prefix", Value::String(prefix)) if prefix.is_empty() => {
+            return Err(bad("prefix", "every key begins with nothing; for all of the table say \"all\": true"));
+        }
+        ("prefix", Value::String(prefix)) => Selector::Prefix(prefix.clone()),
+        ("pattern", Value::String(pattern)) => Selector::Pattern(pattern.clone()),
+        ("tag", Value::String(tag)) => Selector::Tag(table.tag(tag).map_err(|why| bad("tag", &why))?),
+        ("all", Value::Bool(true)) => Selector::All,
+        ("all", _) => return Err(bad("all", "expected true")),
+        (name, _) => return Err(bad(name, "expected a string")),
     };
     Ok((table, selector))
 }
@@ -103,8 +135,8 @@ fn text<'a>(asked: &'a Map<String, Value>, name: &str) -> Result<Option<&'a str>
     }
 }
 
-fn key(member: &str, value: Option<&Value>) -> Result<String, Problem> {
-    let Some(Value::String(key)) = value else { return Err(bad(member, "expected a string")) };
+fn key(member: &str, value: &Value) -> Result<String, Problem> {
+    let Value::String(key) = value else { return Err(bad(member, "expected a string")) };
     check_key(key).map_err(|error| bad(member, &error.to_string()))?;
     Ok(key.clone())
 }
