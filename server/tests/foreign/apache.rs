@@ -1,4 +1,4 @@
-//! Debian's apache2 with mod_dav: files by GET, PUT and DELETE. It honours If-Match and If-None-Match, and answers a PUT with no record.
+//! Debian's apache2 (package apache2-bin) with mod_dav: files by GET, PUT and DELETE. It honours If-Match and If-None-Match, and answers a PUT with no record.
 
 use std::path::Path;
 use std::process::Command;
@@ -47,7 +47,7 @@ DocumentRoot "{folder}/files"
 fn started() -> Option<Origin> {
     let installed = [COMMAND.to_owned(), format!("{MODULES}/mod_dav_fs.so"), format!("{MODULES}/mod_mpm_event.so")];
     if !installed.iter().all(|file| Path::new(file).is_file()) {
-        skip("there is no apache2 with mod_dav here: apt-get install apache2");
+        skip("there is no apache2 with mod_dav here: apt-get install apache2-bin");
         return None;
     }
     let folder = Folder::new();

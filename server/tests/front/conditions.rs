@@ -177,6 +177,21 @@ fn p6_a_tag_that_was_made_here_holds_as_one_of_the_origins() {
     }
 }
 
+/// P6: an origin that is said to honour conditions, and gives tags that it can honour none of: nothing is sent that would not be checked there.
+#[test]
+fn p6_a_weak_tag_of_an_origin_that_honours_conditions_takes_none() {
+    let stage = setup().origin("preconditions: honoured").start();
+    let weak = Answer::new(200).header("ETag", "W/\"w1\"").body("{\"id\":\"a\",\"quantity\":1}");
+    stage.origin.fault(Fault::on(Method::Put, "a").kind(FaultKind::ApplyThenAnswer(weak)));
+    let tag = resident(&stage);
+    for method in ["PUT", "PATCH", "DELETE"] {
+        let refused = write(&stage, method, "a", ("If-Match", &tag)).expect_outcome(422, "rejected").json();
+        assert!(refused["detail"].as_str().unwrap().contains("weak ETag"), "{refused}");
+    }
+    assert_eq!(stage.saw(), NOTHING);
+    stage.put_quantity("a", 2).expect(200);
+}
+
 #[test]
 fn p6_a_condition_that_is_no_list_of_tags_is_400_and_not_sent() {
     let stage = stage();
