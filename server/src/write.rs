@@ -66,8 +66,9 @@ pub(crate) async fn patch(table: &ServedTable, key: &str, headers: &HeaderMap, b
     };
     let (schema, owned, most) = (Arc::clone(&table.schema), key.to_owned(), table.max_body_bytes);
     let merge = move |existing: Option<&Entry<Bytes>>| {
-        precondition.check(existing)?;
+        // RFC 9110 §13.2.1: where there is nothing to be patched, a condition is not looked at.
         let existing = existing.ok_or(Refusal::NoRecord)?;
+        precondition.check(Some(existing))?;
         let value = merged(&schema, &owned, existing, &patch)?;
         if value.len() > most { Err(Refusal::TooLarge { most }.into()) } else { Ok(Change::Put(value)) }
     };

@@ -28,7 +28,9 @@ LoadModule mpm_event_module {MODULES}/mod_mpm_event.so
 LoadModule authz_core_module {MODULES}/mod_authz_core.so
 LoadModule dav_module {MODULES}/mod_dav.so
 LoadModule dav_fs_module {MODULES}/mod_dav_fs.so
-# One thread answers, so that the log is in the order of the answers.
+# One thread answers, so that the log is in the order of the answers. It closes kept connections as soon as it has others to answer, and
+# a write on a connection that closes is in doubt: none is kept.
+KeepAlive Off
 ThreadsPerChild 1
 MaxRequestWorkers 1
 AsyncRequestWorkerFactor 100

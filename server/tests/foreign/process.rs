@@ -1,10 +1,12 @@
 //! Origins and fronts as processes: started on free ports, awaited by what they answer, and ended with the test, also where it panics.
 
+use std::collections::BTreeSet;
 use std::fs::{self, File};
 use std::io::{BufRead, BufReader};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
@@ -61,12 +63,15 @@ pub(crate) fn skip(what: &str) {
     eprintln!("SKIPPED: {what}");
 }
 
+/// What runs an origin in a folder, on a port.
+type MakeCommand = dyn Fn(&Folder, u16) -> Command;
+
 /// An origin in a process of its own.
 pub(crate) struct Origin {
     // Before the folder: what runs in it ends first.
     process: Process,
     pub(crate) address: SocketAddr,
-    command: Box<dyn Fn(&Folder, u16) -> Command>,
+    command: Box<MakeCommand>,
     /// The file in the folder in which it logs: `METHOD /path STATUS …` a line.
     log: &'static str,
     /// Lines of it that were told already.
@@ -83,7 +88,7 @@ impl Origin {
         command: impl Fn(&Folder, u16) -> Command + 'static,
     ) -> Self {
         for _ in 0..5 {
-            let address = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap();
+            let address = free_address();
             let mut process = spawn(&folder, command(&folder, address.port()));
             if answers(&mut process, address) {
                 let command = Box::new(command);
@@ -107,10 +112,19 @@ impl Origin {
         self.process.end();
     }
 
-    /// From now on it does nothing, and its connections stay open.
+    /// Once this returned it does nothing, and its connections stay open.
     pub(crate) fn freeze(&self) {
         let pid = self.process.0.id().to_string();
         assert!(Command::new("kill").args(["-STOP", &pid]).status().unwrap().success());
+        // The signal is sent; each thread stops when it gets to it.
+        let stands = || {
+            let mut threads = fs::read_dir(format!("/proc/{pid}/task")).unwrap();
+            threads.all(|thread| {
+                let status = fs::read_to_string(thread.unwrap().path().join("status")).unwrap();
+                status.lines().any(|line| line.starts_with("State:\tT"))
+            })
+        };
+        wait(stands, "the origin does not stop");
     }
 
     /// Waits until bytes lie at its port that it has not read. It must be frozen.
@@ -121,8 +135,8 @@ impl Origin {
             // Columns: number, local address, remote address, state, send queue:receive queue, …
             sockets.lines().skip(1).any(|line| {
                 let columns: Vec<_> = line.split_whitespace().collect();
-                let listens = columns[3] == "0A";
-                columns[1].ends_with(&port) && !listens && !columns[4].ends_with(":00000000")
+                let is_open = columns[3] == "01";
+                columns[1].ends_with(&port) && is_open && !columns[4].ends_with(":00000000")
             })
         };
         wait(arrived, "nothing arrived at the origin");
@@ -146,6 +160,18 @@ impl Origin {
         let new: Vec<_> = lines[self.told..].iter().filter(|line| !line.contains("/mark")).cloned().collect();
         self.told = lines.len();
         new
+    }
+}
+
+/// An address that no other test of this program was given: one that was just let go may be given out again, and whoever answers there
+/// would be taken for the origin.
+fn free_address() -> SocketAddr {
+    static GIVEN: Mutex<BTreeSet<u16>> = Mutex::new(BTreeSet::new());
+    loop {
+        let address = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap();
+        if GIVEN.lock().unwrap().insert(address.port()) {
+            return address;
+        }
     }
 }
 
