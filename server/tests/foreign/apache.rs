@@ -123,6 +123,9 @@ fn a1_what_apache_is_declared_to_keep_as_sent_is_served() {
     says(&front.get("a").expect(200), "hit");
     assert_eq!(origin.saw(), ["PUT /items/a 204"]);
     assert_eq!(origin.ask("GET", "/items/a", "").body, put.body);
+    // 201 comes with a page, and that is not what was sent.
+    front.put("new", "{\"quantity\":5}").expect_outcome(204, "applied");
+    says(&front.get("new").expect(200), "fwd=miss; fwd-status=200; stored");
 }
 
 /// P2, P6: it sees what the front cannot. Its 412 reaches the client, and what was held is dropped.
