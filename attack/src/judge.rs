@@ -84,8 +84,11 @@ pub(crate) struct Seen {
     pub(crate) what: What,
 }
 
+/// With what all keys begin.
+pub(crate) const PREFIX: &str = "k";
+
 pub(crate) fn item(key: u64) -> String {
-    format!("k{key}")
+    format!("{PREFIX}{key}")
 }
 
 pub(crate) fn value_of(record: &Json) -> Value {

@@ -12,18 +12,21 @@ use std::time::{Duration, Instant, SystemTime};
 
 use serde_json::{Value as Json, json};
 use wtcache::{
-    ByteCache, Bytes, Call, Change, Expect, InDoubt, InDoubtWrites, ReplayError, Unmet, Version, WriteError, Written,
+    ByteCache, Bytes, Call, Change, Expect, InDoubt, InDoubtWrites, LoadError, ReplayError, Unmet, Version, WriteError,
+    Written,
 };
 use wtcache_http_source::HttpSource;
 use wtcache_origin::{Entry, Fault as Rule, Origin, OriginOptions};
 use wtcache_testkit::Value;
 
-use crate::judge::{self, Done, Finding, Oracle, Seen, What, idempotency_key, item, value_of};
+use crate::judge::{self, Done, Finding, Oracle, PREFIX, Seen, What, idempotency_key, item, value_of};
 use crate::script::{Disturbance, Do, Script};
 use crate::source::{Lie, Sends, Watched};
 
 /// How long a round may take to come to rest before that is a finding.
 const REST: Duration = Duration::from_secs(10);
+/// All records have it.
+const TAG: &str = "all";
 
 /// What was done in a round, or in many.
 #[derive(Clone, Debug, Default)]
@@ -122,7 +125,7 @@ pub fn play(script: &Script, lie: Lie) -> Report {
             .map(|(client, steps)| {
                 scope.spawn(move || {
                     barrier.wait();
-                    steps.iter().zip(1..).filter_map(|(step, number)| stage.step(client, number, *step)).collect()
+                    steps.iter().zip(1..).flat_map(|(step, number)| stage.step(client, number, *step)).collect()
                 })
             })
             .collect();
@@ -180,6 +183,7 @@ fn cache(script: &Script, origin: &Origin, pass: &str, sends: Sends, lie: Lie) -
         .clean_start(true)
         .shards(1)
         .capacity(options.capacity)
+        .tags(|_, _, tags| tags.add(TAG))
         .deadline(deadline)
         .absent_after_delete(options.absent_after_delete)
         .in_doubt_writes(if options.writes_wait { InDoubtWrites::Wait } else { InDoubtWrites::Send });
@@ -187,11 +191,22 @@ fn cache(script: &Script, origin: &Origin, pass: &str, sends: Sends, lie: Lie) -
         let lifetime = Duration::from_millis(options.lifetime_ms);
         builder = builder.lifetime(lifetime).negative_lifetime(lifetime);
     }
+    if options.stale_ms > 0 {
+        let stale = Duration::from_millis(options.stale_ms);
+        builder = builder.stale_while_revalidate(stale).stale_if_error(stale).refresh_ahead(0.3);
+    }
     builder.build().expect("the options of the cache make sense")
 }
 
 fn bytes(value: u64) -> Vec<u8> {
     json!({ "value": value }).to_string().into_bytes()
+}
+
+fn read(result: Result<Option<Held>, LoadError>) -> What {
+    match result {
+        Ok(entry) => What::Read(entry.and_then(|entry| number(&entry))),
+        Err(_) => What::NotRead,
+    }
 }
 
 fn number(record: &[u8]) -> Value {
@@ -229,20 +244,44 @@ impl Stage {
         self.stamp.fetch_add(1, Ordering::SeqCst)
     }
 
-    fn step(&self, client: usize, number: u64, step: Do) -> Option<Seen> {
+    /// What it was seen to do, key by key.
+    fn step(&self, client: usize, number: u64, step: Do) -> Vec<Seen> {
+        match step {
+            Do::Wait(ms) => thread::sleep(Duration::from_millis(ms)),
+            Do::Forget(key) => self.cache.invalidate(&item(key)),
+            Do::ForgetMany(how) => {
+                match how {
+                    0 => self.cache.invalidate_prefix(PREFIX),
+                    1 => self.cache.invalidate_pattern("*").expect("a pattern"),
+                    _ => self.cache.invalidate_tag(TAG),
+                };
+            }
+            Do::GetMany(last) => return self.get_many(client, number, last),
+            _ => return self.on_one_key(client, number, step).into_iter().collect(),
+        }
+        Vec::new()
+    }
+
+    /// To an order of one key after the other it is a read of each at once.
+    fn get_many(&self, client: usize, number: u64, last: u64) -> Vec<Seen> {
+        let ids: Vec<String> = (0..=last).map(item).collect();
+        let (called_at, call) = (SystemTime::now(), self.stamp());
+        let answers = self.cache.get_many(ids.iter().map(String::as_str));
+        let (answered_at, answer) = (SystemTime::now(), self.stamp());
+        let seen = |(key, result)| {
+            let id = (client as u64 + 1) * 10_000 + number;
+            Seen { client, key, id, call, answer, called_at, answered_at, what: read(result) }
+        };
+        (0..).zip(answers).map(seen).collect()
+    }
+
+    fn on_one_key(&self, client: usize, number: u64, step: Do) -> Option<Seen> {
         let mut id = (client as u64 + 1) * 10_000 + number;
         let own = Own { client, id };
         let (mut called_at, mut call) = (SystemTime::now(), self.stamp());
         let (key, what) = match step {
-            Do::Wait(ms) => {
-                thread::sleep(Duration::from_millis(ms));
-                return None;
-            }
-            Do::Forget(key) => {
-                self.cache.invalidate(&item(key));
-                return None;
-            }
-            Do::Get(key) => (key, self.get(key)),
+            Do::Wait(_) | Do::Forget(_) | Do::ForgetMany(_) | Do::GetMany(_) => return None,
+            Do::Get(key) => (key, read(self.cache.get(&item(key)))),
             Do::Put(key) => (key, self.put(key, own)),
             Do::Delete(key) => (key, self.delete(key, own)),
             Do::Update(key) => (key, self.update(key, own, false)),
@@ -261,13 +300,6 @@ impl Stage {
             }
         };
         Some(Seen { client, key, id, call, answer: self.stamp(), called_at, answered_at: SystemTime::now(), what })
-    }
-
-    fn get(&self, key: u64) -> What {
-        match self.cache.get(&item(key)) {
-            Ok(entry) => What::Read(entry.and_then(|entry| number(&entry))),
-            Err(_) => What::NotRead,
-        }
     }
 
     fn put(&self, key: u64, own: Own) -> What {
@@ -411,7 +443,7 @@ impl Stage {
             }
             // A busy machine may let a deadline pass.
             for number in 1..=20 {
-                let read = self.step(usize::MAX >> 40, number + key * 100, Do::Get(key));
+                let read = self.on_one_key(usize::MAX >> 40, number + key * 100, Do::Get(key));
                 let Some(Seen { what: What::Read(value), .. }) = read else { continue };
                 seen.extend(read);
                 if value != truth {

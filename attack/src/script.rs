@@ -27,13 +27,18 @@ pub struct Options {
     pub window_ms: u64,
     /// The deadline of every call.
     pub deadline_ms: u64,
+    /// How long an expired record is served while it is refreshed, or in place of an error. Zero: not at all, and nothing is
+    /// refreshed in the background.
+    pub stale_ms: u64,
 }
 
-/// What a thread does next. Numbers are keys, but for `Wait`.
+/// What a thread does next. Numbers are keys, but for `ForgetMany` and `Wait`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Do {
     /// Reads.
     Get(u64),
+    /// Reads all keys up to this one in one call.
+    GetMany(u64),
     /// Writes a value that nobody else writes.
     Put(u64),
     /// Deletes.
@@ -48,13 +53,16 @@ pub enum Do {
     Replay(u64),
     /// Invalidates.
     Forget(u64),
+    /// Invalidates all keys: by their prefix (0), by a pattern (1) or by their tag.
+    ForgetMany(u64),
     /// Nothing, for so many milliseconds.
     Wait(u64),
 }
 
 type OfNumber = fn(u64) -> Do;
-const DOS: [(&str, OfNumber); 9] = [
+const DOS: [(&str, OfNumber); 11] = [
     ("get", Do::Get),
+    ("get-many", Do::GetMany),
     ("put", Do::Put),
     ("delete", Do::Delete),
     ("update", Do::Update),
@@ -62,6 +70,7 @@ const DOS: [(&str, OfNumber); 9] = [
     ("put-if", Do::PutIf),
     ("replay", Do::Replay),
     ("forget", Do::Forget),
+    ("forget-many", Do::ForgetMany),
     ("wait", Do::Wait),
 ];
 
@@ -69,6 +78,7 @@ impl Do {
     fn parts(self) -> (&'static str, u64) {
         match self {
             Self::Get(n) => ("get", n),
+            Self::GetMany(n) => ("get-many", n),
             Self::Put(n) => ("put", n),
             Self::Delete(n) => ("delete", n),
             Self::Update(n) => ("update", n),
@@ -76,6 +86,7 @@ impl Do {
             Self::PutIf(n) => ("put-if", n),
             Self::Replay(n) => ("replay", n),
             Self::Forget(n) => ("forget", n),
+            Self::ForgetMany(n) => ("forget-many", n),
             Self::Wait(n) => ("wait", n),
         }
     }
@@ -271,6 +282,7 @@ impl Script {
             absent_after_delete: dice.percent(30),
             window_ms: *dice.pick(&[80, 150, 150]),
             deadline_ms: *dice.pick(&[40, 80, 80, 250]),
+            stale_ms: *dice.pick(&[0, 0, 10, 40]),
         };
         // A stray write that lands on top of others is seen at rest, if no later write covers it: so most rounds are short.
         let short = dice.percent(65);
@@ -311,14 +323,16 @@ impl Script {
     fn step(dice: &mut Dice, keys: u64) -> Do {
         let key = dice.between(0, keys - 1);
         match dice.between(1, 100) {
-            1..=54 => Do::Get(key),
+            1..=48 => Do::Get(key),
+            49..=54 => Do::GetMany(key),
             55..=67 => Do::Put(key),
             68..=75 => Do::Update(key),
             76..=80 => Do::PutIf(key),
             81..=85 => Do::Delete(key),
             86..=87 => Do::Take(key),
             88..=91 => Do::Replay(key),
-            92..=93 => Do::Forget(key),
+            92 => Do::Forget(key),
+            93 => Do::ForgetMany(dice.between(0, 2)),
             _ => Do::Wait(dice.between(1, 25)),
         }
     }
@@ -339,7 +353,7 @@ impl Script {
     #[must_use]
     pub fn keys(&self) -> u64 {
         let of_step = |step: &Do| match step.parts() {
-            ("wait", _) => 0,
+            ("wait" | "forget-many", _) => 0,
             (_, key) => key + 1,
         };
         self.threads.iter().flatten().map(of_step).max().unwrap_or(0)
@@ -385,10 +399,18 @@ impl Script {
 }
 
 impl Options {
-    const NAMES: [&str; 7] =
-        ["writes_wait", "lifetime_ms", "capacity", "honoured", "absent_after_delete", "window_ms", "deadline_ms"];
+    const NAMES: [&str; 8] = [
+        "writes_wait",
+        "lifetime_ms",
+        "capacity",
+        "honoured",
+        "absent_after_delete",
+        "window_ms",
+        "deadline_ms",
+        "stale_ms",
+    ];
 
-    fn numbers(&self) -> [u64; 7] {
+    fn numbers(&self) -> [u64; 8] {
         [
             self.writes_wait.into(),
             self.lifetime_ms,
@@ -397,6 +419,7 @@ impl Options {
             self.absent_after_delete.into(),
             self.window_ms,
             self.deadline_ms,
+            self.stale_ms,
         ]
     }
 
@@ -405,7 +428,7 @@ impl Options {
             let of = words.iter().find_map(|word| word.strip_prefix(name)?.strip_prefix('='))?;
             of.parse().ok()
         };
-        let [writes_wait, lifetime, capacity, honoured, absent, window, deadline] = Self::NAMES.map(number);
+        let [writes_wait, lifetime, capacity, honoured, absent, window, deadline, stale] = Self::NAMES.map(number);
         Some(Self {
             writes_wait: writes_wait? != 0,
             lifetime_ms: lifetime?,
@@ -414,6 +437,7 @@ impl Options {
             absent_after_delete: absent? != 0,
             window_ms: window?,
             deadline_ms: deadline?,
+            stale_ms: stale?,
         })
     }
 }

@@ -247,7 +247,27 @@ impl<L: Layout> CacheOf<L> {
     /// Removes the record of `key` if what is expected holds of it: see [`CacheOf::put_if`].
     ///
     /// # Errors
-    /// As `put_if`; a record that the origin no longer has is a conflict.
+    /// As `put_if`; a record that the origin no longer has is a conflict: [`WriteError::Rejected`].
+    ///
+    /// # Example
+    /// ```
+    /// # use wtcache::{Cache, Expect, LoadCx, Loaded, Outcome, Record, Source, SourceError, Typed, Version, WriteCx, WriteError};
+    /// # struct Stock;
+    /// # impl Source<Typed<String, u32>> for Stock {
+    /// #     fn get(&self, _: &String, _: &LoadCx<'_, Typed<String, u32>>) -> Result<Loaded<u32>, SourceError> {
+    /// #         Ok(Loaded::Found(Record::new(5).version(Version::new("v2").expect("short"))))
+    /// #     }
+    /// #     fn delete(&self, _: &String, _: &WriteCx<'_, Typed<String, u32>>) -> Outcome<()> {
+    /// #         Outcome::Applied(())
+    /// #     }
+    /// # }
+    /// # let cache = Cache::builder(Stock).build()?;
+    /// let seen = Version::new("v1").expect("short enough");
+    /// let changed = cache.delete_if("bolts", Expect::version(seen));
+    /// assert!(matches!(changed, Err(WriteError::Unmet(_))), "it has version v2 by now");
+    /// cache.delete_if("bolts", Expect::Exists)?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn delete_if<Q: Lookup<L> + ?Sized>(&self, key: &Q, expect: Expect) -> Result<Written<L>, WriteError<L>> {
         self.delete_if_with(key, expect, &Call::new())
     }
@@ -307,7 +327,34 @@ impl<L: Layout> CacheOf<L> {
     }
 
     /// The keys of which nobody knows whether their last writes were, or will be, applied: `most` of them at most, in no order.
-    /// [`Stats::in_doubt`] counts them all.
+    /// [`Stats::in_doubt`] counts them all. It looks at one shard after the other, so that it is no picture of one instant.
+    ///
+    /// # Threads
+    /// Calls no source and waits for nothing but short locks.
+    ///
+    /// # Example
+    /// ```
+    /// # use wtcache::{Cache, Confirmed, Failure, LoadCx, Loaded, Outcome, Settlement, Source, SourceError, Typed, WriteCx};
+    /// # struct Mute;
+    /// # impl Source<Typed<String, u32>> for Mute {
+    /// #     fn get(&self, _: &String, _: &LoadCx<'_, Typed<String, u32>>) -> Result<Loaded<u32>, SourceError> {
+    /// #         Ok(Loaded::Absent)
+    /// #     }
+    /// #     fn put(&self, _: &String, _: &u32, _: &WriteCx<'_, Typed<String, u32>>) -> Outcome<Confirmed<u32>> {
+    /// #         Outcome::Unknown(SourceError::new(Failure::Broken, "no answer"))
+    /// #     }
+    /// # }
+    /// # let cache = Cache::builder(Mute).build()?;
+    /// let _in_doubt = cache.put("bolts", 5);
+    /// for doubt in cache.doubts(100) {
+    ///     let left = doubt.until.since(cache.now());
+    ///     println!("{}: {} sends may still land, for {left:?} at most", doubt.key, doubt.unsettled);
+    ///     // The program has asked the origin's operator.
+    ///     assert!(cache.settle(&doubt.key, Settlement::NotApplied));
+    /// }
+    /// assert!(cache.doubts(100).is_empty());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     #[must_use]
     pub fn doubts(&self, most: usize) -> Vec<KeyInDoubt<L::OwnedKey>> {
         settle::doubts(&self.0, most)
@@ -318,7 +365,10 @@ impl<L: Layout> CacheOf<L> {
     /// [`InDoubt::settle`](crate::InDoubt::settle).
     ///
     /// Those who wait for the end of the doubt are told. The next read asks the origin; a write in flight leaves the record to be
-    /// asked for, since what was in doubt may have landed after it. False: the key is not in doubt.
+    /// asked for, since what was in doubt may have landed after it. False: the key is not in doubt, and nothing has changed.
+    ///
+    /// # Threads
+    /// Calls no source and waits for nothing. For an example, see [`CacheOf::doubts`].
     pub fn settle<Q: Lookup<L> + ?Sized>(&self, key: &Q, settlement: Settlement) -> bool {
         let owned = key.to_key();
         self.0.at_key(self.0.hash(key), L::key(&owned), |at| at.settle(settlement))

@@ -226,7 +226,7 @@ impl<L: Layout> Sent<L> {
         InDoubt::new(
             ticket,
             cause,
-            Arc::new(Doubted::new((engine, hash, key), (id, since, idempotency_key), condition, sending)),
+            Arc::new(Doubted::new((&engine, hash, key), (id, since, idempotency_key), condition, sending)),
         )
     }
 
@@ -238,8 +238,9 @@ impl<L: Layout> Sent<L> {
 
     /// A replay of `write` was turned away: of its earlier sends nothing is known.
     pub(crate) fn turned_away(self, rejection: Rejection, write: &Arc<Doubted<L>>) -> InDoubt<L> {
+        let engine = Arc::clone(&self.permit().engine);
         let ticket = self.refused(rejection.stale_base, false);
-        let ticket = ticket.unwrap_or_else(|| no_doubt(&write.engine, write.engine.clock.now()));
+        let ticket = ticket.unwrap_or_else(|| no_doubt(&engine, engine.clock.now()));
         InDoubt::new(ticket, rejection.error, Arc::clone(write))
     }
 

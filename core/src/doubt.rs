@@ -14,7 +14,7 @@ use crate::engine::Engine;
 use crate::entry::Layout;
 use crate::slot::PermitId;
 use crate::source::{Condition, IdempotencyKey, SourceError};
-use crate::sync::{Arc, AtomicUsize, Mutex, Ordering};
+use crate::sync::{Arc, AtomicUsize, Mutex, Ordering, Weak};
 
 /// What became of a write in doubt, once that is settled.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -30,6 +30,13 @@ pub enum Settlement {
 /// A write whose outcome nobody knows: the handle to wait for the end of the doubt, to [send it again](InDoubt::replay), or to
 /// [settle it by hand](InDoubt::settle). Dropping it changes nothing; while it is held, so is the value that was to be
 /// written.
+///
+/// It does not keep its cache alive, so that an error value may be kept for as long as one likes. Once the last handle on the cache is
+/// gone, it is to this one as if it had been closed: nothing is sent again ([`NotSent::Closed`](crate::NotSent::Closed)), and
+/// what it tells of the write goes by what was known then, and by the clock.
+///
+/// # Threads
+/// All methods may be called from any thread at once. Clones are handles on the same write.
 pub struct InDoubt<L: Layout> {
     ticket: Arc<DoubtTicket>,
     cause: SourceError,
@@ -50,7 +57,7 @@ pub(crate) enum Sending<L: Layout> {
 
 /// A write that ended unknown, with what it takes to send it again. All handles on it share this.
 pub(crate) struct Doubted<L: Layout> {
-    pub(crate) engine: Arc<Engine<L>>,
+    engine: Weak<Engine<L>>,
     pub(crate) hash: u64,
     pub(crate) key: L::OwnedKey,
     /// The permit of its first send, and when that was. What a replay is told may be as old.
@@ -65,12 +72,18 @@ pub(crate) struct Doubted<L: Layout> {
 
 impl<L: Layout> Doubted<L> {
     pub(crate) fn new(
-        (engine, hash, key): (Arc<Engine<L>>, u64, L::OwnedKey),
+        (engine, hash, key): (&Arc<Engine<L>>, u64, L::OwnedKey),
         (permit, since, idempotency_key): (PermitId, Tick, IdempotencyKey),
         condition: Option<Condition>,
         sending: Option<Sending<L>>,
     ) -> Self {
-        Self { engine, hash, key, permit, since, idempotency_key, condition, sending, became: Mutex::new(None) }
+        let (engine, became) = (Arc::downgrade(engine), Mutex::new(None));
+        Self { engine, hash, key, permit, since, idempotency_key, condition, sending, became }
+    }
+
+    /// The cache that sent it, if that is still there.
+    pub(crate) fn engine(&self) -> Option<Arc<Engine<L>>> {
+        self.engine.upgrade()
     }
 
     /// What is known of it from now on. Told before the doubt ends, so that whoever waited for that finds it.
@@ -118,7 +131,7 @@ impl<L: Layout> InDoubt<L> {
         self.ticket.settles_in()
     }
 
-    /// What became of the write; `None` while it may still be under way.
+    /// What became of the write; `None` while it may still be under way. Calls nothing and never waits.
     #[must_use]
     pub fn outcome(&self) -> Option<Settlement> {
         let became = *self.write.became.lock();

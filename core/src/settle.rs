@@ -9,12 +9,12 @@ use crate::doubt::{InDoubt, Settlement};
 use crate::drive::block_on;
 use crate::engine::Engine;
 use crate::entry::Layout;
-use crate::error::{ReplayError, WriteError};
+use crate::error::{NotSent, ReplayError, WriteError};
 use crate::options::Call;
 use crate::put::{NoUpdate, Put, Write};
 use crate::sync::Arc;
 
-/// A key in doubt.
+/// A key in doubt, as it stood when it was [listed](crate::CacheOf::doubts).
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct KeyInDoubt<K> {
@@ -41,27 +41,96 @@ impl<L: Layout> InDoubt<L> {
     /// the doubt goes on. It overwrites what was written since.
     ///
     /// # Errors
-    /// [`ReplayError::Rejected`]: the write was not applied, and will not be. Else it is in doubt as before, and where the replay may
-    /// have left, the settle window starts anew.
+    /// - [`ReplayError::Rejected`]: the write was not applied, and will not be.
+    /// - [`ReplayError::NotSent`]: nothing was sent, and as little is known as before. [`NotSent::Closed`]: the cache was closed, or its
+    ///   last handle is gone; [`NotSent::NotOurs`]: the program sent the write itself, with a permit.
+    /// - [`ReplayError::InDoubt`]: it was sent, and the write is in doubt as before. Where the replay may have been applied, the
+    ///   settle window starts anew.
+    ///
+    /// # Threads
+    /// Blocks the thread while it waits for its turn, and for the origin.
+    ///
+    /// # Example
+    /// ```
+    /// # use std::sync::atomic::{AtomicBool, Ordering};
+    /// # use wtcache::{Cache, Call, Confirmed, Declared, Failure, LoadCx, Loaded, Outcome, Record, Settlement, Source, SourceError, Typed, WriteCx, WriteError};
+    /// # struct Flaky(AtomicBool);
+    /// # impl Source<Typed<String, u32>> for Flaky {
+    /// #     fn get(&self, _: &String, _: &LoadCx<'_, Typed<String, u32>>) -> Result<Loaded<u32>, SourceError> {
+    /// #         Ok(Loaded::Absent)
+    /// #     }
+    /// #     fn put(&self, _: &String, value: &u32, _: &WriteCx<'_, Typed<String, u32>>) -> Outcome<Confirmed<u32>> {
+    /// #         if self.0.swap(true, Ordering::Relaxed) {
+    /// #             return Outcome::Applied(Confirmed::Record(Record::new(*value)));
+    /// #         }
+    /// #         Outcome::Unknown(SourceError::new(Failure::Broken, "no answer"))
+    /// #     }
+    /// #     fn declared(&self) -> Declared {
+    /// #         let mut declared = Declared::default();
+    /// #         declared.honours_idempotency = true;
+    /// #         declared
+    /// #     }
+    /// # }
+    /// # let cache = Cache::builder(Flaky(AtomicBool::new(false))).build()?;
+    /// // The origin honours idempotency keys, and its first answer is lost.
+    /// let Err(WriteError::InDoubt(doubt)) = cache.put("bolts", 5) else { unreachable!("no answer came") };
+    /// assert_eq!(doubt.outcome(), None);
+    /// doubt.replay(&Call::new())?;
+    /// assert_eq!(doubt.outcome(), Some(Settlement::Applied));
+    /// assert_eq!(cache.stats().in_doubt, 0);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn replay(&self, call: &Call) -> Result<Written<L>, ReplayError<L>> {
-        block_on(self.replay_story(call), &*self.write().engine.clock).map_err(ReplayError::of)
+        let engine = self.engine()?;
+        block_on(self.replay_story(&engine, call), &*engine.clock).map_err(ReplayError::of)
     }
 
-    pub(crate) fn replay_story(&self, call: &Call) -> Put<L, NoUpdate<L>> {
+    /// The cache of the write: closed, if it is gone.
+    pub(crate) fn engine(&self) -> Result<Arc<Engine<L>>, ReplayError<L>> {
+        self.write().engine().ok_or(ReplayError::NotSent(NotSent::Closed))
+    }
+
+    pub(crate) fn replay_story(&self, engine: &Arc<Engine<L>>, call: &Call) -> Put<L, NoUpdate<L>> {
         let write = self.write();
         let call = Call { idempotency_key: Some(write.idempotency_key), ..call.clone() };
-        Put::new(&write.engine, write.hash, write.key.clone(), Write::Replay(Arc::clone(write)), &call)
+        Put::new(engine, write.hash, write.key.clone(), Write::Replay(Arc::clone(write)), &call)
     }
 
     /// Says what became of this write, on the word of a program that knows (it asked the origin's operator, its log, another table).
     /// A word that is not true makes the cache serve what is not so.
     ///
     /// The doubt of the key ends, unless another write of it is unsettled; the next read asks the origin, and a write in flight
-    /// leaves the record to be asked for. True: the key is no longer in doubt.
+    /// leaves the record to be asked for. True: the key is no longer in doubt, or its cache is gone. In all cases
+    /// [`InDoubt::outcome`] tells that word from now on. It does not keep the program from sending the write again; then
+    /// the word is out of date.
+    ///
+    /// # Threads
+    /// Calls no source and waits for nothing.
+    ///
+    /// # Example
+    /// ```
+    /// # use wtcache::{Cache, Confirmed, Failure, LoadCx, Loaded, Outcome, Settlement, Source, SourceError, Typed, WriteCx, WriteError};
+    /// # struct Mute;
+    /// # impl Source<Typed<String, u32>> for Mute {
+    /// #     fn get(&self, _: &String, _: &LoadCx<'_, Typed<String, u32>>) -> Result<Loaded<u32>, SourceError> {
+    /// #         Ok(Loaded::Absent)
+    /// #     }
+    /// #     fn put(&self, _: &String, _: &u32, _: &WriteCx<'_, Typed<String, u32>>) -> Outcome<Confirmed<u32>> {
+    /// #         Outcome::Unknown(SourceError::new(Failure::Broken, "no answer"))
+    /// #     }
+    /// # }
+    /// # let cache = Cache::builder(Mute).build()?;
+    /// let Err(WriteError::InDoubt(doubt)) = cache.put("bolts", 5) else { unreachable!("no answer came") };
+    /// // The origin's log has no such request, and its operator has cut the connection:
+    /// assert!(doubt.settle(Settlement::NotApplied));
+    /// assert_eq!(doubt.outcome(), Some(Settlement::NotApplied));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn settle(&self, settlement: Settlement) -> bool {
         let write = self.write();
         write.became(settlement);
-        write.engine.at_key(write.hash, L::key(&write.key), |at| at.settle_write(write.permit))
+        let Some(engine) = write.engine() else { return true };
+        engine.at_key(write.hash, L::key(&write.key), |at| at.settle_write(write.permit))
     }
 }
 

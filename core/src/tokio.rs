@@ -140,8 +140,13 @@ impl Drop for Seat<'_> {
 
 /// An async handle on a cache. It shares everything with the blocking handles: calls of both may be mixed.
 ///
-/// Dropping a future before it is ready is safe at any time: a load goes on for those who wait for it, a write that has not
-/// been sent is not sent, and one that was sent runs on to its outcome.
+/// # Cancellation
+/// Dropping a future before it is ready is safe at any time; each method says what becomes of its work. A load goes on for
+/// those who wait for it, a write that has not been sent is not sent, and one that was sent runs on to its outcome.
+///
+/// # Threads
+/// Any task may use it, on any runtime with time enabled. A call of the source blocks a thread of the runtime's blocking
+/// pool; what waits holds no thread.
 pub struct AsyncCache<L: Layout> {
     cache: CacheOf<L>,
     pool: Pool,
@@ -162,13 +167,14 @@ impl<L: Layout> CacheOf<L> {
 }
 
 impl<L: Layout> AsyncCache<L> {
-    /// The blocking handle, for what never waits: `peek`, `invalidate`, `find`, `stats`.
+    /// The blocking handle, for what never waits: `peek`, `invalidate`, `find`, `stats`, `settle`, `doubts`. (So is
+    /// [`InDoubt::settle`]. `prepare` and `close` wait, and belong on a thread that may block.)
     #[must_use]
     pub fn blocking(&self) -> &CacheOf<L> {
         &self.cache
     }
 
-    /// See [`CacheOf::get`].
+    /// See [`CacheOf::get`]. Dropped, as [`AsyncCache::read`].
     ///
     /// # Errors
     /// As there, and [`LoadError::Overloaded`] where the pool's queue is full.
@@ -176,7 +182,8 @@ impl<L: Layout> AsyncCache<L> {
         self.read(key, &Call::new()).await.map(|read| read.entry)
     }
 
-    /// See [`CacheOf::read`].
+    /// See [`CacheOf::read`]. Dropped while its load waits for a place in the pool, another reader that waits for it leads; after
+    /// that the load runs on to its end, for those who wait and for the cache to keep.
     ///
     /// # Errors
     /// As [`AsyncCache::get`].
@@ -234,7 +241,9 @@ impl<L: Layout> AsyncCache<L> {
         outcomes
     }
 
-    /// See [`CacheOf::put_with`].
+    /// See [`CacheOf::put_with`]. Dropped while it waits for its turn or for a place in the pool, nothing is sent, and the turn
+    /// passes on; after that the write runs on to its outcome, and the cache shows what comes of it. A doubt that it leaves is in
+    /// [`CacheOf::doubts`].
     ///
     /// # Errors
     /// As there, and [`NotSent::Overloaded`] where the pool's queue is full.
@@ -247,7 +256,7 @@ impl<L: Layout> AsyncCache<L> {
         self.write(self.cache.put_story::<Q, NoUpdate<L>>(key, Write::Send(Sending::Put(value)), &carried(call))).await
     }
 
-    /// See [`CacheOf::delete_with`].
+    /// See [`CacheOf::delete_with`]. Dropped, as [`AsyncCache::put`].
     ///
     /// # Errors
     /// As [`AsyncCache::put`].
@@ -255,7 +264,8 @@ impl<L: Layout> AsyncCache<L> {
         self.write(self.cache.put_story::<Q, NoUpdate<L>>(key, Write::Send(Sending::Delete), &carried(call))).await
     }
 
-    /// See [`CacheOf::put_if_with`]. Dropped before the source is called, nothing is sent; after that it runs on to its outcome.
+    /// See [`CacheOf::put_if_with`]. Dropped while it waits for its turn or for a place in the pool, nothing is read or sent; after
+    /// that the read of the existing record, the check and the write run on to their outcome.
     ///
     /// # Errors
     /// As there, and [`NotSent::Overloaded`] where the pool's queue is full.
@@ -284,16 +294,17 @@ impl<L: Layout> AsyncCache<L> {
         self.write(self.cache.put_story::<Q, NoUpdate<L>>(key, write, &carried(call))).await
     }
 
-    /// See [`InDoubt::replay`]; the handle is of this cache. Dropped before the source is called, nothing is sent again; after that
-    /// the replay runs on, and settles what its answer settles: [`InDoubt::outcome`] tells.
+    /// See [`InDoubt::replay`]; the handle is of this cache. Dropped while it waits for its turn or for a place in the pool, nothing
+    /// is sent again; after that the replay runs on, and settles what its answer settles: [`InDoubt::outcome`] tells.
     ///
     /// # Errors
     /// As there, and [`NotSent::Overloaded`] where the pool's queue is full.
     pub async fn replay(&self, doubt: &InDoubt<L>, call: &Call) -> Result<Written<L>, ReplayError<L>> {
-        self.write(doubt.replay_story(&carried(call))).await.map_err(ReplayError::of)
+        let engine = doubt.engine()?;
+        self.write(doubt.replay_story(&engine, &carried(call))).await.map_err(ReplayError::of)
     }
 
-    /// See [`InDoubt::wait`]; the handle is of this cache. Dropped, it changes nothing.
+    /// See [`InDoubt::wait`]; the handle is of this cache. Dropped, it changes nothing, and leaves no waker behind.
     pub async fn wait(&self, doubt: &InDoubt<L>, timeout: Duration) -> bool {
         let clock = &*self.cache.engine().clock;
         let end = clock.now().after(timeout);
@@ -312,7 +323,8 @@ impl<L: Layout> AsyncCache<L> {
         .await
     }
 
-    /// See [`CacheOf::update_with`]. The closure runs in the pool.
+    /// See [`CacheOf::update_with`]. The closure runs in the pool. Dropped while it waits for its turn or for a place in the pool, the
+    /// closure is not called and nothing is sent; after that read, closure and write run on to their outcome.
     ///
     /// # Errors
     /// As [`AsyncCache::put`], and [`NotSent::Panicked`] where the closure panicked.

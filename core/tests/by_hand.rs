@@ -2,11 +2,13 @@
 
 mod common;
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use common::*;
 use wtcache::{
-    Change, Expect, Failure, InDoubt, InDoubtWrites, Lifetime, NotSent, ReplayError, Settlement, SourceError, Written,
+    Change, Condition, Expect, Failure, InDoubt, InDoubtWrites, Lifetime, NotSent, ReplayError, Settlement,
+    SourceError, Version, Written,
 };
 use wtcache_testkit::{Does, Op, Script, When};
 
@@ -323,10 +325,13 @@ fn d3_a_replay_on_a_version_settles_no_other_write() {
     w.script.next(Op::Put, "k", Does::ApplyThenUnknown);
     let first = in_doubt(w.cache.update("k", |_| Ok(Change::Put("two".to_owned()))));
     w.script.next(Op::Put, "k", Does::Stray);
-    let _second = in_doubt(w.cache.put_if("k", "stray".to_owned(), Expect::Exists));
+    // Of the version that the first one made: all sends in doubt are on versions now.
+    let second = in_doubt(w.cache.update("k", |_| Ok(Change::Put("stray".to_owned()))));
     assert!(!applied(replay(&first)));
-    assert_eq!(w.cache.stats().in_doubt, 1);
-    assert_eq!(w.script.land(), 1);
+    assert_eq!((w.cache.stats().in_doubt, second.outcome()), (1, None));
+    let conditions: Vec<_> = w.script.log().into_iter().filter_map(|seen| seen.condition).collect();
+    assert_eq!(conditions, ["v1", "v2", "v1"].map(|v| Condition::Version(Version::new(v).expect("short"))));
+    assert_eq!(w.script.land(), 1, "the record still has the version that it was sent on");
     assert_eq!(w.get("k").as_deref(), Some("stray"));
 }
 
@@ -350,6 +355,31 @@ fn a3_a_replay_on_a_closed_cache_is_not_sent() {
     let closed = replay(&doubt).map(drop).expect_err("closed");
     assert!(matches!(closed, ReplayError::NotSent(NotSent::Closed)), "{closed}");
     assert!(!w.cache.settle("k", Settlement::Over), "a closed cache keeps no account");
+}
+
+/// An error value may be kept for long, and a cache that the program let go must not stay for it.
+#[test]
+fn b4_the_handle_of_a_doubt_keeps_no_cache_alive() {
+    let held = Arc::new(());
+    let alive = Arc::downgrade(&held);
+    let weigher = move |_: &String, _: Option<&String>| u64::from(Arc::strong_count(&held) > 0);
+    let script = Script::new();
+    script.declare(|declared| declared.honours_idempotency = true);
+    let w = world_with(script, |b| b.weigher(weigher));
+    let [settled, waited] = ["a", "b"].map(|key| w.doubt(key, "one", Does::Unknown));
+    let World { cache, clock, script } = w;
+    assert!(alive.upgrade().is_some());
+    drop(cache);
+    assert!(alive.upgrade().is_none(), "what the cache owned is gone");
+    let closed = replay(&settled).map(drop).expect_err("the cache is gone");
+    assert!(matches!(closed, ReplayError::NotSent(NotSent::Closed)) && closed.may_be_applied(), "{closed}");
+    assert_eq!(script.calls(Op::Put, "a"), 1);
+    assert!(settled.settle(Settlement::NotApplied));
+    assert_eq!((settled.outcome(), waited.outcome()), (Some(Settlement::NotApplied), None));
+    assert_eq!((waited.settles_in(), waited.key().as_str()), (WINDOW, "b"));
+    clock.advance(WINDOW);
+    assert!(waited.wait(secs(0)));
+    assert_eq!(waited.outcome(), Some(Settlement::Over));
 }
 
 // --- D4: what a refusal says of an earlier send

@@ -7,7 +7,7 @@ use wtcache::{
     Cache, Call, Change, Condition, Confirmed, Entry, Expect, InDoubtWrites, LoadCx, Loaded, NotSent, Outcome, Record,
     Source, SourceError, Typed, Unmet, Version, WriteCx, WriteError,
 };
-use wtcache_testkit::{Does, Op, Script, When};
+use wtcache_testkit::{Does, ManualClock, Op, Script, When};
 
 fn v(text: &str) -> Version {
     Version::new(text).expect("short")
@@ -195,14 +195,36 @@ fn p6_in_a_doubt_a_condition_is_checked_on_what_the_origin_says_now() {
 }
 
 #[test]
-fn p6_a_conditional_write_whose_deadline_has_passed_is_not_sent() {
+fn p6_a_conditional_write_that_comes_after_its_deadline_begins_nothing() {
     let w = world();
-    w.seed("k", "one");
+    w.script.set("k", "one");
     let call = Call::new().deadline(secs(0));
+    // Not that its record could not be read: it never had the turn to do that in.
     let late = not_sent(w.cache.put_if_with("k", "two".to_owned(), Expect::Exists, &call));
-    assert!(matches!(late, NotSent::Deadline), "{late}");
+    assert!(matches!(late, NotSent::Deadline), "{late:?}");
     let late = not_sent(w.cache.delete_if_with("k", Expect::Exists, &call));
-    assert!(matches!(late, NotSent::Deadline), "{late}");
+    assert!(matches!(late, NotSent::Deadline), "{late:?}");
+    assert_eq!(w.script.truth("k").as_deref(), Some("one"));
+}
+
+/// The record was there in time, and then the program's weigher took too long.
+#[test]
+fn p6_a_conditional_write_whose_deadline_passes_after_its_check_is_not_sent() {
+    let (script, clock) = (Script::new(), ManualClock::new());
+    script.set("k", "one");
+    let slow = clock.clone();
+    let weigher = move |_: &String, _: Option<&String>| {
+        slow.advance(secs(2));
+        1
+    };
+    let builder = Cache::builder(script.clone()).clock(clock.shared()).clean_start(true);
+    let cache = builder.weigher(weigher).build().expect("the options make sense");
+    let late = not_sent(cache.put_if_with("k", "two".to_owned(), Expect::Exists, &within(secs(1))));
+    assert!(matches!(late, NotSent::Deadline), "{late:?}");
+    let late = not_sent(cache.delete_if_with("k", Expect::Exists, &within(secs(1))));
+    assert!(matches!(late, NotSent::Deadline), "{late:?}");
+    assert_eq!((script.calls(Op::Get, "k"), script.truth("k").as_deref()), (2, Some("one")));
+    assert_eq!(cache.stats().writes_open, 0);
 }
 
 #[test]

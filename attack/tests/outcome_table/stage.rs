@@ -10,7 +10,7 @@ use std::time::Duration;
 use serde_json::{Value as Json, json};
 use wtcache::{
     ByteCache, Bytes, Call, Change, Confirmed, Declared, Entry, Expect, Failure, How, InDoubtWrites, LoadCx, LoadError,
-    Loaded, NotSent, Outcome, Record, Source, SourceError, Version, WriteCx, WriteError, Written,
+    Loaded, NotSent, Outcome, Read, Record, Source, SourceError, Version, WriteCx, WriteError, Written,
 };
 use wtcache_http_source::HttpSource;
 use wtcache_origin::{Entry as Logged, Fault as Rule, FaultKind, Gate, Method, Origin, OriginOptions};
@@ -281,7 +281,7 @@ impl Stage {
             }
             self.is_the_origins(play, value, "a read after the settle window")?;
         }
-        if next != "asks, keeps not" || in_doubt {
+        if !matches!(next, "asks, keeps not" | "stale") || in_doubt {
             let (how, value) = play.read().map_err(|error| error.to_string())?;
             if how != How::Hit {
                 return Err(format!("a read that should hit is {how:?}"));
@@ -325,7 +325,9 @@ impl Stage {
 fn struck(operation: Operation) -> Method {
     use Operation as Op;
     match operation {
-        Op::Put | Op::VerbatimPut | Op::UpdatePut | Op::CondPut | Op::PutIf | Op::PermitPut => Method::Put,
+        Op::Put | Op::PutMany | Op::VerbatimPut | Op::UpdatePut | Op::CondPut | Op::PutIf | Op::PermitPut => {
+            Method::Put
+        }
         Op::Delete | Op::UpdateDelete | Op::CondDelete | Op::DeleteIf | Op::PermitDelete => Method::Delete,
         _ => Method::Get,
     }
@@ -366,7 +368,11 @@ impl<'a> Play<'a> {
             .shards(1)
             .deadline(DEADLINE)
             .lifetime(LIFETIME)
-            .negative_lifetime(LIFETIME);
+            .negative_lifetime(LIFETIME)
+            .tags(|key, _, tags| tags.add(key));
+        if operation == Operation::GetOrStale {
+            builder = builder.stale_if_error(LIFETIME);
+        }
         match fault {
             Fault::Here(Here::TooManyDoubts) => builder = builder.most_doubts(1),
             Fault::Here(Here::HeldBack) => builder = builder.in_doubt_writes(InDoubtWrites::Wait),
@@ -424,12 +430,14 @@ impl<'a> Play<'a> {
         let (cache, id) = (&self.cache, self.id);
         let update = |change: Change<Vec<u8>>| cache.update_with(id, |_| Ok(change), call);
         match self.operation {
-            Op::Get => {
-                let caller = match cache.read(id, call) {
-                    Ok(read) => told_entry(read.entry.as_ref(), "none"),
-                    Err(error) => told_load(&error),
+            Op::Get | Op::GetOrStale => told_read(cache.read(id, call)),
+            Op::GetMany => {
+                let mut answers = cache.read_many([id, id], call).into_iter().map(told_read);
+                let (Some(first), Some(second), None) = (answers.next(), answers.next(), answers.next()) else {
+                    panic!("two keys have two answers");
                 };
-                Told { outcome: "no write", caller, kept: None }
+                assert_eq!(first.caller, second.caller, "one key has one answer");
+                first
             }
             Op::Peek => {
                 let caller = told_entry(cache.peek(id).as_ref(), "nothing");
@@ -437,7 +445,23 @@ impl<'a> Play<'a> {
             }
             Op::Invalidate => {
                 cache.invalidate(id);
-                Told { outcome: "no write", caller: "nothing".to_owned(), kept: None }
+                told_nothing()
+            }
+            Op::InvalidatePrefix => {
+                cache.invalidate_prefix(id);
+                told_nothing()
+            }
+            Op::InvalidatePattern => {
+                cache.invalidate_pattern("*").expect("a pattern");
+                told_nothing()
+            }
+            Op::InvalidateTag => {
+                cache.invalidate_tag(id);
+                told_nothing()
+            }
+            Op::PutMany => {
+                let mut written = cache.put_many_with([(id, self.value.clone())], call);
+                told(written.pop().expect("one record has one outcome"))
             }
             Op::Put | Op::VerbatimPut => told(cache.put_with(id, self.value.clone(), call)),
             Op::Delete => told(cache.delete_with(id, call)),
@@ -542,6 +566,18 @@ fn number(record: &[u8]) -> Option<u64> {
     serde_json::from_slice::<Json>(record).ok()?["value"].as_u64()
 }
 
+fn told_read(result: Result<Read<Bytes>, LoadError>) -> Told {
+    let caller = match result {
+        Ok(read) => told_entry(read.entry.as_ref(), "none"),
+        Err(error) => told_load(&error),
+    };
+    Told { outcome: "no write", caller, kept: None }
+}
+
+fn told_nothing() -> Told {
+    Told { outcome: "no write", caller: "nothing".to_owned(), kept: None }
+}
+
 fn told(result: Result<Written<Bytes>, WriteError<Bytes>>) -> Told {
     let (outcome, caller, kept) = match result {
         Ok(written) => ("Applied", told_entry(written.entry.as_ref(), "no record"), Some(written.kept)),
@@ -603,6 +639,7 @@ fn told_how(how: How) -> &'static str {
         How::Hit => "hit",
         How::Loaded { kept: true } => "asks, keeps",
         How::Loaded { kept: false } => "asks, keeps not",
+        How::Stale => "stale",
         _ => "joins",
     }
 }

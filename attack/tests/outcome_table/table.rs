@@ -48,9 +48,18 @@ impl Start {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) enum Operation {
     Get,
+    /// `read_many`, of the same key twice.
+    GetMany,
+    /// `get` where a record that has expired may stand in for an error.
+    GetOrStale,
     Peek,
     Invalidate,
+    InvalidatePrefix,
+    InvalidatePattern,
+    InvalidateTag,
     Put,
+    /// `put_many` of one record.
+    PutMany,
     /// `put` over a source that stores verbatim.
     VerbatimPut,
     /// `update` that puts; the fault strikes the write.
@@ -74,11 +83,17 @@ pub(crate) enum Operation {
 }
 
 impl Operation {
-    pub(crate) const NAMES: [(&'static str, Self); 16] = [
+    pub(crate) const NAMES: [(&'static str, Self); 22] = [
         ("get", Self::Get),
+        ("get-many", Self::GetMany),
+        ("get-or-stale", Self::GetOrStale),
         ("peek", Self::Peek),
         ("invalidate", Self::Invalidate),
+        ("invalidate-prefix", Self::InvalidatePrefix),
+        ("invalidate-pattern", Self::InvalidatePattern),
+        ("invalidate-tag", Self::InvalidateTag),
         ("put", Self::Put),
+        ("put-many", Self::PutMany),
         ("verbatim-put", Self::VerbatimPut),
         ("update-put", Self::UpdatePut),
         ("cond-put", Self::CondPut),
@@ -96,7 +111,9 @@ impl Operation {
     /// From where every fault is met.
     fn starts(self) -> &'static [Start] {
         match self {
-            Self::Get => &[Start::Resident, Start::Cold, Start::Doubt, Start::Expired],
+            Self::Get | Self::GetMany => &[Start::Resident, Start::Cold, Start::Doubt, Start::Expired],
+            // Elsewhere it is a `get`.
+            Self::GetOrStale => &[Start::Expired],
             // With the record resident it reads nothing at the origin.
             Self::UpdateRead => &[Start::Cold, Start::Doubt],
             _ => &[Start::Resident, Start::Cold, Start::Doubt],

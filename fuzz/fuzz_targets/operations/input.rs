@@ -65,6 +65,25 @@ pub(crate) enum Operation {
     Reject(u8, bool),
     InDoubt(u8),
     Drop(u8),
+    WriteIf(Key, What, Expects),
+    /// Sends a write in doubt again.
+    Replay(u8),
+    /// The program stops what is in doubt of a key, or one write in doubt, and says what became of it.
+    Settle(Key),
+    SettleOne(u8),
+    Doubts(u8),
+}
+
+/// What a program expects of the existing record.
+#[derive(Arbitrary, Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Expects {
+    Absent,
+    Exists,
+    /// The record that the origin has now.
+    Latest,
+    /// The one that is resident, or one that never was.
+    Resident,
+    Either,
 }
 
 #[derive(Arbitrary, Debug, Clone, Copy, PartialEq, Eq)]
@@ -133,7 +152,11 @@ pub(crate) struct WriteDoes {
 #[derive(Arbitrary, Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Ends {
     Applied(Confirm),
-    Rejected { stale: bool },
+    /// `all_sends`: it is about what was asked for, not about this send alone.
+    Rejected {
+        stale: bool,
+        all_sends: bool,
+    },
     Unknown(Lands),
     Panics(Lands),
 }

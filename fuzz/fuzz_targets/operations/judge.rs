@@ -9,13 +9,13 @@ use wtcache::{
 
 use crate::input::{Edit, Inside, KEYS, Life, What};
 use crate::truth::{Ended, Record, Since};
-use crate::world::{UNIT, Verdict, World, idempotency_key, shown, units, value, weight};
+use crate::world::{Doubted, UNIT, Verdict, World, idempotency_key, shown, units, value, weight, write_of};
 
 /// What stood before a write was asked for.
-struct Before {
-    send: u64,
-    number: u64,
-    since: Since,
+pub(crate) struct Before {
+    pub(crate) send: u64,
+    pub(crate) number: u64,
+    pub(crate) since: Since,
     nested: bool,
     reentrant: bool,
     turn_held: bool,
@@ -73,7 +73,7 @@ impl World {
         }
     }
 
-    fn before(&self, key: usize) -> Before {
+    pub(crate) fn before(&self, key: usize) -> Before {
         let mut state = self.at();
         Before {
             send: state.truth.number(),
@@ -140,7 +140,13 @@ impl World {
     }
 
     /// A1: what the caller is told is what the source answered.
-    fn wrote(&self, key: usize, before: &Before, what: What, result: Result<Written<Bytes>, WriteError<Bytes>>) {
+    pub(crate) fn wrote(
+        &self,
+        key: usize,
+        before: &Before,
+        what: What,
+        result: Result<Written<Bytes>, WriteError<Bytes>>,
+    ) {
         let verdict = self.at().verdicts.remove(&before.send);
         match (result, verdict) {
             (Ok(written), Some(Verdict::Applied { ended, shown, keepable })) => {
@@ -181,21 +187,27 @@ impl World {
 
     /// D1: what the cache shows of a write that nobody knows the end of.
     pub(crate) fn is_unknown(&self, key: usize, doubt: InDoubt<Bytes>) {
+        self.at().counts.unknown += 1;
+        self.is_in_doubt(key, doubt);
+    }
+
+    /// The handle tells the doubt's end, and the key shows nothing.
+    pub(crate) fn is_in_doubt(&self, key: usize, handle: InDoubt<Bytes>) {
         {
             let mut state = self.at();
-            state.counts.unknown += 1;
             if state.truth.is_in_doubt(key) {
-                let (told, true_end) = (units(doubt.settles_in()), state.truth.settles_in(key));
+                let (told, true_end) = (units(handle.settles_in()), state.truth.settles_in(key));
                 assert_eq!(told, true_end, "D3: key {key} settles at another time");
             }
-            state.doubts.push(doubt);
+            assert_eq!(handle.key(), [key as u8], "A3: the handle is of another key");
+            state.doubts.push(Doubted { key, write: write_of(handle.idempotency_key()), handle });
         }
         let in_doubt = self.at().truth.is_in_doubt(key);
         let seen = self.peek(key);
         assert!(!in_doubt || seen.is_none(), "D1: key {key} in doubt shows {seen:?}");
     }
 
-    fn was_not_sent(&self, key: usize, before: &Before, counts: bool, why: &NotSent) {
+    pub(crate) fn was_not_sent(&self, key: usize, before: &Before, counts: bool, why: &NotSent) {
         let mut state = self.at();
         state.counts.not_sent += u64::from(counts);
         let good = match why {
@@ -307,8 +319,10 @@ impl World {
         self.stats();
         let stats = self.cache().stats();
         assert_eq!((stats.in_doubt, stats.writes_open), (0, 0), "time settles every doubt: {stats:?}");
-        for doubt in &self.at().doubts {
-            assert!(doubt.wait(Duration::ZERO) && doubt.settles_in().is_zero(), "D3: {doubt:?} goes on");
+        self.outcomes();
+        for Doubted { handle, .. } in &self.at().doubts {
+            let over = handle.wait(Duration::ZERO) && handle.settles_in().is_zero() && handle.outcome().is_some();
+            assert!(over, "D3: {handle:?} goes on");
         }
         for key in 0..KEYS {
             // A hit, or a load that is kept; either gives the origin's record.

@@ -1,10 +1,12 @@
 #![no_main]
 //! Sequences of operations on a real `ByteCache`, over an origin that does what it should not, on one thread.
 //!
-//! What the cache answers is judged by what `docs/CONTRACT.md` promises: outcomes (A1), what may be read (G5, G6, G9), turns
-//! (P3), what is kept of a write (P1, B1), doubts (D1 to D3), nesting (P5), invalidation (I1), the start (C0), the index, the
-//! counts, and that at rest every entry is the origin's record. Waiting takes the clock's time only, so that nothing hangs.
+//! What the cache answers is judged by what `docs/CONTRACT.md` promises: outcomes (A1, A2), what may be read (G5, G6, G9), turns
+//! (P3), conditions (P6), what is kept of a write (P1, B1), doubts and their handles (A3, D1 to D3), nesting (P5), invalidation
+//! (I1), the start (C0), the index, the counts, and that at rest every entry is the origin's record. Waiting takes the clock's time
+//! only, so that nothing hangs.
 
+mod by_hand;
 mod input;
 mod judge;
 mod truth;
@@ -16,7 +18,7 @@ use libfuzzer_sys::fuzz_target;
 use wtcache::{ByteCache, Bytes, Clock, Failure, InDoubtWrites, Prepared, Sent, SourceError};
 
 use crate::input::{Confirm, DEADLINE, Input, Lands, Operation, What};
-use crate::truth::Record;
+use crate::truth::{Record, Sending};
 use crate::world::{Scripted, UNIT, World, confirmed, weight};
 
 /// More operations find nothing that as many do not find.
@@ -54,9 +56,7 @@ fn run(input: &Input) {
         permits.drop(0);
     }
     world.rest();
-    // The source owns the world, and the world the cache, itself and in the handles of doubts: the circle ends here.
-    let doubts = std::mem::take(&mut world.at().doubts);
-    drop(doubts);
+    // The source owns the world, and the world the cache: the circle ends here.
     world.set_cache(None);
 }
 
@@ -119,6 +119,11 @@ impl Permits<'_> {
                     self.drop(usize::from(*permit) % self.all.len());
                 }
             }
+            Operation::WriteIf(key, what, expects) => world.write_if(key.number(), *what, *expects),
+            Operation::Replay(doubt) => world.replay(*doubt),
+            Operation::Settle(key) => world.settle(key.number()),
+            Operation::SettleOne(doubt) => world.settle_one(*doubt),
+            Operation::Doubts(most) => world.doubts(usize::from(*most % 5)),
         }
     }
 
@@ -159,7 +164,7 @@ impl Permits<'_> {
         let since = state.truth.now();
         assert_eq!(result.is_ok(), since < deadline, "P7: {:?}", result.err());
         let Ok(sent) = result else { return };
-        state.truth.sends(key, send, deadline, None);
+        state.truth.sends(key, Sending::first(send), deadline, None);
         let number = state.truth.number();
         drop(state);
         let record = (what == What::Put).then_some(number);
@@ -183,7 +188,7 @@ impl Permits<'_> {
             drop(state);
             return self.in_doubt(permit);
         };
-        let ended = state.truth.ends_applied(permit.key, permit.send, at, false);
+        let ended = state.truth.ends_applied(permit.key, Sending::first(permit.send), at, false);
         drop(state);
         let At::Sent { sent, .. } = permit.at else { unreachable!("looked at above") };
         let (seen, life) = match confirm {
@@ -210,7 +215,7 @@ impl Permits<'_> {
             return self.in_doubt(permit);
         }
         state.truth.will_not_land(permit.send);
-        state.truth.ends_rejected(permit.key, permit.send);
+        state.truth.ends_rejected(permit.key, Sending::first(permit.send), false);
         state.counts.rejected += 1;
         drop(state);
         if let At::Sent { sent, .. } = permit.at {
@@ -223,7 +228,7 @@ impl Permits<'_> {
 
     fn in_doubt(&mut self, permit: Permit) {
         let At::Sent { sent, .. } = permit.at else { return };
-        self.world.at().truth.ends_unknown(permit.key, permit.send);
+        self.world.at().truth.ends_unknown(permit.key, Sending::first(permit.send));
         let doubt = sent.in_doubt(SourceError::new(Failure::Broken, "as the program says"));
         self.world.is_unknown(permit.key, doubt);
     }
@@ -234,7 +239,7 @@ impl Permits<'_> {
         match &at {
             At::Prepared(_) => state.truth.aborts(key, send),
             At::Sent { .. } => {
-                state.truth.ends_unknown(key, send);
+                state.truth.ends_unknown(key, Sending::first(send));
                 state.counts.unknown += 1;
             }
         }

@@ -20,12 +20,39 @@ const SENDS_TOLD_APART: usize = 16;
 pub(crate) enum Condition {
     Is(u64),
     IsAbsent,
+    Exists,
+}
+
+/// One send of a write. The first has the write's own number.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Sending {
+    pub(crate) number: u64,
+    pub(crate) write: u64,
+}
+
+impl Sending {
+    pub(crate) fn first(write: u64) -> Self {
+        Self { number: write, write }
+    }
+
+    pub(crate) fn is_replay(self) -> bool {
+        self.number != self.write
+    }
+}
+
+/// What a program that asked the origin knows of writes that it has stopped there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Word {
+    Applied,
+    NotApplied,
+    /// Some were.
+    Mixed,
 }
 
 /// A write that has its turn and was sent, and is not over.
 #[derive(Debug)]
 struct Open {
-    send: u64,
+    send: Sending,
     deadline: u64,
     condition: Option<Condition>,
     /// Invalidated, or a doubt settled, since the send.
@@ -36,8 +63,9 @@ struct Open {
 
 #[derive(Debug)]
 struct Doubt {
+    since: u64,
     until: u64,
-    sends: HashMap<u64, Option<Condition>>,
+    sends: Vec<(Sending, Option<Condition>)>,
     /// The sends above are certainly those that the doubt is about.
     told_apart: bool,
     /// It may be over already: the contract allows to end it, and does not say when.
@@ -58,7 +86,7 @@ struct OfKey {
 struct Stray {
     at: u64,
     key: usize,
-    send: u64,
+    write: u64,
     record: Record,
     condition: Option<Condition>,
 }
@@ -88,7 +116,7 @@ pub(crate) struct Truth {
     conditions_settle: bool,
     keys: [OfKey; KEYS],
     strays: Vec<Stray>,
-    /// Where in its key's history a send took effect.
+    /// Where in its key's history a write took effect last; where the origin honours idempotency keys, the only time.
     landed: HashMap<u64, usize>,
     /// Calls of the source's `get`, by key.
     loads: [u64; KEYS],
@@ -128,7 +156,7 @@ impl Truth {
             self.strays = later;
             let due: Vec<Stray> = due;
             for stray in due {
-                self.apply(stray.key, stray.send, stray.record, stray.condition);
+                self.apply(stray.key, stray.write, stray.record, stray.condition);
             }
             for of in &mut self.keys {
                 if of.prepared.is_some_and(|(_, deadline)| deadline <= now) {
@@ -164,6 +192,7 @@ impl Truth {
             None => true,
             Some(Condition::Is(value)) => self.record(key) == Some(value),
             Some(Condition::IsAbsent) => self.record(key).is_none(),
+            Some(Condition::Exists) => self.record(key).is_some(),
         }
     }
 
@@ -172,12 +201,12 @@ impl Truth {
     pub(crate) fn apply(
         &mut self,
         key: usize,
-        send: u64,
+        write: u64,
         record: Record,
         condition: Option<Condition>,
     ) -> Option<usize> {
         if self.honours_idempotency
-            && let Some(at) = self.landed.get(&send)
+            && let Some(at) = self.landed.get(&write)
         {
             return Some(*at);
         }
@@ -186,7 +215,7 @@ impl Truth {
         }
         let history = &mut self.keys[key].history;
         history.push(record);
-        self.landed.insert(send, history.len() - 1);
+        self.landed.insert(write, history.len() - 1);
         Some(history.len() - 1)
     }
 
@@ -195,21 +224,21 @@ impl Truth {
         &mut self,
         units: u64,
         key: usize,
-        send: u64,
+        write: u64,
         record: Record,
         condition: Option<Condition>,
     ) {
         assert!(units <= WINDOW, "the source declares when nothing can land any more");
-        self.strays.push(Stray { at: self.now + units, key, send, record, condition });
+        self.strays.push(Stray { at: self.now + units, key, write, record, condition });
     }
 
-    /// The origin refused a send for good.
-    pub(crate) fn will_not_land(&mut self, send: u64) {
-        self.strays.retain(|stray| stray.send != send);
+    /// The origin refused a write for good.
+    pub(crate) fn will_not_land(&mut self, write: u64) {
+        self.strays.retain(|stray| stray.write != write);
     }
 
-    pub(crate) fn landed(&self, send: u64) -> Option<usize> {
-        self.landed.get(&send).copied()
+    pub(crate) fn landed(&self, write: u64) -> Option<usize> {
+        self.landed.get(&write).copied()
     }
 
     // --- turns
@@ -231,24 +260,25 @@ impl Truth {
     }
 
     /// P3: what has not the turn is not sent.
-    pub(crate) fn sends(&mut self, key: usize, send: u64, deadline: u64, condition: Option<Condition>) {
+    pub(crate) fn sends(&mut self, key: usize, send: Sending, deadline: u64, condition: Option<Condition>) {
         assert!(deadline > self.now && deadline <= self.now + DEADLINE, "sent with {deadline} at {}", self.now);
         // C0: what began in the first window is served to its end at the latest.
         let unsure = self.is_unsure();
         let of = &mut self.keys[key];
-        of.prepared.take_if(|(holder, _)| *holder == send);
+        of.prepared.take_if(|(holder, _)| *holder == send.number);
         assert!(of.prepared.is_none() && of.open.is_none(), "P3: sent key {key} out of turn: {of:?}");
         let perhaps_dirty = unsure || of.doubt.as_ref().is_some_and(|doubt| doubt.perhaps_over);
         of.open = Some(Open { send, deadline, condition, dirty: false, perhaps_dirty });
     }
 
-    fn ended(&mut self, key: usize, send: u64) -> Option<Open> {
+    fn ended(&mut self, key: usize, send: Sending) -> Option<Open> {
         self.keys[key].open.take_if(|open| open.send == send)
     }
 
-    /// Applied. `stray`: an earlier send of it may still land.
-    pub(crate) fn ends_applied(&mut self, key: usize, send: u64, at: usize, stray: bool) -> Ended {
+    /// Applied. `stray`: an earlier send by the source may still land.
+    pub(crate) fn ends_applied(&mut self, key: usize, send: Sending, at: usize, stray: bool) -> Ended {
         let until = self.now + WINDOW;
+        let (keys_settle, conditions_settle) = (self.honours_idempotency, self.conditions_settle);
         let open = self.ended(key, send);
         let of = &mut self.keys[key];
         of.floor = of.floor.max(at);
@@ -256,36 +286,78 @@ impl Truth {
             if stray {
                 of.prolong(until);
             } else {
-                of.answers_late(send);
+                of.answers_late(send, keys_settle);
             }
             return Ended { not_kept: true, sound: false };
         };
-        if open.condition.is_some() {
-            of.may_end_by_condition(self.conditions_settle);
+        // D3: the answer to a replay may be an old one, and is shown only where the doubt was about that write alone.
+        let old = send.is_replay() && !(keys_settle && of.doubt.is_some());
+        if send.is_replay() {
+            if keys_settle {
+                of.is_answered(send.write);
+            }
+        } else if open.condition.is_some() {
+            of.may_end_by_condition(conditions_settle);
         }
         if stray {
             of.doubts(send, open.condition, until);
         }
         let perhaps = of.doubt.as_ref().map(|doubt| doubt.perhaps_over);
         Ended {
-            not_kept: open.dirty || perhaps == Some(false),
-            sound: !open.dirty && !open.perhaps_dirty && perhaps.is_none(),
+            not_kept: old || open.dirty || perhaps == Some(false),
+            sound: !send.is_replay() && !open.dirty && !open.perhaps_dirty && perhaps.is_none(),
         }
     }
 
-    /// Certainly not applied.
-    pub(crate) fn ends_rejected(&mut self, key: usize, send: u64) {
-        assert!(self.landed(send).is_none(), "the script is honest");
+    /// Certainly not applied. `all_sends`: and no other send of the write was, or will be.
+    pub(crate) fn ends_rejected(&mut self, key: usize, send: Sending, all_sends: bool) {
+        let of_the_write = all_sends && self.honours_idempotency;
+        let honest = self.landed(send.write).is_none() || send.is_replay() && !of_the_write;
+        assert!(honest, "the script is honest");
         if self.ended(key, send).is_none() {
-            self.keys[key].answers_late(send);
+            self.keys[key].answers_late(send, of_the_write);
+        } else if send.is_replay() && of_the_write {
+            self.keys[key].is_answered(send.write);
         }
     }
 
     /// Nobody can know.
-    pub(crate) fn ends_unknown(&mut self, key: usize, send: u64) {
+    pub(crate) fn ends_unknown(&mut self, key: usize, send: Sending) {
         let until = self.now + WINDOW;
         if let Some(open) = self.ended(key, send) {
             self.keys[key].doubts(send, open.condition, until);
+        }
+    }
+
+    /// A program stops all writes of the key that are in doubt, and says what became of them.
+    pub(crate) fn settles_key(&mut self, key: usize) -> Word {
+        let of = &mut self.keys[key];
+        let writes: Vec<u64> = of.doubt.iter().flat_map(|doubt| &doubt.sends).map(|(send, _)| send.write).collect();
+        of.settles_by_hand();
+        self.stops(&writes)
+    }
+
+    /// A program stops one write, and says what became of it.
+    pub(crate) fn settles_write(&mut self, key: usize, write: u64) -> Word {
+        let of = &mut self.keys[key];
+        if let Some(doubt) = &mut of.doubt {
+            doubt.sends.retain(|(send, _)| send.write != write);
+            if !doubt.told_apart {
+                of.is_perhaps_over();
+            } else if doubt.sends.is_empty() {
+                of.settles_by_hand();
+            }
+        }
+        self.stops(&[write])
+    }
+
+    fn stops(&mut self, writes: &[u64]) -> Word {
+        self.strays.retain(|stray| !writes.contains(&stray.write));
+        let applied = writes.iter().filter(|write| self.landed.contains_key(write)).count();
+        match applied {
+            0 => Word::NotApplied,
+            all if all == writes.len() => Word::Applied,
+            _ => Word::Mixed,
         }
     }
 
@@ -311,6 +383,12 @@ impl Truth {
     /// How long the key is in doubt, by time.
     pub(crate) fn settles_in(&self, key: usize) -> u64 {
         self.keys[key].doubt.as_ref().map_or(0, |doubt| doubt.until - self.now)
+    }
+
+    /// Since when the key is in doubt, until when, and how many sends that is about, where this is certain.
+    pub(crate) fn told_doubt(&self, key: usize) -> Option<(u64, u64, usize)> {
+        let doubt = self.keys[key].doubt.as_ref()?;
+        (doubt.told_apart && !doubt.perhaps_over).then_some((doubt.since, doubt.until, doubt.sends.len()))
     }
 
     pub(crate) fn writes_open(&self) -> usize {
@@ -345,6 +423,11 @@ impl Truth {
         self.loads[key] > since.loads
     }
 
+    /// The key had such a record at some time since then.
+    pub(crate) fn was_ever(&self, key: usize, since: Since, such: impl Fn(Record) -> bool) -> bool {
+        self.keys[key].history.iter().skip(since.at_least).any(|record| such(*record))
+    }
+
     /// G5 and the histories' invariants 1 and 2: a reader was given `record`.
     pub(crate) fn was_read(&mut self, key: usize, record: Record, since: Since) {
         let of = &mut self.keys[key];
@@ -358,11 +441,12 @@ impl Truth {
 }
 
 impl OfKey {
-    fn doubts(&mut self, send: u64, condition: Option<Condition>, until: u64) {
-        let fresh = || Doubt { until, sends: HashMap::new(), told_apart: true, perhaps_over: false };
+    fn doubts(&mut self, send: Sending, condition: Option<Condition>, until: u64) {
+        let since = until - WINDOW;
+        let fresh = || Doubt { since, until, sends: Vec::new(), told_apart: true, perhaps_over: false };
         let doubt = self.doubt.get_or_insert_with(fresh);
         doubt.until = doubt.until.max(until);
-        doubt.sends.insert(send, condition);
+        doubt.sends.push((send, condition));
         // Where the doubt may have been over, one begins now, of this send alone or of all.
         doubt.told_apart &= !doubt.perhaps_over && doubt.sends.len() <= SENDS_TOLD_APART;
         doubt.perhaps_over = false;
@@ -374,38 +458,65 @@ impl OfKey {
         }
     }
 
-    /// A definite answer came after the deadline: it settles its own send.
-    fn answers_late(&mut self, send: u64) {
-        if let Some(doubt) = &mut self.doubt {
-            let last = doubt.sends.remove(&send).is_some() && doubt.sends.is_empty();
-            if !doubt.told_apart {
-                doubt.perhaps_over = true;
-            } else if last {
-                self.settles();
-            }
-        }
+    /// A definite answer came after the deadline: it settles its own send. `all_sends`: and all others of the same write.
+    fn answers_late(&mut self, send: Sending, all_sends: bool) {
+        self.settles_sends(|other| other == send || all_sends && other.write == send.write);
         // What it applied may be newer than the write that is out.
         if let Some(open) = &mut self.open {
             open.perhaps_dirty = true;
         }
     }
 
+    /// The answer to a replay is the answer to all sends of the write.
+    fn is_answered(&mut self, write: u64) {
+        self.settles_sends(|send| send.write == write);
+    }
+
+    fn settles_sends(&mut self, settled: impl Fn(Sending) -> bool) {
+        if let Some(doubt) = &mut self.doubt {
+            let before = doubt.sends.len();
+            doubt.sends.retain(|(send, _)| !settled(*send));
+            let last = doubt.sends.len() < before && doubt.sends.is_empty();
+            if !doubt.told_apart {
+                self.is_perhaps_over();
+            } else if last {
+                self.settles();
+            }
+        }
+    }
+
     fn settles(&mut self) {
-        self.doubt = None;
+        if let Some(doubt) = self.doubt.take()
+            && let Some(open) = &mut self.open
+        {
+            open.dirty |= !doubt.perhaps_over;
+            open.perhaps_dirty = true;
+        }
+    }
+
+    /// What a reader is given after that, the origin says after it; unless the doubt was over before.
+    fn settles_by_hand(&mut self) {
+        if self.doubt.as_ref().is_some_and(|doubt| !doubt.perhaps_over) {
+            self.floor = self.history.len() - 1;
+        }
+        self.settles();
+    }
+
+    fn is_perhaps_over(&mut self) {
+        if let Some(doubt) = &mut self.doubt {
+            doubt.perhaps_over = true;
+        }
         if let Some(open) = &mut self.open {
-            open.dirty = true;
+            open.perhaps_dirty = true;
         }
     }
 
     /// D3: every unsettled send was conditional on a version, and such versions never come again.
     fn may_end_by_condition(&mut self, declared: bool) {
-        let Some(doubt) = &mut self.doubt else { return };
-        let on_version = |condition: &Option<Condition>| matches!(condition, Some(Condition::Is(_)));
-        if declared && (!doubt.told_apart || doubt.sends.values().all(on_version)) {
-            doubt.perhaps_over = true;
-            if let Some(open) = &mut self.open {
-                open.perhaps_dirty = true;
-            }
+        let Some(doubt) = &self.doubt else { return };
+        let on_version = |(_, condition): &(Sending, Option<Condition>)| matches!(condition, Some(Condition::Is(_)));
+        if declared && (!doubt.told_apart || doubt.sends.iter().all(on_version)) {
+            self.is_perhaps_over();
         }
     }
 }

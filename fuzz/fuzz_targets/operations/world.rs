@@ -16,7 +16,7 @@ use wtcache::{
 };
 
 use crate::input::{Confirm, Ends, Inside, Lands, Life, LoadAnswer, LoadDoes, Options, WINDOW, What, WriteDoes};
-use crate::truth::{Condition, Ended, Record, Truth};
+use crate::truth::{Condition, Ended, Record, Sending, Truth};
 
 /// One unit of time.
 pub(crate) const UNIT: Duration = Duration::from_millis(1);
@@ -52,9 +52,23 @@ impl Clock for JumpingClock {
 /// What the source answered to a write, and what the truth says of it.
 #[derive(Debug)]
 pub(crate) enum Verdict {
-    Applied { ended: Ended, shown: Record, keepable: bool },
+    Applied {
+        ended: Ended,
+        shown: Record,
+        keepable: bool,
+    },
     Rejected,
+    /// A replay was refused for itself alone.
+    TurnedAway,
     Unknown,
+}
+
+/// A write that ended unknown.
+#[derive(Clone)]
+pub(crate) struct Doubted {
+    pub(crate) key: usize,
+    pub(crate) write: u64,
+    pub(crate) handle: InDoubt<Bytes>,
 }
 
 /// How often what happened, as the cache should have counted it.
@@ -72,10 +86,12 @@ pub(crate) struct State {
     pub(crate) loads: VecDeque<LoadDoes>,
     pub(crate) writes: VecDeque<WriteDoes>,
     pub(crate) verdicts: HashMap<u64, Verdict>,
+    /// What the source was first asked to send, by write.
+    pub(crate) sent: HashMap<u64, (Record, Option<Condition>)>,
     /// The keys whose loads, writes and updates this thread is inside of.
     pub(crate) inside_of: Vec<usize>,
     pub(crate) counts: Counts,
-    pub(crate) doubts: Vec<InDoubt<Bytes>>,
+    pub(crate) doubts: Vec<Doubted>,
 }
 
 pub(crate) struct World {
@@ -147,6 +163,7 @@ impl World {
             loads: VecDeque::new(),
             writes: VecDeque::new(),
             verdicts: HashMap::new(),
+            sent: HashMap::new(),
             inside_of: Vec::new(),
             counts: Counts::default(),
             doubts: Vec::new(),
@@ -186,15 +203,15 @@ impl World {
     }
 
     /// A send that the origin may take in now or later.
-    pub(crate) fn lands(&self, lands: Lands, key: usize, send: u64, record: Record, condition: Option<Condition>) {
+    pub(crate) fn lands(&self, lands: Lands, key: usize, write: u64, record: Record, condition: Option<Condition>) {
         let mut state = self.at();
         match lands {
             Lands::Now => {
-                let _refused = state.truth.apply(key, send, record, condition);
+                let _refused = state.truth.apply(key, write, record, condition);
             }
             Lands::Later(units) => {
                 let units = u64::from(units) % (WINDOW + 1);
-                state.truth.lands_after(units, key, send, record, condition);
+                state.truth.lands_after(units, key, write, record, condition);
             }
             Lands::Never => {}
         }
@@ -202,56 +219,68 @@ impl World {
 
     /// One write, from its send to the source's answer.
     fn write(&self, key: usize, record: Record, cx: &WriteCx<'_, Bytes>) -> Outcome<Confirm> {
-        let send = u64::from_str_radix(&cx.idempotency_key().to_string(), 16).expect("a number that the test gave");
+        let write = write_of(cx.idempotency_key());
         let condition = cx.condition().map(|condition| match condition {
             OnWrite::Version(version) => {
                 Condition::Is(u64::from_be_bytes(version.as_bytes().try_into().expect("eight bytes")))
             }
             OnWrite::Absent => Condition::IsAbsent,
-            _ => unreachable!("no operation here expects just any record"),
+            OnWrite::Exists => Condition::Exists,
+            _ => unreachable!("there are no others"),
         });
-        let (since, deadline, does) = {
+        let (since, deadline, send, does) = {
             let mut state = self.at();
             let since = state.truth.now();
+            let send = match state.sent.insert(write, (record, condition)) {
+                None => Sending::first(write),
+                Some(before) => {
+                    assert_eq!((record, condition), before, "D3: {write} of key {key} is not sent again as it was");
+                    Sending { number: state.truth.number(), write }
+                }
+            };
             let deadline = since + units(cx.remaining());
             state.truth.sends(key, send, deadline, condition);
             state.inside_of.push(key);
-            (since, deadline, state.writes.pop_front().unwrap_or(WriteDoes::HONEST))
+            (since, deadline, send, state.writes.pop_front().unwrap_or(WriteDoes::HONEST))
         };
         if let Some(lands) = does.stray {
             cx.leaves_stray();
-            self.lands(lands, key, send, record, condition);
+            self.lands(lands, key, write, record, condition);
         }
         self.inside(does.inside, key, Some(&|| cx.existing()));
-        let stray = does.stray.is_some() && !self.options.honours_idempotency;
-        let ends = self.sent(does.ends, does.stray.is_some(), deadline, key, send, record, condition);
+        let (strayed, keys_settle) = (does.stray.is_some(), self.options.honours_idempotency);
+        let ends = self.sent(does.ends, strayed, deadline, key, send, record, condition);
         self.clock.advance(u64::from(does.takes % 10));
         let mut state = self.at();
         state.inside_of.pop();
         let (verdict, outcome) = match ends {
             Ends::Applied(confirm) => {
-                let at = state.truth.landed(send).expect("it was applied");
+                let at = state.truth.landed(write).expect("it was applied");
                 let (seen, life) = match confirm {
                     Confirm::Record(life) => (true, life),
-                    Confirm::AsSent(life) => (self.options.stores_verbatim, life),
+                    // The value of a replay stays with its handle.
+                    Confirm::AsSent(life) => (self.options.stores_verbatim && !send.is_replay(), life),
                     Confirm::Unseen => (false, Life::NotKept),
                 };
-                let ended = state.truth.ends_applied(key, send, at, stray);
+                let ended = state.truth.ends_applied(key, send, at, strayed && !keys_settle);
                 let seen = if record.is_some() { seen } else { self.options.absent_after_delete };
                 let keepable = seen && self.is_keepable(record, life, since);
                 let verdict = Verdict::Applied { ended, shown: record.filter(|_| seen), keepable };
                 (verdict, Some(Outcome::Applied(confirm)))
             }
-            Ends::Rejected { stale } => {
-                let rejection = if stale { Rejection::stale } else { Rejection::new };
-                let outcome = Some(Outcome::Rejected(rejection(error(Failure::Refused))));
-                if stray {
+            Ends::Rejected { stale, all_sends } => {
+                let rejection = if stale { Rejection::stale } else { Rejection::new }(error(Failure::Refused));
+                let rejection = if all_sends { rejection.of_all_sends() } else { rejection };
+                // A2: with an earlier send unsettled, a refusal has to be about that one too.
+                let of_the_write = keys_settle && all_sends;
+                let verdict = if strayed && !of_the_write {
                     state.truth.ends_unknown(key, send);
-                    (Verdict::Unknown, outcome)
+                    Verdict::Unknown
                 } else {
-                    state.truth.ends_rejected(key, send);
-                    (Verdict::Rejected, outcome)
-                }
+                    state.truth.ends_rejected(key, send, all_sends);
+                    if send.is_replay() && !of_the_write { Verdict::TurnedAway } else { Verdict::Rejected }
+                };
+                (verdict, Some(Outcome::Rejected(rejection)))
             }
             Ends::Unknown(_) => {
                 state.truth.ends_unknown(key, send);
@@ -262,7 +291,7 @@ impl World {
                 (Verdict::Unknown, None)
             }
         };
-        state.verdicts.insert(send, verdict);
+        state.verdicts.insert(write, verdict);
         drop(state);
         // Not by `panic!`: the fuzzer takes every such panic for a finding.
         outcome.unwrap_or_else(|| resume_unwind(Box::new("as the script says")))
@@ -276,33 +305,38 @@ impl World {
         strayed: bool,
         deadline: u64,
         key: usize,
-        send: u64,
+        send: Sending,
         record: Record,
         condition: Option<Condition>,
     ) -> Ends {
-        let one_write = self.options.honours_idempotency && strayed;
+        let write = send.write;
+        // The origin answers all sends alike.
+        let one_write = self.options.honours_idempotency && (strayed || send.is_replay());
         if self.at().truth.now() >= deadline {
             // Nothing may be sent any more. What became of the stray, the source does not know.
-            return if strayed { Ends::Unknown(Lands::Never) } else { Ends::Rejected { stale: false } };
+            return if strayed {
+                Ends::Unknown(Lands::Never)
+            } else {
+                Ends::Rejected { stale: false, all_sends: false }
+            };
         }
         match ends {
             Ends::Applied(_) => {
                 let mut state = self.at();
-                let applied = state.truth.apply(key, send, record, condition).is_some();
+                let applied = state.truth.apply(key, write, record, condition).is_some();
                 if one_write {
-                    state.truth.will_not_land(send);
+                    state.truth.will_not_land(write);
                 }
-                if applied { ends } else { Ends::Rejected { stale: true } }
+                if applied { ends } else { Ends::Rejected { stale: true, all_sends: true } }
             }
-            // The origin answers both sends alike.
-            Ends::Rejected { .. } if one_write => {
+            Ends::Rejected { all_sends: true, .. } if one_write => {
                 let mut state = self.at();
-                state.truth.will_not_land(send);
-                if state.truth.landed(send).is_some() { Ends::Applied(Confirm::Unseen) } else { ends }
+                state.truth.will_not_land(write);
+                if state.truth.landed(write).is_some() { Ends::Applied(Confirm::Unseen) } else { ends }
             }
             Ends::Rejected { .. } => ends,
             Ends::Unknown(lands) | Ends::Panics(lands) => {
-                self.lands(lands, key, send, record, condition);
+                self.lands(lands, key, write, record, condition);
                 ends
             }
         }
@@ -415,6 +449,11 @@ impl Source<Bytes> for Scripted {
 /// The key under which a send goes out.
 pub(crate) fn idempotency_key(send: u64) -> IdempotencyKey {
     IdempotencyKey::from_bits(send.into())
+}
+
+/// The write that goes out under that key.
+pub(crate) fn write_of(key: IdempotencyKey) -> u64 {
+    u64::from_str_radix(&key.to_string(), 16).expect("a number that the test gave")
 }
 
 /// What a permit's own write tells the cache that it stored.
