@@ -4,6 +4,7 @@
 //! that writers at once lose nothing. What a condition asks is checked in the turn too. Invariant: what is wrong with a request is
 //! said before the origin is called, and a write that the front refuses was not sent.
 
+use std::fmt::Display;
 use std::sync::Arc;
 
 use axum::body::Body;
@@ -16,7 +17,7 @@ use crate::answer::{Answer, header, no_content, record};
 use crate::incoming::Incoming;
 use crate::precondition::Precondition;
 use crate::problem::{self, OUTCOME, Problem, Refusal};
-use crate::record::BodyError;
+use crate::record::{BodyError, object};
 use crate::schema::Table;
 use crate::table::ServedTable;
 
@@ -98,19 +99,18 @@ pub(crate) async fn delete(table: &ServedTable, key: &str, headers: &HeaderMap) 
     }
 }
 
-/// The record with the patch in it, checked like the body of a `PUT`.
+/// The record with the patch in it, checked like the body of a `PUT`: a source of the program's own may hold what needs the patch to
+/// become a record of the table.
 fn merged(
     schema: &Table,
     key: &str,
     existing: &Entry<Bytes>,
     patch: &Map<String, Value>,
 ) -> Result<Vec<u8>, SourceError> {
-    // A source of the program's own may hold what is no record of the table. That is no fault of the patch.
-    let record = schema.check_record(key, existing.value()).map_err(|error| {
-        SourceError::new(Failure::Failed, format!("the existing record is none of {}: {error}", schema.name))
-    })?;
+    let failed = |why: &dyn Display| SourceError::new(Failure::Failed, format!("the existing record: {why}"));
+    let record = object(existing.value()).map_err(|error| failed(&error))?;
     let record = schema.patched(key, record, patch).map_err(Refusal::Invalid)?;
-    serde_json::to_vec(&record).map_err(|error| SourceError::new(Failure::Failed, error.to_string()))
+    serde_json::to_vec(&record).map_err(|error| failed(&error))
 }
 
 fn is_patch(headers: &HeaderMap) -> bool {

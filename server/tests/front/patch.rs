@@ -3,7 +3,9 @@
 use std::thread;
 
 use serde_json::json;
+use wtcache::{Bytes, Confirmed, LoadCx, Loaded, Outcome, Record, Source, SourceError, WriteCx};
 use wtcache_origin::{Answer, Fault, FaultKind, Method, When};
+use wtcache_server::table::ServedTable;
 
 use crate::NOTHING;
 use crate::common::{PATIENCE, Response, Stage, setup, stage};
@@ -141,6 +143,36 @@ fn a_patch_that_makes_the_record_too_large_is_413_and_not_sent() {
     let refused = patch(&stage, "a", &format!("{{\"name\":\"{}\"}}", "y".repeat(150))).expect_outcome(413, "rejected");
     assert!(refused.json()["detail"].as_str().unwrap().contains("200 bytes"), "{refused:?}");
     assert_eq!(stage.saw(), ["GET a"]);
+}
+
+/// A source of the program's own, which looks at no schema: its records lack what the table requires.
+struct Loose;
+
+impl Source<Bytes> for Loose {
+    fn get(&self, key: &[u8], _: &LoadCx<'_, Bytes>) -> Result<Loaded<Vec<u8>>, SourceError> {
+        let record: &[u8] = if key == b"broken" { b"[1]" } else { b"{\"count\":1}" };
+        Ok(Loaded::Found(Record::new(record.to_vec())))
+    }
+
+    fn put(&self, _: &[u8], value: &[u8], _: &WriteCx<'_, Bytes>) -> Outcome<Confirmed<Vec<u8>>> {
+        Outcome::Applied(Confirmed::Record(Record::new(value.to_vec())))
+    }
+}
+
+/// What comes of a patch is checked as the body of a PUT is.
+#[test]
+fn what_comes_of_a_patch_must_be_a_record_of_the_table() {
+    let stage = setup().start_with(|table, config, pool, clock| {
+        ServedTable::open_with_clock(table, config, Loose, pool, clock.shared()).unwrap()
+    });
+    let patch = |key: &str, body: &str| stage.ask("PATCH", &format!("/Part/{key}"), &[("Content-Type", MERGE)], body);
+    let refused = patch("a", "{\"count\":2}").expect_outcome(400, "rejected");
+    assert_eq!(
+        (&refused.json()["field"], refused.header("cache-status")),
+        (&json!("sku"), Some("wtcache; detail=not-sent"))
+    );
+    assert_eq!(patch("a", "{\"sku\":\"x\"}").expect(200).json(), json!({ "id": "a", "count": 1, "sku": "x" }));
+    patch("broken", "{\"sku\":\"x\"}").expect_outcome(502, "rejected");
 }
 
 #[test]
