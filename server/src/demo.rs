@@ -158,6 +158,13 @@ Try, in another terminal:
   curl -i 'http://{front}/InventoryItem/?sku=WB-100'
   # the origin refuses: its status and words come through, nothing changes here
   curl -i -X PUT http://{front}/InventoryItem/item-001 -d '{{"sku":"WB-100","quantity":2000000}}'
+  # a patch changes what it names; null removes
+  curl -i -X PATCH http://{front}/InventoryItem/item-001 -H 'Content-Type: application/merge-patch+json' -d '{{"quantity":6,"name":null}}'
+  # only if the record is the one that you have seen: it is not, and nothing is sent
+  curl -i -X PUT http://{front}/InventoryItem/item-001 -H 'If-Match: "seen"' -d '{{"sku":"WB-100","quantity":4}}'
+  # somebody else changed records of that warehouse: forget what is held of them
+  curl -i http://{front}/-/invalidate -d '{{"table":"InventoryItem","tag":"warehouseId=east"}}'
+  curl -i http://{front}/InventoryItem/item-001
   # let the origin apply the next write and then break the connection: nobody can know, and the cache says so
   curl -X POST {origin}/_faults -H 'Authorization: Bearer {API_KEY}' -d '{{"method":"PUT","kind":"reset-after-apply"}}'
   curl -i -X PUT http://{front}/InventoryItem/item-001 -d '{{"sku":"WB-100","quantity":7}}'

@@ -1,6 +1,7 @@
-//! Entity tags (RFC 9110 §8.8.3): the origin's, else one of ours over the record.
+//! Entity tags (RFC 9110 §8.8.3): the origin's where it is a strong one, else one of ours over the record.
 //!
-//! Invariant: two records of a key with the same tag of ours are the same bytes, but for a collision of 128 bits.
+//! A weak tag of the origin is not shown: what is served is these bytes and no others, and by a strong tag a client can make its writes
+//! conditional. Invariant: a tag that is shown is strong; two records of a key with the same tag of ours are the same bytes, but for a collision of 128 bits.
 
 use std::hash::{DefaultHasher, Hasher};
 
@@ -10,7 +11,8 @@ use wtcache::{Bytes, Entry};
 
 /// The tag of a record.
 pub(crate) fn of(entry: &Entry<Bytes>) -> HeaderValue {
-    let given = entry.version().and_then(|version| HeaderValue::from_bytes(version).ok());
+    let strong = entry.version().filter(|version| version.starts_with(b"\"") && is_tag(version));
+    let given = strong.and_then(|version| HeaderValue::from_bytes(version).ok());
     given.unwrap_or_else(|| over(entry.value()))
 }
 
@@ -27,13 +29,28 @@ fn over(value: &[u8]) -> HeaderValue {
 
 /// If-None-Match holds a tag that is this one, by the weak comparison that RFC 9110 §13.1.2 asks for.
 pub(crate) fn none_match(lines: GetAll<'_, HeaderValue>, tag: &HeaderValue) -> bool {
-    let opaque = |tag: &[u8]| tag.strip_prefix(b"W/").unwrap_or(tag).to_vec();
-    let ours = opaque(tag.as_bytes());
-    lines.iter().any(|line| tags(line.as_bytes()).any(|theirs| theirs == b"*" || opaque(theirs) == ours))
+    lines.iter().any(|line| list(line.as_bytes()).any(|theirs| theirs == b"*" || is_weakly(theirs, tag)))
+}
+
+/// The weak comparison of RFC 9110 §8.8.3.2.
+pub(crate) fn is_weakly(theirs: &[u8], ours: &HeaderValue) -> bool {
+    theirs.strip_prefix(b"W/").unwrap_or(theirs) == ours.as_bytes()
+}
+
+/// The strong comparison: a weak tag is never the same.
+pub(crate) fn is_strongly(theirs: &[u8], ours: &HeaderValue) -> bool {
+    theirs == ours.as_bytes()
+}
+
+/// Whether this is one entity tag, weak or strong.
+pub(crate) fn is_tag(tag: &[u8]) -> bool {
+    let quoted = tag.strip_prefix(b"W/").unwrap_or(tag);
+    let inner = quoted.strip_prefix(b"\"").and_then(|rest| rest.strip_suffix(b"\""));
+    inner.is_some_and(|inner| inner.iter().all(|byte| matches!(byte, 0x21 | 0x23..=0x7e | 0x80..=0xff)))
 }
 
 /// The members of a list of tags. A comma within quotes belongs to its tag.
-fn tags(line: &[u8]) -> impl Iterator<Item = &[u8]> {
+pub(crate) fn list(line: &[u8]) -> impl Iterator<Item = &[u8]> {
     let mut quoted = false;
     line.split(move |byte| {
         quoted ^= *byte == b'"';
@@ -62,7 +79,6 @@ mod tests {
         assert!(matches("\"r0\", \"r1\"", "\"r1\""));
         assert!(matches("*", "\"r1\""));
         assert!(matches("W/\"r1\"", "\"r1\""));
-        assert!(matches("\"r1\"", "W/\"r1\""));
         assert!(matches("\"a,b\",\"r1\"", "\"a,b\""));
         assert!(!matches("\"r2\"", "\"r1\""));
         assert!(!matches("\"a", "\"r1\""));

@@ -1,7 +1,8 @@
 //! The REST front: from a request to an operation on a table's cache, and back.
 //!
-//! `GET`, `HEAD`, `PUT` and `DELETE` on `/{Table}/{key}`, `GET` on `/{Table}/?attribute=value`, `GET /-/healthz`. Invariant: what is
-//! wrong with a request is said before the origin is called; every answer carries Cache-Status.
+//! `GET` and `HEAD` on `/{Table}/{key}`, with its writes in `write.rs`; `GET` on `/{Table}/?attribute=value` (`query.rs`); `POST
+//! /-/invalidate` (`invalidate.rs`); `GET /-/healthz`. Invariant: what is wrong with a request is said before the origin is called; every
+//! answer carries Cache-Status.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -13,20 +14,19 @@ use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::http::header::{CONTENT_LENGTH, CONTENT_TYPE, ETAG, IF_NONE_MATCH};
 use axum::http::request::Parts;
-use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode, Uri};
+use axum::http::{HeaderMap, HeaderValue, Method, Response, StatusCode, Uri};
 use axum::routing::any;
 use percent_encoding::percent_decode_str;
-use wtcache::{ByteCache, Bytes, Call, CloseReport, Entry, How, LoadError, WriteError};
+use wtcache::{ByteCache, Bytes, Call, CloseReport, Entry, How, LoadError};
 
-use crate::etag;
-use crate::incoming::{BodyFailure, Incoming};
-use crate::problem::{self, OUTCOME, Outcome, Problem};
-use crate::query;
+use crate::answer::{Answer, header, record};
+use crate::incoming::Incoming;
+use crate::problem::{self, Problem};
 use crate::record::check_key;
 use crate::table::ServedTable;
+use crate::{etag, invalidate, query, write};
 
-const CACHE_STATUS: HeaderName = HeaderName::from_static("cache-status");
-const RECORD_METHODS: &str = "GET, HEAD, PUT, DELETE";
+const RECORD_METHODS: &str = "GET, HEAD, PUT, PATCH, DELETE";
 const TABLE_METHODS: &str = "GET, HEAD";
 
 /// What one request came to, for whoever looks on.
@@ -109,6 +109,9 @@ impl Front {
     }
 
     async fn route(&self, request: &Parts, body: &mut Incoming) -> Answer {
+        if request.uri.path() == invalidate::PATH {
+            return invalidate::answer(&self.tables, &request.method, body).await;
+        }
         let (name, key) = match split(&request.uri) {
             Ok(parts) => parts,
             Err(problem) => return Answer::refused(&request.method, problem),
@@ -122,7 +125,8 @@ impl Front {
         if key.is_empty() && reads {
             return Answer::query(query::answer(table, request.uri.query()));
         }
-        if key.is_empty() && request.method != Method::PUT && request.method != Method::DELETE {
+        let writes = matches!(request.method, Method::PUT | Method::PATCH | Method::DELETE);
+        if key.is_empty() && !writes {
             let problem =
                 Problem::new(StatusCode::METHOD_NOT_ALLOWED, "a table is asked with GET").allow(TABLE_METHODS);
             return Answer::refused(&request.method, problem);
@@ -132,8 +136,9 @@ impl Front {
         }
         match request.method {
             Method::GET | Method::HEAD => read(table, &key, &request.headers).await,
-            Method::PUT => put(table, &key, body).await,
-            Method::DELETE => delete(table, &key).await,
+            Method::PUT => write::put(table, &key, &request.headers, body).await,
+            Method::PATCH => write::patch(table, &key, &request.headers, body).await,
+            Method::DELETE => write::delete(table, &key, &request.headers).await,
             _ => {
                 let detail = format!("{} is not for a record", request.method);
                 let problem = Problem::new(StatusCode::METHOD_NOT_ALLOWED, detail).allow(RECORD_METHODS);
@@ -144,8 +149,7 @@ impl Front {
 }
 
 async fn healthz(request: Request) -> Response<Body> {
-    let status = HeaderValue::from_static("wtcache; detail=local");
-    let mut response = if matches!(*request.method(), Method::GET | Method::HEAD) {
+    let response = if matches!(*request.method(), Method::GET | Method::HEAD) {
         let mut response = Response::new(Body::from("ok\n"));
         response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("text/plain"));
         response
@@ -153,8 +157,7 @@ async fn healthz(request: Request) -> Response<Body> {
         let problem = Problem::new(StatusCode::METHOD_NOT_ALLOWED, "health is asked with GET").allow(TABLE_METHODS);
         problem.response()
     };
-    response.headers_mut().insert(CACHE_STATUS, status);
-    response
+    Answer::local(response, "health").finish()
 }
 
 async fn answer(State(front): State<Arc<Front>>, request: Request) -> Response<Body> {
@@ -186,38 +189,6 @@ fn split(uri: &Uri) -> Result<(String, String), Problem> {
         })
     };
     Ok((decode(table)?, decode(key)?))
-}
-
-/// An answer on its way out.
-struct Answer {
-    response: Response<Body>,
-    status: HeaderValue,
-    what: &'static str,
-}
-
-impl Answer {
-    fn new(response: Response<Body>, status: HeaderValue, what: &'static str) -> Self {
-        Self { response, status, what }
-    }
-
-    /// The request is at fault, and the origin was not called. If it was a write, it is told that nothing was applied.
-    fn refused(method: &Method, problem: Problem) -> Self {
-        let writes = matches!(*method, Method::PUT | Method::DELETE);
-        let problem = if writes { problem.outcome(Outcome::Rejected) } else { problem };
-        Self::new(problem.response(), HeaderValue::from_static("wtcache; detail=invalid-request"), "refused")
-    }
-
-    fn query(result: Result<Response<Body>, Problem>) -> Self {
-        match result {
-            Ok(response) => Self::new(response, HeaderValue::from_static("wtcache; hit; detail=index"), "index"),
-            Err(problem) => Self::refused(&Method::GET, problem),
-        }
-    }
-
-    fn finish(mut self) -> Response<Body> {
-        self.response.headers_mut().insert(CACHE_STATUS, self.status);
-        self.response
-    }
 }
 
 async fn read(table: &ServedTable, key: &str, headers: &HeaderMap) -> Answer {
@@ -259,75 +230,6 @@ async fn read(table: &ServedTable, key: &str, headers: &HeaderMap) -> Answer {
     Answer::new(response, status, what)
 }
 
-async fn put(table: &ServedTable, key: &str, body: &mut Incoming) -> Answer {
-    let refuse = |status, detail: String| Answer::refused(&Method::PUT, Problem::new(status, detail));
-    let body = match body.read(table.max_body_bytes).await {
-        Ok(body) => body,
-        Err(BodyFailure::TooLarge) => {
-            let detail =
-                format!("the body is larger than the {} bytes that {} takes", table.max_body_bytes, table.schema.name);
-            return refuse(StatusCode::PAYLOAD_TOO_LARGE, detail);
-        }
-        Err(BodyFailure::Broken(why)) => return refuse(StatusCode::BAD_REQUEST, format!("the body broke off: {why}")),
-    };
-    let value = match table.schema.check_body(key, &body) {
-        Ok(record) => serde_json::to_vec(&record),
-        Err(error) => {
-            let problem = Problem::new(StatusCode::BAD_REQUEST, error.to_string());
-            return Answer::refused(&Method::PUT, problem.field(error.field.as_deref()));
-        }
-    };
-    let value = match value {
-        Ok(value) => value,
-        Err(error) => return refuse(StatusCode::BAD_REQUEST, error.to_string()),
-    };
-    match table.cache.put(key, value, &Call::new()).await {
-        Ok(written) => {
-            let status = HeaderValue::from_static(if written.kept {
-                "wtcache; fwd=method; stored"
-            } else {
-                "wtcache; fwd=method"
-            });
-            let mut response = match &written.entry {
-                Some(entry) => {
-                    let mut response = record(entry);
-                    response.headers_mut().insert(ETAG, etag::of(entry));
-                    response
-                }
-                None => no_content(),
-            };
-            response.headers_mut().insert(OUTCOME, HeaderValue::from_static("applied"));
-            Answer::new(response, status, "written")
-        }
-        Err(error) => failed_write(&error),
-    }
-}
-
-async fn delete(table: &ServedTable, key: &str) -> Answer {
-    match table.cache.delete(key, &Call::new()).await {
-        Ok(_) => {
-            let mut response = no_content();
-            response.headers_mut().insert(OUTCOME, HeaderValue::from_static("applied"));
-            Answer::new(response, HeaderValue::from_static("wtcache; fwd=method"), "deleted")
-        }
-        Err(error) => failed_write(&error),
-    }
-}
-
-fn failed_write(error: &WriteError<Bytes>) -> Answer {
-    let (code, what) = match error {
-        WriteError::Rejected(rejection) => (rejection.error.code(), "rejected"),
-        WriteError::InDoubt(doubt) => (doubt.cause().code(), "in doubt"),
-        _ => (None, "not sent"),
-    };
-    let status = match (error, code) {
-        (_, Some(code)) => header(&format!("wtcache; fwd=method; fwd-status={code}")),
-        (WriteError::NotSent(_) | WriteError::Unmet(_), None) => HeaderValue::from_static("wtcache; detail=not-sent"),
-        _ => HeaderValue::from_static("wtcache; fwd=method"),
-    };
-    Answer::new(problem::of_write(error), status, what)
-}
-
 /// The seconds that a record is fresh for yet, less than 0 where it is stale; `None` if it does not expire.
 fn ttl(entry: &Entry<Bytes>, now: wtcache::Tick) -> Option<i64> {
     if entry.expires() == wtcache::Tick::NEVER {
@@ -356,25 +258,9 @@ fn cache_status(how: How, origin: u16, ttl: Option<i64>) -> HeaderValue {
     header(&text)
 }
 
-fn header(text: &str) -> HeaderValue {
-    HeaderValue::from_str(text).expect("made of plain ASCII")
-}
-
 fn origin_code(error: &LoadError) -> Option<i32> {
     match error {
         LoadError::Source(error) => error.code(),
         _ => None,
     }
-}
-
-fn record(entry: &Entry<Bytes>) -> Response<Body> {
-    let mut response = Response::new(Body::from(entry.value().to_vec()));
-    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-    response
-}
-
-fn no_content() -> Response<Body> {
-    let mut response = Response::new(Body::empty());
-    *response.status_mut() = StatusCode::NO_CONTENT;
-    response
 }

@@ -5,9 +5,11 @@
 use std::time::Duration;
 
 use axum::body::{Body, HttpBody};
-use axum::http::HeaderMap;
 use axum::http::header::{CONTENT_LENGTH, EXPECT};
+use axum::http::{HeaderMap, StatusCode};
 use http_body_util::BodyExt;
+
+use crate::problem::Problem;
 
 /// What is read of a body that nobody wants: a connection that is closed with bytes unread is reset, and a client that
 /// sends all before it reads would see the reset instead of the answer.
@@ -17,7 +19,7 @@ const DRAINED_BYTES: usize = 8 * 1024 * 1024;
 const DRAINED_FOR: Duration = Duration::from_secs(5);
 
 /// Why a body was not read whole.
-pub(crate) enum BodyFailure {
+enum BodyFailure {
     TooLarge,
     Broken(String),
 }
@@ -38,7 +40,7 @@ impl Incoming {
     }
 
     /// The whole body, of `limit` bytes at most.
-    pub(crate) async fn read(&mut self, limit: usize) -> Result<Vec<u8>, BodyFailure> {
+    async fn read(&mut self, limit: usize) -> Result<Vec<u8>, BodyFailure> {
         if self.announced.is_some_and(|length| length > limit) {
             return Err(BodyFailure::TooLarge);
         }
@@ -53,6 +55,17 @@ impl Incoming {
             whole.extend_from_slice(&data);
         }
         Ok(whole)
+    }
+
+    /// The whole body, or the problem for the client. `taker` is who takes no more than `limit` bytes.
+    pub(crate) async fn read_whole(&mut self, limit: usize, taker: &str) -> Result<Vec<u8>, Problem> {
+        self.read(limit).await.map_err(|failure| match failure {
+            BodyFailure::TooLarge => {
+                let detail = format!("the body is larger than the {limit} bytes that {taker} takes");
+                Problem::new(StatusCode::PAYLOAD_TOO_LARGE, detail)
+            }
+            BodyFailure::Broken(why) => Problem::new(StatusCode::BAD_REQUEST, format!("the body broke off: {why}")),
+        })
     }
 
     /// Lets go of what was not read.

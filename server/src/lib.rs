@@ -4,6 +4,7 @@
 //! requests, [`serve`] listens. A program of its own can put a rule inside each write ([`hook`]) or any
 //! other source behind a table.
 
+mod answer;
 pub mod config;
 pub mod demo;
 pub mod diagnostic;
@@ -11,6 +12,8 @@ mod etag;
 pub mod front;
 pub mod hook;
 mod incoming;
+mod invalidate;
+mod precondition;
 mod problem;
 mod query;
 pub mod record;
@@ -18,3 +21,4 @@ pub mod schema;
 pub mod serve;
 pub mod table;
 pub mod walk;
+mod write;

@@ -4,17 +4,24 @@
 //! ("rejected") or nobody can know ("in-doubt").
 
 use std::error::Error;
+use std::fmt;
 use std::time::Duration;
 
 use axum::body::Body;
-use axum::http::header::{ALLOW, CONTENT_TYPE, HeaderName, RETRY_AFTER};
+use axum::http::header::{ALLOW, CONTENT_TYPE, ETAG, HeaderName, RETRY_AFTER};
 use axum::http::{HeaderValue, Response, StatusCode};
 use serde_json::{Map, Value, json};
 use wtcache::{Bytes, Failure, InDoubt, LoadError, NotSent, Rejection, SourceError, WriteError};
 use wtcache_http_source::OriginAnswer;
 
+use crate::etag;
+use crate::record::BodyError;
+
 /// The header that says how a write ended, on answers whose body is the origin's own.
 pub(crate) const OUTCOME: HeaderName = HeaderName::from_static("wtcache-outcome");
+
+/// RFC 5789 §3.1.
+const ACCEPT_PATCH: HeaderName = HeaderName::from_static("accept-patch");
 
 /// What became of a write that was not applied.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -37,14 +44,13 @@ pub(crate) struct Problem {
     status: StatusCode,
     detail: String,
     outcome: Option<Outcome>,
-    retry_after: Option<Duration>,
-    allow: Option<&'static str>,
+    headers: Vec<(HeaderName, HeaderValue)>,
     more: Vec<(&'static str, Value)>,
 }
 
 impl Problem {
     pub(crate) fn new(status: StatusCode, detail: impl Into<String>) -> Self {
-        Self { status, detail: detail.into(), outcome: None, retry_after: None, allow: None, more: Vec::new() }
+        Self { status, detail: detail.into(), outcome: None, headers: Vec::new(), more: Vec::new() }
     }
 
     pub(crate) fn outcome(mut self, outcome: Outcome) -> Self {
@@ -59,8 +65,26 @@ impl Problem {
         self
     }
 
-    pub(crate) fn allow(mut self, methods: &'static str) -> Self {
-        self.allow = Some(methods);
+    pub(crate) fn allow(self, methods: &'static str) -> Self {
+        self.header(ALLOW, HeaderValue::from_static(methods))
+    }
+
+    pub(crate) fn accept_patch(self, kinds: &'static str) -> Self {
+        self.header(ACCEPT_PATCH, HeaderValue::from_static(kinds))
+    }
+
+    /// The tag of the record that is there, or that there is none.
+    fn current(mut self, tag: Option<HeaderValue>) -> Self {
+        let shown = tag.as_ref().map(|tag| String::from_utf8_lossy(tag.as_bytes()).into_owned());
+        self.more.push(("current_etag", shown.into()));
+        match tag {
+            Some(tag) => self.header(ETAG, tag),
+            None => self,
+        }
+    }
+
+    fn header(mut self, name: HeaderName, value: HeaderValue) -> Self {
+        self.headers.push((name, value));
         self
     }
 
@@ -71,9 +95,11 @@ impl Problem {
         self
     }
 
-    fn retry_after(mut self, after: Option<Duration>) -> Self {
-        self.retry_after = after;
-        self
+    fn retry_after(self, after: Option<Duration>) -> Self {
+        match after {
+            Some(after) => self.header(RETRY_AFTER, seconds(after)),
+            None => self,
+        }
     }
 
     pub(crate) fn response(self) -> Response<Body> {
@@ -93,12 +119,7 @@ impl Problem {
         if let Some(outcome) = self.outcome {
             headers.insert(OUTCOME, HeaderValue::from_static(outcome.name()));
         }
-        if let Some(after) = self.retry_after {
-            headers.insert(RETRY_AFTER, seconds(after));
-        }
-        if let Some(methods) = self.allow {
-            headers.insert(ALLOW, HeaderValue::from_static(methods));
-        }
+        headers.extend(self.headers);
         response
     }
 }
@@ -130,14 +151,77 @@ fn load_problem(error: &LoadError) -> Problem {
 /// The answer to a write that did not end Applied.
 pub(crate) fn of_write(error: &WriteError<Bytes>) -> Response<Body> {
     match error {
-        WriteError::Rejected(Rejection { error, .. }) => of_source(error, Some(Outcome::Rejected)),
+        WriteError::Rejected(Rejection { error, .. }) => match Refusal::of(error) {
+            Some(refusal) => refusal.problem().outcome(Outcome::Rejected).response(),
+            None => of_source(error, Some(Outcome::Rejected)),
+        },
         WriteError::NotSent(why) => not_sent(why).outcome(Outcome::Rejected).response(),
-        WriteError::Unmet(unmet) => {
-            Problem::new(StatusCode::PRECONDITION_FAILED, unmet.to_string()).outcome(Outcome::Rejected).response()
-        }
+        WriteError::Unmet(found) => unmet(found.existing.as_ref().map(etag::of)).outcome(Outcome::Rejected).response(),
         WriteError::InDoubt(doubt) => in_doubt(doubt),
         other => Problem::new(StatusCode::INTERNAL_SERVER_ERROR, other.to_string()).response(),
     }
+}
+
+/// Why the front refused a write within its key's turn. Nothing was sent.
+#[derive(Clone, Debug)]
+pub(crate) enum Refusal {
+    /// The request's condition does not hold of the record with this tag, or of there being none.
+    Unmet { current: Option<HeaderValue> },
+    /// There is nothing to be patched.
+    NoRecord,
+    /// What comes of the patch is no record of the table.
+    Invalid(BodyError),
+    /// What comes of the patch has more bytes than the table takes.
+    TooLarge { most: usize },
+}
+
+impl Refusal {
+    /// The refusal behind an error of a write, if the front made it.
+    pub(crate) fn of(error: &SourceError) -> Option<&Self> {
+        error.source()?.downcast_ref()
+    }
+
+    fn problem(&self) -> Problem {
+        match self {
+            Self::Unmet { current } => unmet(current.clone()),
+            Self::NoRecord => Problem::new(StatusCode::NOT_FOUND, self.to_string()),
+            Self::Invalid(error) => {
+                Problem::new(StatusCode::BAD_REQUEST, self.to_string()).field(error.field.as_deref())
+            }
+            Self::TooLarge { .. } => Problem::new(StatusCode::PAYLOAD_TOO_LARGE, self.to_string()),
+        }
+    }
+}
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Unmet { .. } => f.write_str("the condition does not hold"),
+            Self::NoRecord => f.write_str("there is no record to be patched"),
+            Self::Invalid(error) => error.fmt(f),
+            Self::TooLarge { most } => {
+                write!(f, "with the patch in it, the record is larger than the {most} bytes that the table takes")
+            }
+        }
+    }
+}
+
+impl Error for Refusal {}
+
+impl From<Refusal> for SourceError {
+    fn from(refusal: Refusal) -> Self {
+        Self::new(Failure::Invalid, refusal.to_string()).with_cause(refusal)
+    }
+}
+
+fn unmet(current: Option<HeaderValue>) -> Problem {
+    let detail = match &current {
+        Some(tag) => {
+            format!("the condition does not hold: the record has the ETag {}", String::from_utf8_lossy(tag.as_bytes()))
+        }
+        None => "the condition does not hold: there is no record".to_owned(),
+    };
+    Problem::new(StatusCode::PRECONDITION_FAILED, detail).current(current)
 }
 
 fn not_sent(why: &NotSent) -> Problem {
@@ -204,7 +288,7 @@ fn source_problem(error: &SourceError, outcome: Option<Outcome>) -> Problem {
         Failure::Invalid => StatusCode::UNPROCESSABLE_ENTITY,
         _ => StatusCode::BAD_GATEWAY,
     };
-    let field = error.source().and_then(|cause| cause.downcast_ref::<crate::record::BodyError>());
+    let field = error.source().and_then(|cause| cause.downcast_ref::<BodyError>());
     let problem = Problem::new(status, error.message())
         .origin_status(error.code())
         .retry_after(error.retry_after())

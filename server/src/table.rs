@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use serde_json::{Map, Value};
 use wtcache::tokio::{AsyncCache, Pool};
-use wtcache::{Audit, ByteCache, Bytes, Clock, EventKind, KeyEvent, OptionError, Rows, Source, SystemClock};
+use wtcache::{Audit, ByteCache, Bytes, Clock, EventKind, KeyEvent, OptionError, Rows, Source, SystemClock, Tags};
 use wtcache_http_source::{BuildError, HttpSource};
 
 use crate::config::{Capacity, Freshness, InDoubtWrites, OriginConfig, Preconditions, TableConfig};
@@ -49,7 +49,7 @@ impl ServedTable {
         clock: Arc<dyn Clock>,
     ) -> Result<Self, OptionError> {
         let schema = Arc::new(schema.clone());
-        let rows_of = Arc::clone(&schema);
+        let (rows_of, tags_of) = (Arc::clone(&schema), Arc::clone(&schema));
         let mut builder = ByteCache::builder(source)
             .clock(clock)
             .negative_lifetime(config.negative_lifetime)
@@ -62,7 +62,8 @@ impl ServedTable {
             })
             .indexes(schema.attributes.iter().map(|attribute| attribute.name.clone()), move |_, value, rows| {
                 add_rows(&rows_of, value, rows);
-            });
+            })
+            .tags(move |_, value, tags| add_tags(&tags_of, value, tags));
         builder = match config.capacity {
             Capacity::Bytes(bytes) => builder.capacity(bytes),
             Capacity::Entries(entries) => builder.capacity(entries).weigher(|_, _| 1),
@@ -76,6 +77,17 @@ impl ServedTable {
         }
         let cache = builder.build()?.on_tokio(pool);
         Ok(Self { schema, cache, max_body_bytes: config.origin.max_body_bytes })
+    }
+
+    /// The tag that `text` names: `attribute=value`, which all records with that value of an indexed attribute have.
+    pub(crate) fn tag(&self, text: &str) -> Result<Vec<u8>, String> {
+        let (name, value) = text.split_once('=').ok_or("a tag is attribute=value")?;
+        let table = &self.schema.name;
+        let (_, attribute) = self.schema.attribute(name).ok_or_else(|| format!("{table} has no attribute {name:?}"))?;
+        if !attribute.indexed {
+            return Err(format!("{name} is not @indexed, so that records have no tag of it"));
+        }
+        Ok(tag(name, &attribute.query_value(value)?))
     }
 
     /// The blocking handle on the table's cache.
@@ -100,6 +112,19 @@ fn add_rows(schema: &Table, value: &[u8], rows: &mut Rows) {
     for (attribute, value) in schema.index_values(&record) {
         rows.add(attribute, &value);
     }
+}
+
+/// A record has a tag for each row that it has in the indexes.
+fn add_tags(schema: &Table, value: &[u8], tags: &mut Tags<'_>) {
+    let Ok(record) = serde_json::from_slice::<Map<String, Value>>(value) else { return };
+    for (number, value) in schema.index_values(&record) {
+        tags.add(tag(&schema.attributes[usize::from(number)].name, &value));
+    }
+}
+
+/// An attribute's name, which has no `=` in it, and the canonical bytes of its value.
+fn tag(attribute: &str, value: &[u8]) -> Vec<u8> {
+    [attribute.as_bytes(), b"=", value].concat()
 }
 
 /// The HTTP origin of a table, as its configuration says. Its records are checked against the schema, and kept as compact JSON.

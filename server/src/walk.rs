@@ -40,10 +40,13 @@ struct Walk<'a> {
 pub fn walk(origin: &Origin, base: &str) -> Result<(), String> {
     let config = ureq::Agent::config_builder().http_status_as_error(false).proxy(None).build();
     let mut walk = Walk { origin, base, client: config.into(), step: 0 };
-    walk.writes_and_hits()?;
+    let first = walk.writes_and_hits()?;
     walk.absence()?;
     walk.queries()?;
     walk.refusals()?;
+    walk.patches()?;
+    walk.conditions(&first)?;
+    walk.changes_elsewhere()?;
     walk.one_load_for_all()?;
     walk.in_doubt()?;
     walk.outage()?;
@@ -55,7 +58,8 @@ pub fn walk(origin: &Origin, base: &str) -> Result<(), String> {
 const RECORD: &str = r#"{"sku":"WB-100","name":"Widget","quantity":5,"warehouseId":"east"}"#;
 
 impl Walk<'_> {
-    fn writes_and_hits(&mut self) -> Result<(), String> {
+    /// Gives the tag of the first record.
+    fn writes_and_hits(&mut self) -> Result<String, String> {
         let (put, saw) = self.step("a write goes to the origin first", "PUT", "item-001", Some(RECORD), None)?;
         expect("status", &put.status, &200)?;
         expect("origin calls", &saw.len(), &1)?;
@@ -68,14 +72,16 @@ impl Walk<'_> {
         expect("origin calls", &saw.len(), &0)?;
         expect("record", &get.json(), &record)?;
 
-        let (same, saw) = self.step("unchanged, by its ETag", "GET", "item-001", None, Some(&tag))?;
+        let (same, saw) =
+            self.step("unchanged, by its ETag", "GET", "item-001", None, Some(("If-None-Match", &tag)))?;
         expect("status", &same.status, &304)?;
         expect("origin calls", &saw.len(), &0)?;
 
         let (head, saw) = self.step("without the body", "HEAD", "item-001", None, None)?;
         expect("status", &head.status, &200)?;
         expect("body", &head.body, &String::new())?;
-        expect("origin calls", &saw.len(), &0)
+        expect("origin calls", &saw.len(), &0)?;
+        Ok(tag)
     }
 
     fn absence(&mut self) -> Result<(), String> {
@@ -112,6 +118,53 @@ impl Walk<'_> {
         expect("origin calls", &saw.len(), &0)
     }
 
+    fn patches(&mut self) -> Result<(), String> {
+        let kind = Some(("Content-Type", "application/merge-patch+json"));
+        let some = Some(r#"{"quantity":6,"name":null}"#);
+        let (patched, saw) =
+            self.step("a patch changes what it names; null removes", "PATCH", "item-001", some, kind)?;
+        expect("status", &patched.status, &200)?;
+        expect("quantity", &patched.json()["quantity"], &Value::from(6))?;
+        expect("name", &patched.json().get("name"), &None)?;
+        expect("sku", &patched.json()["sku"], &Value::from("WB-100"))?;
+        expect("origin calls", &saw.len(), &1)
+    }
+
+    /// `before`: the tag of a record that was replaced since.
+    fn conditions(&mut self, before: &str) -> Result<(), String> {
+        let if_match = Some(("If-Match", before));
+        let title = "a write on what was there before is not sent";
+        let (late, saw) = self.step(title, "PUT", "item-001", Some(RECORD), if_match)?;
+        expect("status", &late.status, &412)?;
+        expect("outcome", &late.json()["outcome"], &Value::from("rejected"))?;
+        expect("origin calls", &saw.len(), &0)?;
+        let now = late.etag.clone().ok_or("the refusal has no ETag")?;
+        let title = "with the tag that the refusal shows it is";
+        let (written, saw) = self.step(title, "PUT", "item-001", Some(RECORD), Some(("If-Match", &now)))?;
+        expect("status", &written.status, &200)?;
+        expect("origin calls", &saw.len(), &1)?;
+        let create = Some(("If-None-Match", "*"));
+        let (exists, saw) = self.step("what is there is not created", "PUT", "item-001", Some(RECORD), create)?;
+        expect("status", &exists.status, &412)?;
+        expect("origin calls", &saw.len(), &0)
+    }
+
+    fn changes_elsewhere(&mut self) -> Result<(), String> {
+        self.origin.seed("item-001", serde_json::json!({ "sku": "WB-100", "quantity": 9, "warehouseId": "east" }));
+        let title = "a change that nobody told this server of is not seen";
+        let (old, saw) = self.step(title, "GET", "item-001", None, None)?;
+        expect("quantity", &old.json()["quantity"], &Value::from(5))?;
+        expect("origin calls", &saw.len(), &0)?;
+        let body = r#"{"table":"InventoryItem","tag":"warehouseId=east"}"#;
+        let (told, saw) = self.step_at("until it is told", "POST", "/-/invalidate", Some(body), None)?;
+        expect("status", &told.status, &200)?;
+        expect("forgotten", &told.json()["forgotten"], &Value::from(1))?;
+        expect("origin calls", &saw.len(), &0)?;
+        let (new, saw) = self.step("then the origin is asked", "GET", "item-001", None, None)?;
+        expect("quantity", &new.json()["quantity"], &Value::from(9))?;
+        expect("origin calls", &saw.len(), &1)
+    }
+
     fn one_load_for_all(&mut self) -> Result<(), String> {
         const READERS: usize = 50;
         self.step += 1;
@@ -124,7 +177,7 @@ impl Walk<'_> {
         let statuses: Vec<Result<u16, String>> = std::thread::scope(|scope| {
             let read = || {
                 start.wait();
-                self.ask("GET", "item-002", None, None).map(|answer| answer.status)
+                self.ask("GET", "/InventoryItem/item-002", None, None).map(|answer| answer.status)
             };
             let readers: Vec<_> = (0..READERS).map(|_| scope.spawn(read)).collect();
             readers
@@ -158,7 +211,7 @@ impl Walk<'_> {
         let end = Instant::now() + Duration::from_secs(30);
         loop {
             let before = self.mark();
-            let answer = self.ask("GET", "item-001", None, None)?;
+            let answer = self.ask("GET", "/InventoryItem/item-001", None, None)?;
             if answer.cache_status.starts_with("wtcache; hit") {
                 line(&format!("    {} · {}", answer.status, answer.cache_status));
                 return expect("origin calls", &self.since(before).len(), &0);
@@ -193,35 +246,53 @@ impl Walk<'_> {
         expect("origin calls", &saw.len(), &1)
     }
 
-    /// One request, told with what the origin saw of it.
+    /// One request for a record, told with what the origin saw of it.
     fn step(
         &mut self,
         title: &str,
         method: &str,
         key: &str,
         body: Option<&str>,
-        tag: Option<&str>,
+        header: Option<(&str, &str)>,
+    ) -> Result<(Answer, Vec<Entry>), String> {
+        self.step_at(title, method, &format!("/InventoryItem/{key}"), body, header)
+    }
+
+    /// The same for any path.
+    fn step_at(
+        &mut self,
+        title: &str,
+        method: &str,
+        path: &str,
+        body: Option<&str>,
+        header: Option<(&str, &str)>,
     ) -> Result<(Answer, Vec<Entry>), String> {
         self.step += 1;
         line(&format!("\n{:2}. {title}", self.step));
+        let with = header.map(|(name, value)| format!(" {name}: {value}")).unwrap_or_default();
         let sent = body.map(|body| format!(" {body}")).unwrap_or_default();
-        line(&format!("    {method} /InventoryItem/{key}{sent}"));
+        line(&format!("    {method} {path}{with}{sent}"));
         let before = self.mark();
-        let answer = self.ask(method, key, body, tag)?;
+        let answer = self.ask(method, path, body, header)?;
         let saw = self.since(before);
         line(&format!("    {} · {}", answer.status, answer.cache_status));
         self.tell(&saw);
         Ok((answer, saw))
     }
 
-    fn ask(&self, method: &str, key: &str, body: Option<&str>, tag: Option<&str>) -> Result<Answer, String> {
-        let mut request =
-            ureq::http::Request::builder().method(method).uri(format!("{}/InventoryItem/{key}", self.base));
-        if let Some(tag) = tag {
-            request = request.header("If-None-Match", tag);
+    fn ask(
+        &self,
+        method: &str,
+        path: &str,
+        body: Option<&str>,
+        header: Option<(&str, &str)>,
+    ) -> Result<Answer, String> {
+        let mut request = ureq::http::Request::builder().method(method).uri(format!("{}{path}", self.base));
+        if let Some((name, value)) = header {
+            request = request.header(name, value);
         }
-        let failed = |error: ureq::Error| format!("{method} {key}: {error}");
-        let built = |error: ureq::http::Error| format!("{method} {key}: {error}");
+        let failed = |error: ureq::Error| format!("{method} {path}: {error}");
+        let built = |error: ureq::http::Error| format!("{method} {path}: {error}");
         let mut response = match body {
             Some(body) => self.client.run(request.body(body.to_owned()).map_err(built)?),
             None => self.client.run(request.body(()).map_err(built)?),
@@ -229,7 +300,7 @@ impl Walk<'_> {
         .map_err(failed)?;
         let text = |name: &str| response.headers().get(name).and_then(|v| v.to_str().ok()).map(str::to_owned);
         let (etag, complete) = (text("etag"), text("wtcache-complete"));
-        let cache_status = text("cache-status").ok_or_else(|| format!("{method} {key}: no Cache-Status"))?;
+        let cache_status = text("cache-status").ok_or_else(|| format!("{method} {path}: no Cache-Status"))?;
         let status = response.status().as_u16();
         let body = response.body_mut().read_to_string().map_err(failed)?;
         Ok(Answer { status, etag, cache_status, complete, body })

@@ -255,19 +255,28 @@ fn a_port_that_is_taken_is_named() {
     }
 }
 
+/// Says that there is no curl. Where nothing may be skipped it fails instead.
+fn no_curl() -> bool {
+    let missing = Command::new("curl").arg("--version").stdout(Stdio::null()).status().is_err();
+    if missing {
+        let what = "there is no curl here to run the documentation with";
+        assert!(std::env::var_os("WTCACHE_CI").is_none(), "{what}, and WTCACHE_CI is set");
+        eprintln!("SKIPPED: {what}");
+    }
+    missing
+}
+
 /// Every line of the tutorial works as it is printed.
 #[test]
 fn the_tutorial_of_the_demo_works_as_it_is_printed() {
     let mut demo = Serving::start(wtcache(&["demo", "--port", "0", "--origin-port", "0"]));
     let lines = demo.lines_to("Ctrl-C ends");
-    if Command::new("curl").arg("--version").stdout(Stdio::null()).status().is_err() {
-        let what = "there is no curl here to run the tutorial with";
-        assert!(std::env::var_os("WTCACHE_CI").is_none(), "{what}, and WTCACHE_CI is set");
-        eprintln!("SKIPPED: {what}");
+    if no_curl() {
         return;
     }
     let commands: Vec<_> = lines.iter().filter_map(|line| line.strip_prefix("  curl ")).collect();
-    let expected = [Some(200), Some(200), Some(404), Some(200), Some(422), None, Some(502), Some(200), Some(204)];
+    let before_the_fault = [200, 200, 404, 200, 422, 200, 412, 200, 200].map(Some);
+    let expected = [&before_the_fault[..], &[None, Some(502), Some(200), Some(204)]].concat();
     assert_eq!(commands.len(), expected.len(), "{lines:?}");
     for (command, expected) in commands.into_iter().zip(expected) {
         let mut shell = Command::new("sh");
@@ -282,12 +291,41 @@ fn the_tutorial_of_the_demo_works_as_it_is_printed() {
     // What came to each request is told, with how often the origin was called.
     let told = demo.lines_to("deleted");
     let origin_calls: Vec<_> = told.iter().map(|line| line.rsplit(' ').next().unwrap().to_owned()).collect();
-    assert_eq!(origin_calls, ["1", "1", "2", "2", "3", "4", "5", "6"], "{told:?}");
+    assert_eq!(origin_calls, ["1", "1", "2", "2", "3", "4", "4", "4", "5", "6", "7", "8"], "{told:?}");
     demo.signal("-INT");
     let (status, out, err) = demo.end();
     assert_eq!((status.code(), out.trim()), (Some(0), "ended"));
     // Its window of three seconds may have passed.
     assert!(["", "wtcache: InventoryItem: in doubt: item-001\n"].contains(&err.as_str()), "{err}");
+}
+
+/// Every curl line of the README and of docs/server.md works as it is written. Its comment begins with the status, or it is 2xx.
+#[test]
+fn the_curl_lines_of_the_documentation_work_as_they_are_written() {
+    for (name, text) in
+        [("README.md", include_str!("../../README.md")), ("server.md", include_str!("../../docs/server.md"))]
+    {
+        let mut demo = Serving::start(wtcache(&["demo", "--port", "0", "--origin-port", "0"]));
+        let first = demo.line();
+        let (origin, front) = (address_in(first.split("/items").next().unwrap()), address_in(&first));
+        if no_curl() {
+            return;
+        }
+        let lines: Vec<_> = text.lines().filter_map(|line| line.strip_prefix("curl ")).collect();
+        assert!(lines.len() > 5, "{name}: {lines:?}");
+        for line in lines {
+            let here =
+                line.replace("127.0.0.1:9926", &front.to_string()).replace("127.0.0.1:9925", &origin.to_string());
+            let status = "--silent --max-time 30 --output /dev/null --write-out '%{http_code}'";
+            let mut shell = Command::new("sh");
+            shell.args(["-c", &format!("curl {status} {here}")]).env("NO_PROXY", "*").stdin(Stdio::null());
+            let (code, out, err) = run(shell);
+            assert_eq!(code, Some(0), "{name}: {line}: {out}{err}");
+            let said = line.rsplit_once("# ").and_then(|(_, comment)| comment.get(..3)?.parse::<u16>().ok());
+            let came: u16 = out.parse().unwrap();
+            assert!(said.map_or((200..300).contains(&came), |said| came == said), "{name}: {line}: {came}");
+        }
+    }
 }
 
 #[test]

@@ -62,6 +62,21 @@ fn partial_data_is_merged_with_the_resident_record_without_a_load() {
     assert_eq!((&record["name"], &record["quantity"]), (&json!("Gadget"), &json!(5)));
 }
 
+/// P5, P6: a patch is a put of the whole record, so that the rule sees it as one.
+#[test]
+fn the_rule_runs_on_a_patch_as_on_a_put() {
+    let stage = seeded();
+    stage.get("a").expect(200);
+    stage.saw();
+    let patch =
+        |body: &str| stage.ask("PATCH", "/InventoryItem/a", &[("Content-Type", "application/merge-patch+json")], body);
+    below_zero(patch("{\"quantity\":-1}"));
+    assert_eq!(stage.saw(), NOTHING);
+    let patched = patch("{\"quantity\":4}").expect(200).json();
+    assert_eq!((&patched["name"], &patched["quantity"]), (&json!("Widget"), &json!(4)));
+    assert_eq!(stage.saw(), ["PUT a"]);
+}
+
 #[test]
 fn a_record_that_does_not_exist_yet_is_written_as_sent() {
     let stage = stage();

@@ -25,7 +25,7 @@ const NUMBER: &str = "$serde_json::private::Number";
 ///
 /// # Errors
 /// Broken JSON, nesting deeper than serde_json's 128, a name twice in one object, or something else than an object.
-pub(super) fn object(bytes: &[u8]) -> Result<Map<String, Value>, BodyError> {
+pub(crate) fn object(bytes: &[u8]) -> Result<Map<String, Value>, BodyError> {
     if bytes.iter().all(u8::is_ascii_whitespace) {
         return Err(BodyError::whole("expected a JSON object, got nothing"));
     }

@@ -6,6 +6,7 @@
 //! Invariant: a stored value and a query value are equal exactly if their canonical bytes are.
 
 mod json;
+mod patch;
 
 use std::error::Error;
 use std::fmt;
@@ -14,6 +15,8 @@ use serde_json::{Map, Number, Value};
 
 use crate::diagnostic::{nearest, shown};
 use crate::schema::{Attribute, Scalar, Table};
+
+pub(crate) use json::object;
 
 /// The longest key, in bytes.
 pub const MAX_KEY_BYTES: usize = 1024;
@@ -139,7 +142,7 @@ impl Table {
     /// # Errors
     /// As [`Table::check_body`], but for unknown attributes.
     pub fn check_record(&self, key: &str, bytes: &[u8]) -> Result<Map<String, Value>, BodyError> {
-        let mut record = json::object(bytes)?;
+        let mut record = object(bytes)?;
         self.settle_primary_key(key, &mut record)?;
         for attribute in &self.attributes {
             attribute.check(record.get(&attribute.name))?;

@@ -263,13 +263,18 @@ impl Client {
 
     /// The answer: all that comes until the front closes.
     pub(crate) fn receive(&mut self) -> Response {
+        self.receive_any().checked()
+    }
+
+    /// The answer of any server.
+    fn receive_any(&mut self) -> Response {
         let mut bytes = Vec::new();
         self.stream.read_to_end(&mut bytes).unwrap();
         Response::parse(&bytes)
     }
 }
 
-/// An answer of a front. Whatever it is, it says so in Cache-Status.
+/// An answer. One of a front, whatever it is, says so in Cache-Status.
 #[derive(Debug)]
 pub(crate) struct Response {
     pub(crate) status: u16,
@@ -283,15 +288,19 @@ impl Response {
         let head = String::from_utf8(bytes[..end].to_vec()).unwrap();
         let body = String::from_utf8(bytes[end + 4..].to_vec()).unwrap();
         let status = head.split(' ').nth(1).unwrap().parse().unwrap();
-        let response = Self { status, head, body };
-        let says = response.header("cache-status");
-        assert!(says.is_some_and(|says| says.starts_with("wtcache")), "Cache-Status: {response:?}");
-        if response.header("content-type") == Some("application/problem+json") && !response.body.is_empty() {
-            let problem = response.json();
-            assert_eq!(problem["status"], status, "RFC 9457: {response:?}");
-            assert!(problem["title"].is_string() && problem["detail"].is_string(), "RFC 9457: {response:?}");
+        Self { status, head, body }
+    }
+
+    /// It is one of a front.
+    pub(crate) fn checked(self) -> Self {
+        let says = self.header("cache-status");
+        assert!(says.is_some_and(|says| says.starts_with("wtcache")), "Cache-Status: {self:?}");
+        if self.header("content-type") == Some("application/problem+json") && !self.body.is_empty() {
+            let problem = self.json();
+            assert_eq!(problem["status"], self.status, "RFC 9457: {self:?}");
+            assert!(problem["title"].is_string() && problem["detail"].is_string(), "RFC 9457: {self:?}");
         }
-        response
+        self
     }
 
     pub(crate) fn header(&self, name: &str) -> Option<&str> {
@@ -332,12 +341,21 @@ impl Response {
 
 /// One request on a connection of its own to any server: the answer's status and body.
 pub(crate) fn ask_at(address: SocketAddr, method: &str, path: &str, body: &str) -> (u16, String) {
+    let answer = request_at(address, method, path, &[], body);
+    (answer.status, answer.body)
+}
+
+/// One request on a connection of its own to any server.
+pub(crate) fn request_at(
+    address: SocketAddr,
+    method: &str,
+    path: &str,
+    headers: &[(&str, &str)],
+    body: &str,
+) -> Response {
     let stream = TcpStream::connect(address).unwrap();
     stream.set_read_timeout(Some(PATIENCE)).unwrap();
     let mut client = Client { stream };
-    client.send(method, path, &[], body);
-    let mut text = String::new();
-    client.stream.read_to_string(&mut text).unwrap();
-    let (head, body) = text.split_once("\r\n\r\n").unwrap();
-    (head.split(' ').nth(1).unwrap().parse().unwrap(), body.to_owned())
+    client.send(method, path, headers, body);
+    client.receive_any()
 }

@@ -4,9 +4,12 @@
 
 #[path = "../common/mod.rs"]
 mod common;
+mod conditions;
 mod index;
+mod invalidate;
 mod keys;
 mod life;
+mod patch;
 mod reads;
 mod requests;
 mod writes;

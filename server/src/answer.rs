@@ -1,0 +1,74 @@
+//! An answer on its way out: the response, where it came from for the client (Cache-Status), and for whoever looks on.
+//!
+//! Invariant: no answer leaves without Cache-Status, and a refused write says that it was not applied.
+
+use axum::body::Body;
+use axum::http::header::{CONTENT_TYPE, ETAG};
+use axum::http::{HeaderName, HeaderValue, Method, Response, StatusCode};
+use wtcache::{Bytes, Entry};
+
+use crate::etag;
+use crate::problem::{Outcome, Problem};
+
+const CACHE_STATUS: HeaderName = HeaderName::from_static("cache-status");
+
+pub(crate) struct Answer {
+    response: Response<Body>,
+    status: HeaderValue,
+    /// What the request came to, in a word.
+    pub(crate) what: &'static str,
+}
+
+impl Answer {
+    pub(crate) fn new(response: Response<Body>, status: HeaderValue, what: &'static str) -> Self {
+        Self { response, status, what }
+    }
+
+    /// The request is at fault, and the origin was not called. If it was a write, it is told that nothing was applied.
+    pub(crate) fn refused(method: &Method, problem: Problem) -> Self {
+        let writes = matches!(*method, Method::PUT | Method::PATCH | Method::DELETE);
+        let problem = if writes { problem.outcome(Outcome::Rejected) } else { problem };
+        Self::new(problem.response(), HeaderValue::from_static("wtcache; detail=invalid-request"), "refused")
+    }
+
+    /// Given by this server alone, of what it holds.
+    pub(crate) fn local(response: Response<Body>, what: &'static str) -> Self {
+        Self::new(response, HeaderValue::from_static("wtcache; detail=local"), what)
+    }
+
+    pub(crate) fn query(result: Result<Response<Body>, Problem>) -> Self {
+        match result {
+            Ok(response) => Self::new(response, HeaderValue::from_static("wtcache; hit; detail=index"), "index"),
+            Err(problem) => Self::refused(&Method::GET, problem),
+        }
+    }
+
+    pub(crate) fn finish(mut self) -> Response<Body> {
+        self.response.headers_mut().insert(CACHE_STATUS, self.status);
+        self.response
+    }
+}
+
+/// A header's value made of plain ASCII.
+pub(crate) fn header(text: &str) -> HeaderValue {
+    HeaderValue::from_str(text).expect("made of plain ASCII")
+}
+
+/// A record and its tag.
+pub(crate) fn record(entry: &Entry<Bytes>) -> Response<Body> {
+    let mut response = json(entry.value().to_vec());
+    response.headers_mut().insert(ETAG, etag::of(entry));
+    response
+}
+
+pub(crate) fn json(body: Vec<u8>) -> Response<Body> {
+    let mut response = Response::new(Body::from(body));
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    response
+}
+
+pub(crate) fn no_content() -> Response<Body> {
+    let mut response = Response::new(Body::empty());
+    *response.status_mut() = StatusCode::NO_CONTENT;
+    response
+}
