@@ -9,6 +9,7 @@ use std::time::Duration;
 use crate::bugs::{self, Bug};
 use crate::clock::Tick;
 use crate::doubt::{DoubtTicket, Doubted, InDoubt, Sending};
+use crate::drive::at_once;
 use crate::engine::Engine;
 use crate::entry::{Entry, Layout};
 use crate::error::{LoadError, NotSent};
@@ -86,13 +87,14 @@ impl<L: Layout> Prepared<L> {
     /// # Errors
     /// It is not resident and could not be loaded. The turn is still held.
     pub fn existing(&self) -> Result<Option<Entry<L>>, LoadError> {
+        at_once(self.read())
+    }
+
+    /// See [`Prepared::existing`].
+    pub(crate) async fn read(&self) -> Result<Option<Entry<L>>, LoadError> {
         let permit = self.permit();
-        get::existing(&OwnLoad {
-            engine: &permit.engine,
-            hash: permit.hash,
-            key: &permit.key,
-            deadline: permit.deadline,
-        })
+        let (engine, key) = (&permit.engine, &permit.key);
+        get::existing(&OwnLoad { engine, hash: permit.hash, key, deadline: permit.deadline }).await
     }
 
     /// How long the permit still holds.

@@ -3,7 +3,8 @@
 //! `get` and `put` are written once, as steps that say what they need next. A driver does it: it waits, or it runs
 //! the call of the source. It knows nothing of the cache; the stories know nothing of threads or tasks.
 
-use std::task::{Wake, Waker};
+use std::pin::pin;
+use std::task::{Context, Poll, Wake, Waker};
 
 use crate::clock::{Alarm, Clock, Tick};
 use crate::sync::{Arc, AtomicBool, Ordering, Thread, current, park, park_timeout};
@@ -34,7 +35,8 @@ pub(crate) trait Story {
 pub(crate) trait SourceCall {
     type Reply;
 
-    fn run(self) -> Self::Reply;
+    /// Waits for nothing but the source. Dropped half-way, it leaves what its permits and guards leave.
+    fn run(self) -> impl Future<Output = Self::Reply>;
 
     /// Until when it has to be run.
     #[cfg(feature = "tokio")]
@@ -52,10 +54,18 @@ pub(crate) fn block_on<S: Story>(mut story: S, clock: &dyn Clock) -> S::Output {
         };
         match (step, &parker) {
             (Step::Done(output), _) => return output,
-            (Step::Call(call), _) => story.resume(call.run()),
+            (Step::Call(call), _) => story.resume(at_once(call.run())),
             (Step::Wait(_), None) => parker = Some(Parker::new()),
             (Step::Wait(until), Some(parker)) => parker.park_until(clock, until),
         }
+    }
+}
+
+/// Runs a call of a blocking source, in which nothing waits but the thread.
+pub(crate) fn at_once<T>(call: impl Future<Output = T>) -> T {
+    match pin!(call).poll(&mut Context::from_waker(Waker::noop())) {
+        Poll::Ready(reply) => reply,
+        Poll::Pending => unreachable!("a blocking source answers before it returns"),
     }
 }
 

@@ -349,12 +349,12 @@ pub(crate) enum LoadReply<L: Layout> {
 impl<L: Layout> SourceCall for LoadCall<L> {
     type Reply = LoadReply<L>;
 
-    fn run(mut self) -> LoadReply<L> {
+    async fn run(mut self) -> LoadReply<L> {
         match self.role.take() {
-            Some(Role::Leader { flight, replaced, moved }) => self.lead(&flight, replaced.as_ref(), moved),
+            Some(Role::Leader { flight, replaced, moved }) => self.lead(&flight, replaced.as_ref(), moved).await,
             Some(Role::Alone) | None => {
                 let own = OwnLoad { engine: &self.engine, hash: self.hash, key: &self.key, deadline: self.deadline };
-                let result = own.load(self.scope.as_ref());
+                let result = own.load(self.scope.as_ref()).await;
                 LoadReply::Done(result.map(|entry| Read { entry, how: How::Loaded { kept: false } }))
             }
         }
@@ -367,10 +367,10 @@ impl<L: Layout> SourceCall for LoadCall<L> {
 }
 
 impl<L: Layout> LoadCall<L> {
-    fn lead(&self, flight: &Arc<Flight<L>>, replaced: Option<&Entry<L>>, moved: bool) -> LoadReply<L> {
+    async fn lead(&self, flight: &Arc<Flight<L>>, replaced: Option<&Entry<L>>, moved: bool) -> LoadReply<L> {
         let guard = Leading { call: self, flight };
         let own = OwnLoad { engine: &self.engine, hash: self.hash, key: &self.key, deadline: self.deadline };
-        let asked = own.ask(replaced, self.scope.as_ref());
+        let asked = own.ask(replaced, self.scope.as_ref()).await;
         guard.ends(&own, moved, asked)
     }
 }
@@ -419,13 +419,13 @@ fn give_up<L: Layout>(engine: &Engine<L>, hash: u64, key: &L::Key, flight: &Flig
 }
 
 /// The existing record of a key, from inside its turn: the resident one, else a load of its own.
-pub(crate) fn existing<L: Layout>(own: &OwnLoad<'_, L>) -> Result<Option<Entry<L>>, LoadError> {
+pub(crate) async fn existing<L: Layout>(own: &OwnLoad<'_, L>) -> Result<Option<Entry<L>>, LoadError> {
     let engine = own.engine;
     let now = engine.clock.now();
     let fresh = engine.at_key(own.hash, L::key(own.key), |at| at.fresh(now).cloned());
     match fresh {
         Some(stored) => Ok(Entry::of(stored)),
-        None => own.load(None),
+        None => own.load(None).await,
     }
 }
 
@@ -450,11 +450,11 @@ struct Asked<L: Layout> {
 
 impl<L: Layout> OwnLoad<'_, L> {
     /// A load that nobody joins and that is not retained: what is here is forgotten in the step that returns it.
-    fn load(&self, scope: Option<&Scope>) -> Result<Option<Entry<L>>, LoadError> {
+    async fn load(&self, scope: Option<&Scope>) -> Result<Option<Entry<L>>, LoadError> {
         if Nesting::of(self.engine.frame(self.hash), scope).depth >= DEEPEST {
             return Err(LoadError::TooDeep);
         }
-        let asked = self.ask(None, scope)?;
+        let asked = self.ask(None, scope).await?;
         self.engine.at_key(self.hash, L::key(self.key), |at| at.returned_unretained());
         Ok(asked.stored.and_then(Entry::of))
     }
@@ -464,7 +464,7 @@ impl<L: Layout> OwnLoad<'_, L> {
     }
 
     /// Calls the source. An answer that comes after the deadline is none.
-    fn ask(&self, replaced: Option<&Entry<L>>, scope: Option<&Scope>) -> Result<Asked<L>, LoadError> {
+    async fn ask(&self, replaced: Option<&Entry<L>>, scope: Option<&Scope>) -> Result<Asked<L>, LoadError> {
         let engine = self.engine;
         let key = L::key(self.key);
         let since = engine.clock.now();
@@ -475,9 +475,11 @@ impl<L: Layout> OwnLoad<'_, L> {
         let running = engine.tags.begins();
         let cx = LoadCx { clock: &*engine.clock, deadline: self.deadline, replaced };
         // To the end of this function: the weigher, the extractor and the key's clone must not wait for this load either.
-        let _inside = nesting::enter(engine.frame(self.hash), scope);
-        let answer = catch_unwind(AssertUnwindSafe(|| engine.source.get(key, &cx)));
-        self.made(answer.map_err(|panic| panic_message(&*panic)), replaced, since, running)
+        nesting::within(&[engine.frame(self.hash)], scope, async {
+            let answer = catch_unwind(AssertUnwindSafe(|| engine.source.get(key, &cx)));
+            self.made(answer.map_err(|panic| panic_message(&*panic)), replaced, since, running)
+        })
+        .await
     }
 
     /// Makes a record of what the source answered, or said when it panicked.

@@ -5,6 +5,8 @@
 //! Invariant: frames are popped in the order they were pushed, also when the source panics.
 
 use std::cell::RefCell;
+use std::future::poll_fn;
+use std::pin::pin;
 
 use crate::sync::{Arc, thread_local};
 
@@ -101,6 +103,16 @@ pub(crate) fn enter_all(served: impl IntoIterator<Item = Frame>, within: Option<
         frames.extend(served.into_iter().enumerate().map(|(number, frame)| Frame { beside: number > 0, ..frame }));
         Inside { before }
     })
+}
+
+/// Awaits `work` as a call that serves these. Whatever thread polls it is inside of the call while it does, and only then.
+pub(crate) async fn within<T>(served: &[Frame], scope: Option<&Scope>, work: impl Future<Output = T>) -> T {
+    let mut work = pin!(work);
+    poll_fn(|cx| {
+        let _inside = enter_all(served.iter().copied(), scope);
+        work.as_mut().poll(cx)
+    })
+    .await
 }
 
 impl Drop for Inside {

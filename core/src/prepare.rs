@@ -243,7 +243,7 @@ pub(crate) enum NoCall {}
 impl SourceCall for NoCall {
     type Reply = Infallible;
 
-    fn run(self) -> Infallible {
+    async fn run(self) -> Infallible {
         match self {}
     }
 

@@ -9,7 +9,7 @@ use std::task::Waker;
 use crate::bugs::{self, Bug};
 use crate::commit::{Prepared, Sent, Written, panicked};
 use crate::doubt::{Doubted, Sending, Settlement};
-use crate::drive::{SourceCall, Step, Story};
+use crate::drive::{SourceCall, Step, Story, at_once};
 use crate::engine::Engine;
 use crate::entry::{Entry, Layout, Version};
 use crate::error::{LoadError, NotSent, Unmet, WriteError};
@@ -171,15 +171,18 @@ where
 {
     type Reply = Result<Written<L>, WriteError<L>>;
 
-    fn run(self) -> Self::Reply {
+    async fn run(self) -> Self::Reply {
         let Self { engine, prepared, write, scope } = self;
-        let _inside = nesting::enter(engine.frame(prepared.hash()), scope.as_ref());
-        let result = match write {
-            Write::Send(sending) => send(&engine, prepared, sending, None),
-            Write::SendIf(sending, expect) => send_if(&engine, prepared, sending, &expect),
-            Write::Update(f) => update(&engine, prepared, f),
-            Write::Replay(write) => replay(&engine, prepared, &write),
+        let served = [engine.frame(prepared.hash())];
+        let written = async {
+            match write {
+                Write::Send(sending) => send(&engine, prepared, sending, None).await,
+                Write::SendIf(sending, expect) => send_if(&engine, prepared, sending, &expect).await,
+                Write::Update(f) => update(&engine, prepared, f).await,
+                Write::Replay(write) => replay(&engine, prepared, &write).await,
+            }
         };
+        let result = nesting::within(&served, scope.as_ref(), written).await;
         if let Err(WriteError::NotSent(_) | WriteError::Unmet(_)) = &result {
             engine.counters.count(Event::NotSent);
         }
@@ -192,14 +195,14 @@ where
     }
 }
 
-fn send<L: Layout>(
+async fn send<L: Layout>(
     engine: &Engine<L>,
     prepared: Prepared<L>,
     sending: Sending<L>,
     condition: Option<Condition>,
 ) -> Result<Written<L>, WriteError<L>> {
     let sent = prepared.send_as(condition.clone(), None)?;
-    let (outcome, stray) = call_source(engine, &sent, &sending, condition.clone());
+    let (outcome, stray) = call_source(engine, &sent, &sending, condition.clone()).await;
     match outcome {
         Outcome::Applied(Done::Deleted) => Ok(sent.deleted(stray)),
         Outcome::Applied(Done::Put(confirmed)) => {
@@ -229,26 +232,26 @@ fn send<L: Layout>(
 }
 
 /// Sends it if what the program expects holds of the existing record.
-fn send_if<L: Layout>(
+async fn send_if<L: Layout>(
     engine: &Engine<L>,
     prepared: Prepared<L>,
     sending: Sending<L>,
     expect: &Expect,
 ) -> Result<Written<L>, WriteError<L>> {
-    let existing = prepared.existing().map_err(NotSent::Unread)?;
+    let existing = prepared.read().await.map_err(NotSent::Unread)?;
     match expect.of(existing.as_ref()) {
         Some(condition) => {
             let condition = engine.declared.honours_preconditions.then_some(condition);
-            send(engine, prepared, sending, condition)
+            send(engine, prepared, sending, condition).await
         }
-        None if bugs::has(Bug::UnmetIsSent) => send(engine, prepared, sending, None),
+        None if bugs::has(Bug::UnmetIsSent) => send(engine, prepared, sending, None).await,
         None => Err(WriteError::Unmet(Unmet { existing })),
     }
 }
 
 /// Sends a write in doubt once more, just as it was. Only where the origin honours its idempotency key does the answer say
 /// what became of the sends before.
-fn replay<L: Layout>(
+async fn replay<L: Layout>(
     engine: &Engine<L>,
     prepared: Prepared<L>,
     write: &Arc<Doubted<L>>,
@@ -256,7 +259,7 @@ fn replay<L: Layout>(
     let Some(sending) = &write.sending else { return Err(NotSent::NotOurs.into()) };
     let condition = write.condition.clone();
     let sent = prepared.send_as(condition.clone(), Some(write))?;
-    let (outcome, stray) = call_source(engine, &sent, sending, condition);
+    let (outcome, stray) = call_source(engine, &sent, sending, condition).await;
     let keys_settle = engine.rules.keys_settle;
     match outcome {
         Outcome::Applied(done) => {
@@ -284,12 +287,12 @@ fn replay<L: Layout>(
 }
 
 /// Reads, applies the program's closure and writes, all within the turn.
-fn update<L: Layout>(
+async fn update<L: Layout>(
     engine: &Engine<L>,
     prepared: Prepared<L>,
     f: impl FnOnce(Option<&Entry<L>>) -> Result<Change<L::Value>, SourceError>,
 ) -> Result<Written<L>, WriteError<L>> {
-    let existing = prepared.existing().map_err(NotSent::Unread)?;
+    let existing = prepared.read().await.map_err(NotSent::Unread)?;
     let change = f(existing.as_ref()).map_err(|error| WriteError::Rejected(Rejection::new(error)))?;
     let condition = if engine.declared.honours_preconditions { condition_on(existing.as_ref()) } else { None };
     if condition.is_none()
@@ -304,9 +307,9 @@ fn update<L: Layout>(
     match change {
         Change::Put(value) => match too_large::<L>(&value) {
             Some(len) => Err(NotSent::ValueTooLarge(len).into()),
-            None => send(engine, prepared, Sending::Put(value), condition),
+            None => send(engine, prepared, Sending::Put(value), condition).await,
         },
-        Change::Delete => send(engine, prepared, Sending::Delete, condition),
+        Change::Delete => send(engine, prepared, Sending::Delete, condition).await,
         Change::Keep => Ok(Written { kept: prepared.is_resident(), entry: existing }),
     }
 }
@@ -327,7 +330,7 @@ enum Done<V> {
 
 /// Calls the source for a sent write, and says whether an earlier send of it, by the source, may still land. A panic of it is no
 /// outcome.
-fn call_source<L: Layout>(
+async fn call_source<L: Layout>(
     engine: &Engine<L>,
     sent: &Sent<L>,
     sending: &Sending<L>,
@@ -365,6 +368,6 @@ fn proves_nothing<L: Layout>(engine: &Engine<L>, rejection: &Rejection, stray: b
 
 impl<L: Layout> Existing<L> for OwnLoad<'_, L> {
     fn existing(&self) -> Result<Option<Entry<L>>, LoadError> {
-        get::existing(self)
+        at_once(get::existing(self))
     }
 }

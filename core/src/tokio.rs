@@ -15,7 +15,7 @@ use crate::cache::CacheOf;
 use crate::clock::{Alarm, Clock, Tick};
 use crate::commit::Written;
 use crate::doubt::{DoubtTicket, InDoubt, Sending};
-use crate::drive::{SourceCall, Step, Story};
+use crate::drive::{SourceCall, Step, Story, at_once};
 use crate::entry::{Entry, Layout, Lookup};
 use crate::error::{LoadError, NotSent, ReplayError, WriteError};
 use crate::get::{GetMany, Read, panic_message};
@@ -76,7 +76,7 @@ impl Pool {
             }
         };
         let work = move || {
-            let reply = call.run();
+            let reply = at_once(call.run());
             drop(place);
             reply
         };

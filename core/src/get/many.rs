@@ -178,8 +178,15 @@ pub(crate) struct LoadCalls<L: Layout>(Vec<LoadCall<L>>);
 impl<L: Layout> SourceCall for LoadCalls<L> {
     type Reply = Vec<LoadReply<L>>;
 
-    fn run(self) -> Self::Reply {
-        if self.0.len() > 1 { together(self.0) } else { self.0.into_iter().map(SourceCall::run).collect() }
+    async fn run(self) -> Self::Reply {
+        if self.0.len() > 1 {
+            return together(self.0);
+        }
+        let mut replies = Vec::with_capacity(self.0.len());
+        for call in self.0 {
+            replies.push(call.run().await);
+        }
+        replies
     }
 
     #[cfg(feature = "tokio")]

@@ -8,7 +8,7 @@ use std::time::Duration;
 use super::{LoadCall, Role};
 use crate::clock::Tick;
 use crate::coalesce::Flight;
-use crate::drive::SourceCall;
+use crate::drive::{SourceCall, at_once};
 use crate::engine::Engine;
 use crate::entry::sealed::Stored;
 use crate::entry::{Entry, Layout};
@@ -62,6 +62,6 @@ fn refresh<L: Layout>(engine: &Arc<Engine<L>>, hash: u64, key: L::OwnedKey, stor
         engine.counters.count(Event::Refresh);
         let role = Role::Leader { flight, replaced: Entry::of(stored.clone()), moved: false };
         let engine = Arc::clone(engine);
-        LoadCall { engine, hash, key, deadline, scope: None, role: Some(role) }.run();
+        let _reply = at_once(LoadCall { engine, hash, key, deadline, scope: None, role: Some(role) }.run());
     }
 }
