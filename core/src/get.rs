@@ -8,13 +8,13 @@
 mod many;
 mod refresh;
 
-use std::any::Any;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::task::Waker;
 
 use crate::bugs::{self, Bug};
 use crate::clock::Tick;
 use crate::coalesce::{Flight, News, Seat};
+#[cfg(feature = "tokio")]
+use crate::drive::Spawned;
 use crate::drive::{SourceCall, Step, Story};
 use crate::engine::Engine;
 use crate::entry::sealed::Stored;
@@ -364,6 +364,18 @@ impl<L: Layout> SourceCall for LoadCall<L> {
     fn deadline(&self) -> Tick {
         self.deadline
     }
+
+    #[cfg(feature = "tokio")]
+    fn is_nested(&self) -> bool {
+        self.scope.is_some()
+    }
+}
+
+#[cfg(feature = "tokio")]
+impl<L: Layout> Spawned for LoadCall<L> {
+    fn spawned(self) -> impl Future<Output = Self::Reply> + Send + 'static {
+        self.run()
+    }
 }
 
 impl<L: Layout> LoadCall<L> {
@@ -429,6 +441,42 @@ pub(crate) async fn existing<L: Layout>(own: &OwnLoad<'_, L>) -> Result<Option<E
     }
 }
 
+/// [`existing`] as a call of its own, for whoever holds the turn.
+#[cfg(feature = "tokio")]
+pub(crate) struct Existing<L: Layout> {
+    pub(crate) engine: Arc<Engine<L>>,
+    pub(crate) hash: u64,
+    pub(crate) key: L::OwnedKey,
+    pub(crate) deadline: Tick,
+    pub(crate) scope: Option<Scope>,
+}
+
+#[cfg(feature = "tokio")]
+impl<L: Layout> SourceCall for Existing<L> {
+    type Reply = Result<Option<Entry<L>>, LoadError>;
+
+    async fn run(self) -> Self::Reply {
+        let own = OwnLoad { engine: &self.engine, hash: self.hash, key: &self.key, deadline: self.deadline };
+        nesting::within(&[], self.scope.as_ref(), existing(&own)).await
+    }
+
+    fn deadline(&self) -> Tick {
+        self.deadline
+    }
+
+    #[cfg(feature = "tokio")]
+    fn is_nested(&self) -> bool {
+        self.scope.is_some()
+    }
+}
+
+#[cfg(feature = "tokio")]
+impl<L: Layout> Spawned for Existing<L> {
+    fn spawned(self) -> impl Future<Output = Self::Reply> + Send + 'static {
+        self.run()
+    }
+}
+
 /// One call of `Source::get`.
 pub(crate) struct OwnLoad<'a, L: Layout> {
     pub(crate) engine: &'a Arc<Engine<L>>,
@@ -476,16 +524,16 @@ impl<L: Layout> OwnLoad<'_, L> {
         let cx = LoadCx { clock: &*engine.clock, deadline: self.deadline, replaced };
         // To the end of this function: the weigher, the extractor and the key's clone must not wait for this load either.
         nesting::within(&[engine.frame(self.hash)], scope, async {
-            let answer = catch_unwind(AssertUnwindSafe(|| engine.source.get(key, &cx)));
-            self.made(answer.map_err(|panic| panic_message(&*panic)), replaced, since, running)
+            let answer = engine.source.get(key, &cx).await;
+            self.made(answer, replaced, since, running)
         })
         .await
     }
 
-    /// Makes a record of what the source answered, or said when it panicked.
+    /// Makes a record of what the source answered.
     fn made(
         &self,
-        answer: Result<Result<Loaded<L::Value>, SourceError>, String>,
+        answer: Result<Loaded<L::Value>, LoadError>,
         replaced: Option<&Entry<L>>,
         since: Tick,
         running: Running,
@@ -496,10 +544,9 @@ impl<L: Layout> OwnLoad<'_, L> {
             Err(error)
         };
         let loaded = match answer {
-            Ok(Ok(_)) if self.is_late() => return failed(LoadError::Deadline),
-            Ok(Ok(loaded)) => loaded,
-            Ok(Err(error)) => return failed(LoadError::Source(error)),
-            Err(message) => return failed(LoadError::Panicked(message)),
+            Ok(_) if self.is_late() => return failed(LoadError::Deadline),
+            Ok(loaded) => loaded,
+            Err(error) => return failed(error),
         };
         let mut renewed = None;
         let (stored, keep) = match (loaded, replaced) {
@@ -557,10 +604,4 @@ impl<L: Layout> OwnLoad<'_, L> {
         }
         LoadReply::Done(result.map(|entry| Read { entry, how: How::Loaded { kept } }))
     }
-}
-
-/// The words of a panic.
-pub(crate) fn panic_message(panic: &(dyn Any + Send)) -> String {
-    let text = panic.downcast_ref::<&str>().map(|s| (*s).to_owned());
-    text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_else(|| "no message".to_owned())
 }

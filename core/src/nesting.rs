@@ -50,6 +50,11 @@ impl Scope {
         (!frames.is_empty()).then(|| Self(frames.into()))
     }
 
+    /// Those that are not of this thread: where the scope was taken here, they would count twice.
+    fn beyond(&self, here: &[Frame]) -> &[Frame] {
+        self.0.strip_suffix(here).unwrap_or(&self.0)
+    }
+
     /// The calls that this thread is inside of.
     #[must_use]
     pub fn current() -> Self {
@@ -72,9 +77,12 @@ impl Nesting {
             depth: frames.iter().filter(|f| f.cache == frame.cache && !f.beside).count(),
             same_key: frames.iter().any(|f| f.is_of_key(frame)),
         };
-        let here = FRAMES.with(|frames| count(&frames.borrow()));
-        let passed = within.map_or(Self { depth: 0, same_key: false }, |scope| count(&scope.0));
-        Self { depth: here.depth + passed.depth, same_key: here.same_key || passed.same_key }
+        FRAMES.with(|frames| {
+            let frames = frames.borrow();
+            let here = count(&frames);
+            let passed = count(within.map_or(&[], |scope| scope.beyond(&frames)));
+            Self { depth: here.depth + passed.depth, same_key: here.same_key || passed.same_key }
+        })
     }
 
     pub(crate) fn is_nested(self) -> bool {
@@ -98,7 +106,8 @@ pub(crate) fn enter_all(served: impl IntoIterator<Item = Frame>, within: Option<
         let mut frames = frames.borrow_mut();
         let before = frames.len();
         if let Some(scope) = within {
-            frames.extend_from_slice(&scope.0);
+            let beyond = scope.beyond(&frames).to_vec();
+            frames.extend(beyond);
         }
         frames.extend(served.into_iter().enumerate().map(|(number, frame)| Frame { beside: number > 0, ..frame }));
         Inside { before }
@@ -145,7 +154,10 @@ mod tests {
         for frame in [a, b] {
             assert_eq!(Nesting::of(frame, None), Nesting { depth: 1, same_key: true });
         }
-        let _deeper = enter(b, None);
+        // A scope that was taken here says nothing more.
+        let scope = Scope::current();
+        assert_eq!(Nesting::of(b, Some(&scope)).depth, 1);
+        let _deeper = enter(b, Some(&scope));
         assert_eq!(Nesting::of(b, None).depth, 2);
     }
 }

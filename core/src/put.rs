@@ -3,21 +3,28 @@
 //! Put, delete, update and the replay of one of them are one story: they differ in what is sent once the turn is held. Invariant: nothing is visible here before
 //! the origin confirmed it, and a write that was sent ends in one of the three outcomes, whatever happens to the caller.
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
+#[cfg(feature = "tokio")]
+use std::pin::Pin;
 use std::task::Waker;
 
 use crate::bugs::{self, Bug};
-use crate::commit::{Prepared, Sent, Written, panicked};
+use crate::commit::{Prepared, Sent, Written};
+#[cfg(feature = "tokio")]
+use crate::doubt::InDoubt;
 use crate::doubt::{Doubted, Sending, Settlement};
-use crate::drive::{SourceCall, Step, Story, at_once};
+#[cfg(feature = "tokio")]
+use crate::drive::Spawned;
+use crate::drive::{SourceCall, Step, Story, finish};
 use crate::engine::Engine;
 use crate::entry::{Entry, Layout, Version};
 use crate::error::{LoadError, NotSent, Unmet, WriteError};
-use crate::get::{self, OwnLoad, panic_message};
+use crate::get::{self, OwnLoad};
 use crate::metrics::Event;
 use crate::nesting::{self, Scope};
 use crate::options::{Call, InDoubtWrites};
 use crate::prepare::{TakeTurn, TurnStep};
+#[cfg(feature = "tokio")]
+use crate::source::Failure;
 use crate::source::{Condition, Confirmed, Existing, Outcome, Record, Rejection, SourceError, WriteCx};
 use crate::sync::{Arc, AtomicBool, Ordering};
 
@@ -150,6 +157,13 @@ where
 }
 
 impl<L: Layout, F> Put<L, F> {
+    /// What became of the call that its driver was given is not known: its runtime dropped it half-way, sent or not.
+    #[cfg(feature = "tokio")]
+    pub(crate) fn lost(&self) -> InDoubt<L> {
+        let cause = SourceError::new(Failure::Broken, "the source's runtime dropped the write: it was shut down");
+        self.turn.lost(cause)
+    }
+
     fn not_sent(&self, why: NotSent) -> WriteError<L> {
         self.engine.counters.count(Event::NotSent);
         WriteError::NotSent(why)
@@ -192,6 +206,22 @@ where
     #[cfg(feature = "tokio")]
     fn deadline(&self) -> crate::clock::Tick {
         self.prepared.deadline()
+    }
+
+    #[cfg(feature = "tokio")]
+    fn is_nested(&self) -> bool {
+        self.scope.is_some()
+    }
+}
+
+#[cfg(feature = "tokio")]
+impl<L, F> Spawned for WriteCall<L, F>
+where
+    L: Layout,
+    F: FnOnce(Option<&Entry<L>>) -> Result<Change<L::Value>, SourceError> + Send + 'static,
+{
+    fn spawned(self) -> impl Future<Output = Self::Reply> + Send + 'static {
+        self.run()
     }
 }
 
@@ -328,8 +358,7 @@ enum Done<V> {
     Deleted,
 }
 
-/// Calls the source for a sent write, and says whether an earlier send of it, by the source, may still land. A panic of it is no
-/// outcome.
+/// Calls the source for a sent write, and says whether an earlier send of it, by the source, may still land.
 async fn call_source<L: Layout>(
     engine: &Engine<L>,
     sent: &Sent<L>,
@@ -347,12 +376,10 @@ async fn call_source<L: Layout>(
         stray: AtomicBool::new(false),
     };
     let key = L::key(own.key);
-    let call = || match sending {
-        Sending::Put(value) => engine.source.put(key, L::view(value), &cx).map(Done::Put),
-        Sending::Delete => engine.source.delete(key, &cx).map(|()| Done::Deleted),
+    let outcome = match sending {
+        Sending::Put(value) => engine.source.put(key, L::view(value), &cx).await.map(Done::Put),
+        Sending::Delete => engine.source.delete(key, &cx).await.map(|()| Done::Deleted),
     };
-    let outcome = catch_unwind(AssertUnwindSafe(call))
-        .unwrap_or_else(|panic| Outcome::Unknown(panicked(&panic_message(&*panic))));
     let stray = cx.stray.load(Ordering::Relaxed);
     match outcome {
         // A stray under the same idempotency key is the same write, where the origin honours the key.
@@ -368,6 +395,11 @@ fn proves_nothing<L: Layout>(engine: &Engine<L>, rejection: &Rejection, stray: b
 
 impl<L: Layout> Existing<L> for OwnLoad<'_, L> {
     fn existing(&self) -> Result<Option<Entry<L>>, LoadError> {
-        at_once(get::existing(self))
+        finish(get::existing(self), self.engine.source.runtime())
+    }
+
+    #[cfg(feature = "tokio")]
+    fn awaited(&self) -> Pin<Box<dyn Future<Output = Result<Option<Entry<L>>, LoadError>> + Send + '_>> {
+        Box::pin(get::existing(self))
     }
 }

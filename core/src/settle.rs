@@ -44,7 +44,8 @@ impl<L: Layout> InDoubt<L> {
     /// [`ReplayError::Rejected`]: the write was not applied, and will not be. Else it is in doubt as before, and where the replay may
     /// have left, the settle window starts anew.
     pub fn replay(&self, call: &Call) -> Result<Written<L>, ReplayError<L>> {
-        block_on(self.replay_story(call), &*self.write().engine.clock).map_err(ReplayError::of)
+        let engine = &self.write().engine;
+        block_on(self.replay_story(call), &*engine.clock, engine.source.runtime()).map_err(ReplayError::of)
     }
 
     pub(crate) fn replay_story(&self, call: &Call) -> Put<L, NoUpdate<L>> {
