@@ -37,7 +37,8 @@ pub type ByteCache = CacheOf<Bytes>;
 ///
 /// # Threads
 /// All methods may be called from any thread at once. Cloning gives another handle on the same cache. Calls block the
-/// thread while they wait; a hit never waits.
+/// thread while they wait; a hit never waits. Over an async source (feature `tokio`) those that call it panic in a thread that runs
+/// tasks, before anything has happened: tasks have a handle of their own, by `on_tokio`.
 pub struct CacheOf<L: Layout>(Arc<Engine<L>>);
 
 impl<L: Layout> Clone for CacheOf<L> {

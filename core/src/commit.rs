@@ -84,10 +84,14 @@ impl<L: Layout> Prepared<L> {
         Self(Some(Permit { engine, hash, key, id, deadline, idempotency_key }))
     }
 
-    /// The existing record: the resident one, else loaded from the origin now.
+    /// The existing record: the resident one, else loaded from the origin now. Blocks the thread while it is loaded: in a task use
+    /// `AsyncCache::existing` (feature `tokio`).
     ///
     /// # Errors
     /// It is not resident and could not be loaded. The turn is still held.
+    ///
+    /// # Panics
+    /// The source is async, and this thread runs tasks: as all blocking calls. The turn is still held.
     pub fn existing(&self) -> Result<Option<Entry<L>>, LoadError> {
         finish(self.read(), self.permit().engine.source.runtime())
     }

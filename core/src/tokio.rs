@@ -40,7 +40,8 @@ fn carried(call: &Call) -> Call {
 /// An async handle on a cache. It shares everything with the blocking handles: calls of both may be mixed.
 ///
 /// Dropping a future before it is ready is safe at any time: a load goes on for those who wait for it, a write that has not
-/// been sent is not sent, and one that was sent runs on to its outcome.
+/// been sent is not sent, and one that was sent runs on to its outcome. Where the call runs as a task (the source is async) and its
+/// runtime is shut down, a sent write is in doubt and a load is given up.
 pub struct AsyncCache<L: Layout> {
     cache: CacheOf<L>,
     pool: Pool,
@@ -80,7 +81,7 @@ impl<L: Layout> AsyncCache<L> {
         &self.cache
     }
 
-    /// See [`CacheOf::get`].
+    /// See [`CacheOf::get`]. Dropped, as [`AsyncCache::read`].
     ///
     /// # Errors
     /// As there, and [`LoadError::Overloaded`] where the pool's queue is full.
@@ -88,7 +89,8 @@ impl<L: Layout> AsyncCache<L> {
         self.read(key, &Call::new()).await.map(|read| read.entry)
     }
 
-    /// See [`CacheOf::read`].
+    /// See [`CacheOf::read`]. Dropped, a load that it leads goes on for those who wait for it, and is retained; one that has no place in
+    /// the pool yet is another's to lead.
     ///
     /// # Errors
     /// As [`AsyncCache::get`].
@@ -146,7 +148,8 @@ impl<L: Layout> AsyncCache<L> {
         outcomes
     }
 
-    /// See [`CacheOf::put_with`].
+    /// See [`CacheOf::put_with`]. Dropped before the source is called, nothing is sent and the turn passes on; after that the write runs
+    /// on to its outcome, which [`CacheOf::peek`], the next read and the listener show.
     ///
     /// # Errors
     /// As there, and [`NotSent::Overloaded`] where the pool's queue is full.
@@ -159,7 +162,7 @@ impl<L: Layout> AsyncCache<L> {
         self.write(self.cache.put_story::<Q, NoUpdate<L>>(key, Write::Send(Sending::Put(value)), &carried(call))).await
     }
 
-    /// See [`CacheOf::delete_with`].
+    /// See [`CacheOf::delete_with`]. Dropped, as [`AsyncCache::put`].
     ///
     /// # Errors
     /// As [`AsyncCache::put`].
@@ -242,7 +245,8 @@ impl<L: Layout> AsyncCache<L> {
         .await
     }
 
-    /// See [`CacheOf::update_with`]. The closure runs in the pool.
+    /// See [`CacheOf::update_with`]. The closure runs where the source is called: on a thread of the pool, or over an async source in a task,
+    /// where it must not block. Dropped before that, nothing is sent; after that it runs on to its outcome.
     ///
     /// # Errors
     /// As [`AsyncCache::put`], and [`NotSent::Panicked`] where the closure panicked.

@@ -233,11 +233,12 @@ impl<T> Future for Awaited<'_, T> {
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let Self { call, clock, deadline, timer } = &mut *self;
         let running = call.as_mut().expect("not polled after its end");
-        let ended = match caught(|| running.as_mut().poll(cx)) {
+        // Not asked once more: it might send something.
+        let polled = if clock.now() < *deadline { caught(|| running.as_mut().poll(cx)) } else { Err(NoAnswer::Late) };
+        let ended = match polled {
+            Ok(Poll::Pending) => return timer.wait(*clock, *deadline, cx),
             Ok(Poll::Ready(answer)) => Ok(answer),
-            Ok(Poll::Pending) if clock.now() < *deadline => return timer.wait(*clock, *deadline, cx),
-            Ok(Poll::Pending) => Err(NoAnswer::Late),
-            Err(panicked) => Err(panicked),
+            Err(why) => Err(why),
         };
         // Its drop is the source's code too.
         Poll::Ready(caught(|| drop(call.take())).and(ended))

@@ -188,6 +188,19 @@ async fn d1_a_write_without_an_answer_is_in_doubt_at_its_deadline() {
 }
 
 #[::tokio::test]
+async fn d3_a_call_is_not_polled_past_its_deadline_and_sends_nothing_then() {
+    let w = world();
+    let gate = w.origin.hold("put k");
+    let writer = w.put("k", "new", within(secs(2)));
+    gate.arrived().await;
+    // Both before the call's task runs again.
+    w.clock.advance(secs(2));
+    gate.release();
+    let _doubt = in_doubt(done(writer).await);
+    assert_eq!((w.origin.truth("k"), w.origin.dropped()), (None, 1));
+}
+
+#[::tokio::test]
 async fn p3_tasks_take_turns_in_arrival_order() {
     let w = world();
     let gate = w.origin.hold("put k");
