@@ -5,7 +5,7 @@
 use std::collections::{HashMap, VecDeque};
 use std::future::{Future, pending};
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, OnceLock};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
@@ -82,7 +82,7 @@ struct Ends<'a>(&'a Inner, bool);
 impl Drop for Ends<'_> {
     fn drop(&mut self) {
         if !self.1 {
-            *self.0.dropped.lock().unwrap() += 1;
+            *lock(&self.0.dropped) += 1;
         }
     }
 }
@@ -94,12 +94,12 @@ impl Origin {
 
     /// What became of nested calls.
     pub(crate) fn nested(&self) -> Vec<String> {
-        self.0.nested.lock().unwrap().clone()
+        lock(&self.0.nested).clone()
     }
 
     /// What the next call of this kind does: "get k", "put k", "delete k".
     pub(crate) fn next(&self, call: &str, does: Does) {
-        self.0.next.lock().unwrap().entry(call.to_owned()).or_default().push_back(does);
+        lock(&self.0.next).entry(call.to_owned()).or_default().push_back(does);
     }
 
     pub(crate) fn hold(&self, call: &str) -> Gate {
@@ -115,23 +115,23 @@ impl Origin {
     }
 
     pub(crate) fn set(&self, key: &str, value: &str) {
-        self.0.records.lock().unwrap().insert(key.to_owned(), value.to_owned());
+        lock(&self.0.records).insert(key.to_owned(), value.to_owned());
     }
 
     pub(crate) fn truth(&self, key: &str) -> Option<String> {
-        self.0.records.lock().unwrap().get(key).cloned()
+        lock(&self.0.records).get(key).cloned()
     }
 
     pub(crate) fn calls(&self, call: &str) -> usize {
-        self.0.calls.lock().unwrap().iter().filter(|other| *other == call).count()
+        lock(&self.0.calls).iter().filter(|other| *other == call).count()
     }
 
     pub(crate) fn all_calls(&self) -> Vec<String> {
-        self.0.calls.lock().unwrap().clone()
+        lock(&self.0.calls).clone()
     }
 
     pub(crate) fn dropped(&self) -> usize {
-        *self.0.dropped.lock().unwrap()
+        *lock(&self.0.dropped)
     }
 
     pub(crate) fn cache(&self) -> &AsyncCache<Texts> {
@@ -140,8 +140,8 @@ impl Origin {
 
     /// Does what is next, up to what the call itself is about.
     pub(crate) async fn begins(&self, call: String) -> Option<Does> {
-        self.0.calls.lock().unwrap().push(call.clone());
-        let does = self.0.next.lock().unwrap().get_mut(&call).and_then(VecDeque::pop_front);
+        lock(&self.0.calls).push(call.clone());
+        let does = lock(&self.0.next).get_mut(&call).and_then(VecDeque::pop_front);
         match &does {
             Some(Does::Hold(gate)) => gate.pass().await,
             Some(Does::Panic) => panic!("scripted"),
@@ -164,11 +164,11 @@ impl Origin {
             Some(Does::Unknown) => return Outcome::Unknown(failed(Failure::Broken)),
             Some(Does::Nest) => {
                 let nested = self.cache().put(key, "nested".to_owned(), &Call::new()).await;
-                self.0.nested.lock().unwrap().push(format!("{:?}", nested.map(drop)));
+                lock(&self.0.nested).push(format!("{:?}", nested.map(drop)));
             }
             _ => {}
         }
-        let mut records = self.0.records.lock().unwrap();
+        let mut records = lock(&self.0.records);
         match value {
             Some(value) => records.insert(key.to_owned(), value),
             None => records.remove(key),
@@ -185,15 +185,15 @@ impl AsyncSource<Texts> for Origin {
             Some(Does::Nest) => {
                 let read = text(self.cache().get("other").await);
                 let wrote = self.cache().put(key, "nested".to_owned(), &Call::new()).await.map(drop);
-                self.0.nested.lock().unwrap().push(format!("{read:?} {wrote:?}"));
+                lock(&self.0.nested).push(format!("{read:?} {wrote:?}"));
             }
             Some(Does::AskItself) => {
                 self.next(&format!("get {key}"), Does::AskItself);
                 let read = self.cache().get(key).await.map(drop);
                 if read.is_err() {
-                    self.0.next.lock().unwrap().clear();
+                    lock(&self.0.next).clear();
                 }
-                self.0.nested.lock().unwrap().push(format!("{read:?}"));
+                lock(&self.0.nested).push(format!("{read:?}"));
             }
             _ => {}
         }
@@ -203,7 +203,7 @@ impl AsyncSource<Texts> for Origin {
 
     async fn put(&self, key: &String, value: &String, cx: &AsyncWriteCx<'_, Texts>) -> Outcome<Confirmed<String>> {
         let call = format!("put {key}");
-        let appends = matches!(self.0.next.lock().unwrap().get(&call).and_then(VecDeque::front), Some(Does::Append));
+        let appends = matches!(lock(&self.0.next).get(&call).and_then(VecDeque::front), Some(Does::Append));
         let before = if appends { text(cx.existing().await) } else { None };
         let value = before.unwrap_or_default() + value;
         match self.write(call, key, Some(value.clone())).await {
@@ -223,6 +223,10 @@ impl AsyncSource<Texts> for Origin {
         declared.honours_idempotency = self.0.honours_idempotency;
         declared
     }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().expect("nobody panics with it")
 }
 
 /// A cache over an async origin, on this runtime.
