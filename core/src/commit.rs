@@ -360,6 +360,14 @@ fn no_doubt<L: Layout>(engine: &Engine<L>, until: Tick) -> Arc<DoubtTicket> {
     Arc::new(ticket)
 }
 
+/// The key is in doubt about the write with this permit.
+#[cfg(feature = "tokio")]
+pub(crate) fn is_in_doubt<L: Layout>(engine: &Engine<L>, hash: u64, key: &L::Key, id: PermitId) -> bool {
+    engine.at_key(hash, key, |at| {
+        at.cell().and_then(|cell| cell.slot.doubt()).is_some_and(|doubt| doubt.may_be_about(id))
+    })
+}
+
 /// The doubt about a write whose call was dropped half-way, as its permit left it. There is none any more where the write was not sent.
 #[cfg(feature = "tokio")]
 pub(crate) fn lost<L: Layout>(

@@ -80,7 +80,8 @@ pub(crate) fn block_on<S: Story>(mut story: S, clock: &dyn Clock, runtime: Optio
         };
         match (step, &parker) {
             (Step::Done(output), _) => return output,
-            (Step::Call(call), _) => story.resume(at_once(call.run())),
+            // Pinned here: what a future holds is not to be moved about.
+            (Step::Call(call), _) => story.resume(at_once(pin!(call.run()))),
             (Step::Wait(_), None) => parker = Some(Parker::new()),
             (Step::Wait(until), Some(parker)) => parker.park_until(clock, until),
         }

@@ -8,6 +8,7 @@
 mod many;
 mod refresh;
 
+use std::pin::pin;
 use std::task::Waker;
 
 use crate::bugs::{self, Bug};
@@ -523,11 +524,11 @@ impl<L: Layout> OwnLoad<'_, L> {
         let running = engine.tags.begins();
         let cx = LoadCx { clock: &*engine.clock, deadline: self.deadline, replaced };
         // To the end of this function: the weigher, the extractor and the key's clone must not wait for this load either.
-        nesting::within(&[engine.frame(self.hash)], scope, async {
+        let asked = pin!(async {
             let answer = engine.source.get(key, &cx).await;
             self.made(answer, replaced, since, running)
-        })
-        .await
+        });
+        nesting::within(&[engine.frame(self.hash)], scope, asked).await
     }
 
     /// Makes a record of what the source answered.

@@ -219,6 +219,12 @@ impl<L: Layout> TakeTurn<L> {
         })
     }
 
+    /// Its write was sent, and nobody knows what became of it.
+    #[cfg(feature = "tokio")]
+    pub(crate) fn left_a_doubt(&self) -> bool {
+        self.granted.is_some_and(|permit| commit::is_in_doubt(&self.engine, self.hash, L::key(&self.key), permit))
+    }
+
     /// What is to be said of its write, where nobody knows what became of the permit.
     #[cfg(feature = "tokio")]
     pub(crate) fn lost(&self, cause: SourceError) -> InDoubt<L> {

@@ -5,12 +5,11 @@
 
 #[cfg(feature = "tokio")]
 use std::pin::Pin;
+use std::pin::pin;
 use std::task::Waker;
 
 use crate::bugs::{self, Bug};
 use crate::commit::{Prepared, Sent, Written};
-#[cfg(feature = "tokio")]
-use crate::doubt::InDoubt;
 use crate::doubt::{Doubted, Sending, Settlement};
 #[cfg(feature = "tokio")]
 use crate::drive::Spawned;
@@ -159,9 +158,20 @@ where
 impl<L: Layout, F> Put<L, F> {
     /// What became of the call that its driver was given is not known: its runtime dropped it half-way, sent or not.
     #[cfg(feature = "tokio")]
-    pub(crate) fn lost(&self) -> InDoubt<L> {
+    pub(crate) fn lost(&self) -> WriteError<L> {
         let cause = SourceError::new(Failure::Broken, "the source's runtime dropped the write: it was shut down");
-        self.turn.lost(cause)
+        WriteError::InDoubt(self.turn.lost(cause))
+    }
+
+    /// The call that its driver was given panicked: in the closure of an update, before anything was sent, or after the send, in what is
+    /// neither the source's nor ours (a runtime without timers).
+    #[cfg(feature = "tokio")]
+    pub(crate) fn panicked(&self, message: String) -> WriteError<L> {
+        if self.turn.left_a_doubt() {
+            let cause = SourceError::new(Failure::Failed, format!("a panic after the send: {message}"));
+            return WriteError::InDoubt(self.turn.lost(cause));
+        }
+        WriteError::NotSent(NotSent::Panicked(message))
     }
 
     fn not_sent(&self, why: NotSent) -> WriteError<L> {
@@ -188,14 +198,14 @@ where
     async fn run(self) -> Self::Reply {
         let Self { engine, prepared, write, scope } = self;
         let served = [engine.frame(prepared.hash())];
-        let written = async {
+        let written = pin!(async {
             match write {
                 Write::Send(sending) => send(&engine, prepared, sending, None).await,
                 Write::SendIf(sending, expect) => send_if(&engine, prepared, sending, &expect).await,
                 Write::Update(f) => update(&engine, prepared, f).await,
                 Write::Replay(write) => replay(&engine, prepared, &write).await,
             }
-        };
+        });
         let result = nesting::within(&served, scope.as_ref(), written).await;
         if let Err(WriteError::NotSent(_) | WriteError::Unmet(_)) = &result {
             engine.counters.count(Event::NotSent);

@@ -75,7 +75,8 @@ impl<L: Layout> CacheOf<L> {
 }
 
 impl<L: Layout> AsyncCache<L> {
-    /// The blocking handle, for what never waits: `peek`, `invalidate`, `find`, `stats`.
+    /// The blocking handle, for what never waits: `peek`, `invalidate`, `find`, `stats`. Its `close` waits for sent writes: call it where a
+    /// thread may block, or with no timeout.
     #[must_use]
     pub fn blocking(&self) -> &CacheOf<L> {
         &self.cache
@@ -266,9 +267,9 @@ impl<L: Layout> AsyncCache<L> {
             Ok(result) => result,
             Err(Refused::Full) => Err(NotSent::Overloaded.into()),
             Err(Refused::Late) => Err(NotSent::Deadline.into()),
-            Err(Refused::Lost) => Err(WriteError::InDoubt(story.lost())),
-            // A panic of the source is an outcome; what gets here is the closure's, before anything was sent.
-            Err(Refused::Panicked(message)) => Err(NotSent::Panicked(message).into()),
+            Err(Refused::Lost) => Err(story.lost()),
+            // A panic of the source is an outcome, and does not get here.
+            Err(Refused::Panicked(message)) => Err(story.panicked(message)),
         }
     }
 

@@ -57,7 +57,7 @@ impl Pool {
         let ended = match runtime {
             None => {
                 on_a_thread(move || {
-                    let reply = at_once(call.run());
+                    let reply = at_once(pin!(call.run()));
                     drop(place);
                     reply
                 })

@@ -407,6 +407,19 @@ fn a1_a_runtime_that_shuts_down_leaves_a_sent_write_in_doubt_and_gives_a_load_up
     });
 }
 
+#[test]
+fn a1_a_panic_after_the_send_is_unknown_wherever_it_comes_from() {
+    // Without timers, tokio panics where the cache arranges to be woken at the deadline.
+    let (home, no_timers) =
+        (runtime(), RuntimeBuilder::new_multi_thread().worker_threads(1).build().expect("a runtime"));
+    let origin = Origin::default();
+    let cache =
+        Cache::builder_async(origin.clone(), no_timers.handle()).build().expect("options").on_tokio(&Pool::new(4, 4));
+    let _gate = origin.hold("put k");
+    let _doubt = in_doubt(home.block_on(async { soon(cache.put("k", "one".to_owned(), &Call::new())).await }));
+    assert_eq!(cache.blocking().stats().in_doubt, 1);
+}
+
 // --- the blocking handle
 
 #[test]
@@ -512,8 +525,11 @@ fn b5_the_auditor_awaits_the_source_on_its_runtime() {
     let gate = w.origin.hold("get k");
     w.clock.advance(secs(2));
     runtime.block_on(gate.arrived());
+    let alarms = w.clock.alarms_ever_set();
     gate.release();
-    assert_eq!(w.cache.blocking().stats().audits, 1);
+    assert!(w.clock.wait_for_alarms(alarms + 1), "it sleeps again");
+    let stats = w.cache.blocking().stats();
+    assert_eq!((stats.audits, stats.audits_failed), (1, 0));
 }
 
 // --- contexts
