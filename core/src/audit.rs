@@ -9,7 +9,7 @@ use std::task::Waker;
 use std::time::Duration;
 
 use crate::clock::{Clock, Tick};
-use crate::drive::Parker;
+use crate::drive::{Parker, finish};
 use crate::engine::Engine;
 use crate::entry::sealed::Stored;
 use crate::entry::{Entry, Layout, Version};
@@ -262,11 +262,14 @@ fn ask<L: Layout>(engine: &Engine<L>, stored: &L::Stored, same: &Same<L>) -> Ver
     let deadline = engine.audit_deadline();
     let replaced = Entry::of(stored.clone());
     let cx = LoadCx { clock: &*engine.clock, deadline, replaced: replaced.as_ref() };
-    let _inside = nesting::enter(engine.frame(stored.header().hash), None);
-    let verdict = match engine.source.get(stored.key(), &cx) {
-        Ok(answer) if engine.clock.now() < deadline => compare(engine, replaced.as_ref(), answer, same),
-        Ok(_) | Err(_) => Verdict::Nothing,
-    };
+    let served = [engine.frame(stored.header().hash)];
+    let asked = nesting::within(&served, None, async {
+        match engine.source.get(stored.key(), &cx).await {
+            Ok(answer) if engine.clock.now() < deadline => compare(engine, replaced.as_ref(), answer, same),
+            Ok(_) | Err(_) => Verdict::Nothing,
+        }
+    });
+    let verdict = finish(asked, engine.source.runtime());
     if verdict == Verdict::Nothing {
         engine.counters.count(Event::AuditFailed);
     }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use crate::clock::Tick;
 use crate::commit::{Prepared, Written};
 use crate::doubt::{Sending, Settlement};
-use crate::drive::block_on;
+use crate::drive::{Story, block_on};
 use crate::engine::Engine;
 use crate::entry::{Bytes, Entry, Layout, Lookup, Typed};
 use crate::error::{LoadError, NotSent, WriteError};
@@ -17,7 +17,7 @@ use crate::pattern::{KeyBytes, Keys, Pattern, PatternError};
 use crate::prepare::TakeTurn;
 use crate::put::{Change, Expect, NoUpdate, Put, Write};
 use crate::settle::{self, KeyInDoubt};
-use crate::source::{Source, SourceError};
+use crate::source::{AnySource, Source, SourceError};
 use crate::sync::Arc;
 
 /// A write-through cache of Rust values.
@@ -37,7 +37,8 @@ pub type ByteCache = CacheOf<Bytes>;
 ///
 /// # Threads
 /// All methods may be called from any thread at once. Cloning gives another handle on the same cache. Calls block the
-/// thread while they wait; a hit never waits.
+/// thread while they wait; a hit never waits. Over an async source (feature `tokio`) those that call it panic in a thread that runs
+/// tasks, before anything has happened: tasks have a handle of their own, by `on_tokio`.
 pub struct CacheOf<L: Layout>(Arc<Engine<L>>);
 
 impl<L: Layout> Clone for CacheOf<L> {
@@ -58,7 +59,7 @@ pub struct Found<L: Layout> {
 impl<L: Layout> CacheOf<L> {
     /// Begins to build a cache over `source`.
     pub fn builder(source: impl Source<L>) -> Builder<L> {
-        Builder::new(Arc::new(source))
+        Builder::new(AnySource::Blocking(Arc::new(source)))
     }
 
     pub(crate) fn from_engine(engine: Arc<Engine<L>>) -> Self {
@@ -85,7 +86,7 @@ impl<L: Layout> CacheOf<L> {
     pub fn read<Q: Lookup<L> + ?Sized>(&self, key: &Q, call: &Call) -> Result<Read<L>, LoadError> {
         match self.hit(key)? {
             Some(read) => Ok(read),
-            None => block_on(self.get_story(key, call), &*self.0.clock),
+            None => self.run(self.get_story(key, call)),
         }
     }
 
@@ -123,7 +124,7 @@ impl<L: Layout> CacheOf<L> {
         keys: impl IntoIterator<Item = &'q Q>,
         call: &Call,
     ) -> Vec<Result<Read<L>, LoadError>> {
-        block_on(self.get_many_story(keys, call), &*self.0.clock)
+        self.run(self.get_many_story(keys, call))
     }
 
     /// The record of `key` if it is resident and fresh. Never waits, and never calls the source, nor has it called.
@@ -323,7 +324,7 @@ impl<L: Layout> CacheOf<L> {
     /// The turn was not to be had; nothing has happened.
     pub fn prepare<Q: Lookup<L> + ?Sized>(&self, key: &Q, call: &Call) -> Result<Prepared<L>, NotSent> {
         let hash = self.0.hash(key);
-        block_on(TakeTurn::new(&self.0, hash, key.to_key(), call, false), &*self.0.clock)
+        block_on(TakeTurn::new(&self.0, hash, key.to_key(), call, false), &*self.0.clock, None)
     }
 
     /// The keys of which nobody knows whether their last writes were, or will be, applied: `most` of them at most, in no order.
@@ -467,7 +468,11 @@ impl<L: Layout> CacheOf<L> {
     where
         F: FnOnce(Option<&Entry<L>>) -> Result<Change<L::Value>, SourceError>,
     {
-        block_on(story, &*self.0.clock)
+        self.run(story)
+    }
+
+    fn run<S: Story>(&self, story: S) -> S::Output {
+        block_on(story, &*self.0.clock, self.0.source.runtime())
     }
 }
 

@@ -3,8 +3,15 @@
 //! Every instant in the crate is a [`Tick`] of the cache's clock; nothing else asks the system for the time.
 //! Invariant: a clock never goes back.
 
+#[cfg(feature = "tokio")]
+use std::pin::Pin;
 use std::task::Waker;
+#[cfg(feature = "tokio")]
+use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
+
+#[cfg(feature = "tokio")]
+use crate::sync::task::{Sleep, sleep};
 
 /// A point in time: nanoseconds since the clock's own start. Comparable within one clock only.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default)]
@@ -72,6 +79,29 @@ pub trait Clock: Send + Sync + 'static {
 
     /// Arranges that a waiter with `waker` learns of tick `at`. It may be woken early or twice.
     fn alarm(&self, at: Tick, waker: &Waker) -> Alarm;
+}
+
+/// What wakes a task that waits for a tick. Dropped, it does not.
+#[cfg(feature = "tokio")]
+pub(crate) struct Timer(Option<Pin<Box<Sleep>>>);
+
+#[cfg(feature = "tokio")]
+impl Timer {
+    pub(crate) fn new() -> Self {
+        Self(None)
+    }
+
+    /// Arranges that the task is polled again at `until`, and waits.
+    pub(crate) fn wait<T>(&mut self, clock: &dyn Clock, until: Tick, cx: &mut Context<'_>) -> Poll<T> {
+        if let Alarm::After(duration) = clock.alarm(until, cx.waker()) {
+            let mut sleep = Box::pin(sleep(duration));
+            if sleep.as_mut().poll(cx).is_ready() {
+                cx.waker().wake_by_ref();
+            }
+            self.0 = Some(sleep);
+        }
+        Poll::Pending
+    }
 }
 
 /// The system's monotonic clock, counted from when this value was made.

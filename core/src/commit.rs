@@ -9,14 +9,17 @@ use std::time::Duration;
 use crate::bugs::{self, Bug};
 use crate::clock::Tick;
 use crate::doubt::{DoubtTicket, Doubted, InDoubt, Sending};
+use crate::drive::finish;
 use crate::engine::Engine;
 use crate::entry::{Entry, Layout};
 use crate::error::{LoadError, NotSent};
 use crate::get::{self, OwnLoad};
 use crate::listener::EventKind;
 use crate::metrics::Event;
+#[cfg(feature = "tokio")]
+use crate::nesting::Scope;
 use crate::slot::PermitId;
-use crate::source::{Condition, Failure, IdempotencyKey, Record, Rejection, SourceError};
+use crate::source::{Condition, IdempotencyKey, Record, Rejection, SourceError};
 use crate::sync::{Arc, Ordering};
 use crate::tags::Running;
 
@@ -81,18 +84,30 @@ impl<L: Layout> Prepared<L> {
         Self(Some(Permit { engine, hash, key, id, deadline, idempotency_key }))
     }
 
-    /// The existing record: the resident one, else loaded from the origin now.
+    /// The existing record: the resident one, else loaded from the origin now. Blocks the thread while it is loaded: in a task use
+    /// `AsyncCache::existing` (feature `tokio`).
     ///
     /// # Errors
     /// It is not resident and could not be loaded. The turn is still held.
+    ///
+    /// # Panics
+    /// The source is async, and this thread runs tasks: as all blocking calls. The turn is still held.
     pub fn existing(&self) -> Result<Option<Entry<L>>, LoadError> {
+        finish(self.read(), self.permit().engine.source.runtime())
+    }
+
+    /// See [`Prepared::existing`].
+    pub(crate) async fn read(&self) -> Result<Option<Entry<L>>, LoadError> {
         let permit = self.permit();
-        get::existing(&OwnLoad {
-            engine: &permit.engine,
-            hash: permit.hash,
-            key: &permit.key,
-            deadline: permit.deadline,
-        })
+        let (engine, key) = (&permit.engine, &permit.key);
+        get::existing(&OwnLoad { engine, hash: permit.hash, key, deadline: permit.deadline }).await
+    }
+
+    /// The same as a call of its own, part of those of `scope`.
+    #[cfg(feature = "tokio")]
+    pub(crate) fn reading(&self, scope: Option<Scope>) -> get::Existing<L> {
+        let Permit { engine, hash, key, deadline, .. } = self.permit();
+        get::Existing { engine: Arc::clone(engine), hash: *hash, key: key.clone(), deadline: *deadline, scope }
     }
 
     /// How long the permit still holds.
@@ -346,6 +361,27 @@ fn no_doubt<L: Layout>(engine: &Engine<L>, until: Tick) -> Arc<DoubtTicket> {
     Arc::new(ticket)
 }
 
+/// The key is in doubt about the write with this permit.
+#[cfg(feature = "tokio")]
+pub(crate) fn is_in_doubt<L: Layout>(engine: &Engine<L>, hash: u64, key: &L::Key, id: PermitId) -> bool {
+    engine.at_key(hash, key, |at| {
+        at.cell().and_then(|cell| cell.slot.doubt()).is_some_and(|doubt| doubt.may_be_about(id))
+    })
+}
+
+/// The doubt about a write whose call was dropped half-way, as its permit left it. There is none any more where the write was not sent.
+#[cfg(feature = "tokio")]
+pub(crate) fn lost<L: Layout>(
+    (engine, hash, key): (&Arc<Engine<L>>, u64, &L::OwnedKey),
+    (id, idempotency_key): (PermitId, IdempotencyKey),
+    cause: SourceError,
+) -> InDoubt<L> {
+    let now = engine.clock.now();
+    let ticket = engine.at_key(hash, L::key(key), |at| at.doubt()).unwrap_or_else(|| no_doubt(engine, now));
+    let write = (engine, hash, key.clone());
+    InDoubt::new(ticket, cause, Arc::new(Doubted::new(write, (id, now, idempotency_key), None, None)))
+}
+
 /// Counts a send as ended, and wakes a `close` that waits for the last one.
 fn end_send<L: Layout>(engine: &Engine<L>) {
     // SeqCst: counted first and the mark looked for then, while `close` sets the mark first and counts then: one sees the other.
@@ -355,9 +391,4 @@ fn end_send<L: Layout>(engine: &Engine<L>) {
             waker.wake();
         }
     }
-}
-
-/// The cause of a doubt that came from the program's own panic.
-pub(crate) fn panicked(message: &str) -> SourceError {
-    SourceError::new(Failure::Failed, format!("the source panicked: {message}"))
 }

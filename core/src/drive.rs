@@ -3,9 +3,15 @@
 //! `get` and `put` are written once, as steps that say what they need next. A driver does it: it waits, or it runs
 //! the call of the source. It knows nothing of the cache; the stories know nothing of threads or tasks.
 
-use std::task::{Wake, Waker};
+#[cfg(feature = "tokio")]
+use std::future::poll_fn;
+use std::pin::pin;
+use std::task::{Context, Poll, Wake, Waker};
 
+#[cfg(feature = "tokio")]
+use crate::clock::Timer;
 use crate::clock::{Alarm, Clock, Tick};
+use crate::sync::task::{self, Runtime};
 use crate::sync::{Arc, AtomicBool, Ordering, Thread, current, park, park_timeout};
 
 /// What a story needs next.
@@ -30,19 +36,41 @@ pub(crate) trait Story {
     fn resume(&mut self, reply: <Self::Call as SourceCall>::Reply);
 }
 
+/// Work that may be run as a task of its own.
+#[cfg(feature = "tokio")]
+pub(crate) trait Spawned: SourceCall<Reply: Send> + Send + 'static {
+    /// [`SourceCall::run`], known to go from thread to thread.
+    fn spawned(self) -> impl Future<Output = Self::Reply> + Send + 'static;
+}
+
 /// Work that calls the source: it owns all it needs, so that it can run on any thread and to its end without the story.
 pub(crate) trait SourceCall {
     type Reply;
 
-    fn run(self) -> Self::Reply;
+    /// Waits for nothing but the source. Dropped half-way, it leaves what its permits and guards leave.
+    fn run(self) -> impl Future<Output = Self::Reply>;
 
     /// Until when it has to be run.
     #[cfg(feature = "tokio")]
     fn deadline(&self) -> Tick;
+
+    /// It is part of other calls, which wait for it.
+    #[cfg(feature = "tokio")]
+    fn is_nested(&self) -> bool;
 }
 
-/// Runs a story to its end in this thread.
-pub(crate) fn block_on<S: Story>(mut story: S, clock: &dyn Clock) -> S::Output {
+/// Runs a story to its end in this thread. With a `runtime`, the source's calls are awaited on it, and so is all else.
+///
+/// # Panics
+/// This thread runs the tasks of a runtime. No step of the story was taken then.
+pub(crate) fn block_on<S: Story>(mut story: S, clock: &dyn Clock, runtime: Option<&Runtime>) -> S::Output {
+    match runtime {
+        None => {}
+        #[cfg(feature = "tokio")]
+        Some(runtime) => return task::block_on(runtime, to_end(story, clock)),
+        #[cfg(not(feature = "tokio"))]
+        Some(runtime) => match *runtime {},
+    }
     // Most stories end at their first step and never wait: a waker of this thread is made when one does.
     let mut parker = None;
     loop {
@@ -52,10 +80,57 @@ pub(crate) fn block_on<S: Story>(mut story: S, clock: &dyn Clock) -> S::Output {
         };
         match (step, &parker) {
             (Step::Done(output), _) => return output,
-            (Step::Call(call), _) => story.resume(call.run()),
+            // Pinned here: what a future holds is not to be moved about.
+            (Step::Call(call), _) => story.resume(at_once(pin!(call.run()))),
             (Step::Wait(_), None) => parker = Some(Parker::new()),
             (Step::Wait(until), Some(parker)) => parker.park_until(clock, until),
         }
+    }
+}
+
+/// Runs a call of the source to its end in this thread: see [`block_on`].
+pub(crate) fn finish<T>(call: impl Future<Output = T>, runtime: Option<&Runtime>) -> T {
+    match runtime {
+        None => at_once(call),
+        Some(runtime) => task::block_on(runtime, call),
+    }
+}
+
+/// Awaits a story, calls of the source among the rest.
+#[cfg(feature = "tokio")]
+async fn to_end<S: Story>(mut story: S, clock: &dyn Clock) -> S::Output {
+    loop {
+        match next(&mut story, clock).await {
+            Next::Done(output) => return output,
+            Next::Call(call) => story.resume(call.run().await),
+        }
+    }
+}
+
+/// Steps a story until it does not wait.
+#[cfg(feature = "tokio")]
+pub(crate) async fn next<S: Story>(story: &mut S, clock: &dyn Clock) -> Next<S::Call, S::Output> {
+    let mut timer = Timer::new();
+    poll_fn(|cx| match story.step(cx.waker()) {
+        Step::Done(output) => Poll::Ready(Next::Done(output)),
+        Step::Call(call) => Poll::Ready(Next::Call(call)),
+        Step::Wait(until) => timer.wait(clock, until, cx),
+    })
+    .await
+}
+
+/// What a story comes to when it does not wait.
+#[cfg(feature = "tokio")]
+pub(crate) enum Next<C, O> {
+    Done(O),
+    Call(C),
+}
+
+/// Runs a call of a blocking source, in which nothing waits but the thread.
+pub(crate) fn at_once<T>(call: impl Future<Output = T>) -> T {
+    match pin!(call).poll(&mut Context::from_waker(Waker::noop())) {
+        Poll::Ready(reply) => reply,
+        Poll::Pending => unreachable!("a blocking source answers before it returns"),
     }
 }
 

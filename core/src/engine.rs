@@ -25,7 +25,7 @@ use crate::nesting::Frame;
 use crate::options::{Call, InDoubtWrites, LONGEST_DEADLINE, Options};
 use crate::shard::{After, AtKey, Shard};
 use crate::slot::{Fence, PermitId, Rules};
-use crate::source::{Declared, IdempotencyKey, Lifetime, Record, Source};
+use crate::source::{AnySource, Declared, IdempotencyKey, Lifetime, Record};
 use crate::store::{Budget, Store};
 use crate::sync::{Arc, AtomicBool, AtomicU64, AtomicUsize, Mutex, Ordering, PlainU64, Weak};
 use crate::tags::{TagMemory, Tags};
@@ -46,7 +46,7 @@ pub(crate) struct Extras<L: Layout> {
 
 pub(crate) struct Engine<L: Layout> {
     id: u64,
-    pub(crate) source: Arc<dyn Source<L>>,
+    pub(crate) source: AnySource<L>,
     pub(crate) declared: Declared,
     pub(crate) rules: Rules,
     pub(crate) clock: Arc<dyn Clock>,
@@ -91,12 +91,7 @@ pub(crate) struct Engine<L: Layout> {
 }
 
 impl<L: Layout> Engine<L> {
-    pub(crate) fn open(
-        source: Arc<dyn Source<L>>,
-        options: Options,
-        clock: Arc<dyn Clock>,
-        extras: Extras<L>,
-    ) -> Arc<Self> {
+    pub(crate) fn open(source: AnySource<L>, options: Options, clock: Arc<dyn Clock>, extras: Extras<L>) -> Arc<Self> {
         static CACHES: PlainU64 = PlainU64::new(1);
         let declared = source.declared();
         let hasher = match options.seed {
@@ -422,7 +417,7 @@ mod tests {
     use super::*;
     use crate::coalesce::News;
     use crate::entry::Typed;
-    use crate::source::{LoadCx, Loaded, SourceError};
+    use crate::source::{LoadCx, Loaded, Source, SourceError};
 
     struct Nothing;
 

@@ -8,13 +8,14 @@
 mod many;
 mod refresh;
 
-use std::any::Any;
-use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::pin;
 use std::task::Waker;
 
 use crate::bugs::{self, Bug};
 use crate::clock::Tick;
 use crate::coalesce::{Flight, News, Seat};
+#[cfg(feature = "tokio")]
+use crate::drive::Spawned;
 use crate::drive::{SourceCall, Step, Story};
 use crate::engine::Engine;
 use crate::entry::sealed::Stored;
@@ -349,12 +350,12 @@ pub(crate) enum LoadReply<L: Layout> {
 impl<L: Layout> SourceCall for LoadCall<L> {
     type Reply = LoadReply<L>;
 
-    fn run(mut self) -> LoadReply<L> {
+    async fn run(mut self) -> LoadReply<L> {
         match self.role.take() {
-            Some(Role::Leader { flight, replaced, moved }) => self.lead(&flight, replaced.as_ref(), moved),
+            Some(Role::Leader { flight, replaced, moved }) => self.lead(&flight, replaced.as_ref(), moved).await,
             Some(Role::Alone) | None => {
                 let own = OwnLoad { engine: &self.engine, hash: self.hash, key: &self.key, deadline: self.deadline };
-                let result = own.load(self.scope.as_ref());
+                let result = own.load(self.scope.as_ref()).await;
                 LoadReply::Done(result.map(|entry| Read { entry, how: How::Loaded { kept: false } }))
             }
         }
@@ -364,13 +365,25 @@ impl<L: Layout> SourceCall for LoadCall<L> {
     fn deadline(&self) -> Tick {
         self.deadline
     }
+
+    #[cfg(feature = "tokio")]
+    fn is_nested(&self) -> bool {
+        self.scope.is_some()
+    }
+}
+
+#[cfg(feature = "tokio")]
+impl<L: Layout> Spawned for LoadCall<L> {
+    fn spawned(self) -> impl Future<Output = Self::Reply> + Send + 'static {
+        self.run()
+    }
 }
 
 impl<L: Layout> LoadCall<L> {
-    fn lead(&self, flight: &Arc<Flight<L>>, replaced: Option<&Entry<L>>, moved: bool) -> LoadReply<L> {
+    async fn lead(&self, flight: &Arc<Flight<L>>, replaced: Option<&Entry<L>>, moved: bool) -> LoadReply<L> {
         let guard = Leading { call: self, flight };
         let own = OwnLoad { engine: &self.engine, hash: self.hash, key: &self.key, deadline: self.deadline };
-        let asked = own.ask(replaced, self.scope.as_ref());
+        let asked = own.ask(replaced, self.scope.as_ref()).await;
         guard.ends(&own, moved, asked)
     }
 }
@@ -419,13 +432,49 @@ fn give_up<L: Layout>(engine: &Engine<L>, hash: u64, key: &L::Key, flight: &Flig
 }
 
 /// The existing record of a key, from inside its turn: the resident one, else a load of its own.
-pub(crate) fn existing<L: Layout>(own: &OwnLoad<'_, L>) -> Result<Option<Entry<L>>, LoadError> {
+pub(crate) async fn existing<L: Layout>(own: &OwnLoad<'_, L>) -> Result<Option<Entry<L>>, LoadError> {
     let engine = own.engine;
     let now = engine.clock.now();
     let fresh = engine.at_key(own.hash, L::key(own.key), |at| at.fresh(now).cloned());
     match fresh {
         Some(stored) => Ok(Entry::of(stored)),
-        None => own.load(None),
+        None => own.load(None).await,
+    }
+}
+
+/// [`existing`] as a call of its own, for whoever holds the turn.
+#[cfg(feature = "tokio")]
+pub(crate) struct Existing<L: Layout> {
+    pub(crate) engine: Arc<Engine<L>>,
+    pub(crate) hash: u64,
+    pub(crate) key: L::OwnedKey,
+    pub(crate) deadline: Tick,
+    pub(crate) scope: Option<Scope>,
+}
+
+#[cfg(feature = "tokio")]
+impl<L: Layout> SourceCall for Existing<L> {
+    type Reply = Result<Option<Entry<L>>, LoadError>;
+
+    async fn run(self) -> Self::Reply {
+        let own = OwnLoad { engine: &self.engine, hash: self.hash, key: &self.key, deadline: self.deadline };
+        nesting::within(&[], self.scope.as_ref(), existing(&own)).await
+    }
+
+    fn deadline(&self) -> Tick {
+        self.deadline
+    }
+
+    #[cfg(feature = "tokio")]
+    fn is_nested(&self) -> bool {
+        self.scope.is_some()
+    }
+}
+
+#[cfg(feature = "tokio")]
+impl<L: Layout> Spawned for Existing<L> {
+    fn spawned(self) -> impl Future<Output = Self::Reply> + Send + 'static {
+        self.run()
     }
 }
 
@@ -450,11 +499,11 @@ struct Asked<L: Layout> {
 
 impl<L: Layout> OwnLoad<'_, L> {
     /// A load that nobody joins and that is not retained: what is here is forgotten in the step that returns it.
-    fn load(&self, scope: Option<&Scope>) -> Result<Option<Entry<L>>, LoadError> {
+    async fn load(&self, scope: Option<&Scope>) -> Result<Option<Entry<L>>, LoadError> {
         if Nesting::of(self.engine.frame(self.hash), scope).depth >= DEEPEST {
             return Err(LoadError::TooDeep);
         }
-        let asked = self.ask(None, scope)?;
+        let asked = self.ask(None, scope).await?;
         self.engine.at_key(self.hash, L::key(self.key), |at| at.returned_unretained());
         Ok(asked.stored.and_then(Entry::of))
     }
@@ -464,7 +513,7 @@ impl<L: Layout> OwnLoad<'_, L> {
     }
 
     /// Calls the source. An answer that comes after the deadline is none.
-    fn ask(&self, replaced: Option<&Entry<L>>, scope: Option<&Scope>) -> Result<Asked<L>, LoadError> {
+    async fn ask(&self, replaced: Option<&Entry<L>>, scope: Option<&Scope>) -> Result<Asked<L>, LoadError> {
         let engine = self.engine;
         let key = L::key(self.key);
         let since = engine.clock.now();
@@ -475,15 +524,17 @@ impl<L: Layout> OwnLoad<'_, L> {
         let running = engine.tags.begins();
         let cx = LoadCx { clock: &*engine.clock, deadline: self.deadline, replaced };
         // To the end of this function: the weigher, the extractor and the key's clone must not wait for this load either.
-        let _inside = nesting::enter(engine.frame(self.hash), scope);
-        let answer = catch_unwind(AssertUnwindSafe(|| engine.source.get(key, &cx)));
-        self.made(answer.map_err(|panic| panic_message(&*panic)), replaced, since, running)
+        let asked = pin!(async {
+            let answer = engine.source.get(key, &cx).await;
+            self.made(answer, replaced, since, running)
+        });
+        nesting::within(&[engine.frame(self.hash)], scope, asked).await
     }
 
-    /// Makes a record of what the source answered, or said when it panicked.
+    /// Makes a record of what the source answered.
     fn made(
         &self,
-        answer: Result<Result<Loaded<L::Value>, SourceError>, String>,
+        answer: Result<Loaded<L::Value>, LoadError>,
         replaced: Option<&Entry<L>>,
         since: Tick,
         running: Running,
@@ -494,10 +545,9 @@ impl<L: Layout> OwnLoad<'_, L> {
             Err(error)
         };
         let loaded = match answer {
-            Ok(Ok(_)) if self.is_late() => return failed(LoadError::Deadline),
-            Ok(Ok(loaded)) => loaded,
-            Ok(Err(error)) => return failed(LoadError::Source(error)),
-            Err(message) => return failed(LoadError::Panicked(message)),
+            Ok(_) if self.is_late() => return failed(LoadError::Deadline),
+            Ok(loaded) => loaded,
+            Err(error) => return failed(error),
         };
         let mut renewed = None;
         let (stored, keep) = match (loaded, replaced) {
@@ -555,10 +605,4 @@ impl<L: Layout> OwnLoad<'_, L> {
         }
         LoadReply::Done(result.map(|entry| Read { entry, how: How::Loaded { kept } }))
     }
-}
-
-/// The words of a panic.
-pub(crate) fn panic_message(panic: &(dyn Any + Send)) -> String {
-    let text = panic.downcast_ref::<&str>().map(|s| (*s).to_owned());
-    text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_else(|| "no message".to_owned())
 }

@@ -5,6 +5,8 @@
 //! Invariant: frames are popped in the order they were pushed, also when the source panics.
 
 use std::cell::RefCell;
+use std::future::poll_fn;
+use std::pin::pin;
 
 use crate::sync::{Arc, thread_local};
 
@@ -48,6 +50,11 @@ impl Scope {
         (!frames.is_empty()).then(|| Self(frames.into()))
     }
 
+    /// Those that are not of this thread: where the scope was taken here, they would count twice.
+    fn beyond(&self, here: &[Frame]) -> &[Frame] {
+        self.0.strip_suffix(here).unwrap_or(&self.0)
+    }
+
     /// The calls that this thread is inside of.
     #[must_use]
     pub fn current() -> Self {
@@ -70,9 +77,12 @@ impl Nesting {
             depth: frames.iter().filter(|f| f.cache == frame.cache && !f.beside).count(),
             same_key: frames.iter().any(|f| f.is_of_key(frame)),
         };
-        let here = FRAMES.with(|frames| count(&frames.borrow()));
-        let passed = within.map_or(Self { depth: 0, same_key: false }, |scope| count(&scope.0));
-        Self { depth: here.depth + passed.depth, same_key: here.same_key || passed.same_key }
+        FRAMES.with(|frames| {
+            let frames = frames.borrow();
+            let here = count(&frames);
+            let passed = count(within.map_or(&[], |scope| scope.beyond(&frames)));
+            Self { depth: here.depth + passed.depth, same_key: here.same_key || passed.same_key }
+        })
     }
 
     pub(crate) fn is_nested(self) -> bool {
@@ -96,11 +106,22 @@ pub(crate) fn enter_all(served: impl IntoIterator<Item = Frame>, within: Option<
         let mut frames = frames.borrow_mut();
         let before = frames.len();
         if let Some(scope) = within {
-            frames.extend_from_slice(&scope.0);
+            let beyond = scope.beyond(&frames).to_vec();
+            frames.extend(beyond);
         }
         frames.extend(served.into_iter().enumerate().map(|(number, frame)| Frame { beside: number > 0, ..frame }));
         Inside { before }
     })
+}
+
+/// Awaits `work` as a call that serves these. Whatever thread polls it is inside of the call while it does, and only then.
+pub(crate) async fn within<T>(served: &[Frame], scope: Option<&Scope>, work: impl Future<Output = T>) -> T {
+    let mut work = pin!(work);
+    poll_fn(|cx| {
+        let _inside = enter_all(served.iter().copied(), scope);
+        work.as_mut().poll(cx)
+    })
+    .await
 }
 
 impl Drop for Inside {
@@ -133,7 +154,10 @@ mod tests {
         for frame in [a, b] {
             assert_eq!(Nesting::of(frame, None), Nesting { depth: 1, same_key: true });
         }
-        let _deeper = enter(b, None);
+        // A scope that was taken here says nothing more.
+        let scope = Scope::current();
+        assert_eq!(Nesting::of(b, Some(&scope)).depth, 1);
+        let _deeper = enter(b, Some(&scope));
         assert_eq!(Nesting::of(b, None).depth, 2);
     }
 }

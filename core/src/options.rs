@@ -17,7 +17,7 @@ use crate::key_index::ToBytes;
 use crate::listener::KeyEvent;
 use crate::nesting::Scope;
 use crate::pattern::KeyBytes;
-use crate::source::{IdempotencyKey, Source};
+use crate::source::{AnySource, IdempotencyKey};
 use crate::sync::Arc;
 use crate::tags::Tags;
 
@@ -77,7 +77,7 @@ pub(crate) struct Options {
 /// ```
 #[must_use]
 pub struct Builder<L: Layout> {
-    source: Arc<dyn Source<L>>,
+    source: AnySource<L>,
     clock: Option<Arc<dyn Clock>>,
     extras: Extras<L>,
     audit: Option<(Audit, Same<L>)>,
@@ -85,7 +85,7 @@ pub struct Builder<L: Layout> {
 }
 
 impl<L: Layout> Builder<L> {
-    pub(crate) fn new(source: Arc<dyn Source<L>>) -> Self {
+    pub(crate) fn new(source: AnySource<L>) -> Self {
         Self {
             source,
             clock: None,

@@ -7,8 +7,12 @@ use std::convert::Infallible;
 use std::task::Waker;
 
 use crate::clock::Tick;
+#[cfg(feature = "tokio")]
+use crate::commit;
 use crate::commit::Prepared;
 use crate::doubt::DoubtPlace;
+#[cfg(feature = "tokio")]
+use crate::doubt::InDoubt;
 use crate::drive::{SourceCall, Step, Story};
 use crate::engine::Engine;
 use crate::entry::Layout;
@@ -17,6 +21,8 @@ use crate::nesting::Nesting;
 use crate::options::{Call, InDoubtWrites};
 use crate::slot::PermitId;
 use crate::source::IdempotencyKey;
+#[cfg(feature = "tokio")]
+use crate::source::SourceError;
 use crate::sync::{Arc, Mutex};
 
 /// A writer in the queue of a key.
@@ -95,6 +101,9 @@ pub(crate) struct TakeTurn<L: Layout> {
     yields_to_doubt: bool,
     idempotency_key: IdempotencyKey,
     ticket: Option<Arc<Ticket>>,
+    /// The permit that it ended with.
+    #[cfg(feature = "tokio")]
+    granted: Option<PermitId>,
 }
 
 impl<L: Layout> TakeTurn<L> {
@@ -108,6 +117,8 @@ impl<L: Layout> TakeTurn<L> {
             yields_to_doubt: engine.in_doubt_writes == InDoubtWrites::Wait && !conditional,
             idempotency_key: call.idempotency_key.unwrap_or_else(|| engine.new_idempotency_key()),
             ticket: None,
+            #[cfg(feature = "tokio")]
+            granted: None,
             engine: Arc::clone(engine),
         }
     }
@@ -208,7 +219,24 @@ impl<L: Layout> TakeTurn<L> {
         })
     }
 
-    fn permit(&self, permit: PermitId, key: L::OwnedKey) -> Prepared<L> {
+    /// Its write was sent, and nobody knows what became of it.
+    #[cfg(feature = "tokio")]
+    pub(crate) fn left_a_doubt(&self) -> bool {
+        self.granted.is_some_and(|permit| commit::is_in_doubt(&self.engine, self.hash, L::key(&self.key), permit))
+    }
+
+    /// What is to be said of its write, where nobody knows what became of the permit.
+    #[cfg(feature = "tokio")]
+    pub(crate) fn lost(&self, cause: SourceError) -> InDoubt<L> {
+        let permit = self.granted.expect("the turn was taken");
+        commit::lost((&self.engine, self.hash, &self.key), (permit, self.idempotency_key), cause)
+    }
+
+    fn permit(&mut self, permit: PermitId, key: L::OwnedKey) -> Prepared<L> {
+        #[cfg(feature = "tokio")]
+        {
+            self.granted = Some(permit);
+        }
         let engine = Arc::clone(&self.engine);
         Prepared::new(engine, self.hash, key, permit, self.deadline, self.idempotency_key)
     }
@@ -243,12 +271,17 @@ pub(crate) enum NoCall {}
 impl SourceCall for NoCall {
     type Reply = Infallible;
 
-    fn run(self) -> Infallible {
+    async fn run(self) -> Infallible {
         match self {}
     }
 
     #[cfg(feature = "tokio")]
     fn deadline(&self) -> Tick {
+        match *self {}
+    }
+
+    #[cfg(feature = "tokio")]
+    fn is_nested(&self) -> bool {
         match *self {}
     }
 }

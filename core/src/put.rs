@@ -3,21 +3,27 @@
 //! Put, delete, update and the replay of one of them are one story: they differ in what is sent once the turn is held. Invariant: nothing is visible here before
 //! the origin confirmed it, and a write that was sent ends in one of the three outcomes, whatever happens to the caller.
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
+#[cfg(feature = "tokio")]
+use std::pin::Pin;
+use std::pin::pin;
 use std::task::Waker;
 
 use crate::bugs::{self, Bug};
-use crate::commit::{Prepared, Sent, Written, panicked};
+use crate::commit::{Prepared, Sent, Written};
 use crate::doubt::{Doubted, Sending, Settlement};
-use crate::drive::{SourceCall, Step, Story};
+#[cfg(feature = "tokio")]
+use crate::drive::Spawned;
+use crate::drive::{SourceCall, Step, Story, finish};
 use crate::engine::Engine;
 use crate::entry::{Entry, Layout, Version};
 use crate::error::{LoadError, NotSent, Unmet, WriteError};
-use crate::get::{self, OwnLoad, panic_message};
+use crate::get::{self, OwnLoad};
 use crate::metrics::Event;
 use crate::nesting::{self, Scope};
 use crate::options::{Call, InDoubtWrites};
 use crate::prepare::{TakeTurn, TurnStep};
+#[cfg(feature = "tokio")]
+use crate::source::Failure;
 use crate::source::{Condition, Confirmed, Existing, Outcome, Record, Rejection, SourceError, WriteCx};
 use crate::sync::{Arc, AtomicBool, Ordering};
 
@@ -150,6 +156,24 @@ where
 }
 
 impl<L: Layout, F> Put<L, F> {
+    /// What became of the call that its driver was given is not known: its runtime dropped it half-way, sent or not.
+    #[cfg(feature = "tokio")]
+    pub(crate) fn lost(&self) -> WriteError<L> {
+        let cause = SourceError::new(Failure::Broken, "the source's runtime dropped the write: it was shut down");
+        WriteError::InDoubt(self.turn.lost(cause))
+    }
+
+    /// The call that its driver was given panicked: in the closure of an update, before anything was sent, or after the send, in what is
+    /// neither the source's nor ours (a runtime without timers).
+    #[cfg(feature = "tokio")]
+    pub(crate) fn panicked(&self, message: String) -> WriteError<L> {
+        if self.turn.left_a_doubt() {
+            let cause = SourceError::new(Failure::Failed, format!("a panic after the send: {message}"));
+            return WriteError::InDoubt(self.turn.lost(cause));
+        }
+        WriteError::NotSent(NotSent::Panicked(message))
+    }
+
     fn not_sent(&self, why: NotSent) -> WriteError<L> {
         self.engine.counters.count(Event::NotSent);
         WriteError::NotSent(why)
@@ -171,15 +195,18 @@ where
 {
     type Reply = Result<Written<L>, WriteError<L>>;
 
-    fn run(self) -> Self::Reply {
+    async fn run(self) -> Self::Reply {
         let Self { engine, prepared, write, scope } = self;
-        let _inside = nesting::enter(engine.frame(prepared.hash()), scope.as_ref());
-        let result = match write {
-            Write::Send(sending) => send(&engine, prepared, sending, None),
-            Write::SendIf(sending, expect) => send_if(&engine, prepared, sending, &expect),
-            Write::Update(f) => update(&engine, prepared, f),
-            Write::Replay(write) => replay(&engine, prepared, &write),
-        };
+        let served = [engine.frame(prepared.hash())];
+        let written = pin!(async {
+            match write {
+                Write::Send(sending) => send(&engine, prepared, sending, None).await,
+                Write::SendIf(sending, expect) => send_if(&engine, prepared, sending, &expect).await,
+                Write::Update(f) => update(&engine, prepared, f).await,
+                Write::Replay(write) => replay(&engine, prepared, &write).await,
+            }
+        });
+        let result = nesting::within(&served, scope.as_ref(), written).await;
         if let Err(WriteError::NotSent(_) | WriteError::Unmet(_)) = &result {
             engine.counters.count(Event::NotSent);
         }
@@ -190,16 +217,32 @@ where
     fn deadline(&self) -> crate::clock::Tick {
         self.prepared.deadline()
     }
+
+    #[cfg(feature = "tokio")]
+    fn is_nested(&self) -> bool {
+        self.scope.is_some()
+    }
 }
 
-fn send<L: Layout>(
+#[cfg(feature = "tokio")]
+impl<L, F> Spawned for WriteCall<L, F>
+where
+    L: Layout,
+    F: FnOnce(Option<&Entry<L>>) -> Result<Change<L::Value>, SourceError> + Send + 'static,
+{
+    fn spawned(self) -> impl Future<Output = Self::Reply> + Send + 'static {
+        self.run()
+    }
+}
+
+async fn send<L: Layout>(
     engine: &Engine<L>,
     prepared: Prepared<L>,
     sending: Sending<L>,
     condition: Option<Condition>,
 ) -> Result<Written<L>, WriteError<L>> {
     let sent = prepared.send_as(condition.clone(), None)?;
-    let (outcome, stray) = call_source(engine, &sent, &sending, condition.clone());
+    let (outcome, stray) = call_source(engine, &sent, &sending, condition.clone()).await;
     match outcome {
         Outcome::Applied(Done::Deleted) => Ok(sent.deleted(stray)),
         Outcome::Applied(Done::Put(confirmed)) => {
@@ -229,26 +272,26 @@ fn send<L: Layout>(
 }
 
 /// Sends it if what the program expects holds of the existing record.
-fn send_if<L: Layout>(
+async fn send_if<L: Layout>(
     engine: &Engine<L>,
     prepared: Prepared<L>,
     sending: Sending<L>,
     expect: &Expect,
 ) -> Result<Written<L>, WriteError<L>> {
-    let existing = prepared.existing().map_err(NotSent::Unread)?;
+    let existing = prepared.read().await.map_err(NotSent::Unread)?;
     match expect.of(existing.as_ref()) {
         Some(condition) => {
             let condition = engine.declared.honours_preconditions.then_some(condition);
-            send(engine, prepared, sending, condition)
+            send(engine, prepared, sending, condition).await
         }
-        None if bugs::has(Bug::UnmetIsSent) => send(engine, prepared, sending, None),
+        None if bugs::has(Bug::UnmetIsSent) => send(engine, prepared, sending, None).await,
         None => Err(WriteError::Unmet(Unmet { existing })),
     }
 }
 
 /// Sends a write in doubt once more, just as it was. Only where the origin honours its idempotency key does the answer say
 /// what became of the sends before.
-fn replay<L: Layout>(
+async fn replay<L: Layout>(
     engine: &Engine<L>,
     prepared: Prepared<L>,
     write: &Arc<Doubted<L>>,
@@ -256,7 +299,7 @@ fn replay<L: Layout>(
     let Some(sending) = &write.sending else { return Err(NotSent::NotOurs.into()) };
     let condition = write.condition.clone();
     let sent = prepared.send_as(condition.clone(), Some(write))?;
-    let (outcome, stray) = call_source(engine, &sent, sending, condition);
+    let (outcome, stray) = call_source(engine, &sent, sending, condition).await;
     let keys_settle = engine.rules.keys_settle;
     match outcome {
         Outcome::Applied(done) => {
@@ -284,12 +327,12 @@ fn replay<L: Layout>(
 }
 
 /// Reads, applies the program's closure and writes, all within the turn.
-fn update<L: Layout>(
+async fn update<L: Layout>(
     engine: &Engine<L>,
     prepared: Prepared<L>,
     f: impl FnOnce(Option<&Entry<L>>) -> Result<Change<L::Value>, SourceError>,
 ) -> Result<Written<L>, WriteError<L>> {
-    let existing = prepared.existing().map_err(NotSent::Unread)?;
+    let existing = prepared.read().await.map_err(NotSent::Unread)?;
     let change = f(existing.as_ref()).map_err(|error| WriteError::Rejected(Rejection::new(error)))?;
     let condition = if engine.declared.honours_preconditions { condition_on(existing.as_ref()) } else { None };
     if condition.is_none()
@@ -304,9 +347,9 @@ fn update<L: Layout>(
     match change {
         Change::Put(value) => match too_large::<L>(&value) {
             Some(len) => Err(NotSent::ValueTooLarge(len).into()),
-            None => send(engine, prepared, Sending::Put(value), condition),
+            None => send(engine, prepared, Sending::Put(value), condition).await,
         },
-        Change::Delete => send(engine, prepared, Sending::Delete, condition),
+        Change::Delete => send(engine, prepared, Sending::Delete, condition).await,
         Change::Keep => Ok(Written { kept: prepared.is_resident(), entry: existing }),
     }
 }
@@ -325,9 +368,8 @@ enum Done<V> {
     Deleted,
 }
 
-/// Calls the source for a sent write, and says whether an earlier send of it, by the source, may still land. A panic of it is no
-/// outcome.
-fn call_source<L: Layout>(
+/// Calls the source for a sent write, and says whether an earlier send of it, by the source, may still land.
+async fn call_source<L: Layout>(
     engine: &Engine<L>,
     sent: &Sent<L>,
     sending: &Sending<L>,
@@ -344,12 +386,10 @@ fn call_source<L: Layout>(
         stray: AtomicBool::new(false),
     };
     let key = L::key(own.key);
-    let call = || match sending {
-        Sending::Put(value) => engine.source.put(key, L::view(value), &cx).map(Done::Put),
-        Sending::Delete => engine.source.delete(key, &cx).map(|()| Done::Deleted),
+    let outcome = match sending {
+        Sending::Put(value) => engine.source.put(key, L::view(value), &cx).await.map(Done::Put),
+        Sending::Delete => engine.source.delete(key, &cx).await.map(|()| Done::Deleted),
     };
-    let outcome = catch_unwind(AssertUnwindSafe(call))
-        .unwrap_or_else(|panic| Outcome::Unknown(panicked(&panic_message(&*panic))));
     let stray = cx.stray.load(Ordering::Relaxed);
     match outcome {
         // A stray under the same idempotency key is the same write, where the origin honours the key.
@@ -365,6 +405,11 @@ fn proves_nothing<L: Layout>(engine: &Engine<L>, rejection: &Rejection, stray: b
 
 impl<L: Layout> Existing<L> for OwnLoad<'_, L> {
     fn existing(&self) -> Result<Option<Entry<L>>, LoadError> {
-        get::existing(self)
+        finish(get::existing(self), self.engine.source.runtime())
+    }
+
+    #[cfg(feature = "tokio")]
+    fn awaited(&self) -> Pin<Box<dyn Future<Output = Result<Option<Entry<L>>, LoadError>> + Send + '_>> {
+        Box::pin(get::existing(self))
     }
 }

@@ -82,7 +82,7 @@ impl<L: Layout> InDoubt<L> {
     /// ```
     pub fn replay(&self, call: &Call) -> Result<Written<L>, ReplayError<L>> {
         let engine = self.engine()?;
-        block_on(self.replay_story(&engine, call), &*engine.clock).map_err(ReplayError::of)
+        block_on(self.replay_story(&engine, call), &*engine.clock, engine.source.runtime()).map_err(ReplayError::of)
     }
 
     /// The cache of the write: closed, if it is gone.

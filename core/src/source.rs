@@ -4,6 +4,9 @@
 //! deadline in its context; the cache cannot interrupt it. What it answers decides what the cache may show, so
 //! the three outcomes of a write are kept apart here and never folded into a plain `Result`.
 
+mod any;
+#[cfg(feature = "tokio")]
+mod awaited;
 mod batch;
 
 use std::error::Error;
@@ -17,6 +20,11 @@ use crate::error::LoadError;
 use crate::nesting::Scope;
 use crate::sync::{Arc, AtomicBool, Ordering};
 
+pub(crate) use any::{AnySource, panic_message};
+#[cfg(feature = "tokio")]
+pub use awaited::{AsyncSource, AsyncWriteCx};
+#[cfg(feature = "tokio")]
+pub(crate) use awaited::{Awaited, ErasedSource};
 pub use batch::{Batch, LoadMany};
 
 /// The adapter that speaks to an origin for one cache.
@@ -62,13 +70,13 @@ pub trait Source<L: Layout>: Send + Sync + 'static {
     ///
     /// [`Outcome::Rejected`] is a claim that the origin did not apply it and never will: see the type.
     fn put(&self, _key: &L::Key, _value: &L::View, _cx: &WriteCx<'_, L>) -> Outcome<Confirmed<L::Value>> {
-        Outcome::Rejected(Rejection::new(SourceError::new(Failure::Invalid, "this source does not put")))
+        Outcome::never_put()
     }
 
     /// Removes the record of `key` at the origin. What is not there any more counts as removed, unless
     /// [`WriteCx::condition`] says otherwise.
     fn delete(&self, _key: &L::Key, _cx: &WriteCx<'_, L>) -> Outcome<()> {
-        Outcome::Rejected(Rejection::new(SourceError::new(Failure::Invalid, "this source does not delete")))
+        Outcome::never_deleted()
     }
 
     /// How it loads many records with one request, if it can. Without, [`CacheOf::get_many`](crate::CacheOf::get_many) loads
@@ -196,6 +204,16 @@ pub enum Outcome<T> {
 }
 
 impl<T> Outcome<T> {
+    /// The answer of a source that puts nothing.
+    fn never_put() -> Self {
+        Self::Rejected(Rejection::new(SourceError::new(Failure::Invalid, "this source does not put")))
+    }
+
+    /// The answer of a source that deletes nothing.
+    fn never_deleted() -> Self {
+        Self::Rejected(Rejection::new(SourceError::new(Failure::Invalid, "this source does not delete")))
+    }
+
     pub(crate) fn map<U>(self, change: impl FnOnce(T) -> U) -> Outcome<U> {
         match self {
             Self::Applied(confirmed) => Outcome::Applied(change(confirmed)),
@@ -438,6 +456,9 @@ impl<L: Layout> LoadCx<'static, L> {
 /// How a context reaches the existing record.
 pub(crate) trait Existing<L: Layout>: Sync {
     fn existing(&self) -> Result<Option<Entry<L>>, LoadError>;
+
+    #[cfg(feature = "tokio")]
+    fn awaited(&self) -> awaited::Boxed<'_, Result<Option<Entry<L>>, LoadError>>;
 }
 
 /// What a source is told about a write.

@@ -41,7 +41,22 @@ mod real {
     pub(crate) mod task {
         use std::any::Any;
 
+        pub(crate) use ::tokio::runtime::Handle as Runtime;
         pub(crate) use ::tokio::time::{Sleep, sleep};
+
+        /// Runs `work` in this thread. Panics where the thread runs tasks itself, before `work` is polled.
+        pub(crate) fn block_on<T>(runtime: &Runtime, work: impl Future<Output = T>) -> T {
+            runtime.block_on(work)
+        }
+
+        /// Runs `work` as a task. It runs to its end if this future is dropped after it was first polled. Fails with the work's panic, or
+        /// with nothing if it was dropped before its end.
+        pub(crate) async fn on_runtime<T: Send + 'static>(
+            runtime: &Runtime,
+            work: impl Future<Output = T> + Send + 'static,
+        ) -> Result<T, Option<Box<dyn Any + Send>>> {
+            runtime.spawn(work).await.map_err(|error| error.try_into_panic().ok())
+        }
 
         /// Runs `work` where it may block. It runs to its end if this future is dropped after it was first polled. Fails with
         /// the work's panic, or with nothing if it was dropped without being run.
@@ -49,6 +64,16 @@ mod real {
             work: impl FnOnce() -> T + Send + 'static,
         ) -> Result<T, Option<Box<dyn Any + Send>>> {
             ::tokio::task::spawn_blocking(work).await.map_err(|error| error.try_into_panic().ok())
+        }
+    }
+
+    /// Without a runtime there is none to wait on.
+    #[cfg(not(feature = "tokio"))]
+    pub(crate) mod task {
+        pub(crate) enum Runtime {}
+
+        pub(crate) fn block_on<T>(runtime: &Runtime, _: impl Future<Output = T>) -> T {
+            match *runtime {}
         }
     }
 
@@ -130,14 +155,48 @@ mod explored {
         }
     }
 
+    #[cfg(not(feature = "tokio"))]
+    pub(crate) mod task {
+        pub(crate) enum Runtime {}
+
+        pub(crate) fn block_on<T>(runtime: &Runtime, _: impl Future<Output = T>) -> T {
+            match *runtime {}
+        }
+    }
+
     #[cfg(feature = "tokio")]
     pub(crate) mod task {
         use std::any::Any;
-        use std::future::{Ready, ready};
+        use std::future::{Ready, poll_fn, ready};
         use std::panic::{AssertUnwindSafe, catch_unwind};
+        use std::pin::pin;
+        use std::task::Poll;
         use std::time::Duration;
 
+        pub(crate) use ::tokio::runtime::Handle as Runtime;
+
         pub(crate) type Sleep = Ready<()>;
+
+        /// Shuttle is the runtime, whatever handle there is.
+        pub(crate) fn block_on<T>(_: &Runtime, work: impl Future<Output = T>) -> T {
+            shuttle::future::block_on(work)
+        }
+
+        pub(crate) async fn on_runtime<T: Send + 'static>(
+            _: &Runtime,
+            work: impl Future<Output = T> + Send + 'static,
+        ) -> Result<T, Option<Box<dyn Any + Send>>> {
+            let job = shuttle::future::spawn(async move {
+                let mut work = pin!(work);
+                poll_fn(|cx| match catch_unwind(AssertUnwindSafe(|| work.as_mut().poll(cx))) {
+                    Ok(Poll::Pending) => Poll::Pending,
+                    Ok(Poll::Ready(output)) => Poll::Ready(Ok(output)),
+                    Err(panic) => Poll::Ready(Err(Some(panic))),
+                })
+                .await
+            });
+            job.await.unwrap_or_else(|_| unreachable!("nobody aborts it"))
+        }
 
         /// As `park_timeout`: it looks again at once.
         pub(crate) fn sleep(_: Duration) -> Sleep {

@@ -1,152 +1,52 @@
 //! The tokio driver: the same stories as the blocking calls, for tasks.
 //!
-//! Hits are answered on the spot; calls of the source run on a bounded pool of blocking threads; those who wait hold
-//! wakers, no threads. Invariant: a call of the source, once begun, runs to its end whatever becomes of the task that asked for it: dropping a
+//! Hits are answered on the spot; calls of the source have a place in a bounded pool, and run on its blocking threads, or as tasks where the
+//! source is async; those who wait hold wakers, no threads. Invariant: a call of the source, once begun, runs to its end whatever becomes of the task that asked for it: dropping a
 //! future never abandons a sent write.
 
-use std::future::{Future, poll_fn};
-use std::pin::{Pin, pin};
+mod pool;
+
+use std::future::poll_fn;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
-use ::tokio::sync::Semaphore;
+use ::tokio::runtime::Handle;
 
 use crate::cache::CacheOf;
-use crate::clock::{Alarm, Clock, Tick};
-use crate::commit::Written;
+use crate::clock::Timer;
+use crate::commit::{Prepared, Written};
 use crate::doubt::{DoubtTicket, InDoubt, Sending};
-use crate::drive::{SourceCall, Step, Story};
+use crate::drive::{Next, Spawned, Story, next};
 use crate::entry::{Entry, Layout, Lookup};
 use crate::error::{LoadError, NotSent, ReplayError, WriteError};
-use crate::get::{GetMany, Read, panic_message};
+use crate::get::{GetMany, Read};
 use crate::nesting::Scope;
-use crate::options::Call;
+use crate::options::{Builder, Call};
+use crate::prepare::TakeTurn;
 use crate::put::{Change, Expect, NoUpdate, Put, Write};
-use crate::source::SourceError;
-use crate::sync::task::{Sleep, on_a_thread, sleep};
-use crate::sync::{Arc, AtomicUsize, Ordering};
+use crate::source::{AnySource, SourceError};
+use crate::sync::Arc;
 
-/// Where calls of a source run: so many at once, so many waiting. Shared by the caches that it is given to.
-///
-/// Its threads are those of the runtime's blocking pool.
-#[derive(Clone)]
-pub struct Pool(Arc<PoolInner>);
+use pool::Refused;
 
-struct PoolInner {
-    places: Arc<Semaphore>,
-    waiting: AtomicUsize,
-    most_waiting: usize,
-}
-
-impl Pool {
-    /// A pool that runs up to `at_once` calls and lets `most_waiting` more wait for a place.
-    ///
-    /// # Panics
-    /// If `at_once` is zero or larger than a semaphore takes.
-    #[must_use]
-    pub fn new(at_once: usize, most_waiting: usize) -> Self {
-        assert!(at_once > 0, "a pool of no places runs nothing");
-        Self(Arc::new(PoolInner {
-            places: Arc::new(Semaphore::new(at_once)),
-            waiting: AtomicUsize::new(0),
-            most_waiting,
-        }))
-    }
-
-    /// Runs a call of the source to its end. One that finds the queue full, that gets no place before its deadline, or
-    /// whose future is dropped while it waits, is dropped without being run.
-    async fn run<C>(&self, call: C, clock: &dyn Clock) -> Result<C::Reply, Refused>
-    where
-        C: SourceCall + Send + 'static,
-        C::Reply: Send + 'static,
-    {
-        let place = match Arc::clone(&self.0.places).try_acquire_owned() {
-            Ok(place) => place,
-            Err(_) => {
-                let _seat = Seat::take(&self.0).ok_or(Refused::Full)?;
-                let until = call.deadline();
-                let mut free = pin!(Arc::clone(&self.0.places).acquire_owned());
-                let mut timer = None;
-                poll_fn(|cx| match free.as_mut().poll(cx) {
-                    Poll::Ready(place) => Poll::Ready(place.map_err(|_| Refused::Full)),
-                    Poll::Pending if clock.now() >= until => Poll::Ready(Err(Refused::Late)),
-                    Poll::Pending => arm(clock, until, &mut timer, cx),
-                })
-                .await?
-            }
-        };
-        let work = move || {
-            let reply = call.run();
-            drop(place);
-            reply
-        };
-        on_a_thread(work).await.map_err(|panic| match panic {
-            Some(panic) => Refused::Panicked(panic_message(&*panic)),
-            // The runtime is being shut down, and the call was dropped without being run.
-            None => Refused::Full,
-        })
-    }
-}
+pub use crate::source::{AsyncSource, AsyncWriteCx};
+pub use pool::Pool;
 
 /// The call with the source calls that this thread is inside of: its own call of the source runs in another thread.
 fn carried(call: &Call) -> Call {
     Call { scope: Scope::carried(call.scope.as_ref()), ..call.clone() }
 }
 
-/// Arranges that the task is polled again at `until`, and waits.
-fn arm<T>(clock: &dyn Clock, until: Tick, timer: &mut Option<Pin<Box<Sleep>>>, cx: &mut Context<'_>) -> Poll<T> {
-    if let Alarm::After(duration) = clock.alarm(until, cx.waker()) {
-        let mut sleep = Box::pin(sleep(duration));
-        if sleep.as_mut().poll(cx).is_ready() {
-            cx.waker().wake_by_ref();
-        }
-        *timer = Some(sleep);
-    }
-    Poll::Pending
-}
-
-enum Refused {
-    Full,
-    Late,
-    Panicked(String),
-}
-
-impl From<Refused> for LoadError {
-    fn from(refused: Refused) -> Self {
-        match refused {
-            Refused::Full => Self::Overloaded,
-            Refused::Late => Self::Deadline,
-            Refused::Panicked(message) => Self::Panicked(message),
-        }
-    }
-}
-
-/// A place in the pool's queue.
-struct Seat<'a>(&'a PoolInner);
-
-impl<'a> Seat<'a> {
-    fn take(pool: &'a PoolInner) -> Option<Self> {
-        // Relaxed: a counter that guards no other memory.
-        let more = |waiting| (waiting < pool.most_waiting).then_some(waiting + 1);
-        pool.waiting.fetch_update(Ordering::Relaxed, Ordering::Relaxed, more).ok().map(|_| Self(pool))
-    }
-}
-
-impl Drop for Seat<'_> {
-    fn drop(&mut self) {
-        self.0.waiting.fetch_sub(1, Ordering::Relaxed);
-    }
-}
-
 /// An async handle on a cache. It shares everything with the blocking handles: calls of both may be mixed.
 ///
 /// # Cancellation
 /// Dropping a future before it is ready is safe at any time; each method says what becomes of its work. A load goes on for
-/// those who wait for it, a write that has not been sent is not sent, and one that was sent runs on to its outcome.
+/// those who wait for it, a write that has not been sent is not sent, and one that was sent runs on to its outcome. Where the
+/// call runs as a task (the source is async) and its runtime is shut down, a sent write is in doubt and a load is given up.
 ///
 /// # Threads
-/// Any task may use it, on any runtime with time enabled. A call of the source blocks a thread of the runtime's blocking
-/// pool; what waits holds no thread.
+/// Any task may use it, on any runtime with time enabled. A call of a blocking source blocks a thread of the runtime's blocking
+/// pool; one of an async source is a task, and blocks none. What waits holds no thread.
 pub struct AsyncCache<L: Layout> {
     cache: CacheOf<L>,
     pool: Pool,
@@ -159,7 +59,20 @@ impl<L: Layout> Clone for AsyncCache<L> {
 }
 
 impl<L: Layout> CacheOf<L> {
-    /// An async handle whose source calls run in `pool`. Its calls need a tokio runtime with time enabled.
+    /// Begins to build a cache over an async source, whose calls are awaited on `runtime`: a tokio runtime with time enabled, that lives
+    /// as long as the cache is used.
+    ///
+    /// [`CacheOf::on_tokio`] gives the handle for tasks. The blocking one may be used too, from threads that run no tasks; the cache's own
+    /// threads (refreshes, the auditor) do the same. It waits on the runtime, so one of a current thread has to be run meanwhile.
+    ///
+    /// # Panics
+    /// The calls of the *blocking* handle panic where this thread runs tasks of a runtime (tokio does not let it wait there), before
+    /// anything was sent or a turn was taken. Hits do not, nor what never calls the source.
+    pub fn builder_async(source: impl AsyncSource<L>, runtime: &Handle) -> Builder<L> {
+        Builder::new(AnySource::Async(Arc::new(source), runtime.clone()))
+    }
+
+    /// An async handle whose source calls have their places in `pool`. Its calls need a tokio runtime with time enabled.
     #[must_use]
     pub fn on_tokio(&self, pool: &Pool) -> AsyncCache<L> {
         AsyncCache { cache: self.clone(), pool: pool.clone() }
@@ -168,7 +81,7 @@ impl<L: Layout> CacheOf<L> {
 
 impl<L: Layout> AsyncCache<L> {
     /// The blocking handle, for what never waits: `peek`, `invalidate`, `find`, `stats`, `settle`, `doubts`. (So is
-    /// [`InDoubt::settle`]. `prepare` and `close` wait, and belong on a thread that may block.)
+    /// [`InDoubt::settle`].) Its `close` waits for sent writes: call it where a thread may block, or with no timeout.
     #[must_use]
     pub fn blocking(&self) -> &CacheOf<L> {
         &self.cache
@@ -191,8 +104,8 @@ impl<L: Layout> AsyncCache<L> {
         if let Some(read) = self.cache.hit(key)? {
             return Ok(read);
         }
-        let story = self.cache.get_story(key, &carried(call));
-        match self.drive(story).await {
+        let mut story = self.cache.get_story(key, &carried(call));
+        match self.drive(&mut story).await {
             Ok(result) => result,
             Err(refused) => Err(refused.into()),
         }
@@ -216,7 +129,7 @@ impl<L: Layout> AsyncCache<L> {
         loop {
             match next(&mut story, clock).await {
                 Next::Done(answers) => return answers,
-                Next::Call(calls) => match self.pool.run(calls, clock).await {
+                Next::Call(calls) => match self.run(calls).await {
                     Ok(replies) => story.resume(replies),
                     Err(refused) => story.refused(&refused.into()),
                 },
@@ -294,6 +207,28 @@ impl<L: Layout> AsyncCache<L> {
         self.write(self.cache.put_story::<Q, NoUpdate<L>>(key, write, &carried(call))).await
     }
 
+    /// See [`CacheOf::prepare`]. Dropped, it leaves the queue, or gives the turn back. The permit's exits never wait; for the existing
+    /// record use [`AsyncCache::existing`].
+    ///
+    /// # Errors
+    /// As there.
+    pub async fn prepare<Q: Lookup<L> + ?Sized>(&self, key: &Q, call: &Call) -> Result<Prepared<L>, NotSent> {
+        let engine = self.cache.engine();
+        let mut story = TakeTurn::new(engine, engine.hash(key), key.to_key(), &carried(call), false);
+        match next(&mut story, &*engine.clock).await {
+            Next::Done(turn) => turn,
+            Next::Call(never) => match never {},
+        }
+    }
+
+    /// See [`Prepared::existing`]; the permit is of this cache. Dropped, a load that has begun runs to its end, for nobody.
+    ///
+    /// # Errors
+    /// As there, and [`LoadError::Overloaded`] where the pool's queue is full.
+    pub async fn existing(&self, prepared: &Prepared<L>) -> Result<Option<Entry<L>>, LoadError> {
+        self.run(prepared.reading(Scope::carried(None))).await?
+    }
+
     /// See [`InDoubt::replay`]; the handle is of this cache. Dropped while it waits for its turn or for a place in the pool, nothing
     /// is sent again; after that the replay runs on, and settles what its answer settles: [`InDoubt::outcome`] tells.
     ///
@@ -309,22 +244,19 @@ impl<L: Layout> AsyncCache<L> {
         let clock = &*self.cache.engine().clock;
         let end = clock.now().after(timeout);
         let mut seat = WaitsFor { ticket: doubt.ticket(), waker: None };
-        let mut timer = None;
+        let mut timer = Timer::new();
         poll_fn(|cx| {
             if seat.poll(cx).is_ready() {
                 return Poll::Ready(true);
             }
-            if clock.now() >= end {
-                Poll::Ready(false)
-            } else {
-                arm(clock, end.min(seat.ticket.until()), &mut timer, cx)
-            }
+            if clock.now() >= end { Poll::Ready(false) } else { timer.wait(clock, end.min(seat.ticket.until()), cx) }
         })
         .await
     }
 
-    /// See [`CacheOf::update_with`]. The closure runs in the pool. Dropped while it waits for its turn or for a place in the pool, the
-    /// closure is not called and nothing is sent; after that read, closure and write run on to their outcome.
+    /// See [`CacheOf::update_with`]. The closure runs where the source is called: on a thread of the pool, or over an async source in
+    /// a task, where it must not block. Dropped while it waits for its turn or for a place in the pool, the closure is not called and
+    /// nothing is sent; after that read, closure and write run on to their outcome.
     ///
     /// # Errors
     /// As [`AsyncCache::put`], and [`NotSent::Panicked`] where the closure panicked.
@@ -336,32 +268,33 @@ impl<L: Layout> AsyncCache<L> {
         self.write(self.cache.put_story(key, Write::Update(f), &carried(call))).await
     }
 
-    async fn write<F>(&self, story: Put<L, F>) -> Result<Written<L>, WriteError<L>>
+    async fn write<F>(&self, mut story: Put<L, F>) -> Result<Written<L>, WriteError<L>>
     where
         F: FnOnce(Option<&Entry<L>>) -> Result<Change<L::Value>, SourceError> + Send + 'static,
     {
-        match self.drive(story).await {
+        match self.drive(&mut story).await {
             Ok(result) => result,
             Err(Refused::Full) => Err(NotSent::Overloaded.into()),
             Err(Refused::Late) => Err(NotSent::Deadline.into()),
-            // A panic of the source is an outcome; what gets here is the closure's, before anything was sent.
-            Err(Refused::Panicked(message)) => Err(NotSent::Panicked(message).into()),
+            Err(Refused::Lost) => Err(story.lost()),
+            // A panic of the source is an outcome, and does not get here.
+            Err(Refused::Panicked(message)) => Err(story.panicked(message)),
         }
     }
 
-    async fn drive<S>(&self, mut story: S) -> Result<S::Output, Refused>
-    where
-        S: Story,
-        S::Call: Send + 'static,
-        <S::Call as SourceCall>::Reply: Send + 'static,
-    {
+    async fn drive<S: Story<Call: Spawned>>(&self, story: &mut S) -> Result<S::Output, Refused> {
         let clock = &*self.cache.engine().clock;
         loop {
-            match next(&mut story, clock).await {
+            match next(story, clock).await {
                 Next::Done(output) => return Ok(output),
-                Next::Call(call) => story.resume(self.pool.run(call, clock).await?),
+                Next::Call(call) => story.resume(self.run(call).await?),
             }
         }
+    }
+
+    async fn run<C: Spawned>(&self, call: C) -> Result<C::Reply, Refused> {
+        let engine = self.cache.engine();
+        self.pool.run(call, &*engine.clock, engine.source.runtime()).await
     }
 }
 
@@ -386,21 +319,4 @@ impl Drop for WaitsFor<'_> {
             self.ticket.leave(waker);
         }
     }
-}
-
-/// Steps a story until it does not wait.
-async fn next<S: Story>(story: &mut S, clock: &dyn Clock) -> Next<S::Call, S::Output> {
-    let mut timer = None;
-    poll_fn(|cx| match story.step(cx.waker()) {
-        Step::Done(output) => Poll::Ready(Next::Done(output)),
-        Step::Call(call) => Poll::Ready(Next::Call(call)),
-        Step::Wait(until) => arm(clock, until, &mut timer, cx),
-    })
-    .await
-}
-
-/// What a story comes to when it does not wait.
-enum Next<C, O> {
-    Done(O),
-    Call(C),
 }

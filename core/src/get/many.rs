@@ -9,9 +9,11 @@ use std::task::Waker;
 
 use hashbrown::HashTable;
 
-use super::{Get, How, Leading, LoadCall, LoadReply, OwnLoad, Read, Role, counted, panic_message, refresh};
+use super::{Get, How, Leading, LoadCall, LoadReply, OwnLoad, Read, Role, counted, refresh};
 use crate::bugs::{self, Bug};
 use crate::clock::Tick;
+#[cfg(feature = "tokio")]
+use crate::drive::Spawned;
 use crate::drive::{SourceCall, Step, Story};
 use crate::engine::Engine;
 use crate::entry::sealed::Stored;
@@ -20,7 +22,7 @@ use crate::error::LoadError;
 use crate::metrics::Event;
 use crate::nesting;
 use crate::options::Call;
-use crate::source::{Batch, Failure, SourceError};
+use crate::source::{Batch, Failure, SourceError, panic_message};
 use crate::store::Store;
 use crate::sync::Arc;
 
@@ -178,13 +180,32 @@ pub(crate) struct LoadCalls<L: Layout>(Vec<LoadCall<L>>);
 impl<L: Layout> SourceCall for LoadCalls<L> {
     type Reply = Vec<LoadReply<L>>;
 
-    fn run(self) -> Self::Reply {
-        if self.0.len() > 1 { together(self.0) } else { self.0.into_iter().map(SourceCall::run).collect() }
+    async fn run(self) -> Self::Reply {
+        if self.0.len() > 1 {
+            return together(self.0);
+        }
+        let mut replies = Vec::with_capacity(self.0.len());
+        for call in self.0 {
+            replies.push(call.run().await);
+        }
+        replies
     }
 
     #[cfg(feature = "tokio")]
     fn deadline(&self) -> Tick {
         self.0.iter().map(|call| call.deadline).min().unwrap_or(Tick::NEVER)
+    }
+
+    #[cfg(feature = "tokio")]
+    fn is_nested(&self) -> bool {
+        self.0.iter().any(SourceCall::is_nested)
+    }
+}
+
+#[cfg(feature = "tokio")]
+impl<L: Layout> Spawned for LoadCalls<L> {
+    fn spawned(self) -> impl Future<Output = Self::Reply> + Send + 'static {
+        self.run()
     }
 }
 
@@ -229,8 +250,8 @@ fn together<L: Layout>(mut calls: Vec<LoadCall<L>>) -> Vec<LoadReply<L>> {
     let mut replies = Vec::with_capacity(leads.len());
     for (((guard, own, replaced, moved), running), answer) in leads.into_iter().zip(running).zip(answers) {
         let answer = match &panic {
-            Some(message) => Err(message.clone()),
-            None => Ok(answer),
+            Some(message) => Err(LoadError::Panicked(message.clone())),
+            None => answer.map_err(LoadError::Source),
         };
         let made = own.made(answer, replaced, since, running);
         replies.push(guard.ends(&own, moved, made));

@@ -8,7 +8,7 @@ use std::time::Duration;
 use super::{LoadCall, Role};
 use crate::clock::Tick;
 use crate::coalesce::Flight;
-use crate::drive::SourceCall;
+use crate::drive::{SourceCall, finish};
 use crate::engine::Engine;
 use crate::entry::sealed::Stored;
 use crate::entry::{Entry, Layout};
@@ -61,7 +61,7 @@ fn refresh<L: Layout>(engine: &Arc<Engine<L>>, hash: u64, key: L::OwnedKey, stor
     if begins {
         engine.counters.count(Event::Refresh);
         let role = Role::Leader { flight, replaced: Entry::of(stored.clone()), moved: false };
-        let engine = Arc::clone(engine);
-        LoadCall { engine, hash, key, deadline, scope: None, role: Some(role) }.run();
+        let call = LoadCall { engine: Arc::clone(engine), hash, key, deadline, scope: None, role: Some(role) };
+        let _reply = finish(call.run(), engine.source.runtime());
     }
 }

@@ -295,7 +295,7 @@ impl<'a, L: Layout> AtKey<'a, L> {
         self.doubt()
     }
 
-    fn doubt(&mut self) -> Option<Arc<DoubtTicket>> {
+    pub(crate) fn doubt(&mut self) -> Option<Arc<DoubtTicket>> {
         self.cell().and_then(|cell| cell.doubt.as_ref()).map(|(ticket, _)| Arc::clone(ticket))
     }
 

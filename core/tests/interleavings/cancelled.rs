@@ -1,6 +1,7 @@
 //! Calls that are dropped half-way: the futures of the driver for tasks, at each place where they wait.
 //!
-//! The pool has one place, so that calls of the source wait for it and are dropped there too.
+//! The pool has one place, so that calls of the source wait for it and are dropped there too. Each scenario is played over a blocking
+//! source and over an async one, whose own futures are dropped at their deadlines.
 
 use std::future::Future;
 use std::pin::pin;
@@ -63,75 +64,98 @@ fn update(world: &World, cache: &AsyncCache<Ints>, number: usize) {
     }
 }
 
+fn readers_are_dropped(world: &World) {
+    let pool = Pool::new(1, 4);
+    play(
+        world,
+        // Whoever waits is woken by another, not by time.
+        false,
+        vec![
+            task(&pool, |world, cache| (0..3).for_each(|_| get(world, cache, 1, false))),
+            task(&pool, |world, cache| (0..3).for_each(|_| get(world, cache, 2, false))),
+            task(&pool, |world, cache| (0..2).for_each(|_| get(world, cache, 3, true))),
+            client(|world| {
+                world.get(4);
+                world.cache.invalidate(&world.key);
+                world.get(4);
+            }),
+        ],
+    );
+    world.check_at_rest();
+}
+
+const READS: Faults = Faults { loads_fail: true, ..Faults::NONE };
+
 #[test]
 fn g7_readers_dropped_half_way_are_missed_by_nobody() {
-    explore(|| {
-        let world = World::new(Faults { loads_fail: true, ..Faults::NONE }, |builder| builder);
-        let pool = Pool::new(1, 4);
-        play(
-            &world,
-            // Whoever waits is woken by another, not by time.
-            false,
-            vec![
-                task(&pool, |world, cache| (0..3).for_each(|_| get(world, cache, 1, false))),
-                task(&pool, |world, cache| (0..3).for_each(|_| get(world, cache, 2, false))),
-                task(&pool, |world, cache| (0..2).for_each(|_| get(world, cache, 3, true))),
-                client(|world| {
-                    world.get(4);
-                    world.cache.invalidate(&world.key);
-                    world.get(4);
-                }),
-            ],
-        );
-        world.check_at_rest();
-    });
+    explore(|| readers_are_dropped(&World::new(READS, |builder| builder)));
 }
 
 #[test]
+fn g7_readers_dropped_half_way_over_an_async_source() {
+    explore(|| readers_are_dropped(&World::awaited(READS)));
+}
+
+fn writers_are_dropped(world: &World) {
+    let pool = Pool::new(1, 4);
+    play(
+        world,
+        false,
+        vec![
+            task(&pool, |world, cache| (0..2).for_each(|_| put(world, cache, 1, false))),
+            task(&pool, |world, cache| update(world, cache, 2)),
+            task(&pool, |world, cache| put(world, cache, 3, true)),
+            client(|world| world.put(4)),
+            client(|world| (0..3).for_each(|_| world.get(5))),
+        ],
+    );
+    world.check_at_rest();
+}
+
+const WRITES: Faults = Faults { writes_refused: true, writes_unknown: true, ..Faults::NONE };
+
+#[test]
 fn a2_writers_dropped_half_way_pass_the_turn_or_run_on() {
-    explore(|| {
-        let world =
-            World::new(Faults { writes_refused: true, writes_unknown: true, ..Faults::NONE }, |builder| builder);
-        let pool = Pool::new(1, 4);
-        play(
-            &world,
-            false,
-            vec![
-                task(&pool, |world, cache| (0..2).for_each(|_| put(world, cache, 1, false))),
-                task(&pool, |world, cache| update(world, cache, 2)),
-                task(&pool, |world, cache| put(world, cache, 3, true)),
-                client(|world| world.put(4)),
-                client(|world| (0..3).for_each(|_| world.get(5))),
-            ],
-        );
-        world.check_at_rest();
-    });
+    explore(|| writers_are_dropped(&World::new(WRITES, |builder| builder)));
+}
+
+#[test]
+fn a2_writers_dropped_half_way_over_an_async_source() {
+    explore(|| writers_are_dropped(&World::awaited(WRITES)));
+}
+
+fn tasks_are_dropped_while_time_passes(world: &World) {
+    let pool = Pool::new(1, 1);
+    play(
+        world,
+        true,
+        vec![
+            task(&pool, |world, cache| {
+                put(world, cache, 1, false);
+                get(world, cache, 1, true);
+            }),
+            task(&pool, |world, cache| {
+                get(world, cache, 2, false);
+                update(world, cache, 2);
+            }),
+            client(|world| {
+                world.put(3);
+                world.get(3);
+            }),
+            client(|world| world.time_passes(3)),
+        ],
+    );
+    world.check_at_rest();
 }
 
 #[test]
 fn a2_g7_tasks_dropped_half_way_while_time_passes() {
-    explore(|| {
-        let world = World::new(Faults { loads_linger: true, ..Faults::ALL }, |builder| builder);
-        let pool = Pool::new(1, 1);
-        play(
-            &world,
-            true,
-            vec![
-                task(&pool, |world, cache| {
-                    put(world, cache, 1, false);
-                    get(world, cache, 1, true);
-                }),
-                task(&pool, |world, cache| {
-                    get(world, cache, 2, false);
-                    update(world, cache, 2);
-                }),
-                client(|world| {
-                    world.put(3);
-                    world.get(3);
-                }),
-                client(|world| world.time_passes(3)),
-            ],
-        );
-        world.check_at_rest();
-    });
+    let faults = Faults { loads_linger: true, ..Faults::ALL };
+    explore(move || tasks_are_dropped_while_time_passes(&World::new(faults, |builder| builder)));
+}
+
+#[test]
+fn d1_g7_an_async_source_hangs_while_time_passes() {
+    let faults = Faults { loads_hang: true, writes_hang: true, ..Faults::ALL };
+    explore(move || tasks_are_dropped_while_time_passes(&World::awaited(faults)));
 }

@@ -12,8 +12,8 @@ use shuttle::rand::{Rng, thread_rng};
 use shuttle::sync::Mutex;
 use shuttle::thread;
 use wtcache::{
-    Builder, Cache, Call, Change, Clock, Confirmed, Declared, Failure, LoadCx, Loaded, Outcome, Record, Rejection,
-    Source, SourceError, Tick, Typed, Version, WriteCx, WriteError, Written,
+    Builder, Cache, Call, Change, Clock, Condition, Confirmed, Declared, Failure, LoadCx, Loaded, Outcome, Record,
+    Rejection, Source, SourceError, Tick, Typed, Version, WriteCx, WriteError, Written,
 };
 use wtcache_testkit::{History, ManualClock, Value};
 
@@ -131,14 +131,14 @@ impl Origin {
         });
     }
 
-    fn write(&self, value: Value, cx: &WriteCx<'_, Ints>) -> Outcome<Confirmed<u64>> {
+    fn write(&self, value: Value, cx: &impl Told) -> Outcome<Confirmed<u64>> {
         // As a source must: nothing leaves once the deadline has passed.
         let sent = self.0.clock.now();
         if cx.remaining().is_zero() {
             return Outcome::Rejected(Rejection::new(SourceError::new(Failure::TimedOut, "too late to send")));
         }
         let expected = cx.condition().map(|condition| match condition {
-            wtcache::Condition::Version(version) => {
+            Condition::Version(version) => {
                 u64::from_be_bytes(version.as_bytes().try_into().expect("versions here are eight bytes"))
             }
             // The record is never absent where conditions on absence are used.
@@ -184,6 +184,104 @@ impl Origin {
                 Some(value) => Outcome::Applied(Confirmed::Record(record(value, version))),
                 None => Outcome::Applied(Confirmed::Unseen),
             },
+        }
+    }
+}
+
+/// What the origin is told of a write, by the context of either kind of source.
+trait Told {
+    fn remaining(&self) -> Duration;
+    fn condition(&self) -> Option<&Condition>;
+    fn leaves_stray(&self);
+}
+
+impl Told for WriteCx<'_, Ints> {
+    fn remaining(&self) -> Duration {
+        self.remaining()
+    }
+    fn condition(&self) -> Option<&Condition> {
+        self.condition()
+    }
+    fn leaves_stray(&self) {
+        self.leaves_stray();
+    }
+}
+
+/// The origin behind an async source. Where it hangs, its future never ends.
+#[cfg(feature = "tokio")]
+mod awaited {
+    use std::future::pending;
+    use std::sync::LazyLock;
+
+    use ::tokio::runtime::{Builder as RuntimeBuilder, Handle, Runtime};
+    use wtcache::tokio::{AsyncSource, AsyncWriteCx};
+
+    use super::*;
+
+    /// Nothing runs on it: tasks are shuttle's.
+    pub(super) fn runtime() -> &'static Handle {
+        static RUNTIME: LazyLock<Runtime> =
+            LazyLock::new(|| RuntimeBuilder::new_current_thread().build().expect("a runtime"));
+        RUNTIME.handle()
+    }
+
+    pub(super) struct Awaited(pub(super) Origin);
+
+    impl Told for AsyncWriteCx<'_, Ints> {
+        fn remaining(&self) -> Duration {
+            self.remaining()
+        }
+        fn condition(&self) -> Option<&Condition> {
+            self.condition()
+        }
+        fn leaves_stray(&self) {
+            self.leaves_stray();
+        }
+    }
+
+    impl Awaited {
+        /// Some waits, the last of which may have no end.
+        async fn waits(&self, hangs: bool) {
+            for _ in 0..thread_rng().gen_range(0..3) {
+                shuttle::future::yield_now().await;
+            }
+            if hangs && !self.0.0.at_rest.load(Ordering::Relaxed) && thread_rng().gen_bool(0.2) {
+                pending::<()>().await;
+            }
+        }
+
+        async fn write(&self, value: Value, cx: &AsyncWriteCx<'_, Ints>) -> Outcome<Confirmed<u64>> {
+            let hangs = self.0.0.faults.writes_hang;
+            self.waits(hangs).await;
+            let outcome = self.0.write(value, cx);
+            self.waits(hangs).await;
+            outcome
+        }
+    }
+
+    impl AsyncSource<Ints> for Awaited {
+        async fn get(&self, key: &u64, cx: &LoadCx<'_, Ints>) -> Result<Loaded<u64>, SourceError> {
+            let hangs = self.0.0.faults.loads_hang;
+            self.waits(hangs).await;
+            let loaded = Source::get(&self.0, key, cx);
+            self.waits(hangs).await;
+            loaded
+        }
+
+        async fn put(&self, _: &u64, value: &u64, cx: &AsyncWriteCx<'_, Ints>) -> Outcome<Confirmed<u64>> {
+            self.write(Some(*value), cx).await
+        }
+
+        async fn delete(&self, _: &u64, cx: &AsyncWriteCx<'_, Ints>) -> Outcome<()> {
+            match self.write(None, cx).await {
+                Outcome::Applied(_) => Outcome::Applied(()),
+                Outcome::Rejected(rejection) => Outcome::Rejected(rejection),
+                Outcome::Unknown(error) => Outcome::Unknown(error),
+            }
+        }
+
+        fn declared(&self) -> Declared {
+            Source::declared(&self.0)
         }
     }
 }
@@ -281,8 +379,27 @@ impl World {
         clock: &ManualClock,
         build: impl FnOnce(Builder<Ints>) -> Builder<Ints>,
     ) -> Self {
-        let builder =
-            Cache::builder(source).clock(clock.shared()).clean_start(true).seed(1).shards(1).deadline(DEADLINE);
+        Self::built(Cache::builder(source), origin, clock, build)
+    }
+
+    /// As [`World::new`], over an async source.
+    #[cfg(feature = "tokio")]
+    pub(crate) fn awaited(faults: Faults) -> Self {
+        let mut declared = Declared::default();
+        declared.settle_window = WINDOW;
+        let clock = ManualClock::new();
+        let origin = Origin::new(&clock, faults, declared);
+        let builder = Cache::builder_async(awaited::Awaited(origin.clone()), awaited::runtime());
+        Self::built(builder, &origin, &clock, |builder| builder)
+    }
+
+    fn built(
+        builder: Builder<Ints>,
+        origin: &Origin,
+        clock: &ManualClock,
+        build: impl FnOnce(Builder<Ints>) -> Builder<Ints>,
+    ) -> Self {
+        let builder = builder.clock(clock.shared()).clean_start(true).seed(1).shards(1).deadline(DEADLINE);
         let cache = build(builder).build().expect("the options make sense");
         Self::of(KEY, cache, origin, clock)
     }
