@@ -1,4 +1,4 @@
-//! The tests of the crates that have or lean on unsafe code, under the compiler's sanitizers.
+//! The tests of the crates that have or lean on unsafe code, and the C suite, under the compilers' sanitizers.
 //!
 //! AddressSanitizer finds memory that is used after it was freed or beyond its end; ThreadSanitizer finds data races. Both are
 //! unstable flags of the compiler that is installed. ThreadSanitizer needs a standard library that was built with it, and so its
@@ -27,6 +27,7 @@ pub(crate) fn check() -> Result<(), String> {
     let mut leaks = tests("address", "target/sanitize");
     leaks.env("ASAN_OPTIONS", "detect_leaks=1").args(["--", "bytes::tests::"]);
     run(leaks)?;
+    border()?;
     let library = library_source()?;
     if !library.exists() {
         println!("SKIPPED: ThreadSanitizer needs the standard library's source (rustup component add rust-src)");
@@ -37,13 +38,27 @@ pub(crate) fn check() -> Result<(), String> {
     run(thread)
 }
 
+/// The C suite on both sides of the border: AddressSanitizer in the static library, and with UndefinedBehaviorSanitizer in the
+/// program, whose compiler brings the runtime of both.
+fn border() -> Result<(), String> {
+    const DIR: &str = "target/sanitize";
+    run(sanitized(cargo(&["build", "--package", "libwtcache", "--target", TRIPLE]), "address", DIR))?;
+    let mut suite = cargo(&["test", "--package", "wtcache-ffi", "--test", "c_suite", "static"]);
+    suite.env("WTCACHE_ARTIFACTS", root().join(DIR).join(TRIPLE).join("debug")).env("WTCACHE_SANITIZED", "1");
+    run(suite)
+}
+
 /// The tests of core and of the HTTP source under a sanitizer.
 fn tests(sanitizer: &str, dir: &str) -> Command {
     let mut tests = cargo(&["test", "--package", "wtcache", "--package", "wtcache-http-source"]);
     tests.args(["--features", "wtcache/tokio", "--lib", "--tests", "--target", TRIPLE]);
-    tests.env("RUSTC_BOOTSTRAP", "1").env("RUSTFLAGS", format!("-Zsanitizer={sanitizer}"));
-    tests.env("CARGO_TARGET_DIR", root().join(dir));
-    tests
+    sanitized(tests, sanitizer, dir)
+}
+
+fn sanitized(mut command: Command, sanitizer: &str, dir: &str) -> Command {
+    command.env("RUSTC_BOOTSTRAP", "1").env("RUSTFLAGS", format!("-Zsanitizer={sanitizer}"));
+    command.env("CARGO_TARGET_DIR", root().join(dir));
+    command
 }
 
 fn library_source() -> Result<PathBuf, String> {

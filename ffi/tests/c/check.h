@@ -49,6 +49,7 @@ typedef struct shelf {
     pthread_mutex_t lock;
     struct {
         char key[32];
+        size_t key_len;
         char value[64];
         int revision;
     } records[RECORDS];
@@ -83,7 +84,7 @@ static inline void shelf_destroy(void *user_data)
 static inline int shelf_find(shelf *self, const void *key, size_t len)
 {
     for (int i = 0; i < RECORDS; i++) {
-        if (self->records[i].revision > 0 && strlen(self->records[i].key) == len
+        if (self->records[i].revision > 0 && self->records[i].key_len == len
             && memcmp(self->records[i].key, key, len) == 0) {
             return i;
         }
@@ -100,6 +101,7 @@ static inline void shelf_set(shelf *self, const void *key, size_t key_len, const
     CHECK(at >= 0 && key_len < 32 && value_len < 64);
     memset(self->records[at].key, 0, 32);
     memcpy(self->records[at].key, key, key_len);
+    self->records[at].key_len = key_len;
     memset(self->records[at].value, 0, 64);
     if (value_len > 0) memcpy(self->records[at].value, value, value_len);
     self->records[at].revision++;

@@ -80,6 +80,11 @@ pub(crate) fn skipped(tool: &str) -> bool {
     missing
 }
 
+/// Whether the libraries of `WTCACHE_ARTIFACTS` were built for AddressSanitizer, so that programs have to be too.
+pub(crate) fn sanitized() -> bool {
+    std::env::var_os("WTCACHE_SANITIZED").is_some()
+}
+
 /// Compiles a C program against a kind of library.
 pub(crate) fn compiled(source: &Path, kind: Kind) -> PathBuf {
     let stem = source.file_stem().unwrap().to_str().unwrap();
@@ -88,6 +93,9 @@ pub(crate) fn compiled(source: &Path, kind: Kind) -> PathBuf {
     let mut gcc = Command::new("gcc");
     gcc.args(["-std=c11", "-D_GNU_SOURCE", "-g", "-O1", "-Wall", "-Wextra", "-Wpedantic", "-Werror", "-pthread", "-o"]);
     gcc.arg(&program).arg("-I").arg(root().join("include")).arg(source).arg(&library);
+    if sanitized() {
+        gcc.arg("-fsanitize=address,undefined");
+    }
     if kind == Kind::Static {
         // What rustc names with `--print native-static-libs`.
         gcc.args(["-lgcc_s", "-lutil", "-lrt", "-lpthread", "-lm", "-ldl", "-lc"]);
