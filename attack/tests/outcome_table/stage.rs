@@ -5,12 +5,14 @@
 //! against the promises that no row has to spell out; a breach of one is a finding.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use serde_json::{Value as Json, json};
 use wtcache::{
-    ByteCache, Bytes, Call, Change, Confirmed, Declared, Entry, Expect, Failure, How, InDoubtWrites, LoadCx, LoadError,
-    Loaded, NotSent, Outcome, Read, Record, Source, SourceError, Version, WriteCx, WriteError, Written,
+    ByteCache, Bytes, Call, Change, Confirmed, Declared, Entry, Expect, Failure, How, InDoubt, InDoubtWrites, LoadCx,
+    LoadError, Loaded, NotSent, Outcome, Read, Record, ReplayError, Source, SourceError, Version, WriteCx, WriteError,
+    Written,
 };
 use wtcache_http_source::HttpSource;
 use wtcache_origin::{Entry as Logged, Fault as Rule, FaultKind, Gate, Method, Origin, OriginOptions};
@@ -40,23 +42,30 @@ pub(crate) struct Stage {
 
 /// The source is the program's as well as the cache's.
 #[derive(Clone)]
-struct Shared(Arc<HttpSource>);
+struct Shared {
+    http: Arc<HttpSource>,
+    /// The next put is lost before it gets to the wire, and nobody is told so.
+    loses: Arc<AtomicBool>,
+}
 
 impl Source<Bytes> for Shared {
     fn get(&self, key: &[u8], cx: &LoadCx<'_, Bytes>) -> Result<Loaded<Vec<u8>>, SourceError> {
-        self.0.get(key, cx)
+        self.http.get(key, cx)
     }
 
     fn put(&self, key: &[u8], value: &[u8], cx: &WriteCx<'_, Bytes>) -> Outcome<Confirmed<Vec<u8>>> {
-        self.0.put(key, value, cx)
+        if self.loses.swap(false, Ordering::Relaxed) {
+            return Outcome::Unknown(SourceError::new(Failure::Broken, "an earlier send"));
+        }
+        self.http.put(key, value, cx)
     }
 
     fn delete(&self, key: &[u8], cx: &WriteCx<'_, Bytes>) -> Outcome<()> {
-        self.0.delete(key, cx)
+        self.http.delete(key, cx)
     }
 
     fn declared(&self) -> Declared {
-        Source::<Bytes>::declared(&*self.0)
+        Source::<Bytes>::declared(&*self.http)
     }
 }
 
@@ -81,6 +90,8 @@ struct Play<'a> {
     deadline: Duration,
     /// Keys in doubt that the case is not about.
     other_doubts: u64,
+    /// The write that is to be sent again.
+    doubt: Option<InDoubt<Bytes>>,
 }
 
 impl Stage {
@@ -325,9 +336,14 @@ impl Stage {
 fn struck(operation: Operation) -> Method {
     use Operation as Op;
     match operation {
-        Op::Put | Op::PutMany | Op::VerbatimPut | Op::UpdatePut | Op::CondPut | Op::PutIf | Op::PermitPut => {
-            Method::Put
-        }
+        Op::Put
+        | Op::PutMany
+        | Op::Replay
+        | Op::VerbatimPut
+        | Op::UpdatePut
+        | Op::CondPut
+        | Op::PutIf
+        | Op::PermitPut => Method::Put,
         Op::Delete | Op::UpdateDelete | Op::CondDelete | Op::DeleteIf | Op::PermitDelete => Method::Delete,
         _ => Method::Get,
     }
@@ -355,7 +371,7 @@ fn source(origin: &Origin, relay: Option<&Relay>, fault: &Fault, operation: Oper
             Some(value) => Ok(bytes(value)),
             None => Err("it has no value".to_owned()),
         });
-    Shared(Arc::new(http.build().expect("options that make sense")))
+    Shared { http: Arc::new(http.build().expect("options that make sense")), loses: Arc::default() }
 }
 
 impl<'a> Play<'a> {
@@ -392,15 +408,22 @@ impl<'a> Play<'a> {
             Fault::Here(Here::ExpectsOther) => Expect::version(Version::new("\"another\"").expect("a short one")),
             _ => Expect::version(version.clone()),
         };
-        Self { id, operation, clock, http, cache, value, expect, deadline, other_doubts: 0 }
+        Self { id, operation, clock, http, cache, value, expect, deadline, other_doubts: 0, doubt: None }
     }
 
     /// Brings the key into the state, by hand: nothing goes over the wire.
-    fn begins(&self, start: Start, version: &Version) {
+    fn begins(&mut self, start: Start, version: &Version) {
         let sent = || self.cache.prepare(self.id, &Call::new()).and_then(wtcache::Prepared::send).expect("a free turn");
         match start {
             Start::Resident | Start::Outdated | Start::Weak | Start::Expired => {
                 sent().commit(Some(Record::new(bytes(OLD)).version(version.clone())));
+            }
+            Start::Doubt if self.operation == Operation::Replay => {
+                self.http.loses.store(true, Ordering::Relaxed);
+                match self.cache.put(self.id, self.value.clone()) {
+                    Err(WriteError::InDoubt(doubt)) => self.doubt = Some(doubt),
+                    _ => panic!("the first send is lost"),
+                }
             }
             Start::Doubt => drop(sent().in_doubt(SourceError::new(Failure::Broken, "an earlier write"))),
             Start::Cold | Start::Missing => {}
@@ -474,6 +497,10 @@ impl<'a> Play<'a> {
                 failed => told(failed),
             },
             Op::PermitPut | Op::PermitDelete => told(self.by_hand(call)),
+            Op::Replay => match self.doubt.as_ref().expect("the case begins with it").replay(call) {
+                Ok(written) => told(Ok(written)),
+                Err(error) => told_replay(&error),
+            },
         }
     }
 
@@ -587,6 +614,17 @@ fn told(result: Result<Written<Bytes>, WriteError<Bytes>>) -> Told {
         }
     };
     Told { outcome, caller, kept }
+}
+
+/// A replay that was not sent leaves the write as it was: nobody knows.
+fn told_replay(error: &ReplayError<Bytes>) -> Told {
+    let (outcome, caller) = match error {
+        ReplayError::Rejected(rejection) => ("Rejected", format!("Rejected: {}", told_source(&rejection.error))),
+        ReplayError::NotSent(why) => ("Unknown", told_not_sent(why)),
+        ReplayError::InDoubt(doubt) => ("Unknown", format!("InDoubt: {}", told_source(doubt.cause()))),
+        other => ("Unknown", format!("{other:?}")),
+    };
+    Told { outcome, caller, kept: None }
 }
 
 fn told_entry(entry: Option<&Entry<Bytes>>, none: &str) -> String {

@@ -80,10 +80,12 @@ pub(crate) enum Operation {
     UpdateRead,
     /// `update` that keeps what is there; the fault strikes its read.
     UpdateKeep,
+    /// `replay` of a put that nobody knows the outcome of, where the origin counts no idempotency keys.
+    Replay,
 }
 
 impl Operation {
-    pub(crate) const NAMES: [(&'static str, Self); 22] = [
+    pub(crate) const NAMES: [(&'static str, Self); 23] = [
         ("get", Self::Get),
         ("get-many", Self::GetMany),
         ("get-or-stale", Self::GetOrStale),
@@ -106,6 +108,7 @@ impl Operation {
         ("permit-delete", Self::PermitDelete),
         ("update-read", Self::UpdateRead),
         ("update-keep", Self::UpdateKeep),
+        ("replay", Self::Replay),
     ];
 
     /// From where every fault is met.
@@ -114,6 +117,7 @@ impl Operation {
             Self::Get | Self::GetMany => &[Start::Resident, Start::Cold, Start::Doubt, Start::Expired],
             // Elsewhere it is a `get`.
             Self::GetOrStale => &[Start::Expired],
+            Self::Replay => &[Start::Doubt],
             // With the record resident it reads nothing at the origin.
             Self::UpdateRead => &[Start::Cold, Start::Doubt],
             _ => &[Start::Resident, Start::Cold, Start::Doubt],
