@@ -217,7 +217,8 @@ mod tests {
                     cache.get(&key(n));
                 }
                 let held = cache.entries();
-                assert!(held > 50 && held < 4_000, "{name}: holds {held}");
+                // Some 500 where sizes do not matter; moka keeps many small ones in place of few large ones.
+                assert!((50..8_000).contains(&held), "{name}: holds {held}");
             }
         }
     }

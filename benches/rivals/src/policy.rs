@@ -75,6 +75,8 @@ pub(crate) fn opt(trace: &Trace, capacity: usize) -> u64 {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::HashMap;
+
     use super::*;
 
     fn trace(requests: &[u32]) -> Trace {
@@ -98,13 +100,33 @@ mod tests {
         assert_eq!(lru(&trace, &[1, 9, 4], 5), 3);
     }
 
+    /// The most hits, by trying all that could be kept after each request.
+    fn tried(requests: &[u32], capacity: u32) -> u64 {
+        let mut best = HashMap::from([(0_u32, 0)]);
+        for key in requests.iter().map(|key| 1 << key) {
+            let mut after = HashMap::new();
+            for (kept, hits) in best {
+                let (most, hits) = (kept | key, hits + u64::from(kept & key != 0));
+                for kept in (0..=most).filter(|some| some & !most == 0 && some.count_ones() <= capacity) {
+                    let known = after.entry(kept).or_insert(hits);
+                    *known = hits.max(*known);
+                }
+            }
+            best = after;
+        }
+        best.into_values().max().unwrap_or(0)
+    }
+
     #[test]
-    fn opt_is_beladys() {
-        // The sequence of textbooks, with three places: LRU answers 8 of 20, OPT 11 where each must be kept; the same here.
-        let book = trace(&[7, 0, 1, 2, 0, 3, 0, 4, 2, 3, 0, 3, 2, 1, 2, 0, 1, 7, 0, 1]);
-        assert_eq!(lru(&book, &[1; 8], 3), 8);
-        assert_eq!(opt(&book, 3), 11);
-        assert_eq!(opt(&trace(&[0, 1, 2, 0, 1, 2]), 2), 2);
+    fn opt_is_the_best_of_all_that_can_be_kept() {
+        // The sequence of textbooks, with three places: 11 hits where each key must be kept, one more where it need not.
+        let book = [7, 0, 1, 2, 0, 3, 0, 4, 2, 3, 0, 3, 2, 1, 2, 0, 1, 7, 0, 1];
+        assert_eq!((lru(&trace(&book), &[1; 8], 3), opt(&trace(&book), 3)), (8, 12));
+        let drawn = Trace::zipf(7, 60);
+        for capacity in 1..=4 {
+            assert_eq!(opt(&trace(&book), capacity), tried(&book, capacity as u32), "{capacity}");
+            assert_eq!(opt(&drawn, capacity), tried(&drawn.requests, capacity as u32), "{capacity}");
+        }
     }
 
     #[test]
