@@ -16,9 +16,9 @@ pub(super) struct Foyer {
 impl Foyer {
     pub(super) fn open(room: Room, origin: Arc<Origin>) -> Self {
         let capacity = usize::try_from(room.capacity).expect("the room fits into memory");
-        let builder = CacheBuilder::new(capacity)
+        let builder = CacheBuilder::<Vec<u8>, Box<[u8]>, _>::new(capacity)
             .with_eviction_config(S3FifoConfig::default())
-            .with_weighter(move |key: &Vec<u8>, value: &Box<[u8]>| room.weigh.of(key, value) as usize)
+            .with_weighter(move |key, value| room.weigh.of(key, value) as usize)
             .with_hash_builder(RandomState::default());
         Self { cache: builder.build(), origin }
     }
