@@ -37,7 +37,9 @@ pub(crate) fn run(asked: &Asked) -> Result<(), String> {
     let memory = memory(if asked.quick { 20_000 } else { 1_000_000 })?;
     let clock = match asked.clock {
         Clock::Wall => "of the clock on the wall",
-        Clock::Processor => "that threads were on a processor (`--processor-time`: provisional, the machine had other work)",
+        Clock::Processor => {
+            "that threads were on a processor (`--processor-time`: provisional, the machine had other work)"
+        }
     };
     let text = format!(
         "<!-- Written by the command below. -->\n\
