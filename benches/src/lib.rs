@@ -74,6 +74,12 @@ impl ShardedMap {
         &self.parts[(self.seed.hash_one(key) >> 40) as usize % self.parts.len()]
     }
 
+    /// How many entries there are.
+    #[must_use]
+    pub fn entries(&self) -> usize {
+        self.parts.iter().map(|part| part.read().unwrap_or_else(PoisonError::into_inner).len()).sum()
+    }
+
     /// The value of `key`.
     #[must_use]
     pub fn get(&self, key: &[u8]) -> Option<Arc<[u8]>> {
@@ -117,6 +123,7 @@ mod tests {
         for n in 0..3 {
             map.insert(&key(n), &[n as u8]);
         }
+        assert_eq!(map.entries(), 2);
         assert!(map.get(&key(0)).is_none());
         assert_eq!(map.get(&key(2)).as_deref(), Some(&[2][..]));
     }

@@ -10,6 +10,7 @@ mod fuzz;
 mod interleavings;
 mod mutants;
 mod outcomes;
+mod rivals;
 mod sanitize;
 mod tidy;
 
@@ -40,6 +41,9 @@ Usage: cargo xtask TASK
   mutants [ARGUMENTS OF CARGO-MUTANTS]
              changes to core, one at a time, and the tests that must notice them; hours, unless
              --re or --shard picks some. Not part of ci
+  rivals [--hit-ratio] [--quick] [--write] [--processor-time]
+             wtcache beside other caches: time and memory, or hit ratios (over Zipf and the traces in
+             WTCACHE_TRACES). Not part of ci, which does not compile them
   attack [--minutes N] [--seed S]
              the bugs, then interleavings, histories over real sockets and fuzzers in
              turn, ever new ones, for so long (10 minutes)
@@ -58,6 +62,7 @@ fn main() -> ExitCode {
         Some("attack") => attack::task(&std::env::args().skip(2).collect::<Vec<_>>()),
         Some("fuzz") => fuzz::task(std::env::args().skip(2)),
         Some("mutants") => mutants::task(&std::env::args().skip(2).collect::<Vec<_>>()),
+        Some("rivals") => rivals::measure(std::env::args().skip(2)),
         Some("outcomes") => outcomes::write(&root()),
         Some("bindings") => bindings::check(),
         Some("header") => bindings::write_header(),
@@ -98,6 +103,7 @@ fn lint() -> Result<(), String> {
     // Core without its features compiles too, for those who want no runtime.
     run(cargo(&["clippy", "--package", "wtcache", "--", "-D", "warnings"]))?;
     fuzz::lint()?;
+    rivals::lint()?;
     let mut doc = cargo(&["doc", "--workspace", "--no-deps", "--quiet"]);
     doc.env("RUSTDOCFLAGS", "-D warnings");
     run(doc)
