@@ -2,11 +2,11 @@
 
 use std::fmt::Write;
 
-const WIDTH: usize = 900;
+const WIDTH: usize = 940;
 /// Where bars begin: left of it stand the groups' names.
-const LEFT: usize = 290;
+const LEFT: usize = 330;
 /// Where the longest bar ends: right of it stands its figure.
-const RIGHT: usize = 840;
+const RIGHT: usize = 880;
 const TOP: usize = 76;
 const BAR: usize = 10;
 const GAP: usize = 10;
