@@ -5,32 +5,32 @@
 //! the same step what is here is forgotten, so that nobody sees older values after it.
 //! Invariant: a value is returned only if no write or invalidation that ended before the read began is newer.
 
+mod load;
 mod many;
 mod refresh;
 
-use std::pin::pin;
 use std::task::Waker;
 
-use crate::bugs::{self, Bug};
 use crate::clock::Tick;
 use crate::coalesce::{Flight, News, Seat};
-#[cfg(feature = "tokio")]
-use crate::drive::Spawned;
-use crate::drive::{SourceCall, Step, Story};
+use crate::drive::{Step, Story};
 use crate::engine::Engine;
 use crate::entry::sealed::Stored;
-use crate::entry::{Entry, Layout, Lookup, Times};
+use crate::entry::{Entry, Layout, Lookup};
 use crate::error::LoadError;
 use crate::metrics::Event;
-use crate::nesting::{self, DEEPEST, Nesting, Scope};
+use crate::nesting::{DEEPEST, Nesting, Scope};
 use crate::options::Call;
-use crate::slot::{Answer, LoadEnd};
-use crate::source::{Failure, LoadCx, Loaded, SourceError};
+use crate::source::Failure;
 use crate::store::Store;
 use crate::sync::Arc;
-use crate::tags::Running;
 
+#[cfg(feature = "tokio")]
+pub(crate) use load::Existing;
+pub(crate) use load::{LoadCall, LoadReply, OwnLoad, existing};
 pub(crate) use many::GetMany;
+
+use load::{Role, give_up};
 
 /// Where a read's answer came from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -321,288 +321,5 @@ impl<L: Layout> Drop for Get<L> {
         if let Some((flight, Some(seat))) = self.joined.take() {
             flight.leave(seat);
         }
-    }
-}
-
-/// A call of `Source::get`, on behalf of one reader or of all who wait. Dropped without being run, it lets another lead.
-pub(crate) struct LoadCall<L: Layout> {
-    engine: Arc<Engine<L>>,
-    hash: u64,
-    key: L::OwnedKey,
-    deadline: Tick,
-    scope: Option<Scope>,
-    role: Option<Role<L>>,
-}
-
-enum Role<L: Layout> {
-    /// `moved`: the leader was moved before.
-    Leader { flight: Arc<Flight<L>>, replaced: Option<Entry<L>>, moved: bool },
-    /// A nested read's own load.
-    Alone,
-}
-
-pub(crate) enum LoadReply<L: Layout> {
-    Done(Result<Read<L>, LoadError>),
-    /// The fence moved meanwhile: the reader looks again.
-    Moved,
-}
-
-impl<L: Layout> SourceCall for LoadCall<L> {
-    type Reply = LoadReply<L>;
-
-    async fn run(mut self) -> LoadReply<L> {
-        match self.role.take() {
-            Some(Role::Leader { flight, replaced, moved }) => self.lead(&flight, replaced.as_ref(), moved).await,
-            Some(Role::Alone) | None => {
-                let own = OwnLoad { engine: &self.engine, hash: self.hash, key: &self.key, deadline: self.deadline };
-                let result = own.load(self.scope.as_ref()).await;
-                LoadReply::Done(result.map(|entry| Read { entry, how: How::Loaded { kept: false } }))
-            }
-        }
-    }
-
-    #[cfg(feature = "tokio")]
-    fn deadline(&self) -> Tick {
-        self.deadline
-    }
-
-    #[cfg(feature = "tokio")]
-    fn is_nested(&self) -> bool {
-        self.scope.is_some()
-    }
-}
-
-#[cfg(feature = "tokio")]
-impl<L: Layout> Spawned for LoadCall<L> {
-    fn spawned(self) -> impl Future<Output = Self::Reply> + Send + 'static {
-        self.run()
-    }
-}
-
-impl<L: Layout> LoadCall<L> {
-    async fn lead(&self, flight: &Arc<Flight<L>>, replaced: Option<&Entry<L>>, moved: bool) -> LoadReply<L> {
-        let guard = Leading { call: self, flight };
-        let own = OwnLoad { engine: &self.engine, hash: self.hash, key: &self.key, deadline: self.deadline };
-        let asked = own.ask(replaced, self.scope.as_ref()).await;
-        guard.ends(&own, moved, asked)
-    }
-}
-
-impl<L: Layout> Drop for LoadCall<L> {
-    fn drop(&mut self) {
-        if let Some(Role::Leader { flight, .. }) = &self.role {
-            give_up(&self.engine, self.hash, L::key(&self.key), flight);
-        }
-    }
-}
-
-/// Gives the load up when dropped: also when something unwinds.
-struct Leading<'a, L: Layout> {
-    call: &'a LoadCall<L>,
-    flight: &'a Flight<L>,
-}
-
-impl<L: Layout> Leading<'_, L> {
-    fn ends(self, own: &OwnLoad<'_, L>, moved: bool, asked: Result<Asked<L>, LoadError>) -> LoadReply<L> {
-        // The leader's own lateness or panic is not shared: dropped, the guard lets a waiter take over.
-        match asked {
-            Err(error @ (LoadError::Panicked(_) | LoadError::Deadline)) => return LoadReply::Done(Err(error)),
-            Err(error) if own.is_late() => return LoadReply::Done(Err(error)),
-            _ => {}
-        }
-        let flight = self.flight;
-        std::mem::forget(self);
-        own.ends(flight, moved, asked)
-    }
-}
-
-impl<L: Layout> Drop for Leading<'_, L> {
-    fn drop(&mut self) {
-        give_up(&self.call.engine, self.call.hash, L::key(&self.call.key), self.flight);
-    }
-}
-
-/// Detaches a load for good, so that a waiter leads one of its own. True if it was attached until now.
-fn give_up<L: Layout>(engine: &Engine<L>, hash: u64, key: &L::Key, flight: &Flight<L>) -> bool {
-    let attached = engine.at_key(hash, key, |at| at.load_taken_over(flight.fence));
-    for waker in flight.give_up() {
-        waker.wake();
-    }
-    attached
-}
-
-/// The existing record of a key, from inside its turn: the resident one, else a load of its own.
-pub(crate) async fn existing<L: Layout>(own: &OwnLoad<'_, L>) -> Result<Option<Entry<L>>, LoadError> {
-    let engine = own.engine;
-    let now = engine.clock.now();
-    let fresh = engine.at_key(own.hash, L::key(own.key), |at| at.fresh(now).cloned());
-    match fresh {
-        Some(stored) => Ok(Entry::of(stored)),
-        None => own.load(None).await,
-    }
-}
-
-/// [`existing`] as a call of its own, for whoever holds the turn.
-#[cfg(feature = "tokio")]
-pub(crate) struct Existing<L: Layout> {
-    pub(crate) engine: Arc<Engine<L>>,
-    pub(crate) hash: u64,
-    pub(crate) key: L::OwnedKey,
-    pub(crate) deadline: Tick,
-    pub(crate) scope: Option<Scope>,
-}
-
-#[cfg(feature = "tokio")]
-impl<L: Layout> SourceCall for Existing<L> {
-    type Reply = Result<Option<Entry<L>>, LoadError>;
-
-    async fn run(self) -> Self::Reply {
-        let own = OwnLoad { engine: &self.engine, hash: self.hash, key: &self.key, deadline: self.deadline };
-        nesting::within(&[], self.scope.as_ref(), existing(&own)).await
-    }
-
-    fn deadline(&self) -> Tick {
-        self.deadline
-    }
-
-    #[cfg(feature = "tokio")]
-    fn is_nested(&self) -> bool {
-        self.scope.is_some()
-    }
-}
-
-#[cfg(feature = "tokio")]
-impl<L: Layout> Spawned for Existing<L> {
-    fn spawned(self) -> impl Future<Output = Self::Reply> + Send + 'static {
-        self.run()
-    }
-}
-
-/// One call of `Source::get`.
-pub(crate) struct OwnLoad<'a, L: Layout> {
-    pub(crate) engine: &'a Arc<Engine<L>>,
-    pub(crate) hash: u64,
-    pub(crate) key: &'a L::OwnedKey,
-    pub(crate) deadline: Tick,
-}
-
-/// What the source found, and when it was asked.
-struct Asked<L: Layout> {
-    /// `None` is an absent mark to be made.
-    stored: Option<L::Stored>,
-    keep: bool,
-    /// The new times of a resident record that is unchanged.
-    renewed: Option<Times>,
-    /// What tags were invalidated since, for as long as the load counts as in flight.
-    running: Running,
-}
-
-impl<L: Layout> OwnLoad<'_, L> {
-    /// A load that nobody joins and that is not retained: what is here is forgotten in the step that returns it.
-    async fn load(&self, scope: Option<&Scope>) -> Result<Option<Entry<L>>, LoadError> {
-        if Nesting::of(self.engine.frame(self.hash), scope).depth >= DEEPEST {
-            return Err(LoadError::TooDeep);
-        }
-        let asked = self.ask(None, scope).await?;
-        self.engine.at_key(self.hash, L::key(self.key), |at| at.returned_unretained());
-        Ok(asked.stored.and_then(Entry::of))
-    }
-
-    fn is_late(&self) -> bool {
-        self.engine.clock.now() >= self.deadline
-    }
-
-    /// Calls the source. An answer that comes after the deadline is none.
-    async fn ask(&self, replaced: Option<&Entry<L>>, scope: Option<&Scope>) -> Result<Asked<L>, LoadError> {
-        let engine = self.engine;
-        let key = L::key(self.key);
-        let since = engine.clock.now();
-        if since >= self.deadline {
-            return Err(LoadError::Deadline);
-        }
-        engine.counters.count(Event::Load);
-        let running = engine.tags.begins();
-        let cx = LoadCx { clock: &*engine.clock, deadline: self.deadline, replaced };
-        // To the end of this function: the weigher, the extractor and the key's clone must not wait for this load either.
-        let asked = pin!(async {
-            let answer = engine.source.get(key, &cx).await;
-            self.made(answer, replaced, since, running)
-        });
-        nesting::within(&[engine.frame(self.hash)], scope, asked).await
-    }
-
-    /// Makes a record of what the source answered.
-    fn made(
-        &self,
-        answer: Result<Loaded<L::Value>, LoadError>,
-        replaced: Option<&Entry<L>>,
-        since: Tick,
-        running: Running,
-    ) -> Result<Asked<L>, LoadError> {
-        let engine = self.engine;
-        let failed = |error| {
-            engine.counters.count(Event::LoadFailed);
-            Err(error)
-        };
-        let loaded = match answer {
-            Ok(_) if self.is_late() => return failed(LoadError::Deadline),
-            Ok(loaded) => loaded,
-            Err(error) => return failed(error),
-        };
-        let mut renewed = None;
-        let (stored, keep) = match (loaded, replaced) {
-            (Loaded::Found(record), _) => {
-                let len = L::value_len(&record.value);
-                if u32::try_from(len).is_err() {
-                    let error = SourceError::new(
-                        Failure::Broken,
-                        format!("a record of {len} bytes is larger than an entry can be"),
-                    );
-                    return failed(LoadError::Source(error));
-                }
-                engine.record(self.hash, self.key, record, since)
-            }
-            (Loaded::Absent, _) => engine.absent(self.hash, self.key, since),
-            (Loaded::Unchanged(lifetime), Some(entry)) => {
-                renewed = engine.renewed(since, lifetime);
-                (entry.stored().clone(), renewed.is_some())
-            }
-            (Loaded::Unchanged(_), None) => {
-                let error =
-                    SourceError::new(Failure::Broken, "the source answered Unchanged, but it was offered nothing");
-                return failed(LoadError::Source(error));
-            }
-        };
-        Ok(Asked { stored: Some(stored), keep, renewed, running })
-    }
-
-    /// The load that this reader led has ended: commit it if the fence held, and tell those who wait.
-    fn ends(&self, flight: &Flight<L>, moved: bool, asked: Result<Asked<L>, LoadError>) -> LoadReply<L> {
-        let engine = self.engine;
-        let (stored, keep, renewed, running, error) = match asked {
-            Ok(asked) => (asked.stored, asked.keep, asked.renewed, Some(asked.running), None),
-            Err(error) => (None, false, None, None, Some(error)),
-        };
-        let answer = match &stored {
-            Some(stored) if stored.value().is_some() => Answer::Version(stored.version()),
-            Some(_) => Answer::Absent,
-            None => Answer::Failed,
-        };
-        let (end, kept) = engine.at_key(self.hash, L::key(self.key), |at| {
-            at.load_ends(flight, answer, stored.as_ref(), renewed, keep, running.as_ref())
-        });
-        drop(running);
-        let result = match error {
-            Some(error) => Err(error),
-            None => Ok(stored.and_then(Entry::of)),
-        };
-        let detached = end == LoadEnd::Detached;
-        for waker in flight.end(result.clone(), detached) {
-            waker.wake();
-        }
-        if detached && !moved && !bugs::has(Bug::DetachedLoadReturned) {
-            return LoadReply::Moved;
-        }
-        LoadReply::Done(result.map(|entry| Read { entry, how: How::Loaded { kept } }))
     }
 }

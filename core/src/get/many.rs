@@ -9,7 +9,8 @@ use std::task::Waker;
 
 use hashbrown::HashTable;
 
-use super::{Get, How, Leading, LoadCall, LoadReply, OwnLoad, Read, Role, counted, refresh};
+use super::load::{Leading, LoadCall, LoadReply, OwnLoad, Role};
+use super::{Get, How, Read, counted, refresh};
 use crate::bugs::{self, Bug};
 use crate::clock::Tick;
 #[cfg(feature = "tokio")]

@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use super::{LoadCall, Role};
+use super::load::{LoadCall, Role};
 use crate::clock::Tick;
 use crate::coalesce::Flight;
 use crate::drive::{SourceCall, finish};

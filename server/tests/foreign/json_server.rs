@@ -7,7 +7,7 @@ use std::process::Command;
 use serde_json::json;
 
 use crate::process::{Folder, Front, Origin, skip};
-use crate::{NOTHING, killed_with_a_write_under_way, says};
+use crate::{NOTHING, is_cached, killed_with_a_write_under_way, says};
 
 /// The command: where the environment says, else where `.ci/run` installs it.
 fn installed() -> Option<PathBuf> {
@@ -45,19 +45,7 @@ fn f1_json_server_is_cached_although_it_says_no_cache() {
     assert_eq!(origin.ask("GET", "/items/a", "").header("cache-control"), Some("no-cache"));
     origin.saw();
     let front = Front::before(&origin, &[]);
-    let miss = front.get("a").expect(200);
-    says(&miss, "fwd=miss; fwd-status=200; stored");
-    assert_eq!(origin.saw(), ["GET /items/a 200"]);
-    let hit = front.get("a").expect(200);
-    says(&hit, "hit");
-    assert_eq!((&hit.body, hit.header("etag")), (&miss.body, miss.header("etag")));
-    assert_eq!(hit.json(), origin.ask("GET", "/items/a", "").json());
-    let head = front.ask("HEAD", "a", &[], "").expect(200);
-    assert_eq!((says(&head, "hit").body.as_str(), head.header("etag")), ("", hit.header("etag")));
-    front.ask("GET", "a", &[("If-None-Match", hit.header("etag").unwrap())], "").expect(304);
-    says(&front.get("none").expect(404), "fwd=miss; fwd-status=404; stored");
-    says(&front.get("none").expect(404), "hit");
-    assert_eq!(origin.saw(), ["GET /items/a 200", "GET /items/none 404"], "ours, and one of the front's");
+    is_cached(&mut origin, &front);
 }
 
 /// F1: with `freshness: origin` it counts.

@@ -26,6 +26,24 @@ fn says<'r>(answer: &'r Response, words: &str) -> &'r Response {
     answer
 }
 
+/// G1: a hit asks nobody, and is what the origin has. Gives what the origin itself answers, and the hit.
+fn is_cached(origin: &mut Origin, front: &Front) -> (Response, Response) {
+    let miss = front.get("a").expect(200);
+    says(&miss, "fwd=miss; fwd-status=200; stored");
+    assert_eq!(origin.saw(), ["GET /items/a 200"]);
+    let direct = origin.ask("GET", "/items/a", "").expect(200);
+    let hit = front.get("a").expect(200);
+    assert_eq!((says(&hit, "hit").json(), &hit.body), (direct.json(), &miss.body));
+    assert_eq!(hit.header("etag"), miss.header("etag"));
+    let head = front.ask("HEAD", "a", &[], "").expect(200);
+    assert_eq!((says(&head, "hit").body.as_str(), head.header("etag")), ("", hit.header("etag")));
+    front.ask("GET", "a", &[("If-None-Match", hit.header("etag").unwrap())], "").expect(304);
+    says(&front.get("none").expect(404), "fwd=miss; fwd-status=404; stored");
+    says(&front.get("none").expect(404), "hit");
+    assert_eq!(origin.saw(), ["GET /items/a 200", "GET /items/none 404"], "ours, and one of the front's");
+    (direct, hit)
+}
+
 /// A1, D1, D2: the origin is killed while it has a write. Nobody can know, and from then on every read asks.
 fn killed_with_a_write_under_way(origin: &mut Origin, front: &Front) {
     front.get("a").expect(200);
