@@ -9,7 +9,7 @@ use crate::drive::{Story, block_on};
 use crate::engine::Engine;
 use crate::entry::{Bytes, Entry, Layout, Lookup, Typed};
 use crate::error::{LoadError, NotSent, WriteError};
-use crate::get::{self, Get, GetMany, How, Read};
+use crate::get::{self, Get, GetMany, Read};
 use crate::invalidate::{self, CloseReport, Forgotten};
 use crate::metrics::Stats;
 use crate::options::{Builder, Call};
@@ -66,7 +66,6 @@ impl<L: Layout> CacheOf<L> {
         Self(engine)
     }
 
-    #[cfg(any(feature = "tokio", test))]
     pub(crate) fn engine(&self) -> &Arc<Engine<L>> {
         &self.0
     }
@@ -391,7 +390,8 @@ impl<L: Layout> CacheOf<L> {
     }
 
     /// The resident records whose extracted attributes have `value` in the index of that name. It is no list of what the
-    /// origin has: what was never loaded, has expired or is in doubt is not here.
+    /// origin has: what was never loaded, has expired or is in doubt is not here. Of a key with pending writes, it is what the origin
+    /// confirmed last.
     ///
     /// `None` where no index has that name.
     #[must_use]
@@ -403,7 +403,7 @@ impl<L: Layout> CacheOf<L> {
         for shard in self.0.shards() {
             let state = shard.read();
             for stored in state.store.index().find(number, value) {
-                match Entry::of_fresh(stored, now) {
+                match Entry::of(stored.clone()).filter(|_| state.fresh_until(stored) > now) {
                     Some(entry) => found.entries.push(entry),
                     None => found.expired += 1,
                 }
@@ -435,7 +435,15 @@ impl<L: Layout> CacheOf<L> {
         if self.0.is_closed() {
             return Err(LoadError::Closed);
         }
-        Ok(get::hit(&self.0, self.0.hash(key), key).map(|entry| Read { entry, how: How::Hit }))
+        Ok(get::hit(&self.0, self.0.hash(key), key, false))
+    }
+
+    /// The same, whatever is pending.
+    pub(crate) fn confirmed_hit<Q: Lookup<L> + ?Sized>(&self, key: &Q) -> Result<Option<Read<L>>, LoadError> {
+        if self.0.is_closed() {
+            return Err(LoadError::Closed);
+        }
+        Ok(get::hit(&self.0, self.0.hash(key), key, true))
     }
 
     pub(crate) fn get_story<Q: Lookup<L> + ?Sized>(&self, key: &Q, call: &Call) -> Get<L> {
@@ -471,7 +479,7 @@ impl<L: Layout> CacheOf<L> {
         self.run(story)
     }
 
-    fn run<S: Story>(&self, story: S) -> S::Output {
+    pub(crate) fn run<S: Story>(&self, story: S) -> S::Output {
         block_on(story, &*self.0.clock, self.0.source.runtime())
     }
 }

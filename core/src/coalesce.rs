@@ -9,11 +9,24 @@ use std::task::Waker;
 use crate::clock::Tick;
 use crate::entry::{Entry, Layout};
 use crate::error::LoadError;
+use crate::layers::Over;
 use crate::slot::Fence;
-use crate::sync::{AtomicBool, Mutex, Ordering};
+use crate::sync::{Arc, AtomicBool, Mutex, Ordering};
 
 /// What a load found, as readers get it.
-pub(crate) type Answer<L> = Result<Option<Entry<L>>, LoadError>;
+pub(crate) type Answer<L> = Result<Based<L>, LoadError>;
+
+/// What the origin said, and what was pending above that in the step in which its load ended: it shows nothing that those writes did.
+pub(crate) struct Based<L: Layout> {
+    pub(crate) entry: Option<Entry<L>>,
+    pub(crate) over: Option<Arc<Over<L>>>,
+}
+
+impl<L: Layout> Clone for Based<L> {
+    fn clone(&self) -> Self {
+        Self { entry: self.entry.clone(), over: self.over.clone() }
+    }
+}
 
 pub(crate) struct Flight<L: Layout> {
     pub(crate) fence: Fence,

@@ -41,6 +41,8 @@ struct Permit<L: Layout> {
     id: PermitId,
     deadline: Tick,
     idempotency_key: IdempotencyKey,
+    /// Of a pending write: it is sent also while the cache closes.
+    is_pending: bool,
 }
 
 impl<L: Layout> Permit<L> {
@@ -80,8 +82,9 @@ impl<L: Layout> Prepared<L> {
         id: PermitId,
         deadline: Tick,
         idempotency_key: IdempotencyKey,
+        is_pending: bool,
     ) -> Self {
-        Self(Some(Permit { engine, hash, key, id, deadline, idempotency_key }))
+        Self(Some(Permit { engine, hash, key, id, deadline, idempotency_key, is_pending }))
     }
 
     /// The existing record: the resident one, else loaded from the origin now. Blocks the thread while it is loaded: in a task use
@@ -145,11 +148,12 @@ impl<L: Layout> Prepared<L> {
         let engine = &permit.engine;
         let running = engine.tags.begins();
         let sent = engine.at_key(permit.hash, permit.key(), |at| {
-            if engine.is_closed() {
+            if engine.is_closed() && !permit.is_pending {
                 at.abort(permit.id);
                 return Err(NotSent::Closed);
             }
-            let replaced = at.send(permit.id, condition, replays.map(|write| write.permit)).ok_or(NotSent::Deadline)?;
+            let late = if engine.is_closed() { NotSent::Closed } else { NotSent::Deadline };
+            let replaced = at.send(permit.id, condition, replays.map(|write| write.permit)).ok_or(late)?;
             engine.open_sends.fetch_add(1, Ordering::AcqRel);
             // What a replay is told may be as old as the first send.
             Ok((replaced, replays.map_or_else(|| engine.clock.now(), |write| write.since)))
@@ -362,7 +366,6 @@ fn no_doubt<L: Layout>(engine: &Engine<L>, until: Tick) -> Arc<DoubtTicket> {
 }
 
 /// The key is in doubt about the write with this permit.
-#[cfg(feature = "tokio")]
 pub(crate) fn is_in_doubt<L: Layout>(engine: &Engine<L>, hash: u64, key: &L::Key, id: PermitId) -> bool {
     engine.at_key(hash, key, |at| {
         at.cell().and_then(|cell| cell.slot.doubt()).is_some_and(|doubt| doubt.may_be_about(id))
@@ -370,7 +373,6 @@ pub(crate) fn is_in_doubt<L: Layout>(engine: &Engine<L>, hash: u64, key: &L::Key
 }
 
 /// The doubt about a write whose call was dropped half-way, as its permit left it. There is none any more where the write was not sent.
-#[cfg(feature = "tokio")]
 pub(crate) fn lost<L: Layout>(
     (engine, hash, key): (&Arc<Engine<L>>, u64, &L::OwnedKey),
     (id, idempotency_key): (PermitId, IdempotencyKey),
@@ -385,10 +387,7 @@ pub(crate) fn lost<L: Layout>(
 /// Counts a send as ended, and wakes a `close` that waits for the last one.
 fn end_send<L: Layout>(engine: &Engine<L>) {
     // SeqCst: counted first and the mark looked for then, while `close` sets the mark first and counts then: one sees the other.
-    if engine.open_sends.fetch_sub(1, Ordering::SeqCst) == 1 && engine.is_closed() {
-        let closers = std::mem::take(&mut *engine.closers.lock());
-        for waker in closers {
-            waker.wake();
-        }
+    if engine.open_sends.fetch_sub(1, Ordering::SeqCst) == 1 {
+        engine.wake_closers();
     }
 }

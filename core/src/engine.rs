@@ -5,6 +5,7 @@
 
 use std::hash::{BuildHasher, RandomState as SystemRandom};
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::task::Waker;
 
 use foldhash::SharedSeed;
 use foldhash::fast::SeedableRandomState;
@@ -19,10 +20,12 @@ use crate::entry::{Header, Layout, Lookup, Times, Version};
 use crate::freshness::Lifetimes;
 use crate::index::{Index, Rows};
 use crate::key_index::{KeyIndex, ToBytes};
+use crate::layers::PendingPlaces;
 use crate::listener::Listener;
 use crate::metrics::{Counters, Event, Stats};
 use crate::nesting::Frame;
 use crate::options::{Call, InDoubtWrites, LONGEST_DEADLINE, Options};
+use crate::settler::Settler;
 use crate::shard::{After, AtKey, Shard};
 use crate::slot::{Fence, PermitId, Rules};
 use crate::source::{AnySource, Declared, IdempotencyKey, Lifetime, Record};
@@ -65,7 +68,7 @@ pub(crate) struct Engine<L: Layout> {
     tagger: Option<Tagger<L>>,
     /// Sends that have not ended, and those who wait for them in `close`.
     pub(crate) open_sends: AtomicUsize,
-    pub(crate) closers: Mutex<Vec<std::task::Waker>>,
+    pub(crate) closers: Mutex<Vec<Waker>>,
     pub(crate) closed: AtomicBool,
     /// Detached loads that somebody waits for to their end: `close` has no other way to them.
     lingering: Mutex<Vec<Weak<Flight<L>>>>,
@@ -73,6 +76,12 @@ pub(crate) struct Engine<L: Layout> {
     deadline: std::time::Duration,
     pub(crate) lifetimes: Lifetimes,
     pub(crate) background: Background,
+    /// How much may be pending.
+    pub(crate) pending: Arc<PendingPlaces>,
+    /// Where pending writes are settled.
+    pub(crate) settler: Settler,
+    /// For a pending write to have its turn and be sent.
+    pub(crate) settle_deadline: std::time::Duration,
     weigher: Option<Weigher<L>>,
     extractor: Option<Extractor<L>>,
     pub(crate) listener: Option<Listener<L>>,
@@ -101,6 +110,7 @@ impl<L: Layout> Engine<L> {
         let count = options.shards.unwrap_or_else(|| shards_for(options.capacity, extras.weigher.is_none()));
         let store = || Store::new(Index::new(hasher.clone()), extras.key_index.map(KeyIndex::new));
         let shards = (0..count.next_power_of_two()).map(|_| Shard::new(store())).collect();
+        let settler = Settler::new(options.optimistic.threads, Arc::clone(&clock));
         let unsure_until = if options.clean_start { Tick::ZERO } else { clock.now().after(declared.settle_window) };
         Arc::new(Self {
             id: CACHES.fetch_add(1, Ordering::Relaxed),
@@ -139,6 +149,9 @@ impl<L: Layout> Engine<L> {
                 stale_if_error: options.stale_if_error,
             },
             background: Background::new(options.refresh_threads, options.refresh_queue),
+            pending: PendingPlaces::new(options.optimistic.most, options.optimistic.weight.unwrap_or(L::CAPACITY)),
+            settler,
+            settle_deadline: options.optimistic.deadline.unwrap_or(options.deadline),
             weigher: extras.weigher,
             extractor: extras.extractor,
             listener: extras.listener,
@@ -211,6 +224,11 @@ impl<L: Layout> Engine<L> {
         self.clock.now().after(call.deadline.unwrap_or(self.deadline).min(LONGEST_DEADLINE))
     }
 
+    /// By when a pending write has to have ended.
+    pub(crate) fn settle_deadline_of(&self, call: &Call) -> Tick {
+        self.clock.now().after(call.deadline.unwrap_or(self.settle_deadline).min(LONGEST_DEADLINE))
+    }
+
     /// By when the source has to have answered an auditor that asks now.
     pub(crate) fn audit_deadline(&self) -> Tick {
         self.clock.now().after(self.deadline)
@@ -219,6 +237,14 @@ impl<L: Layout> Engine<L> {
     pub(crate) fn is_closed(&self) -> bool {
         // SeqCst: pairs with the store in `close`, see `end_send`; as cheap as acquire. The shards' locks order the rest.
         self.closed.load(Ordering::SeqCst)
+    }
+
+    /// A `close` that waits looks again.
+    pub(crate) fn wake_closers(&self) {
+        if self.is_closed() {
+            let closers = std::mem::take(&mut *self.closers.lock());
+            closers.into_iter().for_each(Waker::wake);
+        }
     }
 
     pub(crate) fn new_fence(&self) -> Fence {
@@ -233,6 +259,11 @@ impl<L: Layout> Engine<L> {
         let (high, low) = self.idempotency;
         let low = mix(low.wrapping_add(self.next_id()));
         IdempotencyKey::from_bits(u128::from(high) << 64 | u128::from(low))
+    }
+
+    /// A number for a list of pending writes as it is now. Never given twice.
+    pub(crate) fn new_number(&self) -> u64 {
+        self.next_id()
     }
 
     fn next_id(&self) -> u64 {
@@ -317,6 +348,7 @@ impl<L: Layout> Engine<L> {
             stats.writes_open += state.cells().filter(|cell| cell.is_sent()).count() as u64;
         }
         stats.weight = self.budget.used();
+        stats.pending = self.pending.writes() as u64;
         stats
     }
 
@@ -346,6 +378,26 @@ impl<L: Layout> Engine<L> {
             (self.weigh(key, Some(view), version.as_ref()), (!rows.is_empty()).then(|| Box::new(rows)))
         }));
         self.make(hash, key, Some(value), version, times, since, extracted.ok())
+    }
+
+    /// Makes what pending writes show, or the absence that they show. The key's clone is the program's code: no lock is held.
+    pub(crate) fn pending_record(
+        &self,
+        hash: u64,
+        key: &L::OwnedKey,
+        value: Option<L::Value>,
+        since: Tick,
+    ) -> L::Stored {
+        L::Stored::store(Header::pending(hash, since), key, value, None)
+    }
+
+    /// What a pending write of this weighs; `None` where the weigher panicked. No lock is held.
+    pub(crate) fn pending_weight(&self, key: &L::Key, value: Option<&L::View>) -> Option<u64> {
+        let weight = catch_unwind(AssertUnwindSafe(|| self.weigh(key, value, None)));
+        if weight.is_err() {
+            self.counters.count(Event::ExtractorPanicked);
+        }
+        weight.ok()
     }
 
     /// Makes an absent mark.

@@ -54,10 +54,14 @@ pub(crate) struct Times {
 
 const NEVER: u64 = Tick::NEVER.as_nanos();
 
+/// The end of hits of a covered record. No other ends there: what expires does so after its request began.
+const COVERED: u64 = Tick::ZERO.as_nanos();
+
 /// What the cache keeps with every record.
 pub(crate) struct Header {
     pub(crate) hash: u64,
-    /// A hit serves the entry before this tick: `expires`, or earlier while a write of the key is out.
+    /// A hit serves the entry before this tick: `expires`, or earlier while a write of the key is out; [`COVERED`] while writes are
+    /// pending above it.
     serve_until: AtomicU64,
     expires: AtomicU64,
     since: AtomicU64,
@@ -70,6 +74,8 @@ pub(crate) struct Header {
     touched: AtomicU8,
     /// A listener was told that the lifetime has passed.
     expiry_told: AtomicBool,
+    /// The origin has not confirmed it: pending writes made it, and `since` is when the oldest of them was admitted.
+    pending: bool,
     /// Index rows that move with the entry.
     rows: Option<Box<Rows>>,
 }
@@ -86,8 +92,15 @@ impl Header {
             node: AtomicU32::new(0),
             touched: AtomicU8::new(0),
             expiry_told: AtomicBool::new(false),
+            pending: false,
             rows,
         }
+    }
+
+    /// The header of what pending writes make, the oldest of which was admitted at `since`. It is in no store.
+    pub(crate) fn pending(hash: u64, since: Tick) -> Self {
+        let times = Times { since, expires: Tick::NEVER, refresh: Tick::NEVER };
+        Self { pending: true, ..Self::new(hash, times, 0, None) }
     }
 
     // Relaxed throughout: a hit reads these under the shard's lock, and they are written under it too; a handle
@@ -135,14 +148,19 @@ impl Header {
         self.expires() <= now && !self.expiry_told.swap(true, Ordering::Relaxed)
     }
 
-    /// Hits end at `at` at the latest, until the cap is lifted.
+    /// Hits end at `at`, or when it expires.
     pub(crate) fn cap(&self, at: Tick) {
         let until = self.expires().min(at);
         self.serve_until.store(until.as_nanos(), Ordering::Relaxed);
     }
 
-    pub(crate) fn lift_cap(&self) {
-        self.serve_until.store(self.expires.load(Ordering::Relaxed), Ordering::Relaxed);
+    /// Writes are pending above it: no hit serves it as it is, and whoever wants it looks at its key's cell.
+    pub(crate) fn cover(&self) {
+        self.serve_until.store(COVERED, Ordering::Relaxed);
+    }
+
+    pub(crate) fn is_covered(&self) -> bool {
+        self.serve_until.load(Ordering::Relaxed) == COVERED
     }
 
     pub(crate) fn weight(&self) -> u64 {
@@ -401,12 +419,6 @@ impl<L: Layout> Entry<L> {
         sealed::Stored::value(&stored).is_some().then_some(Self(stored))
     }
 
-    /// The handle of a record that may be served at `now`.
-    pub(crate) fn of_fresh(stored: &L::Stored, now: Tick) -> Option<Self> {
-        let fresh = sealed::Stored::header(stored).serve_until() > now;
-        if fresh { Self::of(stored.clone()) } else { None }
-    }
-
     pub(crate) fn stored(&self) -> &L::Stored {
         &self.0
     }
@@ -429,7 +441,8 @@ impl<L: Layout> Entry<L> {
         sealed::Stored::version(&self.0)
     }
 
-    /// When the request began that brought this record, or confirmed it last.
+    /// When the request began that brought this record, or confirmed it last; of a pending one, see
+    /// [`pending_since`](Self::pending_since).
     #[must_use]
     pub fn since(&self) -> Tick {
         self.header().since()
@@ -439,6 +452,13 @@ impl<L: Layout> Entry<L> {
     #[must_use]
     pub fn expires(&self) -> Tick {
         self.header().expires()
+    }
+
+    /// Where pending writes made it, when the oldest of those was admitted that it shows; the origin has confirmed no such record. `None`
+    /// for a record of the origin's.
+    #[must_use]
+    pub fn pending_since(&self) -> Option<Tick> {
+        self.header().pending.then(|| self.since())
     }
 
     /// How long it may still be served at tick `now`.

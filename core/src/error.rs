@@ -225,8 +225,12 @@ pub enum NotSent {
     ValueTooLarge(usize),
     /// A replay of a write that the program sent itself, with a permit: only it can send that again.
     NotOurs,
-    /// The program's own closure panicked in the driver's pool; its message.
+    /// The program's own closure panicked in the driver's pool, or where pending writes are settled; its message.
     Panicked(String),
+    /// As many writes are pending as the options allow, or as much.
+    TooManyPending,
+    /// The program took its pending write back before it was sent.
+    Cancelled,
 }
 
 impl fmt::Display for NotSent {
@@ -247,6 +251,8 @@ impl fmt::Display for NotSent {
             Self::ValueTooLarge(len) => write!(f, "a value of {len} bytes is larger than an entry can be"),
             Self::NotOurs => f.write_str("the program sent the write itself, and only it can send it again"),
             Self::Panicked(message) => write!(f, "the program's closure panicked: {message}"),
+            Self::TooManyPending => f.write_str("too many writes are pending already"),
+            Self::Cancelled => f.write_str("the pending write was taken back"),
         }
     }
 }

@@ -8,16 +8,18 @@
 mod load;
 mod many;
 mod refresh;
+mod visible;
 
 use std::task::Waker;
 
 use crate::clock::Tick;
-use crate::coalesce::{Flight, News, Seat};
+use crate::coalesce::{Based, Flight, News, Seat};
 use crate::drive::{Step, Story};
 use crate::engine::Engine;
 use crate::entry::sealed::Stored;
 use crate::entry::{Entry, Layout, Lookup};
 use crate::error::LoadError;
+use crate::layers::Shown;
 use crate::metrics::Event;
 use crate::nesting::{DEEPEST, Nesting, Scope};
 use crate::options::Call;
@@ -48,6 +50,9 @@ pub enum How {
     /// From a resident record that has expired: served while it is refreshed, or in place of an error.
     /// [`Entry::stale_for`] says for how long.
     Stale,
+    /// Pending writes have a part in it, above a resident record, a load, or nothing: the origin has confirmed no such answer.
+    /// [`Entry::pending_since`] says since when.
+    Pending,
 }
 
 /// A read's answer, with where it came from.
@@ -59,24 +64,32 @@ pub struct Read<L: Layout> {
     pub how: How,
 }
 
-/// The answer of a resident record or absent mark, if one may be served. Takes no exclusive lock and calls nothing.
+/// The answer of a resident record or absent mark, if one may be served, or of what is pending. Takes no exclusive lock and calls
+/// no source.
 pub(crate) fn peek<L: Layout, Q: Lookup<L> + ?Sized>(
     engine: &Engine<L>,
     hash: u64,
     key: &Q,
 ) -> Option<Option<Entry<L>>> {
-    fresh(engine, hash, key).map(|(stored, _)| counted(engine, stored))
+    match fresh(engine, hash, key) {
+        Some((stored, _)) => Some(counted(engine, stored)),
+        None => visible::hit(engine, hash, key).map(|read| read.entry),
+    }
 }
 
-/// The same for a reader: what is about to expire is refreshed in the background, if the options say so.
+/// The same for a reader: what is about to expire is refreshed in the background, if the options say so. `confirmed`: what is pending
+/// is not shown.
 pub(crate) fn hit<L: Layout, Q: Lookup<L> + ?Sized>(
     engine: &Arc<Engine<L>>,
     hash: u64,
     key: &Q,
-) -> Option<Option<Entry<L>>> {
-    let (stored, now) = fresh(engine, hash, key)?;
+    confirmed: bool,
+) -> Option<Read<L>> {
+    let Some((stored, now)) = fresh(engine, hash, key) else {
+        return if confirmed { None } else { visible::hit(engine, hash, key) };
+    };
     refresh::ask(engine, hash, &stored, now, || key.to_key());
-    Some(counted(engine, stored))
+    Some(Read { entry: counted(engine, stored), how: How::Hit })
 }
 
 /// The resident record that may be served, and when that was found out.
@@ -110,6 +123,8 @@ pub(crate) struct Get<L: Layout> {
     deadline: Tick,
     nesting: Nesting,
     scope: Option<Scope>,
+    /// What is pending is not shown.
+    confirmed: bool,
     /// The fence moved under a load of this reader before.
     moved: bool,
     joined: Option<(Arc<Flight<L>>, Option<Seat>)>,
@@ -124,6 +139,7 @@ impl<L: Layout> Get<L> {
             deadline: engine.deadline_of(call),
             nesting: Nesting::of(engine.frame(hash), call.scope.as_ref()),
             scope: call.scope.clone(),
+            confirmed: false,
             moved: false,
             joined: None,
             reply: None,
@@ -131,11 +147,25 @@ impl<L: Layout> Get<L> {
         }
     }
 
+    /// The same, blind to what is pending.
+    pub(crate) fn confirmed(mut self) -> Self {
+        self.confirmed = true;
+        self
+    }
+
+    /// What a load brought, with what is pending above it.
+    fn show(&self, based: Based<L>, how: How) -> Read<L> {
+        if self.confirmed {
+            return Read { entry: based.entry, how };
+        }
+        visible::over_load(&self.engine, (self.hash, &self.key), based, how)
+    }
+
     /// Asks the load that this reader waits for.
     fn ask(&mut self, waker: &Waker) -> Option<GetStep<L>> {
         let (flight, seat) = self.joined.as_mut()?;
         match flight.poll(self.moved, self.engine.load_queue, waker, seat) {
-            News::Answer(answer) => return Some(Step::Done(answer.map(|entry| Read { entry, how: How::Joined }))),
+            News::Answer(answer) => return Some(Step::Done(answer.map(|based| self.show(based, How::Joined)))),
             News::Closed => return Some(Step::Done(Err(LoadError::Closed))),
             News::Full => return Some(Step::Done(Err(LoadError::Overloaded))),
             News::Moved => self.moved = true,
@@ -175,10 +205,15 @@ impl<L: Layout> Get<L> {
         let mut call = self.call();
         let mut spare = Some(self.key.clone());
         let flight = Arc::new(Flight::new(engine.new_fence(), self.deadline));
-        let moved = self.moved;
+        let (moved, confirmed) = (self.moved, self.confirmed);
         let found = engine.at_key(self.hash, L::key(&self.key), |at| {
             if engine.is_closed() {
                 return Found::Closed;
+            }
+            let shown = if confirmed { None } else { at.shown(now) };
+            let is_layered = shown.is_some();
+            if let Some(shown @ (Shown::Is(_) | Shown::Fold(..))) = shown {
+                return Found::Shown(shown);
             }
             if let Some(stored) = at.fresh(now) {
                 Store::<L>::touch(stored);
@@ -187,7 +222,8 @@ impl<L: Layout> Get<L> {
             if nested {
                 return Found::Nested;
             }
-            if let Some(stored) = at.stale(now, engine.lifetimes.stale_while_revalidate) {
+            let window = engine.lifetimes.stale_while_revalidate;
+            if let Some(stored) = at.stale(now, window).filter(|_| !is_layered) {
                 Store::<L>::touch(stored);
                 return Found::Stale(stored.clone());
             }
@@ -207,6 +243,10 @@ impl<L: Layout> Get<L> {
         match found {
             Found::Closed => Some(Step::Done(Err(LoadError::Closed))),
             Found::Fresh(stored) => Some(Step::Done(Ok(Read { entry: counted(engine, stored), how: How::Hit }))),
+            Found::Shown(shown) => {
+                let read = visible::answer(engine, self.hash, || self.key.clone(), shown);
+                Some(Step::Done(Ok(read.expect("no load is needed for it"))))
+            }
             Found::Stale(stored) => {
                 refresh::ask(engine, self.hash, &stored, now, || self.key.clone());
                 Some(Step::Done(Ok(self.stale(stored))))
@@ -246,9 +286,16 @@ impl<L: Layout> Get<L> {
             return Err(error);
         }
         let now = engine.clock.now();
-        let found = engine.at_key(self.hash, L::key(&self.key), |at| match at.fresh(now) {
-            Some(stored) => Some((stored.clone(), true)),
-            None => at.stale(now, window).map(|stored| (stored.clone(), false)),
+        let confirmed = self.confirmed;
+        let found = engine.at_key(self.hash, L::key(&self.key), |at| {
+            if !confirmed && at.shown(now).is_some() {
+                // Nothing stale beneath what is pending.
+                return None;
+            }
+            match at.fresh(now) {
+                Some(stored) => Some((stored.clone(), true)),
+                None => at.stale(now, window).map(|stored| (stored.clone(), false)),
+            }
         });
         match found {
             Some((stored, true)) => Ok(Read { entry: counted(engine, stored), how: How::Hit }),
@@ -263,7 +310,7 @@ impl<L: Layout> Get<L> {
         }
         loop {
             match self.reply.take() {
-                Some(LoadReply::Done(result)) => return Step::Done(result),
+                Some(LoadReply::Done(result)) => return Step::Done(result.map(|(based, how)| self.show(based, how))),
                 Some(LoadReply::Moved) => self.moved = true,
                 None => {}
             }
@@ -293,6 +340,8 @@ impl<L: Layout> Get<L> {
 enum Found<L: Layout> {
     Closed,
     Fresh(L::Stored),
+    /// By pending writes, without a load.
+    Shown(Shown<L>),
     Stale(L::Stored),
     Attached(Arc<Flight<L>>),
     Lead(Option<L::Stored>),

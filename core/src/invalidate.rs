@@ -23,6 +23,9 @@ pub struct CloseReport<K> {
     pub unfinished: Vec<K>,
     /// Keys of which nobody knows whether their last writes were, or will be, applied.
     pub in_doubt: Vec<K>,
+    /// Keys of pending writes that still waited for their turns when the time for closing was over: they were rolled back. The
+    /// handle of each tells [`NotSent::Closed`](crate::NotSent::Closed).
+    pub rolled_back: Vec<K>,
 }
 
 pub(crate) fn invalidate<L: Layout>(engine: &Engine<L>, hash: u64, key: &L::Key) {
@@ -85,15 +88,24 @@ pub(crate) fn close<L: Layout>(engine: &Engine<L>, timeout: Duration) -> CloseRe
     while engine.clock.now() < end {
         engine.closers.lock().push(parker.waker().clone());
         // SeqCst: as the mark above. Read after the waker was left, so that no end is missed.
-        if engine.open_sends.load(Ordering::SeqCst) == 0 {
+        if engine.open_sends.load(Ordering::SeqCst) == 0 && engine.pending.writes() == 0 {
             break;
         }
         parker.park_until(&*engine.clock, end);
     }
+    let mut rolled_back = Vec::new();
+    for shard in engine.shards() {
+        let mut after = After::default();
+        rolled_back.append(&mut shard.write().close_pending(engine, &mut after));
+        after.finish(engine, None);
+    }
+    engine.settler.end();
     // What time settled that nobody came by since is in doubt no more.
     engine.sweep_doubts();
     engine.closers.lock().retain(|closer| !closer.will_wake(parker.waker()));
-    let mut report = CloseReport { unfinished: Vec::new(), in_doubt: Vec::new() };
+    // The program's clones of keys run under no lock.
+    let rolled_back = rolled_back.into_iter().map(Arc::unwrap_or_clone).collect();
+    let mut report = CloseReport { unfinished: Vec::new(), in_doubt: Vec::new(), rolled_back };
     for shard in engine.shards() {
         let cells = shard.write().drain_cells();
         for cell in cells {

@@ -51,6 +51,12 @@ pub enum EventKind {
         /// The absence is resident now. Else nothing is: the next read asks the origin.
         kept: bool,
     },
+    /// A pending write was admitted: what reads are shown has changed, and the origin has not confirmed it. It ends with `Put`,
+    /// `Deleted`, `RolledBack` or `InDoubt`.
+    Pending,
+    /// A pending write left without having been applied: refused, given up, or never sent. What reads are shown is as if it had never
+    /// been.
+    RolledBack,
     /// The origin refused a write, and that proved out of date what was held of the key: nothing is any more.
     RefusedStale,
     /// The key was invalidated, alone or with others, by [`CacheOf::invalidate`](crate::CacheOf::invalidate) or one of its kin.

@@ -37,9 +37,11 @@ pub(crate) enum Event {
     Differs10,
     Differs60,
     ExtractorPanicked,
+    RolledBack,
+    MergePanicked,
 }
 
-const EVENTS: usize = Event::ExtractorPanicked as usize + 1;
+const EVENTS: usize = Event::MergePanicked as usize + 1;
 
 pub(crate) struct Counters([CachePadded<[AtomicU64; EVENTS]>; STRIPES]);
 
@@ -88,6 +90,8 @@ impl Counters {
             differs_10s: self.sum(Event::Differs10),
             differs_60s: self.sum(Event::Differs60),
             extractors_panicked: self.sum(Event::ExtractorPanicked),
+            rolled_back: self.sum(Event::RolledBack),
+            merges_panicked: self.sum(Event::MergePanicked),
             ..Stats::default()
         }
     }
@@ -155,6 +159,10 @@ pub struct Stats {
     pub differs_10s: u64,
     /// Of these, those for longer than 60 s.
     pub differs_60s: u64,
+    /// Pending writes that left without having been applied.
+    pub rolled_back: u64,
+    /// Panics of a merge function in a read: what was shown was as if its write were not pending.
+    pub merges_panicked: u64,
     /// Entries resident now, expired ones and absent marks included.
     pub entries: u64,
     /// Their weight.
@@ -163,4 +171,6 @@ pub struct Stats {
     pub in_doubt: u64,
     /// Writes sent and not ended now.
     pub writes_open: u64,
+    /// Pending writes now.
+    pub pending: u64,
 }

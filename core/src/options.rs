@@ -55,6 +55,58 @@ pub(crate) struct Options {
     pub(crate) refresh_ahead: f64,
     pub(crate) refresh_threads: usize,
     pub(crate) refresh_queue: usize,
+    pub(crate) optimistic: Optimistic,
+}
+
+/// The bounds of pending writes and of how they are settled: see [`Builder::optimistic`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[must_use]
+pub struct Optimistic {
+    pub(crate) threads: usize,
+    pub(crate) most: usize,
+    pub(crate) weight: Option<u64>,
+    pub(crate) deadline: Option<Duration>,
+}
+
+impl Default for Optimistic {
+    fn default() -> Self {
+        Self { threads: 4, most: 16_384, weight: None, deadline: None }
+    }
+}
+
+impl Optimistic {
+    /// The defaults.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// How many threads of the cache's own settle: so many pending writes are at the origin at once. A write that waits for its turn
+    /// takes none. They begin with the first pending write and end with the cache. Default 4.
+    pub fn threads(mut self, threads: usize) -> Self {
+        self.threads = threads;
+        self
+    }
+
+    /// How many writes may be pending at once, in the whole cache; what is more is refused. Of one key there may be as many as may wait
+    /// for its turn ([`Builder::turn_queue`]). Default 16,384.
+    pub fn most(mut self, writes: usize) -> Self {
+        self.most = writes;
+        self
+    }
+
+    /// How much all pending writes may weigh together, weighed as entries are. Default: what [`Builder::capacity`] is by default,
+    /// 64 MiB of bytes or 100,000 values.
+    pub fn weight(mut self, weight: u64) -> Self {
+        self.weight = Some(weight);
+        self
+    }
+
+    /// How long a pending write may take that says nothing else, the wait for its turn included; then it is rolled back, or if it was
+    /// sent, in doubt. Default: [`Builder::deadline`].
+    pub fn deadline(mut self, deadline: Duration) -> Self {
+        self.deadline = Some(deadline);
+        self
+    }
 }
 
 /// Builds a cache over a source.
@@ -113,6 +165,7 @@ impl<L: Layout> Builder<L> {
                 refresh_ahead: 0.0,
                 refresh_threads: 2,
                 refresh_queue: 1_024,
+                optimistic: Optimistic::new(),
             },
             extras: Extras {
                 weigher: None,
@@ -321,6 +374,12 @@ impl<L: Layout> Builder<L> {
         self
     }
 
+    /// The bounds of writes that are shown before the origin has confirmed them: see [`CacheOf::put_optimistic`].
+    pub fn optimistic(mut self, optimistic: Optimistic) -> Self {
+        self.options.optimistic = optimistic;
+        self
+    }
+
     /// Tells `listener` what happens to keys: what is retained, written, dropped, in doubt. Default: nobody is told.
     ///
     /// It is called with no lock held, after what it is told became true, by the thread that caused it, before that
@@ -459,6 +518,12 @@ impl<L: Layout> Builder<L> {
         }
         if o.refresh_threads == 0 || o.refresh_queue == 0 {
             return refuse("refreshers", "one thread and one waiting refresh are the least");
+        }
+        if o.optimistic.threads == 0 || o.optimistic.most == 0 || o.optimistic.weight == Some(0) {
+            return refuse("optimistic", "one thread, one pending write and a weight of one are the least");
+        }
+        if o.optimistic.deadline.is_some_and(|deadline| deadline.is_zero() || deadline > LONGEST_DEADLINE) {
+            return refuse("optimistic", "its deadline is more than zero and a day at most");
         }
         if matches!(o.separator, b'*' | b'\\') {
             return refuse("separator", "is no star and no backslash, which mean something else in a pattern");

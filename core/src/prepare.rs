@@ -7,22 +7,17 @@ use std::convert::Infallible;
 use std::task::Waker;
 
 use crate::clock::Tick;
-#[cfg(feature = "tokio")]
-use crate::commit;
-use crate::commit::Prepared;
-use crate::doubt::DoubtPlace;
-#[cfg(feature = "tokio")]
-use crate::doubt::InDoubt;
+use crate::commit::{self, Prepared};
+use crate::doubt::{DoubtPlace, InDoubt};
 use crate::drive::{SourceCall, Step, Story};
 use crate::engine::Engine;
 use crate::entry::Layout;
 use crate::error::NotSent;
+use crate::layers::{Layer, Op, PendingPlace};
 use crate::nesting::Nesting;
 use crate::options::{Call, InDoubtWrites};
 use crate::slot::PermitId;
-use crate::source::IdempotencyKey;
-#[cfg(feature = "tokio")]
-use crate::source::SourceError;
+use crate::source::{IdempotencyKey, SourceError};
 use crate::sync::{Arc, Mutex};
 
 /// A writer in the queue of a key.
@@ -31,6 +26,8 @@ pub(crate) struct Ticket {
     pub(crate) deadline: Tick,
     /// While the key is in doubt, others go first.
     pub(crate) yields_to_doubt: bool,
+    /// Of a pending write: it is settled also while the cache closes.
+    pub(crate) is_pending: bool,
     state: Mutex<TicketState>,
 }
 
@@ -47,6 +44,7 @@ enum Phase {
     Waiting,
     Granted,
     Closed,
+    Cancelled,
 }
 
 impl Ticket {
@@ -58,8 +56,17 @@ impl Ticket {
     }
 
     pub(crate) fn close(&self) -> Option<Waker> {
+        self.end(Phase::Closed)
+    }
+
+    /// The program took its write back; it is not in the queue any more.
+    pub(crate) fn cancel(&self) -> Option<Waker> {
+        self.end(Phase::Cancelled)
+    }
+
+    fn end(&self, phase: Phase) -> Option<Waker> {
         let mut state = self.state.lock();
-        state.phase = Phase::Closed;
+        state.phase = phase;
         state.waker.take()
     }
 
@@ -101,8 +108,10 @@ pub(crate) struct TakeTurn<L: Layout> {
     yields_to_doubt: bool,
     idempotency_key: IdempotencyKey,
     ticket: Option<Arc<Ticket>>,
+    is_pending: bool,
+    /// What is shown from the step on in which it enters the queue.
+    layer: Option<(Op<L>, PendingPlace)>,
     /// The permit that it ended with.
-    #[cfg(feature = "tokio")]
     granted: Option<PermitId>,
 }
 
@@ -117,10 +126,25 @@ impl<L: Layout> TakeTurn<L> {
             yields_to_doubt: engine.in_doubt_writes == InDoubtWrites::Wait && !conditional,
             idempotency_key: call.idempotency_key.unwrap_or_else(|| engine.new_idempotency_key()),
             ticket: None,
-            #[cfg(feature = "tokio")]
+            is_pending: false,
+            layer: None,
             granted: None,
             engine: Arc::clone(engine),
         }
+    }
+
+    /// A pending write: shown from its first step on, which is the only one that a caller waits for.
+    pub(crate) fn pending(mut self, call: &Call, op: Op<L>, place: PendingPlace) -> Self {
+        self.deadline = self.engine.settle_deadline_of(call);
+        (self.is_pending, self.layer) = (true, Some((op, place)));
+        // Pending writes of a key keep their order, whatever their conditions.
+        self.yields_to_doubt = self.engine.in_doubt_writes == InDoubtWrites::Wait;
+        self
+    }
+
+    /// Its place in the queue, while it waits there.
+    pub(crate) fn ticket(&self) -> Option<&Arc<Ticket>> {
+        self.ticket.as_ref()
     }
 
     pub(crate) fn step(&mut self, waker: &Waker) -> TurnStep<L> {
@@ -139,6 +163,7 @@ impl<L: Layout> TakeTurn<L> {
                     return TurnStep::Ready(Ok(permit));
                 }
                 Phase::Closed => return self.give_up(&ticket, NotSent::Closed),
+                Phase::Cancelled => return self.give_up(&ticket, NotSent::Cancelled),
                 Phase::Waiting => {}
             }
             let now = self.engine.clock.now();
@@ -177,7 +202,8 @@ impl<L: Layout> TakeTurn<L> {
         }
         let mut place = Some(engine.take_place().ok_or(NotSent::TooManyDoubts)?);
         let permit = engine.new_permit();
-        let (deadline, yields) = (self.deadline, self.yields_to_doubt);
+        let (deadline, yields, is_pending) = (self.deadline, self.yields_to_doubt, self.is_pending);
+        let mut layer = self.layer.take().map(|(op, place)| Layer { write: permit, op, _place: place });
         // Made before the turn is taken: a clone of the key is the program's code.
         let own = self.key.clone();
         let mut spare = Some(self.key.clone());
@@ -193,11 +219,14 @@ impl<L: Layout> TakeTurn<L> {
                 }
                 None if cell.slot.turn_is_free() => {
                     at.prepare(permit, deadline, place.take().expect("taken above"));
+                    if let Some(layer) = layer.take() {
+                        at.add_layer(layer);
+                    }
                     return Ok(None);
                 }
                 _ => {}
             }
-            if self.nesting.is_nested() {
+            if self.nesting.is_nested() && !is_pending {
                 return Err(NotSent::Busy);
             }
             if cell.queue.len() >= engine.turn_queue {
@@ -206,8 +235,12 @@ impl<L: Layout> TakeTurn<L> {
             let wakes_at = deadline.min(cell.slot.next_tick());
             let state =
                 TicketState { phase: Phase::Waiting, waker: Some(waker.clone()), place: place.take(), wakes_at };
-            let ticket = Arc::new(Ticket { permit, deadline, yields_to_doubt: yields, state: Mutex::new(state) });
+            let state = Mutex::new(state);
+            let ticket = Arc::new(Ticket { permit, deadline, yields_to_doubt: yields, is_pending, state });
             cell.queue.push_back(Arc::clone(&ticket));
+            if let Some(layer) = layer.take() {
+                at.add_layer(layer);
+            }
             Ok(Some((ticket, wakes_at)))
         })?;
         Ok(match arrival {
@@ -220,25 +253,20 @@ impl<L: Layout> TakeTurn<L> {
     }
 
     /// Its write was sent, and nobody knows what became of it.
-    #[cfg(feature = "tokio")]
     pub(crate) fn left_a_doubt(&self) -> bool {
         self.granted.is_some_and(|permit| commit::is_in_doubt(&self.engine, self.hash, L::key(&self.key), permit))
     }
 
     /// What is to be said of its write, where nobody knows what became of the permit.
-    #[cfg(feature = "tokio")]
     pub(crate) fn lost(&self, cause: SourceError) -> InDoubt<L> {
         let permit = self.granted.expect("the turn was taken");
         commit::lost((&self.engine, self.hash, &self.key), (permit, self.idempotency_key), cause)
     }
 
     fn permit(&mut self, permit: PermitId, key: L::OwnedKey) -> Prepared<L> {
-        #[cfg(feature = "tokio")]
-        {
-            self.granted = Some(permit);
-        }
+        self.granted = Some(permit);
         let engine = Arc::clone(&self.engine);
-        Prepared::new(engine, self.hash, key, permit, self.deadline, self.idempotency_key)
+        Prepared::new(engine, self.hash, key, permit, self.deadline, self.idempotency_key, self.is_pending)
     }
 
     fn give_up(&mut self, ticket: &Arc<Ticket>, why: NotSent) -> TurnStep<L> {

@@ -18,13 +18,12 @@ use crate::engine::Engine;
 use crate::entry::{Entry, Layout, Version};
 use crate::error::{LoadError, NotSent, Unmet, WriteError};
 use crate::get::{self, OwnLoad};
+use crate::layers::{Op, PendingPlace};
 use crate::metrics::Event;
 use crate::nesting::{self, Scope};
 use crate::options::{Call, InDoubtWrites};
-use crate::prepare::{TakeTurn, TurnStep};
-#[cfg(feature = "tokio")]
-use crate::source::Failure;
-use crate::source::{Condition, Confirmed, Existing, Outcome, Record, Rejection, SourceError, WriteCx};
+use crate::prepare::{TakeTurn, Ticket, TurnStep};
+use crate::source::{Condition, Confirmed, Existing, Failure, Outcome, Record, Rejection, SourceError, WriteCx};
 use crate::sync::{Arc, AtomicBool, Ordering};
 
 /// What an `update` makes of the existing record.
@@ -90,7 +89,7 @@ impl<L: Layout, F> Write<L, F> {
     }
 }
 
-fn too_large<L: Layout>(value: &L::Value) -> Option<usize> {
+pub(crate) fn too_large<L: Layout>(value: &L::Value) -> Option<usize> {
     let len = L::value_len(value);
     u32::try_from(len).is_err().then_some(len)
 }
@@ -165,13 +164,23 @@ impl<L: Layout, F> Put<L, F> {
 
     /// The call that its driver was given panicked: in the closure of an update, before anything was sent, or after the send, in what is
     /// neither the source's nor ours (a runtime without timers).
-    #[cfg(feature = "tokio")]
     pub(crate) fn panicked(&self, message: String) -> WriteError<L> {
         if self.turn.left_a_doubt() {
             let cause = SourceError::new(Failure::Failed, format!("a panic after the send: {message}"));
             return WriteError::InDoubt(self.turn.lost(cause));
         }
         WriteError::NotSent(NotSent::Panicked(message))
+    }
+
+    /// The same, shown from its first step on.
+    pub(crate) fn pending(self, call: &Call, op: Op<L>, place: PendingPlace) -> Self {
+        // What it is settled in is no part of the caller's own calls.
+        Self { turn: self.turn.pending(call, op, place), scope: None, ..self }
+    }
+
+    /// Its place in the queue, while it waits there.
+    pub(crate) fn ticket(&self) -> Option<&Arc<Ticket>> {
+        self.turn.ticket()
     }
 
     fn not_sent(&self, why: NotSent) -> WriteError<L> {

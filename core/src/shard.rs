@@ -6,10 +6,11 @@
 //! | 1 | `Shard::state` | the entries and slots of the keys that hash there |
 //! | 2 | a flight's, a ticket's, a doubt's own state; the engine's lingering loads; the memory of tags | who waits for it; what was invalidated |
 //!
-//! A thread holds one shard's lock at a time and takes no lock of rank 1 inside it; but for reading, it may take those of many
-//! shards in their order. Nothing of the program's runs under either, but `Eq` of a key: what is to be woken or dropped goes into
+//! A thread holds one shard's lock at a time and takes no lock of rank 1 inside it; but a reader of many keys, and a transaction, take those
+//! of all their shards, in the shards' order. Nothing of the program's runs under either, but `Eq` of a key: what is to be woken or dropped goes into
 //! [`After`], which is finished once the lock is released.
-//! Invariant: while a key's slot is in doubt, or its base is unknown, the store holds no entry that a hit could serve.
+//! Invariants: while a key's slot is in doubt, or its base is unknown, the store holds no entry that a hit could serve; while writes
+//! are pending above an entry, no hit serves it as it is.
 
 mod at_key;
 mod forget;
@@ -25,11 +26,12 @@ use crate::doubt::{DoubtPlace, DoubtTicket};
 use crate::engine::Engine;
 use crate::entry::Layout;
 use crate::entry::sealed::Stored;
+use crate::layers::{Layer, Layers, Shown};
 use crate::listener::{self, EventKind, Noted, Whose};
 use crate::metrics::Event;
 use crate::options::InDoubtWrites;
 use crate::prepare::Ticket;
-use crate::slot::{Base, Change, Doubt, Slot, Turn};
+use crate::slot::{Base, Change, Doubt, PermitId, Slot, Turn};
 use crate::store::{Few, Left, Store};
 use crate::sync::{Arc, AtomicU64, Ordering, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
@@ -44,6 +46,8 @@ pub(crate) struct Shard<L: Layout> {
 pub(crate) struct State<L: Layout> {
     pub(crate) store: Store<L>,
     slots: HashTable<Box<Cell<L>>>,
+    /// How often a transaction on a key of this shard became visible, began to send, or ended.
+    pub(crate) transactions: u64,
 }
 
 /// A key with something going on.
@@ -60,6 +64,14 @@ pub(crate) struct Cell<L: Layout> {
     doubt: Option<(Arc<DoubtTicket>, DoubtPlace)>,
     /// Present exactly while the turn is taken: the place of the doubt that the write may leave.
     reserved: Option<DoubtPlace>,
+    /// Who has the turn.
+    holder: Option<PermitId>,
+    /// The pending writes: of those that have the turn or wait in the queue.
+    layers: Layers<L>,
+    /// The holder of the turn is a transaction that has all its turns: it may have written a part of what it shows together.
+    in_transaction: bool,
+    /// Who waits for the end of that transaction.
+    waiting: Vec<Waker>,
 }
 
 /// How an entry stands that the origin was asked about.
@@ -78,12 +90,19 @@ pub(crate) struct After<L: Layout> {
     left: Left<L>,
     wakers: Vec<Waker>,
     cells: Few<Box<Cell<L>>>,
+    layers: Few<Layer<L>>,
     events: Vec<Noted<L>>,
 }
 
 impl<L: Layout> Default for After<L> {
     fn default() -> Self {
-        Self { left: Left::default(), wakers: Vec::new(), cells: Few::default(), events: Vec::new() }
+        Self {
+            left: Left::default(),
+            wakers: Vec::new(),
+            cells: Few::default(),
+            layers: Few::default(),
+            events: Vec::new(),
+        }
     }
 }
 
@@ -113,7 +132,8 @@ impl<L: Layout> After<L> {
 
 impl<L: Layout> Shard<L> {
     pub(crate) fn new(store: Store<L>) -> Self {
-        Self { state: RwLock::new(State { store, slots: HashTable::new() }), events: AtomicU64::new(0) }
+        let state = State { store, slots: HashTable::new(), transactions: 0 };
+        Self { state: RwLock::new(state), events: AtomicU64::new(0) }
     }
 
     /// A number for the next event of a key. Taken under the exclusive lock, so that numbers follow what they number.
@@ -156,18 +176,74 @@ impl<L: Layout> State<L> {
         next
     }
 
-    /// Ends everything that waits: the cache is closed. Unsent writes are aborted by their holders.
+    /// Ends everything that waits, but for pending writes: the cache is closed. Unsent writes are aborted by their holders.
     pub(crate) fn close_all(&mut self, engine: &Engine<L>, after: &mut After<L>) {
         for cell in &mut self.slots {
             if let Some(flight) = cell.flight.take() {
                 cell.slot.load_taken_over(flight.fence);
                 after.wakers.append(&mut flight.close());
             }
-            for ticket in cell.queue.drain(..) {
+            let queue = std::mem::take(&mut cell.queue).into_iter();
+            let (pending, others): (VecDeque<_>, VecDeque<_>) = queue.partition(|ticket| ticket.is_pending);
+            cell.queue = pending;
+            after.wakers.extend(others.iter().filter_map(|ticket| ticket.close()));
+            after.wakers.append(&mut cell.waiting);
+        }
+        self.store.clear(&engine.budget, &mut after.left);
+    }
+
+    /// Rolls back the pending writes that wait for their turns. Gives their keys, each once.
+    pub(crate) fn close_pending(&mut self, engine: &Engine<L>, after: &mut After<L>) -> Vec<Arc<L::OwnedKey>> {
+        let mut keys = Vec::new();
+        for cell in &mut self.slots {
+            let tickets: Vec<_> = cell.queue.drain(..).collect();
+            if !tickets.is_empty() {
+                keys.push(Arc::clone(&cell.key));
+            }
+            for ticket in tickets {
+                cell.drop_layer(ticket.permit, true, engine, after);
                 after.wakers.extend(ticket.close());
             }
         }
-        self.store.clear(&engine.budget, &mut after.left);
+        keys
+    }
+
+    /// The record of a key, if it is resident and fresh: what the origin confirmed, covered or not.
+    pub(crate) fn fresh(&self, hash: u64, is_key: impl Fn(&L::Key) -> bool, now: Tick) -> Option<&L::Stored> {
+        let stored = self.store.find(hash, &is_key)?;
+        (self.fresh_until(stored) > now).then_some(stored)
+    }
+
+    /// Until when a resident record may be served as what the origin confirmed.
+    pub(crate) fn fresh_until(&self, stored: &L::Stored) -> Tick {
+        let header = stored.header();
+        if !header.is_covered() {
+            return header.serve_until();
+        }
+        let cell = self.slots.find(header.hash, |cell| cell.is_of(header.hash, stored.key()));
+        header.expires().min(cell.map_or(Tick::NEVER, |cell| cell.slot.hits_end()))
+    }
+
+    /// What pending writes make of a key; `None` where there are none.
+    pub(crate) fn shown(&self, hash: u64, is_key: impl Fn(&L::Key) -> bool, now: Tick) -> Option<Shown<L>> {
+        let cell = self.slots.find(hash, |cell| cell.hash == hash && is_key(L::key(&cell.key)))?;
+        if cell.layers.is_empty() {
+            return None;
+        }
+        if cell.slot.next_tick() <= now {
+            return Some(Shown::Late);
+        }
+        let base = self.fresh(hash, is_key, now);
+        if let Some(base) = base {
+            Store::<L>::touch(base);
+        }
+        cell.layers.shown(base)
+    }
+
+    /// A transaction runs on the key: it may have written a part of what it shows together.
+    pub(crate) fn is_in_transaction(&self, hash: u64, is_key: impl Fn(&L::Key) -> bool) -> bool {
+        let cell = self.slots.find(hash, |cell| cell.hash == hash && is_key(L::key(&cell.key)));
+        cell.is_some_and(|cell| cell.in_transaction)
     }
 
     /// Takes every slot out. What is sent still ends by itself; it finds nothing to do here.
@@ -204,10 +280,6 @@ impl<L: Layout> Cell<L> {
         let key = L::key(&self.key);
         if change.base == Base::Forget {
             store.remove(self.hash, |other| L::same_key(other, key), &engine.budget, &mut after.left);
-        } else if change.passed
-            && let Some(stored) = store.find(self.hash, |other| L::same_key(other, key))
-        {
-            stored.header().lift_cap();
         }
         if change.detached
             && let Some(flight) = self.flight.take()
@@ -229,12 +301,41 @@ impl<L: Layout> Cell<L> {
         }
         if change.passed {
             self.reserved = None;
+            self.in_transaction = false;
+            after.wakers.append(&mut self.waiting);
             if let Some((ticket, _)) = &self.doubt {
                 ticket.write_ended();
             }
+            if let Some(write) = self.holder.take() {
+                self.drop_layer(write, !change.doubted, engine, after);
+            }
+            self.fit(store);
         }
         if change.passed || change.settled {
             self.grant(engine, after);
+        }
+    }
+
+    /// Says in the resident record until when hits of it are served.
+    fn fit(&self, store: &Store<L>) {
+        let key = L::key(&self.key);
+        if let Some(stored) = store.find(self.hash, |other| L::same_key(other, key)) {
+            self.fit_record(stored);
+        }
+    }
+
+    fn fit_record(&self, stored: &L::Stored) {
+        if self.layers.is_empty() { stored.header().cap(self.slot.hits_end()) } else { stored.header().cover() }
+    }
+
+    /// A write is not pending any more, if it was: `unapplied` where it leaves without having been applied.
+    fn drop_layer(&mut self, write: PermitId, unapplied: bool, engine: &Engine<L>, after: &mut After<L>) {
+        let Some((layer, gone)) = self.layers.remove(write, engine.new_number()) else { return };
+        after.layers.push(layer);
+        gone.into_iter().flatten().for_each(|record| after.left.records.push(record));
+        if unapplied {
+            engine.counters.count(Event::RolledBack);
+            self.note(EventKind::RolledBack, engine, after);
         }
     }
 
@@ -268,6 +369,7 @@ impl<L: Layout> Cell<L> {
         }
         let Some(ticket) = self.next().and_then(|next| self.queue.remove(next)) else { return };
         self.slot.prepare(ticket.permit, ticket.deadline);
+        self.holder = Some(ticket.permit);
         engine.note_tick(ticket.deadline);
         let (waker, place) = ticket.grant();
         self.reserved = place;

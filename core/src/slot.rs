@@ -93,7 +93,6 @@ struct Unsettled {
 
 impl Doubt {
     /// A send with this permit may still land. Also true where it cannot be told.
-    #[cfg(feature = "tokio")]
     pub(crate) fn may_be_about(&self, permit: PermitId) -> bool {
         self.lost > 0 || self.sends.iter().any(|send| send.permit == permit)
     }

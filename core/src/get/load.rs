@@ -4,10 +4,10 @@
 
 use std::pin::pin;
 
-use super::{How, Read};
+use super::How;
 use crate::bugs::{self, Bug};
 use crate::clock::Tick;
-use crate::coalesce::Flight;
+use crate::coalesce::{Based, Flight};
 use crate::drive::SourceCall;
 #[cfg(feature = "tokio")]
 use crate::drive::Spawned;
@@ -40,7 +40,7 @@ pub(super) enum Role<L: Layout> {
 }
 
 pub(crate) enum LoadReply<L: Layout> {
-    Done(Result<Read<L>, LoadError>),
+    Done(Result<(Based<L>, How), LoadError>),
     /// The fence moved meanwhile: the reader looks again.
     Moved,
 }
@@ -54,7 +54,7 @@ impl<L: Layout> SourceCall for LoadCall<L> {
             Some(Role::Alone) | None => {
                 let own = OwnLoad { engine: &self.engine, hash: self.hash, key: &self.key, deadline: self.deadline };
                 let result = own.load(self.scope.as_ref()).await;
-                LoadReply::Done(result.map(|entry| Read { entry, how: How::Loaded { kept: false } }))
+                LoadReply::Done(result.map(|based| (based, How::Loaded { kept: false })))
             }
         }
     }
@@ -136,7 +136,7 @@ pub(crate) async fn existing<L: Layout>(own: &OwnLoad<'_, L>) -> Result<Option<E
     let fresh = engine.at_key(own.hash, L::key(own.key), |at| at.fresh(now).cloned());
     match fresh {
         Some(stored) => Ok(Entry::of(stored)),
-        None => own.load(None).await,
+        None => own.load(None).await.map(|based| based.entry),
     }
 }
 
@@ -196,13 +196,16 @@ pub(super) struct Asked<L: Layout> {
 
 impl<L: Layout> OwnLoad<'_, L> {
     /// A load that nobody joins and that is not retained: what is here is forgotten in the step that returns it.
-    async fn load(&self, scope: Option<&Scope>) -> Result<Option<Entry<L>>, LoadError> {
+    async fn load(&self, scope: Option<&Scope>) -> Result<Based<L>, LoadError> {
         if Nesting::of(self.engine.frame(self.hash), scope).depth >= DEEPEST {
             return Err(LoadError::TooDeep);
         }
         let asked = self.ask(None, scope).await?;
-        self.engine.at_key(self.hash, L::key(self.key), |at| at.returned_unretained());
-        Ok(asked.stored.and_then(Entry::of))
+        let over = self.engine.at_key(self.hash, L::key(self.key), |at| {
+            at.returned_unretained();
+            at.over()
+        });
+        Ok(Based { entry: asked.stored.and_then(Entry::of), over })
     }
 
     fn is_late(&self) -> bool {
@@ -285,13 +288,14 @@ impl<L: Layout> OwnLoad<'_, L> {
             Some(_) => Answer::Absent,
             None => Answer::Failed,
         };
-        let (end, kept) = engine.at_key(self.hash, L::key(self.key), |at| {
-            at.load_ends(flight, answer, stored.as_ref(), renewed, keep, running.as_ref())
+        let (end, kept, over) = engine.at_key(self.hash, L::key(self.key), |at| {
+            let (end, kept) = at.load_ends(flight, answer, stored.as_ref(), renewed, keep, running.as_ref());
+            (end, kept, at.over())
         });
         drop(running);
         let result = match error {
             Some(error) => Err(error),
-            None => Ok(stored.and_then(Entry::of)),
+            None => Ok(Based { entry: stored.and_then(Entry::of), over }),
         };
         let detached = end == LoadEnd::Detached;
         for waker in flight.end(result.clone(), detached) {
@@ -300,6 +304,6 @@ impl<L: Layout> OwnLoad<'_, L> {
         if detached && !moved && !bugs::has(Bug::DetachedLoadReturned) {
             return LoadReply::Moved;
         }
-        LoadReply::Done(result.map(|entry| Read { entry, how: How::Loaded { kept } }))
+        LoadReply::Done(result.map(|based| (based, How::Loaded { kept })))
     }
 }

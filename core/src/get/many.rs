@@ -10,7 +10,7 @@ use std::task::Waker;
 use hashbrown::HashTable;
 
 use super::load::{Leading, LoadCall, LoadReply, OwnLoad, Role};
-use super::{Get, How, Read, counted, refresh};
+use super::{Get, How, Read, counted, refresh, visible};
 use crate::bugs::{self, Bug};
 use crate::clock::Tick;
 #[cfg(feature = "tokio")]
@@ -18,8 +18,9 @@ use crate::drive::Spawned;
 use crate::drive::{SourceCall, Step, Story};
 use crate::engine::Engine;
 use crate::entry::sealed::Stored;
-use crate::entry::{Entry, Layout, Lookup};
+use crate::entry::{Layout, Lookup};
 use crate::error::LoadError;
+use crate::layers::Shown;
 use crate::metrics::Event;
 use crate::nesting;
 use crate::options::Call;
@@ -41,7 +42,7 @@ pub(crate) struct GetMany<L: Layout> {
 }
 
 enum Place<L: Layout> {
-    Hit(Option<Entry<L>>),
+    Hit(Read<L>),
     /// The answer is that of this one of the reads.
     Missing(usize),
 }
@@ -67,7 +68,7 @@ impl<L: Layout> GetMany<L> {
         let mut places = Vec::with_capacity(keys.len());
         for ((hash, key), hit) in keys.into_iter().zip(hits) {
             places.push(match hit {
-                Some(entry) => Place::Hit(entry),
+                Some(read) => Place::Hit(read),
                 None => {
                     let is_key = |read: &usize| key.is_key(L::key(&reads[*read].story.key));
                     let number = known.find(hash, is_key).copied().unwrap_or_else(|| {
@@ -99,42 +100,51 @@ impl<L: Layout> GetMany<L> {
             Err(error) => Err(error.clone()),
         };
         let answer = |place| match place {
-            Place::Hit(entry) => Ok(Read { entry, how: How::Hit }),
+            Place::Hit(read) => Ok(read),
             Place::Missing(number) => same(&answers[number]),
         };
         self.places.drain(..).map(answer).collect()
     }
 }
 
-/// The answers of what is resident and fresh, in one step: all shards concerned are locked for reading, in their order.
-fn hits<L: Layout, Q: Lookup<L> + ?Sized>(
-    engine: &Arc<Engine<L>>,
-    keys: &[(u64, &Q)],
-) -> Vec<Option<Option<Entry<L>>>> {
+/// What is here of a key.
+enum Taken<L: Layout> {
+    Fresh(L::Stored),
+    Shown(Shown<L>),
+    Nothing,
+}
+
+/// The answers of what is resident and fresh, or pending, in one step: all shards concerned are locked for reading, in their order.
+fn hits<L: Layout, Q: Lookup<L> + ?Sized>(engine: &Arc<Engine<L>>, keys: &[(u64, &Q)]) -> Vec<Option<Read<L>>> {
     if bugs::has(Bug::ManyTakenOneByOne) {
-        return keys.iter().map(|(hash, key)| super::hit(engine, *hash, *key)).collect();
+        return keys.iter().map(|(hash, key)| super::hit(engine, *hash, *key, false)).collect();
     }
     let mut numbers: Vec<usize> = keys.iter().map(|(hash, _)| engine.shard_number(*hash)).collect();
     numbers.sort_unstable();
     numbers.dedup();
     let states: Vec<_> = numbers.iter().map(|number| engine.shards()[*number].read()).collect();
     let now = engine.clock.now();
+    // None of the keys needs a look at its cell where nothing is pending anywhere.
+    let layered = engine.pending.writes() > 0;
     let find = |(hash, key): &(u64, &Q)| {
         let place = numbers.binary_search(&engine.shard_number(*hash)).expect("the shard of each key is here");
-        let stored = states[place].store.find(*hash, |other| key.is_key(other))?;
-        if stored.header().serve_until() <= now {
-            return None;
+        let stored = states[place].store.find(*hash, |other| key.is_key(other));
+        if let Some(stored) = stored.filter(|stored| stored.header().serve_until() > now) {
+            Store::<L>::touch(stored);
+            return Taken::Fresh(stored.clone());
         }
-        Store::<L>::touch(stored);
-        Some(stored.clone())
+        let shown = if layered { states[place].shown(*hash, |other| key.is_key(other), now) } else { None };
+        shown.map_or(Taken::Nothing, Taken::Shown)
     };
-    let found: Vec<Option<L::Stored>> = keys.iter().map(find).collect();
+    let found: Vec<Taken<L>> = keys.iter().map(find).collect();
     drop(states);
-    let answer = |(stored, (hash, key)): (Option<L::Stored>, &(u64, &Q))| {
-        stored.map(|stored| {
+    let answer = |(taken, (hash, key)): (Taken<L>, &(u64, &Q))| match taken {
+        Taken::Fresh(stored) => {
             refresh::ask(engine, *hash, &stored, now, || key.to_key());
-            counted(engine, stored)
-        })
+            Some(Read { entry: counted(engine, stored), how: How::Hit })
+        }
+        Taken::Shown(shown) => visible::answer(engine, *hash, || key.to_key(), shown),
+        Taken::Nothing => None,
     };
     found.into_iter().zip(keys).map(answer).collect()
 }

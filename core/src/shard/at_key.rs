@@ -13,6 +13,7 @@ use crate::doubt::{DoubtPlace, DoubtTicket, Settlement};
 use crate::engine::Engine;
 use crate::entry::sealed::Stored;
 use crate::entry::{Layout, Times};
+use crate::layers::{Layer, Layers, Over, Shown};
 use crate::listener::{EventKind, Noted, Whose};
 use crate::prepare::Ticket;
 use crate::slot::{Answer, Base, Change, Fence, LoadEnd, PermitId, Slot};
@@ -82,14 +83,18 @@ impl<'a, L: Layout> AtKey<'a, L> {
                 queue: VecDeque::new(),
                 doubt: None,
                 reserved: None,
+                holder: None,
+                layers: Layers::default(),
+                in_transaction: false,
+                waiting: Vec::new(),
             })
         });
         place.into_mut()
     }
 
-    /// The record that a hit may be answered with.
+    /// The record that is here and fresh: what the origin confirmed, whatever is pending above it.
     pub(crate) fn fresh(&self, now: Tick) -> Option<&L::Stored> {
-        self.resident().filter(|stored| stored.header().serve_until() > now)
+        self.state.fresh(self.hash, |other| L::same_key(other, self.key), now)
     }
 
     /// The record that has expired, but may be served for `window` after that. One that is in doubt, was invalidated or was
@@ -105,6 +110,54 @@ impl<'a, L: Layout> AtKey<'a, L> {
     /// The record that is here, fresh or not.
     pub(crate) fn resident(&self) -> Option<&L::Stored> {
         self.state.store.find(self.hash, |other| L::same_key(other, self.key))
+    }
+
+    // --- pending writes
+
+    /// What pending writes make of the key; `None` where there are none.
+    pub(crate) fn shown(&self, now: Tick) -> Option<Shown<L>> {
+        self.state.shown(self.hash, |other| L::same_key(other, self.key), now)
+    }
+
+    /// What is pending is to be folded over an answer of the origin's that ends its load now.
+    pub(crate) fn over(&mut self) -> Option<Arc<Over<L>>> {
+        self.cell().and_then(|cell| cell.layers.over())
+    }
+
+    /// Adds a pending write, whose ticket has the turn or is the last in the queue.
+    pub(crate) fn add_layer(&mut self, layer: Layer<L>) {
+        let number = self.engine.new_number();
+        let Some(cell) = self.cell() else { return };
+        let gone = cell.layers.add(layer, number);
+        gone.into_iter().flatten().for_each(|record| self.after.left.records.push(record));
+        self.note(EventKind::Pending);
+        self.fit();
+    }
+
+    /// Keeps what came of a fold, for reads to come.
+    pub(crate) fn keep_fold(&mut self, over: &Over<L>, base: L::Stored, shows: L::Stored) {
+        let gone = match self.cell() {
+            Some(cell) => cell.layers.keep(over, base, shows),
+            None => [Some(base), Some(shows)],
+        };
+        gone.into_iter().flatten().for_each(|record| self.after.left.records.push(record));
+    }
+
+    /// Says in the resident record until when hits of it are served.
+    fn fit(&mut self) {
+        let (hash, key) = (self.hash, self.key);
+        if let Some(cell) = self.state.slots.find(hash, |cell| cell.is_of(hash, key)) {
+            cell.fit(&self.state.store);
+        }
+    }
+
+    /// A write is not pending any more, if it was.
+    fn drop_layer(&mut self, write: PermitId, unapplied: bool) {
+        let (hash, key) = (self.hash, self.key);
+        if let Some(cell) = self.state.slots.find_mut(hash, |cell| cell.is_of(hash, key)) {
+            cell.drop_layer(write, unapplied, self.engine, self.after);
+            cell.fit(&self.state.store);
+        }
     }
 
     // --- loads
@@ -162,7 +215,10 @@ impl<'a, L: Layout> AtKey<'a, L> {
                 }
             }
         }
+        // It may show a part of what a transaction shows together.
+        let in_part = self.cell().is_some_and(|cell| cell.in_transaction);
         let kept = change.base == Base::Take
+            && !in_part
             && stored.is_some_and(|stored| {
                 if let Some(times) = renewed {
                     stored.header().renew(times);
@@ -214,6 +270,7 @@ impl<'a, L: Layout> AtKey<'a, L> {
         if let Some(cell) = self.cell() {
             cell.slot.prepare(permit, deadline);
             cell.reserved = Some(place);
+            cell.holder = Some(permit);
         }
         self.engine.note_tick(deadline);
     }
@@ -234,8 +291,9 @@ impl<'a, L: Layout> AtKey<'a, L> {
         if let Some((ticket, _)) = &cell.doubt {
             ticket.write_sent(end, end.after(window));
         }
+        let covered = !cell.layers.is_empty();
         let resident = self.resident();
-        if let Some(stored) = resident {
+        if let Some(stored) = resident.filter(|_| !covered) {
             stored.header().cap(end);
         }
         let resident = resident.cloned();
@@ -273,6 +331,10 @@ impl<'a, L: Layout> AtKey<'a, L> {
         {
             cell.slot.mark_dirty();
         }
+        // In one step with what becomes of the base.
+        if self.cell().is_some_and(|cell| cell.holder == Some(permit)) {
+            self.drop_layer(permit, false);
+        }
         let change = self.change(|slot| slot.applied(permit, stored.is_some(), stray_until, &rules));
         change.base == Base::Take && stored.is_some_and(|stored| self.take(stored, keep))
     }
@@ -304,6 +366,9 @@ impl<'a, L: Layout> AtKey<'a, L> {
             cell.queue.retain(|other| !Arc::ptr_eq(other, ticket));
         }
         self.abort(ticket.permit);
+        if self.cell().is_some_and(|cell| cell.holder != Some(ticket.permit)) {
+            self.drop_layer(ticket.permit, true);
+        }
         let (hash, key) = (self.hash, self.key);
         if let Some(cell) = self.state.slots.find(hash, |cell| cell.is_of(hash, key)) {
             cell.next_watches(self.after);
@@ -411,9 +476,8 @@ impl<'a, L: Layout> AtKey<'a, L> {
         if self.engine.listener.is_some() {
             self.note_evicted(before);
         }
-        let end = self.cell().map_or(Tick::NEVER, |cell| cell.slot.hits_end());
-        if kept && end != Tick::NEVER {
-            stored.header().cap(end);
+        if kept && let Some(cell) = self.cell() {
+            cell.fit_record(stored);
         }
         kept
     }

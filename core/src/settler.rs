@@ -1,0 +1,248 @@
+//! Threads that settle what is pending: they step its stories, and none waits for the turn of a key.
+//!
+//! A story that waits is a waker in its key's queue and a tick in the list of times; whoever comes first makes it ready, and
+//! one of the threads goes on with it. They begin with the first story, and end once the cache is closed or gone and no story is left.
+//! Lock ranks: a task's, then the list's, and no other inside. Invariant: a story is stepped by one thread at a time, and a wake that comes
+//! meanwhile is not lost.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::task::{Wake, Waker};
+
+use crate::clock::{Clock, Tick};
+use crate::drive::Parker;
+use crate::sync::{Arc, Mutex, spawn};
+
+/// Something that goes on in steps. It contains its own panics.
+pub(crate) trait Work: Send {
+    /// Goes on as far as it can. `None`: it is over. Else it waits for its waker, or until that tick.
+    fn go_on(&mut self, waker: &Waker) -> Option<Tick>;
+}
+
+/// The threads of a cache. Dropped, they end with the stories that are left.
+pub(crate) struct Settler {
+    most_threads: usize,
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    clock: Arc<dyn Clock>,
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    ready: VecDeque<Arc<Task>>,
+    /// Who is to be looked at, and when. The number tells those of one tick apart.
+    times: BTreeMap<(Tick, u64), Arc<Task>>,
+    next_number: u64,
+    threads: usize,
+    /// Those that sleep.
+    idle: Vec<Waker>,
+    /// How many there are, also of those that nobody is at and nobody has to look at yet.
+    tasks: usize,
+    ended: bool,
+}
+
+/// A story between its steps.
+pub(crate) struct Task {
+    shared: Arc<Shared>,
+    state: Mutex<TaskState>,
+}
+
+#[derive(Default)]
+struct TaskState {
+    /// Not here while a thread is at it.
+    work: Option<Box<dyn Work>>,
+    /// It is among the ready.
+    ready: bool,
+    /// It was woken while a thread was at it.
+    woken: bool,
+    time: Option<(Tick, u64)>,
+}
+
+impl Settler {
+    pub(crate) fn new(most_threads: usize, clock: Arc<dyn Clock>) -> Self {
+        Self { most_threads, shared: Arc::new(Shared { clock, state: Mutex::new(State::default()) }) }
+    }
+
+    /// A task that has no work yet: the caller makes the first step itself, with the task as its waker. Gives the system's error where
+    /// there is no thread to go on with it.
+    pub(crate) fn task(&self) -> io::Result<Arc<Task>> {
+        let another = {
+            let mut state = self.shared.state.lock();
+            let another = state.threads < self.most_threads && state.idle.is_empty();
+            state.threads += usize::from(another);
+            state.tasks += 1;
+            another
+        };
+        let task = Arc::new(Task { shared: Arc::clone(&self.shared), state: Mutex::new(TaskState::default()) });
+        if another {
+            let shared = Arc::clone(&self.shared);
+            if let Err(error) = spawn("wtcache-settle", move || shared.run()) {
+                let mut state = self.shared.state.lock();
+                state.threads -= 1;
+                if state.threads == 0 {
+                    return Err(error);
+                }
+            }
+        }
+        Ok(task)
+    }
+
+    /// The threads end once no story is left.
+    pub(crate) fn end(&self) {
+        let idle = {
+            let mut state = self.shared.state.lock();
+            state.ended = true;
+            std::mem::take(&mut state.idle)
+        };
+        idle.into_iter().for_each(Waker::wake);
+    }
+}
+
+impl Drop for Settler {
+    fn drop(&mut self) {
+        self.end();
+    }
+}
+
+impl Task {
+    pub(crate) fn waker(self: &Arc<Self>) -> Waker {
+        Waker::from(Arc::clone(self))
+    }
+
+    /// It goes on with `work`: at once, or when it is woken, at `until` at the latest.
+    pub(crate) fn goes_on(self: &Arc<Self>, work: Box<dyn Work>, until: Option<Tick>) {
+        if let Some(until) = until {
+            self.wait(until);
+        }
+        let ready = {
+            let mut state = self.state.lock();
+            state.work = Some(work);
+            let ready = until.is_none() || std::mem::take(&mut state.woken);
+            state.ready |= ready;
+            ready
+        };
+        if ready {
+            self.shared.push(Arc::clone(self));
+        }
+    }
+
+    /// Is to be looked at at `until`, and not before unless it is woken.
+    fn wait(self: &Arc<Self>, until: Tick) {
+        let idle = {
+            let mut own = self.state.lock();
+            let mut state = self.shared.state.lock();
+            if let Some(before) = own.time.take() {
+                state.times.remove(&before);
+            }
+            state.next_number += 1;
+            let time = (until, state.next_number);
+            own.time = Some(time);
+            state.times.insert(time, Arc::clone(self));
+            let is_first = state.times.first_key_value().is_some_and(|(first, _)| *first == time);
+            // Who sleeps for longer has to know.
+            if is_first { state.idle.pop() } else { None }
+        };
+        idle.into_iter().for_each(Waker::wake);
+    }
+
+    fn run(self: &Arc<Self>) {
+        let work = {
+            let mut state = self.state.lock();
+            state.ready = false;
+            // Without it, another thread is at it, and has to look again.
+            state.woken = state.work.is_none();
+            state.work.take()
+        };
+        let Some(mut work) = work else { return };
+        match work.go_on(&self.waker()) {
+            Some(until) => self.goes_on(work, Some(until)),
+            None => {
+                let mut own = self.state.lock();
+                if let Some(time) = own.time.take() {
+                    self.shared.state.lock().times.remove(&time);
+                }
+            }
+        }
+    }
+}
+
+impl Drop for Task {
+    fn drop(&mut self) {
+        let idle = {
+            let mut state = self.shared.state.lock();
+            state.tasks -= 1;
+            if state.ended && state.tasks == 0 { std::mem::take(&mut state.idle) } else { Vec::new() }
+        };
+        idle.into_iter().for_each(Waker::wake);
+    }
+}
+
+impl Wake for Task {
+    fn wake(self: Arc<Self>) {
+        {
+            let mut state = self.state.lock();
+            if state.ready {
+                return;
+            }
+            if state.work.is_none() {
+                state.woken = true;
+                return;
+            }
+            state.ready = true;
+        }
+        let shared = Arc::clone(&self.shared);
+        shared.push(self);
+    }
+}
+
+impl Shared {
+    fn push(&self, task: Arc<Task>) {
+        let idle = {
+            let mut state = self.state.lock();
+            state.ready.push_back(task);
+            state.idle.pop()
+        };
+        idle.into_iter().for_each(Waker::wake);
+    }
+
+    fn run(&self) {
+        let parker = Parker::new();
+        while let Some(task) = self.next(&parker) {
+            // A drop of the program's may panic: what it was about is over, and the next is another's.
+            let _ = catch_unwind(AssertUnwindSafe(|| task.run()));
+        }
+    }
+
+    /// The next that can go on; `None` once all is over.
+    fn next(&self, parker: &Parker) -> Option<Arc<Task>> {
+        loop {
+            let now = self.clock.now();
+            let until = {
+                let mut state = self.state.lock();
+                state.idle.retain(|waker| !waker.will_wake(parker.waker()));
+                if let Some(task) = state.ready.pop_front() {
+                    return Some(task);
+                }
+                let first = state.times.first_key_value().map(|(time, _)| time.0);
+                match first {
+                    Some(first) if first <= now => {
+                        let (_, task) = state.times.pop_first()?;
+                        return Some(task);
+                    }
+                    None if state.ended && state.tasks == 0 => {
+                        state.threads -= 1;
+                        return None;
+                    }
+                    _ => {}
+                }
+                state.idle.push(parker.waker().clone());
+                first.unwrap_or(Tick::NEVER)
+            };
+            parker.park_until(&*self.clock, until);
+        }
+    }
+}
