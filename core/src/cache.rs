@@ -17,7 +17,7 @@ use crate::pattern::{KeyBytes, Keys, Pattern, PatternError};
 use crate::prepare::TakeTurn;
 use crate::put::{Change, Expect, NoUpdate, Put, Write};
 use crate::settle::{self, KeyInDoubt};
-use crate::source::{AnySource, Source, SourceError};
+use crate::source::{AnySource, LoadCx, Loaded, Source, SourceError};
 use crate::sync::Arc;
 
 /// A write-through cache of Rust values.
@@ -47,6 +47,15 @@ impl<L: Layout> Clone for CacheOf<L> {
     }
 }
 
+/// The source of a cache that knows no way to its origin.
+struct Nowhere;
+
+impl<L: Layout> Source<L> for Nowhere {
+    fn get(&self, _: &L::Key, _: &LoadCx<'_, L>) -> Result<Loaded<L::Value>, SourceError> {
+        Ok(Loaded::Absent)
+    }
+}
+
 /// What an index knows of a value.
 #[non_exhaustive]
 pub struct Found<L: Layout> {
@@ -60,6 +69,16 @@ impl<L: Layout> CacheOf<L> {
     /// Begins to build a cache over `source`.
     pub fn builder(source: impl Source<L>) -> Builder<L> {
         Builder::new(AnySource::Blocking(Arc::new(source)))
+    }
+
+    /// Begins to build a cache beside an origin that it knows no way to: it holds what transactions leave there
+    /// ([`Transaction::update`](crate::Transaction::update), [`write_through_cache`](crate::write_through_cache)). What it does not hold is
+    /// a miss: `get` gives `None`, and remembers nothing of that. [`CacheOf::put`] and its kin are refused.
+    ///
+    /// As everywhere, what is written within the first settle window (10 s) is forgotten at its end, for a write of an earlier process might
+    /// still land after it; see [`Builder::clean_start`].
+    pub fn look_aside() -> Builder<L> {
+        Self::builder(Nowhere).negative_lifetime(Duration::ZERO)
     }
 
     pub(crate) fn from_engine(engine: Arc<Engine<L>>) -> Self {

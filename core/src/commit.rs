@@ -316,10 +316,6 @@ impl<L: Layout> Sent<L> {
         Written { entry: stored.and_then(Entry::of), kept }
     }
 
-    pub(crate) fn deadline(&self) -> Tick {
-        self.permit().deadline
-    }
-
     pub(crate) fn idempotency_key(&self) -> IdempotencyKey {
         self.permit().idempotency_key
     }
@@ -357,7 +353,7 @@ fn unknown<L: Layout>(permit: &Permit<L>) -> Arc<DoubtTicket> {
 }
 
 /// The doubt of a write of which the cache keeps no account: it is over already, or ends with `until` where the cache is closed.
-fn no_doubt<L: Layout>(engine: &Engine<L>, until: Tick) -> Arc<DoubtTicket> {
+pub(crate) fn no_doubt<L: Layout>(engine: &Engine<L>, until: Tick) -> Arc<DoubtTicket> {
     let ticket = DoubtTicket::new(Arc::clone(&engine.clock), engine.clock.now(), until);
     if !engine.is_closed() {
         let _nobody_waits = ticket.settle();
@@ -385,7 +381,7 @@ pub(crate) fn lost<L: Layout>(
 }
 
 /// Counts a send as ended, and wakes a `close` that waits for the last one.
-fn end_send<L: Layout>(engine: &Engine<L>) {
+pub(crate) fn end_send<L: Layout>(engine: &Engine<L>) {
     // SeqCst: counted first and the mark looked for then, while `close` sets the mark first and counts then: one sees the other.
     if engine.open_sends.fetch_sub(1, Ordering::SeqCst) == 1 {
         engine.wake_closers();

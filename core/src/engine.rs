@@ -26,7 +26,7 @@ use crate::metrics::{Counters, Event, Stats};
 use crate::nesting::Frame;
 use crate::options::{Call, InDoubtWrites, LONGEST_DEADLINE, Options};
 use crate::settler::Settler;
-use crate::shard::{After, AtKey, Shard};
+use crate::shard::{After, AtKey, AtKeys, Shard};
 use crate::slot::{Fence, PermitId, Rules};
 use crate::source::{AnySource, Declared, IdempotencyKey, Lifetime, Record};
 use crate::store::{Budget, Store};
@@ -173,6 +173,10 @@ impl<L: Layout> Engine<L> {
         key.hash_with(&self.hasher)
     }
 
+    pub(crate) fn hash_key(&self, key: &L::Key) -> u64 {
+        L::hash_key(key, &self.hasher)
+    }
+
     pub(crate) fn frame(&self, hash: u64) -> Frame {
         Frame::new(self.id, hash)
     }
@@ -213,6 +217,19 @@ impl<L: Layout> Engine<L> {
         result
     }
 
+    /// The same on what the shards know of many keys, each given once, in one step: under the locks of all their shards.
+    pub(crate) fn at_keys<T>(&self, keys: &[(u64, &L::Key)], work: impl FnOnce(&mut AtKeys<'_, L>) -> T) -> T {
+        let now = self.clock.now();
+        let mut afters: Vec<After<L>> = keys.iter().map(|_| After::default()).collect();
+        let mut at_keys = AtKeys::new(self, keys, now, &mut afters);
+        let result = work(&mut at_keys);
+        at_keys.leave();
+        for (after, (_, key)) in afters.into_iter().zip(keys) {
+            after.finish(self, Some(key));
+        }
+        result
+    }
+
     // --- time and identity
 
     /// Writes of an earlier process may still land.
@@ -222,6 +239,11 @@ impl<L: Layout> Engine<L> {
 
     pub(crate) fn deadline_of(&self, call: &Call) -> Tick {
         self.clock.now().after(call.deadline.unwrap_or(self.deadline).min(LONGEST_DEADLINE))
+    }
+
+    /// How long a call may take that says nothing else.
+    pub(crate) fn deadline(&self) -> std::time::Duration {
+        self.deadline
     }
 
     /// By when a pending write has to have ended.

@@ -228,6 +228,9 @@ pub trait Layout: sealed::Sealed + Sized + Send + Sync + 'static {
     fn view(value: &Self::Value) -> &Self::View;
     #[doc(hidden)]
     fn same_key(a: &Self::Key, b: &Self::Key) -> bool;
+    /// The hash of all that looks it up.
+    #[doc(hidden)]
+    fn hash_key<S: BuildHasher>(key: &Self::Key, state: &S) -> u64;
     /// Weight of an entry where no weigher is set.
     #[doc(hidden)]
     fn weigh(key: &Self::Key, value: Option<&Self::View>, version: Option<&Version>) -> u64;
@@ -295,6 +298,9 @@ where
     }
     fn same_key(a: &K, b: &K) -> bool {
         a == b
+    }
+    fn hash_key<S: BuildHasher>(key: &K, state: &S) -> u64 {
+        state.hash_one(key)
     }
     fn weigh(_: &K, _: Option<&V>, _: Option<&Version>) -> u64 {
         1
@@ -390,6 +396,9 @@ impl Layout for Bytes {
     }
     fn same_key(a: &[u8], b: &[u8]) -> bool {
         a == b
+    }
+    fn hash_key<S: BuildHasher>(key: &[u8], state: &S) -> u64 {
+        state.hash_one(key)
     }
     fn weigh(key: &[u8], value: Option<&[u8]>, version: Option<&Version>) -> u64 {
         let version_len = version.map_or(0, |version| version.as_bytes().len());

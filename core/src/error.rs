@@ -25,6 +25,9 @@ pub enum LoadError {
     Closed,
     /// The queue before the origin is full; the call was never made.
     Overloaded,
+    /// Of a read of many keys: whenever this one had been loaded, a transaction had changed some of them meanwhile, so that the answers
+    /// might have shown a part of it. Those of the other keys were taken in one step.
+    Contended,
     /// Reads within reads of this cache, nested deeper than its bound: a source that asks for itself.
     TooDeep,
     /// The key is longer than the cache takes; its bytes.
@@ -39,6 +42,7 @@ impl fmt::Display for LoadError {
             Self::Deadline => f.write_str("the deadline passed before the record was loaded"),
             Self::Closed => f.write_str("the cache is closed"),
             Self::Overloaded => f.write_str("too many calls wait for the origin already"),
+            Self::Contended => f.write_str("transactions changed the keys whenever they had been loaded"),
             Self::TooDeep => f.write_str("reads of this cache are nested too deeply in its own source"),
             Self::KeyTooLong(len) => write!(f, "a key of {len} bytes is longer than the cache takes"),
         }

@@ -5,9 +5,9 @@
 //! applied, the cache says so and serves nothing it held before without asking the origin.
 //!
 //! The stories to read first are `get.rs` and `put.rs`. In reading order, each uses what comes after it (but for the
-//! engine's and the stories' shared types): `cache`, `options`, `settle`, `get`, `put`, `tokio`, `invalidate`, `audit`, `drive`,
-//! `coalesce`, `prepare`, `commit`, `doubt`, `source`, `nesting`, `engine`, `listener`, `shard`, `slot`, `store`, `index`, `key_index`,
-//! `eviction`, `tags`, `pattern`, `background`, `entry`, `bytes`, `freshness`, `metrics`, `clock`, `error`, `sync`;
+//! engine's and the stories' shared types): `cache`, `options`, `write_through`, `transaction`, `pending`, `settle`, `get`, `put`, `tokio`,
+//! `invalidate`, `audit`, `drive`, `coalesce`, `prepare`, `commit`, `doubt`, `source`, `nesting`, `engine`, `listener`, `shard`, `layers`,
+//! `slot`, `store`, `index`, `key_index`, `eviction`, `tags`, `pattern`, `settler`, `background`, `entry`, `bytes`, `freshness`, `metrics`, `clock`, `error`, `sync`;
 //! `bugs` holds the names of those that are seeded to test the tests.
 
 mod audit;
@@ -48,6 +48,8 @@ mod sync;
 mod tags;
 #[cfg(feature = "tokio")]
 pub mod tokio;
+mod transaction;
+mod write_through;
 
 pub use audit::Audit;
 pub use cache::{ByteCache, Cache, CacheOf, Found};
@@ -72,6 +74,8 @@ pub use source::{
     Record, Rejection, Source, SourceError, WriteCx,
 };
 pub use tags::Tags;
+pub use transaction::{Report, Step, StepCx, StepDone, StepEnd, StepValue, Transacted, Transaction, UndoEnd, Wrote};
+pub use write_through::{CacheUpdate, Operation, WriteThrough, write_through_cache, write_through_transaction};
 
 /// The README's example is compiled and run with the tests.
 #[cfg(doctest)]

@@ -81,7 +81,8 @@ impl Optimistic {
     }
 
     /// How many threads of the cache's own settle: so many pending writes are at the origin at once. A write that waits for its turn
-    /// takes none. They begin with the first pending write and end with the cache. Default 4.
+    /// takes none, but where all are busy, one whose deadline passes is rolled back when the next of them is not. They begin with the first
+    /// pending write and end with the cache. Default 4.
     pub fn threads(mut self, threads: usize) -> Self {
         self.threads = threads;
         self

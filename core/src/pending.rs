@@ -23,7 +23,7 @@ use crate::layers::{Merge, Op};
 use crate::metrics::Event;
 use crate::options::Call;
 use crate::prepare::Ticket;
-use crate::put::{Change, Put, Write, WriteCall, too_large};
+use crate::put::{Change, Put, Write, too_large};
 use crate::settler::{Task, Work};
 use crate::source::{SourceError, panic_message};
 use crate::sync::{Arc, Mutex, Weak};
@@ -129,9 +129,13 @@ impl<T> Promise<T> {
         Arc::new(Self { state: Mutex::new(state) })
     }
 
+    /// The first outcome is the one.
     pub(crate) fn keep(&self, outcome: T) {
         let wakers = {
             let mut state = self.state.lock();
+            if state.outcome.is_some() || state.taken {
+                return;
+            }
             state.outcome = Some(outcome);
             std::mem::take(&mut state.wakers)
         };
@@ -387,21 +391,61 @@ impl<'a, L: Layout> Key<'a, L> {
             Err(why)
         };
         let Some(place) = engine.pending.take(weight) else { return refused(NotSent::TooManyPending) };
-        let Ok(task) = engine.settler.task() else { return refused(NotSent::Overloaded) };
-        let mut story = Put::new(engine, hash, key.clone(), write, call).pending(call, op, place);
-        let (call, until) = match story.step(&task.waker()) {
-            Step::Done(Err(WriteError::NotSent(why))) => return Err(why),
-            Step::Done(_) => unreachable!("nothing was sent yet"),
-            Step::Call(call) => (Some(call), None),
-            Step::Wait(until) => (None, Some(until)),
-        };
-        let promise = Promise::new();
-        let cancel = cancel(Arc::downgrade(engine), (hash, key), story.ticket().map(Arc::clone));
-        let pending = Pending::new(&promise, &engine.clock, cancel);
-        let work = Settle { engine: Arc::clone(engine), story, call, promise };
-        Task::goes_on(&task, Box::new(work), until);
-        Ok(pending)
+        let story = Put::new(engine, hash, key.clone(), write, call).pending(call, op, place);
+        let mut ticket = None;
+        let promised = settle_as(
+            engine,
+            story,
+            |story, message| Err(story.panicked(message)),
+            |story| {
+                ticket = story.ticket().map(Arc::clone);
+            },
+        )?;
+        match promised {
+            Ok(promise) => {
+                let cancel = cancel(Arc::downgrade(engine), (hash, key), ticket, Arc::clone(&promise));
+                Ok(Pending::new(&promise, &engine.clock, cancel))
+            }
+            Err(Err(WriteError::NotSent(why))) => Err(why),
+            Err(_) => unreachable!("nothing was sent yet"),
+        }
     }
+}
+
+/// Makes the first step of a story in this thread, which admits it, and has the rest done in the background. `panicked`: what is said
+/// where a call of it panics. Gives the promise of its outcome, or the outcome where the first step ended it.
+pub(crate) fn settle<L: Layout, S>(
+    engine: &Arc<Engine<L>>,
+    story: S,
+    panicked: fn(&S, String) -> S::Output,
+) -> Result<Result<Arc<Promise<S::Output>>, S::Output>, NotSent>
+where
+    S: Story<Output: Send, Call: Send> + Send + 'static,
+{
+    settle_as(engine, story, panicked, |_| {})
+}
+
+/// The same, with a look at the story after its first step.
+fn settle_as<L: Layout, S>(
+    engine: &Arc<Engine<L>>,
+    mut story: S,
+    panicked: fn(&S, String) -> S::Output,
+    look: impl FnOnce(&S),
+) -> Result<Result<Arc<Promise<S::Output>>, S::Output>, NotSent>
+where
+    S: Story<Output: Send, Call: Send> + Send + 'static,
+{
+    let Ok(task) = engine.settler.task() else { return Err(NotSent::Overloaded) };
+    let (call, until) = match story.step(&task.waker()) {
+        Step::Done(outcome) => return Ok(Err(outcome)),
+        Step::Call(call) => (Some(call), None),
+        Step::Wait(until) => (None, Some(until)),
+    };
+    look(&story);
+    let promise = Promise::new();
+    let kept = Arc::clone(&promise);
+    Task::goes_on(&task, Box::new(Settle { engine: Arc::clone(engine), story, call, promise, panicked }), until);
+    Ok(Ok(kept))
 }
 
 /// Takes a write back that still waits for its turn.
@@ -409,6 +453,7 @@ fn cancel<L: Layout>(
     engine: Weak<Engine<L>>,
     (hash, key): (u64, L::OwnedKey),
     ticket: Option<Arc<Ticket>>,
+    promise: Arc<Promise<Result<Written<L>, WriteError<L>>>>,
 ) -> impl Fn() -> bool + Send + Sync {
     move || {
         let (Some(engine), Some(ticket)) = (engine.upgrade(), &ticket) else { return false };
@@ -419,27 +464,36 @@ fn cancel<L: Layout>(
             }
             waits
         });
-        if waits && let Some(waker) = ticket.cancel() {
-            waker.wake();
+        if waits {
+            // Told here: the threads that settle may all be busy.
+            promise.keep(Err(WriteError::NotSent(NotSent::Cancelled)));
+            if let Some(waker) = ticket.cancel() {
+                waker.wake();
+            }
         }
         waits
     }
 }
 
-/// A pending write on its way to its end.
-struct Settle<L: Layout> {
+/// Something pending on its way to its end.
+struct Settle<L: Layout, S: Story> {
     engine: Arc<Engine<L>>,
-    story: Put<L, Update<L>>,
-    call: Option<WriteCall<L, Update<L>>>,
-    promise: Arc<Promise<Result<Written<L>, WriteError<L>>>>,
+    story: S,
+    call: Option<S::Call>,
+    promise: Arc<Promise<S::Output>>,
+    panicked: fn(&S, String) -> S::Output,
 }
 
-impl<L: Layout> Work for Settle<L> {
+impl<L, S> Work for Settle<L, S>
+where
+    L: Layout,
+    S: Story<Output: Send, Call: Send> + Send,
+{
     fn go_on(&mut self, waker: &Waker) -> Option<Tick> {
         let outcome = match catch_unwind(AssertUnwindSafe(|| self.step(waker))) {
             Ok(Ok(until)) => return Some(until),
             Ok(Err(outcome)) => outcome,
-            Err(panic) => Err(self.story.panicked(panic_message(&*panic))),
+            Err(panic) => (self.panicked)(&self.story, panic_message(&*panic)),
         };
         self.promise.keep(outcome);
         self.engine.wake_closers();
@@ -447,9 +501,9 @@ impl<L: Layout> Work for Settle<L> {
     }
 }
 
-impl<L: Layout> Settle<L> {
+impl<L: Layout, S: Story> Settle<L, S> {
     /// Until when it waits, or how it ended.
-    fn step(&mut self, waker: &Waker) -> Result<Tick, Result<Written<L>, WriteError<L>>> {
+    fn step(&mut self, waker: &Waker) -> Result<Tick, S::Output> {
         loop {
             if let Some(call) = self.call.take() {
                 let reply = finish(call.run(), self.engine.source.runtime());

@@ -40,7 +40,7 @@ struct TicketState {
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Phase {
+pub(crate) enum Phase {
     Waiting,
     Granted,
     Closed,
@@ -48,6 +48,21 @@ enum Phase {
 }
 
 impl Ticket {
+    pub(crate) fn new(
+        (permit, deadline): (PermitId, Tick),
+        yields_to_doubt: bool,
+        is_pending: bool,
+        (waker, place, wakes_at): (&Waker, Option<DoubtPlace>, Tick),
+    ) -> Arc<Self> {
+        let state = TicketState { phase: Phase::Waiting, waker: Some(waker.clone()), place, wakes_at };
+        Arc::new(Self { permit, deadline, yields_to_doubt, is_pending, state: Mutex::new(state) })
+    }
+
+    /// Its owner comes by at this tick at the latest.
+    pub(crate) fn comes_by(&self, at: Tick) {
+        self.state.lock().wakes_at = at;
+    }
+
     /// It has the turn. The waker is to be woken once no lock is held.
     pub(crate) fn grant(&self) -> (Option<Waker>, Option<DoubtPlace>) {
         let mut state = self.state.lock();
@@ -81,7 +96,7 @@ impl Ticket {
         if at < state.wakes_at { state.waker.take() } else { None }
     }
 
-    fn poll(&self, waker: &Waker) -> Phase {
+    pub(crate) fn poll(&self, waker: &Waker) -> Phase {
         let mut state = self.state.lock();
         let phase = state.phase;
         let before = if phase == Phase::Waiting { state.waker.replace(waker.clone()) } else { None };
@@ -175,7 +190,7 @@ impl<L: Layout> TakeTurn<L> {
             let (doubt_until, wakes_at) = self.engine.at_key(self.hash, L::key(&self.key), |at| {
                 let Some(cell) = at.cell() else { return (None, deadline) };
                 let wakes_at = deadline.min(cell.slot.next_tick());
-                ticket.state.lock().wakes_at = wakes_at;
+                ticket.comes_by(wakes_at);
                 (cell.slot.doubt().filter(|_| yields).map(|doubt| doubt.until), wakes_at)
             });
             if let Some(until) = doubt_until.filter(|until| *until >= self.deadline) {
@@ -233,10 +248,7 @@ impl<L: Layout> TakeTurn<L> {
                 return Err(NotSent::QueueFull);
             }
             let wakes_at = deadline.min(cell.slot.next_tick());
-            let state =
-                TicketState { phase: Phase::Waiting, waker: Some(waker.clone()), place: place.take(), wakes_at };
-            let state = Mutex::new(state);
-            let ticket = Arc::new(Ticket { permit, deadline, yields_to_doubt: yields, is_pending, state });
+            let ticket = Ticket::new((permit, deadline), yields, is_pending, (waker, place.take(), wakes_at));
             cell.queue.push_back(Arc::clone(&ticket));
             if let Some(layer) = layer.take() {
                 at.add_layer(layer);

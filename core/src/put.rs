@@ -23,7 +23,9 @@ use crate::metrics::Event;
 use crate::nesting::{self, Scope};
 use crate::options::{Call, InDoubtWrites};
 use crate::prepare::{TakeTurn, Ticket, TurnStep};
-use crate::source::{Condition, Confirmed, Existing, Failure, Outcome, Record, Rejection, SourceError, WriteCx};
+use crate::source::{
+    Condition, Confirmed, Existing, Failure, IdempotencyKey, Outcome, Record, Rejection, SourceError, WriteCx,
+};
 use crate::sync::{Arc, AtomicBool, Ordering};
 
 /// What an `update` makes of the existing record.
@@ -251,18 +253,12 @@ async fn send<L: Layout>(
     condition: Option<Condition>,
 ) -> Result<Written<L>, WriteError<L>> {
     let sent = prepared.send_as(condition.clone(), None)?;
-    let (outcome, stray) = call_source(engine, &sent, &sending, condition.clone()).await;
+    let (outcome, stray) = Told::of(&sent, condition.clone()).call_source(&sending).await;
     match outcome {
         Outcome::Applied(Done::Deleted) => Ok(sent.deleted(stray)),
-        Outcome::Applied(Done::Put(confirmed)) => {
-            let record = match (confirmed, sending) {
-                (Confirmed::Record(record), _) => Some(record),
-                (Confirmed::AsSent { version, lifetime }, Sending::Put(value)) if engine.declared.stores_verbatim => {
-                    Some(Record { value, version, lifetime, tags: Vec::new() })
-                }
-                _ => None,
-            };
-            Ok(sent.applied(record, stray))
+        Outcome::Applied(done) => {
+            let value = if let Sending::Put(value) = sending { Some(value) } else { None };
+            Ok(sent.applied(done.record(engine, value), stray))
         }
         // With an earlier send unsettled, a refusal proves nothing, unless it is about that one too.
         Outcome::Rejected(rejection) if proves_nothing(engine, &rejection, stray) => {
@@ -308,7 +304,7 @@ async fn replay<L: Layout>(
     let Some(sending) = &write.sending else { return Err(NotSent::NotOurs.into()) };
     let condition = write.condition.clone();
     let sent = prepared.send_as(condition.clone(), Some(write))?;
-    let (outcome, stray) = call_source(engine, &sent, sending, condition).await;
+    let (outcome, stray) = Told::of(&sent, condition).call_source(sending).await;
     let keys_settle = engine.rules.keys_settle;
     match outcome {
         Outcome::Applied(done) => {
@@ -372,43 +368,67 @@ fn condition_on<L: Layout>(existing: Option<&Entry<L>>) -> Option<Condition> {
 }
 
 /// What the source confirmed of a write.
-enum Done<V> {
+pub(crate) enum Done<V> {
     Put(Confirmed<V>),
     Deleted,
 }
 
-/// Calls the source for a sent write, and says whether an earlier send of it, by the source, may still land.
-async fn call_source<L: Layout>(
-    engine: &Engine<L>,
-    sent: &Sent<L>,
-    sending: &Sending<L>,
-    condition: Option<Condition>,
-) -> (Outcome<Done<L::Value>>, bool) {
-    let own = sent.own_load();
-    let cx = WriteCx {
-        clock: &*engine.clock,
-        deadline: sent.deadline(),
-        idempotency_key: sent.idempotency_key(),
-        condition,
-        replaced: sent.replaced(),
-        existing: Some(&own),
-        stray: AtomicBool::new(false),
-    };
-    let key = L::key(own.key);
-    let outcome = match sending {
-        Sending::Put(value) => engine.source.put(key, L::view(value), &cx).await.map(Done::Put),
-        Sending::Delete => engine.source.delete(key, &cx).await.map(|()| Done::Deleted),
-    };
-    let stray = cx.stray.load(Ordering::Relaxed);
-    match outcome {
-        // A stray under the same idempotency key is the same write, where the origin honours the key.
-        Outcome::Applied(_) => (outcome, stray && !engine.rules.keys_settle),
-        _ => (outcome, stray),
+impl<V> Done<V> {
+    /// The record that is known of an applied put, as far as the source may be believed.
+    pub(crate) fn record<L: Layout<Value = V>>(self, engine: &Engine<L>, sent: Option<V>) -> Option<Record<V>> {
+        match (self, sent) {
+            (Self::Put(Confirmed::Record(record)), _) => Some(record),
+            (Self::Put(Confirmed::AsSent { version, lifetime }), Some(value)) if engine.declared.stores_verbatim => {
+                Some(Record { value, version, lifetime, tags: Vec::new() })
+            }
+            _ => None,
+        }
+    }
+}
+
+/// What a source is told of a write, beside what is written.
+pub(crate) struct Told<'a, L: Layout> {
+    pub(crate) own: OwnLoad<'a, L>,
+    pub(crate) idempotency_key: IdempotencyKey,
+    pub(crate) condition: Option<Condition>,
+    pub(crate) replaced: Option<&'a Entry<L>>,
+}
+
+impl<'a, L: Layout> Told<'a, L> {
+    fn of(sent: &'a Sent<L>, condition: Option<Condition>) -> Self {
+        let (idempotency_key, replaced) = (sent.idempotency_key(), sent.replaced());
+        Self { own: sent.own_load(), idempotency_key, condition, replaced }
+    }
+
+    /// Calls the source for a sent write, and says whether an earlier send of it, by the source, may still land.
+    pub(crate) async fn call_source(self, sending: &Sending<L>) -> (Outcome<Done<L::Value>>, bool) {
+        let Self { own, idempotency_key, condition, replaced } = self;
+        let engine = own.engine;
+        let cx = WriteCx {
+            clock: &*engine.clock,
+            deadline: own.deadline,
+            idempotency_key,
+            condition,
+            replaced,
+            existing: Some(&own),
+            stray: AtomicBool::new(false),
+        };
+        let key = L::key(own.key);
+        let outcome = match sending {
+            Sending::Put(value) => engine.source.put(key, L::view(value), &cx).await.map(Done::Put),
+            Sending::Delete => engine.source.delete(key, &cx).await.map(|()| Done::Deleted),
+        };
+        let stray = cx.stray.load(Ordering::Relaxed);
+        match outcome {
+            // A stray under the same idempotency key is the same write, where the origin honours the key.
+            Outcome::Applied(_) => (outcome, stray && !engine.rules.keys_settle),
+            _ => (outcome, stray),
+        }
     }
 }
 
 /// The refusal of a write that left a stray.
-fn proves_nothing<L: Layout>(engine: &Engine<L>, rejection: &Rejection, stray: bool) -> bool {
+pub(crate) fn proves_nothing<L: Layout>(engine: &Engine<L>, rejection: &Rejection, stray: bool) -> bool {
     stray && !(engine.rules.keys_settle && rejection.all_sends) && !bugs::has(Bug::RefusedResendIsRejected)
 }
 

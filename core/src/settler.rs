@@ -21,12 +21,10 @@ pub(crate) trait Work: Send {
 }
 
 /// The threads of a cache. Dropped, they end with the stories that are left.
-pub(crate) struct Settler {
-    most_threads: usize,
-    shared: Arc<Shared>,
-}
+pub(crate) struct Settler(Arc<Shared>);
 
 struct Shared {
+    most_threads: usize,
     clock: Arc<dyn Clock>,
     state: Mutex<State>,
 }
@@ -38,6 +36,8 @@ struct State {
     times: BTreeMap<(Tick, u64), Arc<Task>>,
     next_number: u64,
     threads: usize,
+    /// Of these, those that have not looked yet what there is to do.
+    coming: usize,
     /// Those that sleep.
     idle: Vec<Waker>,
     /// How many there are, also of those that nobody is at and nobody has to look at yet.
@@ -64,29 +64,24 @@ struct TaskState {
 
 impl Settler {
     pub(crate) fn new(most_threads: usize, clock: Arc<dyn Clock>) -> Self {
-        Self { most_threads, shared: Arc::new(Shared { clock, state: Mutex::new(State::default()) }) }
+        Self(Arc::new(Shared { most_threads, clock, state: Mutex::new(State::default()) }))
     }
 
     /// A task that has no work yet: the caller makes the first step itself, with the task as its waker. Gives the system's error where
     /// there is no thread to go on with it.
     pub(crate) fn task(&self) -> io::Result<Arc<Task>> {
-        let another = {
-            let mut state = self.shared.state.lock();
-            let another = state.threads < self.most_threads && state.idle.is_empty();
-            state.threads += usize::from(another);
+        let shared = &self.0;
+        let first = {
+            let mut state = shared.state.lock();
             state.tasks += 1;
-            another
+            let first = state.threads == 0;
+            state.threads += usize::from(first);
+            state.coming += usize::from(first);
+            first
         };
-        let task = Arc::new(Task { shared: Arc::clone(&self.shared), state: Mutex::new(TaskState::default()) });
-        if another {
-            let shared = Arc::clone(&self.shared);
-            if let Err(error) = spawn("wtcache-settle", move || shared.run()) {
-                let mut state = self.shared.state.lock();
-                state.threads -= 1;
-                if state.threads == 0 {
-                    return Err(error);
-                }
-            }
+        let task = Arc::new(Task { shared: Arc::clone(shared), state: Mutex::new(TaskState::default()) });
+        if first {
+            shared.spawn()?;
         }
         Ok(task)
     }
@@ -94,7 +89,7 @@ impl Settler {
     /// The threads end once no story is left.
     pub(crate) fn end(&self) {
         let idle = {
-            let mut state = self.shared.state.lock();
+            let mut state = self.0.state.lock();
             state.ended = true;
             std::mem::take(&mut state.idle)
         };
@@ -132,7 +127,7 @@ impl Task {
 
     /// Is to be looked at at `until`, and not before unless it is woken.
     fn wait(self: &Arc<Self>, until: Tick) {
-        let idle = {
+        let first = {
             let mut own = self.state.lock();
             let mut state = self.shared.state.lock();
             if let Some(before) = own.time.take() {
@@ -142,11 +137,12 @@ impl Task {
             let time = (until, state.next_number);
             own.time = Some(time);
             state.times.insert(time, Arc::clone(self));
-            let is_first = state.times.first_key_value().is_some_and(|(first, _)| *first == time);
-            // Who sleeps for longer has to know.
-            if is_first { state.idle.pop() } else { None }
+            state.times.first_key_value().is_some_and(|(first, _)| *first == time)
         };
-        idle.into_iter().for_each(Waker::wake);
+        if first {
+            // Who sleeps for longer has to know.
+            self.shared.call_one();
+        }
     }
 
     fn run(self: &Arc<Self>) {
@@ -200,17 +196,40 @@ impl Wake for Task {
 }
 
 impl Shared {
-    fn push(&self, task: Arc<Task>) {
-        let idle = {
+    fn push(self: &Arc<Self>, task: Arc<Task>) {
+        self.state.lock().ready.push_back(task);
+        self.call_one();
+    }
+
+    /// There is something to do: one that sleeps looks, else a further thread, if there may be one.
+    fn call_one(self: &Arc<Self>) {
+        let (idle, another) = {
             let mut state = self.state.lock();
-            state.ready.push_back(task);
-            state.idle.pop()
+            let idle = state.idle.pop();
+            let another = idle.is_none() && state.coming == 0 && state.threads < self.most_threads;
+            state.threads += usize::from(another);
+            state.coming += usize::from(another);
+            (idle, another)
         };
         idle.into_iter().for_each(Waker::wake);
+        if another {
+            // Without it, those that are busy look when they are done.
+            let _ = self.spawn();
+        }
+    }
+
+    /// Starts a thread that is counted already.
+    fn spawn(self: &Arc<Self>) -> io::Result<()> {
+        let shared = Arc::clone(self);
+        spawn("wtcache-settle", move || shared.run()).inspect_err(|_| {
+            let mut state = self.state.lock();
+            (state.threads, state.coming) = (state.threads - 1, state.coming - 1);
+        })
     }
 
     fn run(&self) {
         let parker = Parker::new();
+        self.state.lock().coming -= 1;
         while let Some(task) = self.next(&parker) {
             // A drop of the program's may panic: what it was about is over, and the next is another's.
             let _ = catch_unwind(AssertUnwindSafe(|| task.run()));

@@ -13,6 +13,7 @@
 //! are pending above an entry, no hit serves it as it is.
 
 mod at_key;
+mod at_keys;
 mod forget;
 
 use std::collections::VecDeque;
@@ -36,6 +37,7 @@ use crate::store::{Few, Left, Store};
 use crate::sync::{Arc, AtomicU64, Ordering, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 pub(crate) use at_key::AtKey;
+pub(crate) use at_keys::AtKeys;
 
 pub(crate) struct Shard<L: Layout> {
     state: RwLock<State<L>>,
@@ -240,7 +242,7 @@ impl<L: Layout> State<L> {
         cell.layers.shown(base)
     }
 
-    /// A transaction runs on the key: it may have written a part of what it shows together.
+    /// A transaction that has all its turns has that of the key.
     pub(crate) fn is_in_transaction(&self, hash: u64, is_key: impl Fn(&L::Key) -> bool) -> bool {
         let cell = self.slots.find(hash, |cell| cell.hash == hash && is_key(L::key(&cell.key)));
         cell.is_some_and(|cell| cell.in_transaction)

@@ -214,7 +214,8 @@ impl<T> Outcome<T> {
         Self::Rejected(Rejection::new(SourceError::new(Failure::Invalid, "this source does not delete")))
     }
 
-    pub(crate) fn map<U>(self, change: impl FnOnce(T) -> U) -> Outcome<U> {
+    /// The same outcome, with another account of what was applied.
+    pub fn map<U>(self, change: impl FnOnce(T) -> U) -> Outcome<U> {
         match self {
             Self::Applied(confirmed) => Outcome::Applied(change(confirmed)),
             Self::Rejected(rejection) => Outcome::Rejected(rejection),

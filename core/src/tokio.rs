@@ -26,6 +26,7 @@ use crate::prepare::TakeTurn;
 use crate::put::{Change, Expect, NoUpdate, Put, Write};
 use crate::source::{AnySource, SourceError};
 use crate::sync::Arc;
+use crate::transaction::{Transacted, Transaction};
 
 use pool::Refused;
 
@@ -80,8 +81,8 @@ impl<L: Layout> CacheOf<L> {
 }
 
 impl<L: Layout> AsyncCache<L> {
-    /// The blocking handle, for what never waits: `peek`, `invalidate`, `find`, `stats`, `settle`, `doubts`. (So is
-    /// [`InDoubt::settle`].) Its `close` waits for sent writes: call it where a thread may block, or with no timeout.
+    /// The blocking handle, for what never waits: `peek`, `invalidate`, `find`, `stats`, `settle`, `doubts`, `put_optimistic` and its
+    /// kin, whose handles are futures. (So are [`InDoubt::settle`] and [`Transaction::start`].) Its `close` waits for sent writes: call it where a thread may block, or with no timeout.
     #[must_use]
     pub fn blocking(&self) -> &CacheOf<L> {
         &self.cache
@@ -108,6 +109,37 @@ impl<L: Layout> AsyncCache<L> {
         match self.drive(&mut story).await {
             Ok(result) => result,
             Err(refused) => Err(refused.into()),
+        }
+    }
+
+    /// See [`CacheOf::read_confirmed`]. Dropped, as [`AsyncCache::read`].
+    ///
+    /// # Errors
+    /// As [`AsyncCache::get`].
+    pub async fn read_confirmed<Q: Lookup<L> + ?Sized>(&self, key: &Q, call: &Call) -> Result<Read<L>, LoadError> {
+        if let Some(read) = self.cache.confirmed_hit(key)? {
+            return Ok(read);
+        }
+        let mut story = self.cache.get_story(key, &carried(call)).confirmed();
+        match self.drive(&mut story).await {
+            Ok(result) => result,
+            Err(refused) => Err(refused.into()),
+        }
+    }
+
+    /// See [`Transaction::run`]; the transaction is of this cache. Dropped while it waits for its turns or for a place in the pool,
+    /// nothing is sent, and the turns pass on; after that its steps run on to their end, and the cache shows what comes of them.
+    ///
+    /// Where the pool's queue is full, it is [`Transacted::RolledBack`] with [`NotSent::Overloaded`]. Where its runtime dropped it half-way
+    /// (the source is async, and the runtime is shut down) it is [`Transacted::InDoubt`] without an account of its steps.
+    pub async fn transact(&self, transaction: Transaction<L>) -> Transacted<L> {
+        let mut story = transaction.carried().story(None);
+        match self.drive(&mut story).await {
+            Ok(ended) => ended,
+            Err(Refused::Full) => Transacted::not_sent(NotSent::Overloaded),
+            Err(Refused::Late) => Transacted::not_sent(NotSent::Deadline),
+            Err(Refused::Lost) => Transacted::lost("the source's runtime dropped the transaction: it was shut down"),
+            Err(Refused::Panicked(message)) => Transacted::lost(&format!("a panic between its steps: {message}")),
         }
     }
 

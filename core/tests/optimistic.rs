@@ -561,7 +561,10 @@ fn b4_close_waits_for_what_is_pending() {
     let held = w.script.hold(Op::Put, "k", When::Before);
     let pending = [w.set("k", "1"), w.set("k", "2")];
     held.wait_arrived();
-    let closing = w.until_it_waits(|cache| cache.close(LONG));
+    let closing = w.start(|cache| cache.close(LONG));
+    while w.peek("k").is_some() {
+        std::thread::yield_now();
+    }
     assert!(matches!(w.cache.put_optimistic("k", "3".to_owned()), Err(NotSent::Closed)));
     held.release();
     let report = closing.join();

@@ -1,8 +1,9 @@
 //! Many reads in one call: what is resident in one step, one load for each key that is not, and an answer for each key.
 //!
 //! Each key that is missing is a read of its own, stepped beside the others, so that it joins, leads and is moved as any. Where the
-//! source loads many keys with one request, those that lead at the same time do it together. Invariant: whatever becomes of one
-//! key's load, the others' answers are their own.
+//! source loads many keys with one request, those that lead at the same time do it together. Where a transaction changed some of the keys
+//! meanwhile, it begins anew. Invariants: whatever becomes of one key's load, the others' answers are their own; no two answers
+//! show different parts of a transaction.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::task::Waker;
@@ -22,7 +23,7 @@ use crate::entry::{Layout, Lookup};
 use crate::error::LoadError;
 use crate::layers::Shown;
 use crate::metrics::Event;
-use crate::nesting;
+use crate::nesting::{self, Nesting};
 use crate::options::Call;
 use crate::source::{Batch, Failure, SourceError, panic_message};
 use crate::store::Store;
@@ -31,14 +32,26 @@ use crate::sync::Arc;
 /// A key's answer.
 type Answer<L> = Result<Read<L>, LoadError>;
 
+/// How often a read begins anew, since a transaction changed its keys while it loaded some.
+const MOST_ROUNDS: usize = 8;
+
 /// A read of many keys.
 pub(crate) struct GetMany<L: Layout> {
     engine: Arc<Engine<L>>,
+    /// All keys, where not all were here.
+    keys: Vec<(u64, L::OwnedKey)>,
     /// In the order of the keys.
     places: Vec<Place<L>>,
     reads: Vec<Missing<L>>,
     /// Those of `reads` whose calls the driver has.
     out: Vec<usize>,
+    call: Call,
+    deadline: Tick,
+    /// It is part of a call of the source: it waits for nobody, and sees of transactions what there is.
+    nested: bool,
+    /// The shards of the keys, and what each had counted of transactions when the resident ones were taken.
+    counts: Vec<(usize, u64)>,
+    rounds: usize,
 }
 
 enum Place<L: Layout> {
@@ -51,6 +64,8 @@ enum Place<L: Layout> {
 struct Missing<L: Layout> {
     story: Get<L>,
     answer: Option<Answer<L>>,
+    /// A transaction ran on it when the resident ones were taken: it may have written a part of what it shows together.
+    waits: bool,
 }
 
 impl<L: Layout> GetMany<L> {
@@ -61,27 +76,87 @@ impl<L: Layout> GetMany<L> {
         call: &Call,
     ) -> Self {
         let keys: Vec<(u64, &Q)> = keys.into_iter().map(|key| (engine.hash(key), key)).collect();
-        let hits = if engine.is_closed() { keys.iter().map(|_| None).collect() } else { hits(engine, &keys) };
-        let mut reads: Vec<Missing<L>> = Vec::new();
+        let (found, counts) = if engine.is_closed() {
+            (keys.iter().map(|_| Found::Nothing { waits: false }).collect(), Vec::new())
+        } else {
+            let hashes: Vec<u64> = keys.iter().map(|(hash, _)| *hash).collect();
+            take(engine, &hashes, |at, other| keys[at].1.is_key(other), |at| keys[at].1.to_key())
+        };
+        let mut many = Self {
+            engine: Arc::clone(engine),
+            keys: Vec::new(),
+            places: Vec::new(),
+            reads: Vec::new(),
+            out: Vec::new(),
+            call: call.clone(),
+            deadline: engine.deadline_of(call),
+            nested: false,
+            counts,
+            rounds: 0,
+        };
+        if found.iter().any(|found| matches!(found, Found::Nothing { .. })) {
+            let is_nested = |(hash, _): &(u64, &Q)| Nesting::of(engine.frame(*hash), call.scope.as_ref()).is_nested();
+            many.nested = keys.iter().any(is_nested);
+            many.keys = keys.into_iter().map(|(hash, key)| (hash, key.to_key())).collect();
+        }
+        many.begins(found);
+        many
+    }
+
+    /// A round with what was found of each key.
+    fn begins(&mut self, found: Vec<Found<L>>) {
+        let Self { engine, keys, reads, call, deadline, .. } = self;
+        reads.clear();
         // Each key once, by its place in `reads`.
         let mut known: HashTable<usize> = HashTable::new();
-        let mut places = Vec::with_capacity(keys.len());
-        for ((hash, key), hit) in keys.into_iter().zip(hits) {
-            places.push(match hit {
-                Some(read) => Place::Hit(read),
-                None => {
-                    let is_key = |read: &usize| key.is_key(L::key(&reads[*read].story.key));
-                    let number = known.find(hash, is_key).copied().unwrap_or_else(|| {
-                        let number = reads.len();
-                        reads.push(Missing { story: Get::new(engine, hash, key.to_key(), call), answer: None });
-                        known.insert_unique(hash, number, |read| reads[*read].story.hash);
-                        number
-                    });
-                    Place::Missing(number)
+        let mut places = Vec::with_capacity(found.len());
+        for (at, found) in found.into_iter().enumerate() {
+            let waits = match found {
+                Found::Read(read) => {
+                    places.push(Place::Hit(read));
+                    continue;
                 }
+                Found::Nothing { waits } => waits,
+            };
+            let (hash, key) = &keys[at];
+            let is_key = |read: &usize| L::same_key(L::key(&reads[*read].story.key), L::key(key));
+            let number = known.find(*hash, is_key).copied().unwrap_or_else(|| {
+                let number = reads.len();
+                let mut story = Get::new(engine, *hash, key.clone(), call);
+                story.deadline = *deadline;
+                reads.push(Missing { story, answer: None, waits });
+                known.insert_unique(*hash, number, |read| reads[*read].story.hash);
+                number
             });
+            places.push(Place::Missing(number));
         }
-        Self { engine: Arc::clone(engine), places, reads, out: Vec::new() }
+        self.places = places;
+    }
+
+    /// Begins anew, with what is resident now.
+    fn again(&mut self) {
+        let (engine, keys) = (&self.engine, &self.keys);
+        let hashes: Vec<u64> = keys.iter().map(|(hash, _)| *hash).collect();
+        let is_key = |at: usize, other: &L::Key| L::same_key(L::key(&keys[at].1), other);
+        let (found, counts) = take(engine, &hashes, is_key, |at| keys[at].1.clone());
+        self.counts = counts;
+        self.begins(found);
+    }
+
+    /// A transaction has changed some of the keys, or begun to, since the resident ones were taken. What was all taken in one step is
+    /// one picture.
+    fn is_overtaken(&self) -> bool {
+        let moved = |(shard, count): &(usize, u64)| self.engine.shards()[*shard].read().transactions != *count;
+        !self.nested && !self.reads.is_empty() && self.counts.iter().any(moved)
+    }
+
+    /// Until when it waits for transactions on keys that it has to load.
+    fn held_up(&mut self, waker: &Waker) -> Option<Tick> {
+        let engine = &self.engine;
+        let held = self.reads.iter().filter(|read| read.waits).filter_map(|read| {
+            engine.at_key(read.story.hash, L::key(&read.story.key), |at| at.wait_for_transaction(waker))
+        });
+        held.min()
     }
 
     /// The driver could not run the call that it was given.
@@ -111,42 +186,70 @@ impl<L: Layout> GetMany<L> {
 enum Taken<L: Layout> {
     Fresh(L::Stored),
     Shown(Shown<L>),
-    Nothing,
+    Nothing { waits: bool },
 }
 
-/// The answers of what is resident and fresh, or pending, in one step: all shards concerned are locked for reading, in their order.
-fn hits<L: Layout, Q: Lookup<L> + ?Sized>(engine: &Arc<Engine<L>>, keys: &[(u64, &Q)]) -> Vec<Option<Read<L>>> {
-    if bugs::has(Bug::ManyTakenOneByOne) {
-        return keys.iter().map(|(hash, key)| super::hit(engine, *hash, *key, false)).collect();
-    }
-    let mut numbers: Vec<usize> = keys.iter().map(|(hash, _)| engine.shard_number(*hash)).collect();
+/// What can be said of a key at once.
+enum Found<L: Layout> {
+    Read(Read<L>),
+    Nothing { waits: bool },
+}
+
+/// The answers of what is resident and fresh, or pending, in one step: all shards concerned are locked for reading, in their order. Gives
+/// what each of these has counted of transactions, too.
+fn take<L: Layout>(
+    engine: &Arc<Engine<L>>,
+    hashes: &[u64],
+    is_key: impl Fn(usize, &L::Key) -> bool,
+    to_key: impl Fn(usize) -> L::OwnedKey,
+) -> (Vec<Found<L>>, Vec<(usize, u64)>) {
+    let mut numbers: Vec<usize> = hashes.iter().map(|hash| engine.shard_number(*hash)).collect();
     numbers.sort_unstable();
     numbers.dedup();
-    let states: Vec<_> = numbers.iter().map(|number| engine.shards()[*number].read()).collect();
+    let one_by_one = bugs::has(Bug::ManyTakenOneByOne);
+    let read = |number: &usize| engine.shards()[*number].read();
+    let states: Vec<_> = if one_by_one { Vec::new() } else { numbers.iter().map(read).collect() };
+    let counts: Vec<u64> = states.iter().map(|state| state.transactions).collect();
     let now = engine.clock.now();
     // None of the keys needs a look at its cell where nothing is pending anywhere.
     let layered = engine.pending.writes() > 0;
-    let find = |(hash, key): &(u64, &Q)| {
+    let find = |(at, hash): (usize, &u64)| {
+        let alone;
         let place = numbers.binary_search(&engine.shard_number(*hash)).expect("the shard of each key is here");
-        let stored = states[place].store.find(*hash, |other| key.is_key(other));
+        let state = match states.get(place) {
+            Some(state) => state,
+            None => {
+                alone = engine.shard(*hash).read();
+                &alone
+            }
+        };
+        let stored = state.store.find(*hash, |other| is_key(at, other));
         if let Some(stored) = stored.filter(|stored| stored.header().serve_until() > now) {
             Store::<L>::touch(stored);
             return Taken::Fresh(stored.clone());
         }
-        let shown = if layered { states[place].shown(*hash, |other| key.is_key(other), now) } else { None };
-        shown.map_or(Taken::Nothing, Taken::Shown)
-    };
-    let found: Vec<Taken<L>> = keys.iter().map(find).collect();
-    drop(states);
-    let answer = |(taken, (hash, key)): (Taken<L>, &(u64, &Q))| match taken {
-        Taken::Fresh(stored) => {
-            refresh::ask(engine, *hash, &stored, now, || key.to_key());
-            Some(Read { entry: counted(engine, stored), how: How::Hit })
+        let shown = if layered { state.shown(*hash, |other| is_key(at, other), now) } else { None };
+        let nothing = || Taken::Nothing { waits: state.is_in_transaction(*hash, |other| is_key(at, other)) };
+        match shown {
+            Some(shown @ (Shown::Is(_) | Shown::Fold(..))) => Taken::Shown(shown),
+            _ => nothing(),
         }
-        Taken::Shown(shown) => visible::answer(engine, *hash, || key.to_key(), shown),
-        Taken::Nothing => None,
     };
-    found.into_iter().zip(keys).map(answer).collect()
+    let found: Vec<Taken<L>> = hashes.iter().enumerate().map(find).collect();
+    drop(states);
+    let answer = |(at, (taken, hash)): (usize, (Taken<L>, &u64))| match taken {
+        Taken::Fresh(stored) => {
+            refresh::ask(engine, *hash, &stored, now, || to_key(at));
+            Found::Read(Read { entry: counted(engine, stored), how: How::Hit })
+        }
+        Taken::Shown(shown) => {
+            let read = visible::answer(engine, *hash, || to_key(at), shown);
+            Found::Read(read.expect("no load is needed for it"))
+        }
+        Taken::Nothing { waits } => Found::Nothing { waits },
+    };
+    let found = found.into_iter().zip(hashes).enumerate().map(answer).collect();
+    (found, numbers.into_iter().zip(counts).collect())
 }
 
 impl<L: Layout> Story for GetMany<L> {
@@ -154,6 +257,44 @@ impl<L: Layout> Story for GetMany<L> {
     type Output = Vec<Answer<L>>;
 
     fn step(&mut self, waker: &Waker) -> Step<LoadCalls<L>, Self::Output> {
+        loop {
+            match self.round(waker) {
+                Step::Done(()) => {}
+                Step::Wait(until) => return Step::Wait(until),
+                Step::Call(calls) => return Step::Call(calls),
+            }
+            if !self.is_overtaken() {
+                return Step::Done(self.answers());
+            }
+            self.rounds += 1;
+            if self.rounds > MOST_ROUNDS {
+                self.reads.iter_mut().for_each(|read| read.answer = Some(Err(LoadError::Contended)));
+                return Step::Done(self.answers());
+            }
+            self.again();
+        }
+    }
+
+    fn resume(&mut self, replies: Vec<LoadReply<L>>) {
+        for (number, reply) in self.out.drain(..).zip(replies) {
+            self.reads[number].story.resume(reply);
+        }
+    }
+}
+
+impl<L: Layout> GetMany<L> {
+    /// Goes on with the keys that are to be loaded. Done: all have their answers.
+    fn round(&mut self, waker: &Waker) -> Step<LoadCalls<L>, ()> {
+        while !self.nested && self.reads.iter().any(|read| read.waits) {
+            match self.held_up(waker) {
+                Some(_) if self.engine.clock.now() >= self.deadline => {
+                    // Each read ends with the deadline by itself.
+                    self.reads.iter_mut().for_each(|read| read.waits = false);
+                }
+                Some(until) => return Step::Wait(until.min(self.deadline)),
+                None => self.again(),
+            }
+        }
         let most = self.engine.source.load_many().map_or(1, |many| many.most_keys().max(1));
         let (mut calls, mut until, mut waits) = (Vec::new(), Tick::NEVER, false);
         for (number, read) in self.reads.iter_mut().enumerate().filter(|(_, read)| read.answer.is_none()) {
@@ -174,13 +315,7 @@ impl<L: Layout> Story for GetMany<L> {
         match (calls.is_empty(), waits) {
             (false, _) => Step::Call(LoadCalls(calls)),
             (true, true) => Step::Wait(until),
-            (true, false) => Step::Done(self.answers()),
-        }
-    }
-
-    fn resume(&mut self, replies: Vec<LoadReply<L>>) {
-        for (number, reply) in self.out.drain(..).zip(replies) {
-            self.reads[number].story.resume(reply);
+            (true, false) => Step::Done(()),
         }
     }
 }

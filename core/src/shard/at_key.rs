@@ -3,6 +3,7 @@
 //! Decides nothing that the slot decides. Invariant: a change of the slot and what it asks of the store are one step.
 
 use std::collections::VecDeque;
+use std::task::Waker;
 use std::time::Duration;
 
 use super::{After, Cell, Standing, State};
@@ -16,7 +17,7 @@ use crate::entry::{Layout, Times};
 use crate::layers::{Layer, Layers, Over, Shown};
 use crate::listener::{EventKind, Noted, Whose};
 use crate::prepare::Ticket;
-use crate::slot::{Answer, Base, Change, Fence, LoadEnd, PermitId, Slot};
+use crate::slot::{Answer, Base, Change, Fence, LoadEnd, PermitId, Slot, Turn};
 use crate::source::Condition;
 use crate::sync::Arc;
 use crate::tags::Running;
@@ -373,6 +374,35 @@ impl<'a, L: Layout> AtKey<'a, L> {
         if let Some(cell) = self.state.slots.find(hash, |cell| cell.is_of(hash, key)) {
             cell.next_watches(self.after);
         }
+    }
+
+    // --- transactions
+
+    /// The permit holds the turn, and nothing was sent.
+    pub(crate) fn is_prepared(&mut self, permit: PermitId) -> bool {
+        let is_mine = |turn: &Turn| matches!(turn, Turn::Prepared { permit: holder, .. } if *holder == permit);
+        self.cell().is_some_and(|cell| is_mine(cell.slot.turn()))
+    }
+
+    /// The transaction that holds the turn has all its turns.
+    pub(crate) fn transaction_runs(&mut self) {
+        if let Some(cell) = self.cell() {
+            cell.in_transaction = true;
+        }
+    }
+
+    /// Leaves a waker for the end of the transaction that runs on the key; says when time changes its state. `None`: none runs.
+    pub(crate) fn wait_for_transaction(&mut self, waker: &Waker) -> Option<Tick> {
+        let cell = self.cell().filter(|cell| cell.in_transaction)?;
+        if !cell.waiting.iter().any(|other| other.will_wake(waker)) {
+            cell.waiting.push(waker.clone());
+        }
+        Some(cell.slot.next_tick())
+    }
+
+    /// A transaction ends that leaves the base as it was: what a load brings that began in it may be of its midst.
+    pub(crate) fn transaction_ends(&mut self) {
+        self.change(Slot::transaction_ends);
     }
 
     // --- from outside
