@@ -110,7 +110,6 @@ impl<L: Layout> Engine<L> {
         let count = options.shards.unwrap_or_else(|| shards_for(options.capacity, extras.weigher.is_none()));
         let store = || Store::new(Index::new(hasher.clone()), extras.key_index.map(KeyIndex::new));
         let shards = (0..count.next_power_of_two()).map(|_| Shard::new(store())).collect();
-        let settler = Settler::new(options.optimistic.threads, Arc::clone(&clock));
         let unsure_until = if options.clean_start { Tick::ZERO } else { clock.now().after(declared.settle_window) };
         Arc::new(Self {
             id: CACHES.fetch_add(1, Ordering::Relaxed),
@@ -150,7 +149,7 @@ impl<L: Layout> Engine<L> {
             },
             background: Background::new(options.refresh_threads, options.refresh_queue),
             pending: PendingPlaces::new(options.optimistic.most, options.optimistic.weight.unwrap_or(L::CAPACITY)),
-            settler,
+            settler: Settler::new(options.optimistic.threads),
             settle_deadline: options.optimistic.deadline.unwrap_or(options.deadline),
             weigher: extras.weigher,
             extractor: extras.extractor,
@@ -512,7 +511,7 @@ mod tests {
         }
         assert_eq!(engine.lingering.lock().len(), 2, "the one that is waited for, and the last");
         engine.close_lingering();
-        assert!(matches!(waited.poll(true, 1, std::task::Waker::noop(), &mut None), News::Closed));
+        assert!(matches!(waited.poll(true, 1, Waker::noop(), &mut None), News::Closed));
     }
 
     /// Small queues evict worse than one, and a shard costs memory.

@@ -44,6 +44,9 @@ impl<L: Layout> Op<L> {
     }
 }
 
+/// What a pending write is to show of a key, and the place that it has for that.
+pub(crate) type NewLayer<L> = (Op<L>, PendingPlace);
+
 /// A pending write in the list of its key.
 pub(crate) struct Layer<L: Layout> {
     pub(crate) write: PermitId,

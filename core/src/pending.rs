@@ -412,13 +412,16 @@ impl<'a, L: Layout> Key<'a, L> {
     }
 }
 
+/// The promise of an outcome, or the outcome where the first step was the last.
+pub(crate) type Admitted<T> = Result<Result<Arc<Promise<T>>, T>, NotSent>;
+
 /// Makes the first step of a story in this thread, which admits it, and has the rest done in the background. `panicked`: what is said
-/// where a call of it panics. Gives the promise of its outcome, or the outcome where the first step ended it.
+/// where a call of it panics.
 pub(crate) fn settle<L: Layout, S>(
     engine: &Arc<Engine<L>>,
     story: S,
     panicked: fn(&S, String) -> S::Output,
-) -> Result<Result<Arc<Promise<S::Output>>, S::Output>, NotSent>
+) -> Admitted<S::Output>
 where
     S: Story<Output: Send, Call: Send> + Send + 'static,
 {
@@ -431,11 +434,11 @@ fn settle_as<L: Layout, S>(
     mut story: S,
     panicked: fn(&S, String) -> S::Output,
     look: impl FnOnce(&S),
-) -> Result<Result<Arc<Promise<S::Output>>, S::Output>, NotSent>
+) -> Admitted<S::Output>
 where
     S: Story<Output: Send, Call: Send> + Send + 'static,
 {
-    let Ok(task) = engine.settler.task() else { return Err(NotSent::Overloaded) };
+    let Ok(task) = engine.settler.task(&engine.clock) else { return Err(NotSent::Overloaded) };
     let (call, until) = match story.step(&task.waker()) {
         Step::Done(outcome) => return Ok(Err(outcome)),
         Step::Call(call) => (Some(call), None),

@@ -25,12 +25,13 @@ pub(crate) struct Settler(Arc<Shared>);
 
 struct Shared {
     most_threads: usize,
-    clock: Arc<dyn Clock>,
     state: Mutex<State>,
 }
 
 #[derive(Default)]
 struct State {
+    /// Of those that have stories here; known with the first.
+    clock: Option<Arc<dyn Clock>>,
     ready: VecDeque<Arc<Task>>,
     /// Who is to be looked at, and when. The number tells those of one tick apart.
     times: BTreeMap<(Tick, u64), Arc<Task>>,
@@ -63,16 +64,17 @@ struct TaskState {
 }
 
 impl Settler {
-    pub(crate) fn new(most_threads: usize, clock: Arc<dyn Clock>) -> Self {
-        Self(Arc::new(Shared { most_threads, clock, state: Mutex::new(State::default()) }))
+    pub(crate) fn new(most_threads: usize) -> Self {
+        Self(Arc::new(Shared { most_threads, state: Mutex::new(State::default()) }))
     }
 
     /// A task that has no work yet: the caller makes the first step itself, with the task as its waker. Gives the system's error where
     /// there is no thread to go on with it.
-    pub(crate) fn task(&self) -> io::Result<Arc<Task>> {
+    pub(crate) fn task(&self, clock: &Arc<dyn Clock>) -> io::Result<Arc<Task>> {
         let shared = &self.0;
         let first = {
             let mut state = shared.state.lock();
+            state.clock.get_or_insert_with(|| Arc::clone(clock));
             state.tasks += 1;
             let first = state.threads == 0;
             state.threads += usize::from(first);
@@ -227,30 +229,38 @@ impl Shared {
         })
     }
 
-    fn run(&self) {
+    fn run(self: &Arc<Self>) {
         let parker = Parker::new();
-        self.state.lock().coming -= 1;
-        while let Some(task) = self.next(&parker) {
+        let clock = {
+            let mut state = self.state.lock();
+            state.coming -= 1;
+            state.clock.clone().expect("there was a story before there was a thread")
+        };
+        while let Some((task, more)) = self.next(&parker, &*clock) {
+            if more {
+                // Who made them ready may have counted on this thread for all of them.
+                self.call_one();
+            }
             // A drop of the program's may panic: what it was about is over, and the next is another's.
             let _ = catch_unwind(AssertUnwindSafe(|| task.run()));
         }
     }
 
-    /// The next that can go on; `None` once all is over.
-    fn next(&self, parker: &Parker) -> Option<Arc<Task>> {
+    /// The next that can go on, and whether there are more; `None` once all is over.
+    fn next(&self, parker: &Parker, clock: &dyn Clock) -> Option<(Arc<Task>, bool)> {
         loop {
-            let now = self.clock.now();
+            let now = clock.now();
             let until = {
                 let mut state = self.state.lock();
                 state.idle.retain(|waker| !waker.will_wake(parker.waker()));
                 if let Some(task) = state.ready.pop_front() {
-                    return Some(task);
+                    return Some((task, !state.ready.is_empty()));
                 }
                 let first = state.times.first_key_value().map(|(time, _)| time.0);
                 match first {
                     Some(first) if first <= now => {
                         let (_, task) = state.times.pop_first()?;
-                        return Some(task);
+                        return Some((task, !state.times.is_empty()));
                     }
                     None if state.ended && state.tasks == 0 => {
                         state.threads -= 1;
@@ -261,7 +271,7 @@ impl Shared {
                 state.idle.push(parker.waker().clone());
                 first.unwrap_or(Tick::NEVER)
             };
-            parker.park_until(&*self.clock, until);
+            parker.park_until(clock, until);
         }
     }
 }

@@ -23,7 +23,7 @@ use crate::engine::Engine;
 use crate::entry::{Entry, Layout, Lookup};
 use crate::error::{NotSent, WriteError};
 use crate::invalidate;
-use crate::layers::{Op, PendingPlace};
+use crate::layers::{NewLayer, Op};
 use crate::nesting::{self, Scope};
 use crate::options::{Call, LONGEST_DEADLINE};
 use crate::pattern::{KeyBytes, Keys, Pattern, PatternError};
@@ -528,7 +528,7 @@ impl<L: Layout> Transaction<L> {
     }
 
     /// What is shown of each key from the beginning.
-    fn layers(&self, engine: &Engine<L>) -> Result<Vec<Option<(Op<L>, PendingPlace)>>, NotSent>
+    fn layers(&self, engine: &Engine<L>) -> Result<Vec<Option<NewLayer<L>>>, NotSent>
     where
         L::Value: Clone,
     {
@@ -561,7 +561,7 @@ impl<L: Layout> Transaction<L> {
         Ok(layers)
     }
 
-    pub(crate) fn story(self, layers: Option<Vec<Option<(Op<L>, PendingPlace)>>>) -> Transact<L> {
+    pub(crate) fn story(self, layers: Option<Vec<Option<NewLayer<L>>>>) -> Transact<L> {
         let Self { cache, keys, updates, steps, forgets, call, undo_deadline } = self;
         let engine = cache.engine();
         let deadline = if layers.is_some() { engine.settle_deadline_of(&call) } else { engine.deadline_of(&call) };
@@ -676,7 +676,7 @@ impl<L: Layout> SourceCall for RunCall<L> {
         let Self { seats, body } = self;
         let Body { updates, steps, forgets, deadline, scope } = body;
         let served = seats.frames();
-        let work = pin!(Run::new(seats, updates, deadline).to_end(steps, forgets));
+        let work = pin!(Run::new(seats, updates, deadline).finish(steps, forgets));
         nesting::within(&served, scope.as_ref(), work).await
     }
 

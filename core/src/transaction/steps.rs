@@ -85,7 +85,7 @@ impl<L: Layout> Run<L> {
     }
 
     /// Runs the steps, undoes what has to be, and ends the transaction.
-    pub(super) async fn to_end(mut self, steps: Vec<Planned<L>>, forgets: Vec<super::Forget<L>>) -> Transacted<L> {
+    pub(super) async fn finish(mut self, steps: Vec<Planned<L>>, forgets: Vec<super::Forget<L>>) -> Transacted<L> {
         if let Err(why) = self.seats.begin() {
             self.engine.counters.count(Event::NotSent);
             return Transacted::RolledBack(Report::not_run(WriteError::NotSent(why), steps.len()));

@@ -11,7 +11,7 @@ use crate::commit::end_send;
 use crate::engine::Engine;
 use crate::entry::Layout;
 use crate::error::NotSent;
-use crate::layers::{Layer, Op, PendingPlace};
+use crate::layers::{Layer, NewLayer};
 use crate::nesting::{Frame, Nesting, Scope};
 use crate::options::InDoubtWrites;
 use crate::prepare::{Phase, Ticket};
@@ -27,7 +27,7 @@ pub(super) struct Seat<L: Layout> {
     /// Where it waits for the turn; `None` once it has it.
     ticket: Option<Arc<Ticket>>,
     /// What is shown of it from the beginning.
-    layer: Option<(Op<L>, PendingPlace)>,
+    layer: Option<NewLayer<L>>,
     pub(super) sent: bool,
 }
 
@@ -50,7 +50,7 @@ impl<L: Layout> Seats<L> {
         engine: &Arc<Engine<L>>,
         keys: Vec<(u64, L::OwnedKey)>,
         holds_until: Tick,
-        layers: Option<Vec<Option<(Op<L>, PendingPlace)>>>,
+        layers: Option<Vec<Option<NewLayer<L>>>>,
     ) -> Self {
         let is_pending = layers.is_some();
         let layers = layers.into_iter().flatten().chain(std::iter::repeat_with(|| None));
