@@ -348,11 +348,6 @@ impl Slot {
         Change { base: Base::Forget, detached, ..Change::default() }
     }
 
-    /// A transaction on the key ends.
-    pub(crate) fn transaction_ends(&mut self) -> Change {
-        Change { detached: self.move_fence(), ..Change::default() }
-    }
-
     /// A program knows that no send of this write, or of any write in doubt, can land any more.
     pub(crate) fn settled_by_hand(&mut self, write: Option<PermitId>) -> Change {
         let over = match write {

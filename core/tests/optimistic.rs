@@ -229,6 +229,23 @@ fn o5_what_is_sent_is_made_of_the_base_within_the_turn() {
 }
 
 #[test]
+fn o5_a_merge_is_folded_anew_where_the_base_has_changed() {
+    let w = world();
+    w.seed("k", "1");
+    let held = w.script.hold(Op::Put, "k", When::Before);
+    let pending = w.append("k", "x");
+    held.wait_arrived();
+    w.assert_shows("k", Some("1x"), Some("1"));
+    w.script.set("k", "2");
+    w.cache.invalidate("k");
+    for _ in 0..2 {
+        w.assert_shows("k", Some("2x"), Some("2"));
+    }
+    held.release();
+    applied(pending).expect("a record");
+}
+
+#[test]
 fn o5_a_merge_above_a_pending_put_is_shown_above_it_and_sent_above_the_base() {
     let w = world();
     w.seed("k", "a");
@@ -571,6 +588,24 @@ fn b4_close_waits_for_what_is_pending() {
     assert_eq!((report.unfinished.len(), report.rolled_back.len()), (0, 0));
     pending.into_iter().for_each(|pending| drop(applied(pending)));
     assert_eq!(w.script.applied("k"), ["1", "2"]);
+}
+
+#[test]
+fn b4_close_waits_for_what_has_not_been_sent_yet() {
+    let w = world();
+    let prepared = w.cache.prepare("k", &Call::new()).expect("free");
+    let pending = w.set("k", "1");
+    let closing = w.start(|cache| cache.close(LONG));
+    while w.peek("k").is_some() {
+        std::thread::yield_now();
+    }
+    // It has every chance to end too early.
+    for _ in 0..1_000 {
+        std::thread::yield_now();
+    }
+    prepared.abort();
+    assert!(closing.join().rolled_back.is_empty());
+    assert_eq!(applied(pending).as_deref(), Some("1"));
 }
 
 #[test]

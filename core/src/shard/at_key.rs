@@ -400,11 +400,6 @@ impl<'a, L: Layout> AtKey<'a, L> {
         Some(cell.slot.next_tick())
     }
 
-    /// A transaction ends that leaves the base as it was: what a load brings that began in it may be of its midst.
-    pub(crate) fn transaction_ends(&mut self) {
-        self.change(Slot::transaction_ends);
-    }
-
     // --- from outside
 
     /// No send of this write can land any more. True: nor can any other in doubt.

@@ -364,7 +364,6 @@ impl<L: Layout> Run<L> {
                         tickets.push((number, ticket.unwrap_or_else(|| no_doubt(&engine, until))));
                     }
                 }
-                at.transaction_ends();
             });
             at.count_transaction();
         });

@@ -92,9 +92,6 @@ impl<L: Layout> Seats<L> {
                     None if seat.sent => drop(at.unknown(seat.permit, until)),
                     None => at.abort(seat.permit),
                 }
-                if begun {
-                    at.transaction_ends();
-                }
             });
             if begun || is_pending {
                 at.count_transaction();

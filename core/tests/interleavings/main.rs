@@ -16,6 +16,7 @@ mod many;
 mod nested;
 mod replay;
 mod scenarios;
+mod transactions;
 mod world;
 
 use explorer::explore;
