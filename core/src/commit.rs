@@ -152,7 +152,7 @@ impl<L: Layout> Prepared<L> {
             let replaced = at.send(permit.id, condition, replays.map(|write| write.permit)).ok_or(NotSent::Deadline)?;
             engine.open_sends.fetch_add(1, Ordering::AcqRel);
             // What a replay is told may be as old as the first send.
-            Ok((replaced, replays.map_or_else(|| engine.clock.now(), |write| write.since)))
+            Ok((replaced, replays.map_or_else(|| engine.clock.recent(), |write| write.since)))
         });
         let (replaced, since) = sent?;
         Ok(Sent { permit: Some(permit), since, replaced: replaced.and_then(Entry::of), running })
@@ -178,8 +178,7 @@ impl<L: Layout> Prepared<L> {
 
     pub(crate) fn is_resident(&self) -> bool {
         let permit = self.permit();
-        let now = permit.engine.clock.now();
-        permit.engine.at_key(permit.hash, permit.key(), |at| at.fresh(now).is_some())
+        permit.engine.at_key(permit.hash, permit.key(), |at| at.fresh().is_some())
     }
 
     fn permit(&self) -> &Permit<L> {

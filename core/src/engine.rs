@@ -11,7 +11,7 @@ use foldhash::fast::SeedableRandomState;
 
 use crate::audit::Auditor;
 use crate::background::Background;
-use crate::clock::{Clock, Tick};
+use crate::clock::{self, Clock, RECENT_LAG, Tick};
 use crate::coalesce::Flight;
 use crate::doubt::{DoubtPlace, DoubtPlaces};
 use crate::entry::sealed::Stored;
@@ -186,12 +186,11 @@ impl<L: Layout> Engine<L> {
     /// Runs `work` on what the shard knows of a key, under its exclusive lock and brought up to the present time. Wakers
     /// are woken and records dropped after the lock is released.
     pub(crate) fn at_key<T>(&self, hash: u64, key: &L::Key, work: impl FnOnce(&mut AtKey<'_, L>) -> T) -> T {
-        let now = self.clock.now();
         let mut after = After::default();
         let result = {
             let mut state = self.shard(hash).write();
             let mut at = AtKey::new(self, &mut state, hash, key, &mut after);
-            at.tick(now);
+            at.tick();
             let result = work(&mut at);
             at.leave();
             result
@@ -202,13 +201,16 @@ impl<L: Layout> Engine<L> {
 
     // --- time and identity
 
-    /// Writes of an earlier process may still land.
-    pub(crate) fn is_unsure(&self, now: Tick) -> bool {
-        now < self.lifetimes.unsure_until
+    /// Whether `at` has come.
+    pub(crate) fn has_come(&self, at: Tick) -> bool {
+        clock::has_come(&*self.clock, at)
     }
 
+    /// The deadline of a call that begins now. A long one may be early by what the cheap clock is behind.
     pub(crate) fn deadline_of(&self, call: &Call) -> Tick {
-        self.clock.now().after(call.deadline.unwrap_or(self.deadline).min(LONGEST_DEADLINE))
+        let deadline = call.deadline.unwrap_or(self.deadline).min(LONGEST_DEADLINE);
+        let now = if deadline < RECENT_LAG * 4 { self.clock.now() } else { self.clock.recent() };
+        now.after(deadline)
     }
 
     /// By when the source has to have answered an auditor that asks now.

@@ -12,7 +12,7 @@ use std::marker::PhantomData;
 use std::ops::Deref;
 use std::time::Duration;
 
-use crate::clock::Tick;
+use crate::clock::{Clock, Tick, has_come};
 use crate::index::Rows;
 use crate::sync::{Arc, AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering};
 
@@ -115,10 +115,10 @@ impl Header {
     }
 
     /// True for one caller, where it is time for a refresh.
-    pub(crate) fn claim_refresh(&self, now: Tick) -> bool {
+    pub(crate) fn claim_refresh(&self, clock: &dyn Clock) -> bool {
         let from = self.refresh.load(Ordering::Relaxed);
         let claim = || self.refresh.compare_exchange(from, NEVER, Ordering::Relaxed, Ordering::Relaxed);
-        from <= now.as_nanos() && from != NEVER && claim().is_ok()
+        has_come(clock, Tick::from_nanos(from)) && claim().is_ok()
     }
 
     pub(crate) fn is_refresh_claimed(&self) -> bool {

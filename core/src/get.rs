@@ -65,7 +65,7 @@ pub(crate) fn peek<L: Layout, Q: Lookup<L> + ?Sized>(
     hash: u64,
     key: &Q,
 ) -> Option<Option<Entry<L>>> {
-    fresh(engine, hash, key).map(|(stored, _)| counted(engine, stored))
+    fresh(engine, hash, key).map(|stored| counted(engine, stored))
 }
 
 /// The same for a reader: what is about to expire is refreshed in the background, if the options say so.
@@ -74,23 +74,20 @@ pub(crate) fn hit<L: Layout, Q: Lookup<L> + ?Sized>(
     hash: u64,
     key: &Q,
 ) -> Option<Option<Entry<L>>> {
-    let (stored, now) = fresh(engine, hash, key)?;
-    refresh::ask(engine, hash, &stored, now, || key.to_key());
+    let stored = fresh(engine, hash, key)?;
+    refresh::ask(engine, hash, &stored, || key.to_key());
     Some(counted(engine, stored))
 }
 
-/// The resident record that may be served, and when that was found out.
-fn fresh<L: Layout, Q: Lookup<L> + ?Sized>(engine: &Engine<L>, hash: u64, key: &Q) -> Option<(L::Stored, Tick)> {
+/// The resident record that may be served.
+fn fresh<L: Layout, Q: Lookup<L> + ?Sized>(engine: &Engine<L>, hash: u64, key: &Q) -> Option<L::Stored> {
     let state = engine.shard(hash).read();
     let stored = state.store.find(hash, |other| key.is_key(other))?;
-    let until = stored.header().serve_until();
-    // What has no end needs no look at the clock.
-    let now = if until == Tick::NEVER { Tick::ZERO } else { engine.clock.now() };
-    if until <= now {
+    if engine.has_come(stored.header().serve_until()) {
         return None;
     }
     Store::<L>::touch(stored);
-    Some((stored.clone(), now))
+    Some(stored.clone())
 }
 
 /// A hit, counted.
@@ -160,11 +157,10 @@ impl<L: Layout> Get<L> {
     /// Looks again: the entry that is here now, the load to join, or a load to lead.
     fn look(&mut self) -> Option<GetStep<L>> {
         let engine = &self.engine;
-        let now = engine.clock.now();
         if engine.is_closed() {
             return Some(Step::Done(Err(LoadError::Closed)));
         }
-        if now >= self.deadline {
+        if engine.has_come(self.deadline) {
             return Some(Step::Done(Err(LoadError::Deadline)));
         }
         let nested = self.nesting.is_nested();
@@ -180,14 +176,14 @@ impl<L: Layout> Get<L> {
             if engine.is_closed() {
                 return Found::Closed;
             }
-            if let Some(stored) = at.fresh(now) {
+            if let Some(stored) = at.fresh() {
                 Store::<L>::touch(stored);
                 return Found::Fresh(stored.clone());
             }
             if nested {
                 return Found::Nested;
             }
-            if let Some(stored) = at.stale(now, engine.lifetimes.stale_while_revalidate) {
+            if let Some(stored) = at.stale(engine.lifetimes.stale_while_revalidate) {
                 Store::<L>::touch(stored);
                 return Found::Stale(stored.clone());
             }
@@ -208,7 +204,7 @@ impl<L: Layout> Get<L> {
             Found::Closed => Some(Step::Done(Err(LoadError::Closed))),
             Found::Fresh(stored) => Some(Step::Done(Ok(Read { entry: counted(engine, stored), how: How::Hit }))),
             Found::Stale(stored) => {
-                refresh::ask(engine, self.hash, &stored, now, || self.key.clone());
+                refresh::ask(engine, self.hash, &stored, || self.key.clone());
                 Some(Step::Done(Ok(self.stale(stored))))
             }
             Found::Attached(attached) => {
@@ -245,10 +241,9 @@ impl<L: Layout> Get<L> {
         if window.is_zero() || !may_be_stale || self.nesting.is_nested() {
             return Err(error);
         }
-        let now = engine.clock.now();
-        let found = engine.at_key(self.hash, L::key(&self.key), |at| match at.fresh(now) {
+        let found = engine.at_key(self.hash, L::key(&self.key), |at| match at.fresh() {
             Some(stored) => Some((stored.clone(), true)),
-            None => at.stale(now, window).map(|stored| (stored.clone(), false)),
+            None => at.stale(window).map(|stored| (stored.clone(), false)),
         });
         match found {
             Some((stored, true)) => Ok(Read { entry: counted(engine, stored), how: How::Hit }),

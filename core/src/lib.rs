@@ -48,7 +48,7 @@ pub mod tokio;
 
 pub use audit::Audit;
 pub use cache::{ByteCache, Cache, CacheOf, Found};
-pub use clock::{Alarm, Clock, SystemClock, Tick};
+pub use clock::{Alarm, Clock, RECENT_LAG, SystemClock, Tick};
 pub use commit::{Prepared, Sent, Written};
 pub use doubt::{InDoubt, Settlement};
 pub use entry::{Bytes, Entry, Layout, Lookup, Typed, Version};

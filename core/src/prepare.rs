@@ -171,8 +171,7 @@ impl<L: Layout> TakeTurn<L> {
         if self.nesting.same_key {
             return Err(NotSent::Reentrant);
         }
-        let now = engine.clock.now();
-        if now >= self.deadline {
+        if engine.has_come(self.deadline) {
             return Err(NotSent::Deadline);
         }
         let mut place = Some(engine.take_place().ok_or(NotSent::TooManyDoubts)?);
@@ -189,7 +188,7 @@ impl<L: Layout> TakeTurn<L> {
             let held_until = cell.slot.doubt().filter(|_| yields).map(|doubt| doubt.until);
             match held_until {
                 Some(until) if until >= deadline || self.nesting.is_nested() => {
-                    return Err(NotSent::HeldBack { retry_after: until.since(now) });
+                    return Err(NotSent::HeldBack { retry_after: until.since(engine.clock.now()) });
                 }
                 None if cell.slot.turn_is_free() => {
                     at.prepare(permit, deadline, place.take().expect("taken above"));

@@ -118,11 +118,10 @@ fn hits<L: Layout, Q: Lookup<L> + ?Sized>(
     numbers.sort_unstable();
     numbers.dedup();
     let states: Vec<_> = numbers.iter().map(|number| engine.shards()[*number].read()).collect();
-    let now = engine.clock.now();
     let find = |(hash, key): &(u64, &Q)| {
         let place = numbers.binary_search(&engine.shard_number(*hash)).expect("the shard of each key is here");
         let stored = states[place].store.find(*hash, |other| key.is_key(other))?;
-        if stored.header().serve_until() <= now {
+        if engine.has_come(stored.header().serve_until()) {
             return None;
         }
         Store::<L>::touch(stored);
@@ -132,7 +131,7 @@ fn hits<L: Layout, Q: Lookup<L> + ?Sized>(
     drop(states);
     let answer = |(stored, (hash, key)): (Option<L::Stored>, &(u64, &Q))| {
         stored.map(|stored| {
-            refresh::ask(engine, *hash, &stored, now, || key.to_key());
+            refresh::ask(engine, *hash, &stored, || key.to_key());
             counted(engine, stored)
         })
     };

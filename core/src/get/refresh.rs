@@ -6,7 +6,6 @@
 use std::time::Duration;
 
 use super::load::{LoadCall, Role};
-use crate::clock::Tick;
 use crate::coalesce::Flight;
 use crate::drive::{SourceCall, finish};
 use crate::engine::Engine;
@@ -24,10 +23,9 @@ pub(super) fn ask<L: Layout>(
     engine: &Arc<Engine<L>>,
     hash: u64,
     stored: &L::Stored,
-    now: Tick,
     key: impl FnOnce() -> L::OwnedKey,
 ) {
-    if !stored.header().claim_refresh(now) {
+    if !stored.header().claim_refresh(&*engine.clock) {
         return;
     }
     // Not the cache itself: what waits must not keep it open.
@@ -40,7 +38,7 @@ pub(super) fn ask<L: Layout>(
     };
     if engine.background.run(Box::new(work)).is_err() {
         engine.counters.count(Event::RefreshRefused);
-        stored.header().refresh_from(now.after(PAUSE));
+        stored.header().refresh_from(engine.clock.now().after(PAUSE));
     }
 }
 

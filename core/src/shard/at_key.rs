@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use super::{After, Cell, Standing, State};
 use crate::bugs::{self, Bug};
-use crate::clock::Tick;
+use crate::clock::{Tick, has_come_by};
 use crate::coalesce::Flight;
 use crate::doubt::{DoubtPlace, DoubtTicket, Settlement};
 use crate::engine::Engine;
@@ -26,6 +26,8 @@ pub(crate) struct AtKey<'a, L: Layout> {
     state: &'a mut State<L>,
     hash: u64,
     key: &'a L::Key,
+    /// What the cheap clock said once the lock was held, which is for less than that may be behind.
+    recent: Tick,
     /// Writes of an earlier process may still land.
     unsure: bool,
     after: &'a mut After<L>,
@@ -39,16 +41,28 @@ impl<'a, L: Layout> AtKey<'a, L> {
         key: &'a L::Key,
         after: &'a mut After<L>,
     ) -> Self {
-        Self { engine, state, hash, key, unsure: false, after }
+        Self { recent: engine.clock.recent(), engine, state, hash, key, unsure: false, after }
     }
 
-    pub(crate) fn tick(&mut self, now: Tick) {
-        let rules = self.engine.rules;
-        self.unsure = self.engine.is_unsure(now);
-        self.change(|slot| slot.tick(now, &rules));
-        if self.engine.listener.is_some() && self.resident().is_some_and(|stored| stored.header().expires_now(now)) {
-            self.note(EventKind::Expired);
+    pub(crate) fn tick(&mut self) {
+        let engine = self.engine;
+        self.unsure = !self.has_come(engine.lifetimes.unsure_until);
+        let due = self.cell().map_or(Tick::NEVER, |cell| cell.slot.next_tick());
+        if due != Tick::NEVER && self.has_come(due) {
+            let now = engine.clock.now();
+            self.change(|slot| slot.tick(now, &engine.rules));
         }
+        if engine.listener.is_some() {
+            let now = engine.clock.now();
+            if self.resident().is_some_and(|stored| stored.header().expires_now(now)) {
+                self.note(EventKind::Expired);
+            }
+        }
+    }
+
+    /// Whether `at` has come.
+    fn has_come(&self, at: Tick) -> bool {
+        has_come_by(&*self.engine.clock, at, self.recent)
     }
 
     /// Notes an event of this key, if somebody listens.
@@ -88,17 +102,18 @@ impl<'a, L: Layout> AtKey<'a, L> {
     }
 
     /// The record that a hit may be answered with.
-    pub(crate) fn fresh(&self, now: Tick) -> Option<&L::Stored> {
-        self.resident().filter(|stored| stored.header().serve_until() > now)
+    pub(crate) fn fresh(&self) -> Option<&L::Stored> {
+        self.resident().filter(|stored| !self.has_come(stored.header().serve_until()))
     }
 
     /// The record that has expired, but may be served for `window` after that. One that is in doubt, was invalidated or was
     /// written is not here any more.
-    pub(crate) fn stale(&self, now: Tick, window: Duration) -> Option<&L::Stored> {
+    pub(crate) fn stale(&self, window: Duration) -> Option<&L::Stored> {
         let lifetimes = &self.engine.lifetimes;
         self.resident().filter(|stored| {
             let header = stored.header();
-            stored.value().is_some() && now < lifetimes.stale_until(header.since(), header.expires(), window)
+            let until = lifetimes.stale_until(header.since(), header.expires(), window);
+            stored.value().is_some() && !self.has_come(until)
         })
     }
 
@@ -389,10 +404,7 @@ impl<'a, L: Layout> AtKey<'a, L> {
     /// Makes `stored` the key's record; if it is not to be kept, or its lifetime has passed meanwhile, the older one goes all
     /// the same.
     fn take(&mut self, stored: &L::Stored, keep: bool) -> bool {
-        let is_over = || {
-            let expires = stored.header().expires();
-            expires != Tick::NEVER && expires <= self.engine.clock.now()
-        };
+        let is_over = || self.has_come(stored.header().expires());
         if !keep || self.engine.is_closed() || is_over() {
             if !keep && stored.header().is_beyond_weight() {
                 self.note(EventKind::TooHeavy);
