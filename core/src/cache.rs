@@ -324,7 +324,7 @@ impl<L: Layout> CacheOf<L> {
     /// The turn was not to be had; nothing has happened.
     pub fn prepare<Q: Lookup<L> + ?Sized>(&self, key: &Q, call: &Call) -> Result<Prepared<L>, NotSent> {
         let hash = self.0.hash(key);
-        block_on(TakeTurn::new(&self.0, hash, key.to_key(), call, false), &*self.0.clock, None)
+        block_on(TakeTurn::new(&self.0, hash, Arc::new(key.to_key()), call, false), &*self.0.clock, None)
     }
 
     /// The keys of which nobody knows whether their last writes were, or will be, applied: `most` of them at most, in no order.
@@ -439,7 +439,7 @@ impl<L: Layout> CacheOf<L> {
     }
 
     pub(crate) fn get_story<Q: Lookup<L> + ?Sized>(&self, key: &Q, call: &Call) -> Get<L> {
-        Get::new(&self.0, self.0.hash(key), key.to_key(), call)
+        Get::new(&self.0, self.0.hash(key), Arc::new(key.to_key()), call)
     }
 
     pub(crate) fn get_many_story<'q, Q: Lookup<L> + ?Sized + 'q>(
@@ -461,14 +461,15 @@ impl<L: Layout> CacheOf<L> {
     }
 
     pub(crate) fn put_story<Q: Lookup<L> + ?Sized, F>(&self, key: &Q, write: Write<L, F>, call: &Call) -> Put<L, F> {
-        Put::new(&self.0, self.0.hash(key), key.to_key(), write, call)
+        Put::new(&self.0, self.0.hash(key), Arc::new(key.to_key()), write, call)
     }
 
     fn write<F>(&self, story: Put<L, F>) -> Result<Written<L>, WriteError<L>>
     where
         F: FnOnce(Option<&Entry<L>>) -> Result<Change<L::Value>, SourceError>,
     {
-        self.run(story)
+        // A runtime may be away between the step that takes the turn and the call.
+        self.run(if self.0.source.runtime().is_none() { story.at_once() } else { story })
     }
 
     fn run<S: Story>(&self, story: S) -> S::Output {

@@ -61,7 +61,7 @@ pub(crate) struct Engine<L: Layout> {
     pub(crate) separator: u8,
     /// Entries are kept in the order of their keys.
     pub(crate) key_index: bool,
-    pub(crate) tags: Arc<TagMemory>,
+    pub(crate) tags: TagMemory,
     tagger: Option<Tagger<L>>,
     /// Sends that have not ended, and those who wait for them in `close`.
     pub(crate) open_sends: AtomicUsize,

@@ -183,6 +183,9 @@ impl Header {
     }
 }
 
+/// A key that a call, its permit and its slot share.
+pub(crate) type SharedKey<L> = Arc<<L as Layout>::OwnedKey>;
+
 /// How records lie in memory. Sealed: [`Typed`] and [`Bytes`].
 pub trait Layout: sealed::Sealed + Sized + Send + Sync + 'static {
     /// The key as a source sees it.

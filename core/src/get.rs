@@ -16,7 +16,7 @@ use crate::coalesce::{Flight, News, Seat};
 use crate::drive::{Step, Story};
 use crate::engine::Engine;
 use crate::entry::sealed::Stored;
-use crate::entry::{Entry, Layout, Lookup};
+use crate::entry::{Entry, Layout, SharedKey, Lookup};
 use crate::error::LoadError;
 use crate::metrics::Event;
 use crate::nesting::{DEEPEST, Nesting, Scope};
@@ -75,7 +75,7 @@ pub(crate) fn hit<L: Layout, Q: Lookup<L> + ?Sized>(
     key: &Q,
 ) -> Option<Option<Entry<L>>> {
     let stored = fresh(engine, hash, key)?;
-    refresh::ask(engine, hash, &stored, || key.to_key());
+    refresh::ask(engine, hash, &stored, || Arc::new(key.to_key()));
     Some(counted(engine, stored))
 }
 
@@ -103,7 +103,7 @@ type GetStep<L> = Step<LoadCall<L>, Result<Read<L>, LoadError>>;
 pub(crate) struct Get<L: Layout> {
     engine: Arc<Engine<L>>,
     hash: u64,
-    key: L::OwnedKey,
+    key: SharedKey<L>,
     deadline: Tick,
     nesting: Nesting,
     scope: Option<Scope>,
@@ -114,7 +114,7 @@ pub(crate) struct Get<L: Layout> {
 }
 
 impl<L: Layout> Get<L> {
-    pub(crate) fn new(engine: &Arc<Engine<L>>, hash: u64, key: L::OwnedKey, call: &Call) -> Self {
+    pub(crate) fn new(engine: &Arc<Engine<L>>, hash: u64, key: SharedKey<L>, call: &Call) -> Self {
         Self {
             hash,
             key,
@@ -167,9 +167,7 @@ impl<L: Layout> Get<L> {
         if self.nesting.depth >= DEEPEST {
             return Some(Step::Done(Err(LoadError::TooDeep)));
         }
-        // Made before the load is attached: a clone of the key is the program's code.
         let mut call = self.call();
-        let mut spare = Some(self.key.clone());
         let flight = Arc::new(Flight::new(engine.new_fence(), self.deadline));
         let moved = self.moved;
         let found = engine.at_key(self.hash, L::key(&self.key), |at| {
@@ -197,14 +195,14 @@ impl<L: Layout> Get<L> {
                 flight.note_moved_reader();
             }
             let replaced = at.resident().cloned();
-            at.load_begins(Arc::clone(&flight), &mut spare);
+            at.load_begins(Arc::clone(&flight), &self.key);
             Found::Lead(replaced)
         });
         match found {
             Found::Closed => Some(Step::Done(Err(LoadError::Closed))),
             Found::Fresh(stored) => Some(Step::Done(Ok(Read { entry: counted(engine, stored), how: How::Hit }))),
             Found::Stale(stored) => {
-                refresh::ask(engine, self.hash, &stored, || self.key.clone());
+                refresh::ask(engine, self.hash, &stored, || Arc::clone(&self.key));
                 Some(Step::Done(Ok(self.stale(stored))))
             }
             Found::Attached(attached) => {
@@ -277,7 +275,7 @@ impl<L: Layout> Get<L> {
         LoadCall {
             engine: Arc::clone(&self.engine),
             hash: self.hash,
-            key: self.key.clone(),
+            key: Arc::clone(&self.key),
             deadline: self.deadline,
             scope: self.scope.clone(),
             role: None,

@@ -268,8 +268,8 @@ impl<L: Layout> Builder<L> {
         self
     }
 
-    /// How many invalidations of tags are remembered while loads and writes run that began before them. When it is met, nothing
-    /// with a tag that those bring is retained. Default 1,024.
+    /// How many of the latest invalidations of tags are remembered. Where more than these were told while a load or write ran, nothing
+    /// with a tag that it brings is retained. Default 1,024.
     pub fn tag_memory(mut self, invalidations: usize) -> Self {
         self.options.tag_memory = invalidations;
         self

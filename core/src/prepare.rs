@@ -9,13 +9,13 @@ use std::task::Waker;
 use crate::clock::Tick;
 #[cfg(feature = "tokio")]
 use crate::commit;
-use crate::commit::Prepared;
+use crate::commit::{Leaving, Permit, Prepared, Sent};
 use crate::doubt::DoubtPlace;
 #[cfg(feature = "tokio")]
 use crate::doubt::InDoubt;
 use crate::drive::{SourceCall, Step, Story};
 use crate::engine::Engine;
-use crate::entry::Layout;
+use crate::entry::{Layout, SharedKey};
 use crate::error::NotSent;
 use crate::nesting::Nesting;
 use crate::options::{Call, InDoubtWrites};
@@ -87,19 +87,53 @@ impl Ticket {
 
 /// How far a writer came.
 pub(crate) enum TurnStep<L: Layout> {
-    Ready(Result<Prepared<L>, NotSent>),
+    Ready(Result<Held<L>, NotSent>),
     Wait(Tick),
+}
+
+/// The turn that a writer was given.
+pub(crate) enum Held<L: Layout> {
+    Prepared(Prepared<L>),
+    /// Its write counts as sent already: the same step began both.
+    Sent(Sent<L>),
+}
+
+impl<L: Layout> Held<L> {
+    pub(crate) fn hash(&self) -> u64 {
+        match self {
+            Self::Prepared(prepared) => prepared.hash(),
+            Self::Sent(sent) => sent.hash(),
+        }
+    }
+
+    #[cfg(feature = "tokio")]
+    pub(crate) fn deadline(&self) -> Tick {
+        match self {
+            Self::Prepared(prepared) => prepared.deadline(),
+            Self::Sent(sent) => sent.deadline(),
+        }
+    }
+
+    /// The turn of a writer that has something to do before it sends.
+    pub(crate) fn prepared(self) -> Prepared<L> {
+        match self {
+            Self::Prepared(prepared) => prepared,
+            Self::Sent(_) => unreachable!("only a writer that was told to sends at once"),
+        }
+    }
 }
 
 /// A writer on its way to its turn.
 pub(crate) struct TakeTurn<L: Layout> {
     engine: Arc<Engine<L>>,
     hash: u64,
-    key: L::OwnedKey,
+    key: SharedKey<L>,
     deadline: Tick,
     nesting: Nesting,
     yields_to_doubt: bool,
     idempotency_key: IdempotencyKey,
+    /// Where the turn is free, the write counts as sent in the step that takes it.
+    sends_at_once: bool,
     ticket: Option<Arc<Ticket>>,
     /// The permit that it ended with.
     #[cfg(feature = "tokio")]
@@ -108,7 +142,7 @@ pub(crate) struct TakeTurn<L: Layout> {
 
 impl<L: Layout> TakeTurn<L> {
     /// `conditional`: the write will go out with a condition that the origin honours.
-    pub(crate) fn new(engine: &Arc<Engine<L>>, hash: u64, key: L::OwnedKey, call: &Call, conditional: bool) -> Self {
+    pub(crate) fn new(engine: &Arc<Engine<L>>, hash: u64, key: SharedKey<L>, call: &Call, conditional: bool) -> Self {
         Self {
             hash,
             key,
@@ -116,11 +150,17 @@ impl<L: Layout> TakeTurn<L> {
             nesting: Nesting::of(engine.frame(hash), call.scope.as_ref()),
             yields_to_doubt: engine.in_doubt_writes == InDoubtWrites::Wait && !conditional,
             idempotency_key: call.idempotency_key.unwrap_or_else(|| engine.new_idempotency_key()),
+            sends_at_once: false,
             ticket: None,
             #[cfg(feature = "tokio")]
             granted: None,
             engine: Arc::clone(engine),
         }
+    }
+
+    /// For an unconditional write whose source is called in the same breath, by this thread: nothing comes between turn and send.
+    pub(crate) fn send_at_once(&mut self) {
+        self.sends_at_once = true;
     }
 
     pub(crate) fn step(&mut self, waker: &Waker) -> TurnStep<L> {
@@ -133,10 +173,8 @@ impl<L: Layout> TakeTurn<L> {
         loop {
             match ticket.poll(waker) {
                 Phase::Granted => {
-                    // First the permit: should the key's clone unwind, the ticket gives the turn back.
-                    let permit = self.permit(ticket.permit, self.key.clone());
                     self.ticket = None;
-                    return TurnStep::Ready(Ok(permit));
+                    return TurnStep::Ready(Ok(Held::Prepared(Prepared::new(self.permit(ticket.permit)))));
                 }
                 Phase::Closed => return self.give_up(&ticket, NotSent::Closed),
                 Phase::Waiting => {}
@@ -177,14 +215,12 @@ impl<L: Layout> TakeTurn<L> {
         let mut place = Some(engine.take_place().ok_or(NotSent::TooManyDoubts)?);
         let permit = engine.new_permit();
         let (deadline, yields) = (self.deadline, self.yields_to_doubt);
-        // Made before the turn is taken: a clone of the key is the program's code.
-        let own = self.key.clone();
-        let mut spare = Some(self.key.clone());
+        let send = self.sends_at_once.then(|| engine.tags.begins());
         let arrival = engine.at_key(self.hash, L::key(&self.key), |at| {
             if engine.is_closed() {
                 return Err(NotSent::Closed);
             }
-            let cell = at.open(&mut spare);
+            let cell = at.open(&self.key);
             let held_until = cell.slot.doubt().filter(|_| yields).map(|doubt| doubt.until);
             match held_until {
                 Some(until) if until >= deadline || self.nesting.is_nested() => {
@@ -192,7 +228,10 @@ impl<L: Layout> TakeTurn<L> {
                 }
                 None if cell.slot.turn_is_free() => {
                     at.prepare(permit, deadline, place.take().expect("taken above"));
-                    return Ok(None);
+                    return Ok(match send {
+                        None => Arrival::Prepared,
+                        Some(running) => Arrival::Sent(Leaving::now(at, permit, None, None, running)?),
+                    });
                 }
                 _ => {}
             }
@@ -207,11 +246,12 @@ impl<L: Layout> TakeTurn<L> {
                 TicketState { phase: Phase::Waiting, waker: Some(waker.clone()), place: place.take(), wakes_at };
             let ticket = Arc::new(Ticket { permit, deadline, yields_to_doubt: yields, state: Mutex::new(state) });
             cell.queue.push_back(Arc::clone(&ticket));
-            Ok(Some((ticket, wakes_at)))
+            Ok(Arrival::Waits(ticket, wakes_at))
         })?;
         Ok(match arrival {
-            None => TurnStep::Ready(Ok(self.permit(permit, own))),
-            Some((ticket, wakes_at)) => {
+            Arrival::Prepared => TurnStep::Ready(Ok(Held::Prepared(Prepared::new(self.permit(permit))))),
+            Arrival::Sent(leaving) => TurnStep::Ready(Ok(Held::Sent(Sent::new(self.permit(permit), leaving)))),
+            Arrival::Waits(ticket, wakes_at) => {
                 self.ticket = Some(ticket);
                 TurnStep::Wait(wakes_at)
             }
@@ -231,13 +271,19 @@ impl<L: Layout> TakeTurn<L> {
         commit::lost((&self.engine, self.hash, &self.key), (permit, self.idempotency_key), cause)
     }
 
-    fn permit(&mut self, permit: PermitId, key: L::OwnedKey) -> Prepared<L> {
+    fn permit(&mut self, id: PermitId) -> Permit<L> {
         #[cfg(feature = "tokio")]
         {
-            self.granted = Some(permit);
+            self.granted = Some(id);
         }
-        let engine = Arc::clone(&self.engine);
-        Prepared::new(engine, self.hash, key, permit, self.deadline, self.idempotency_key)
+        Permit {
+            engine: Arc::clone(&self.engine),
+            hash: self.hash,
+            key: Arc::clone(&self.key),
+            id,
+            deadline: self.deadline,
+            idempotency_key: self.idempotency_key,
+        }
     }
 
     fn give_up(&mut self, ticket: &Arc<Ticket>, why: NotSent) -> TurnStep<L> {
@@ -247,6 +293,13 @@ impl<L: Layout> TakeTurn<L> {
     }
 }
 
+/// What a writer finds that comes to its key.
+enum Arrival<L: Layout> {
+    Prepared,
+    Sent(Leaving<L>),
+    Waits(Arc<Ticket>, Tick),
+}
+
 /// Taking the turn alone, for a program that does its own I/O.
 impl<L: Layout> Story for TakeTurn<L> {
     type Call = NoCall;
@@ -254,7 +307,7 @@ impl<L: Layout> Story for TakeTurn<L> {
 
     fn step(&mut self, waker: &Waker) -> Step<NoCall, Self::Output> {
         match TakeTurn::step(self, waker) {
-            TurnStep::Ready(result) => Step::Done(result),
+            TurnStep::Ready(held) => Step::Done(held.map(Held::prepared)),
             TurnStep::Wait(until) => Step::Wait(until),
         }
     }

@@ -15,13 +15,13 @@ use crate::doubt::{Doubted, Sending, Settlement};
 use crate::drive::Spawned;
 use crate::drive::{SourceCall, Step, Story, finish};
 use crate::engine::Engine;
-use crate::entry::{Entry, Layout, Version};
+use crate::entry::{Entry, Layout, SharedKey, Version};
 use crate::error::{LoadError, NotSent, Unmet, WriteError};
 use crate::get::{self, OwnLoad};
 use crate::metrics::Event;
 use crate::nesting::{self, Scope};
 use crate::options::{Call, InDoubtWrites};
-use crate::prepare::{TakeTurn, TurnStep};
+use crate::prepare::{Held, TakeTurn, TurnStep};
 #[cfg(feature = "tokio")]
 use crate::source::Failure;
 use crate::source::{Condition, Confirmed, Existing, Outcome, Record, Rejection, SourceError, WriteCx};
@@ -108,7 +108,7 @@ pub(crate) struct Put<L: Layout, F> {
 }
 
 impl<L: Layout, F> Put<L, F> {
-    pub(crate) fn new(engine: &Arc<Engine<L>>, hash: u64, key: L::OwnedKey, write: Write<L, F>, call: &Call) -> Self {
+    pub(crate) fn new(engine: &Arc<Engine<L>>, hash: u64, key: SharedKey<L>, write: Write<L, F>, call: &Call) -> Self {
         let conditional = match &write {
             Write::Send(_) => false,
             Write::SendIf(..) | Write::Update(_) => engine.declared.honours_preconditions,
@@ -122,6 +122,16 @@ impl<L: Layout, F> Put<L, F> {
             reply: None,
             engine: Arc::clone(engine),
         }
+    }
+}
+
+impl<L: Layout, F> Put<L, F> {
+    /// For a driver that calls the source as soon as it is told to.
+    pub(crate) fn at_once(mut self) -> Self {
+        if let Some(Write::Send(_)) = &self.write {
+            self.turn.send_at_once();
+        }
+        self
     }
 }
 
@@ -143,9 +153,9 @@ where
         match self.turn.step(waker) {
             TurnStep::Wait(until) => Step::Wait(until),
             TurnStep::Ready(Err(why)) => Step::Done(Err(self.not_sent(why))),
-            TurnStep::Ready(Ok(prepared)) => {
+            TurnStep::Ready(Ok(held)) => {
                 let write = self.write.take().expect("the turn is held once");
-                Step::Call(WriteCall { engine: Arc::clone(&self.engine), prepared, write, scope: self.scope.take() })
+                Step::Call(WriteCall { engine: Arc::clone(&self.engine), held, write, scope: self.scope.take() })
             }
         }
     }
@@ -183,7 +193,7 @@ impl<L: Layout, F> Put<L, F> {
 /// What happens within the turn. Dropped without being run, nothing was sent and the turn passes on.
 pub(crate) struct WriteCall<L: Layout, F> {
     engine: Arc<Engine<L>>,
-    prepared: Prepared<L>,
+    held: Held<L>,
     write: Write<L, F>,
     scope: Option<Scope>,
 }
@@ -196,14 +206,17 @@ where
     type Reply = Result<Written<L>, WriteError<L>>;
 
     async fn run(self) -> Self::Reply {
-        let Self { engine, prepared, write, scope } = self;
-        let served = [engine.frame(prepared.hash())];
+        let Self { engine, held, write, scope } = self;
+        let served = [engine.frame(held.hash())];
         let written = pin!(async {
             match write {
-                Write::Send(sending) => send(&engine, prepared, sending, None).await,
-                Write::SendIf(sending, expect) => send_if(&engine, prepared, sending, &expect).await,
-                Write::Update(f) => update(&engine, prepared, f).await,
-                Write::Replay(write) => replay(&engine, prepared, &write).await,
+                Write::Send(sending) => match held {
+                    Held::Prepared(prepared) => send(&engine, prepared, sending, None).await,
+                    Held::Sent(sent) => end(&engine, sent, sending, None).await,
+                },
+                Write::SendIf(sending, expect) => send_if(&engine, held.prepared(), sending, &expect).await,
+                Write::Update(f) => update(&engine, held.prepared(), f).await,
+                Write::Replay(write) => replay(&engine, held.prepared(), &write).await,
             }
         });
         let result = nesting::within(&served, scope.as_ref(), written).await;
@@ -215,7 +228,7 @@ where
 
     #[cfg(feature = "tokio")]
     fn deadline(&self) -> crate::clock::Tick {
-        self.prepared.deadline()
+        self.held.deadline()
     }
 
     #[cfg(feature = "tokio")]
@@ -242,6 +255,16 @@ async fn send<L: Layout>(
     condition: Option<Condition>,
 ) -> Result<Written<L>, WriteError<L>> {
     let sent = prepared.send_as(condition.clone(), None)?;
+    end(engine, sent, sending, condition).await
+}
+
+/// Calls the source for what was sent, and ends it by the answer.
+async fn end<L: Layout>(
+    engine: &Engine<L>,
+    sent: Sent<L>,
+    sending: Sending<L>,
+    condition: Option<Condition>,
+) -> Result<Written<L>, WriteError<L>> {
     let (outcome, stray) = call_source(engine, &sent, &sending, condition.clone()).await;
     match outcome {
         Outcome::Applied(Done::Deleted) => Ok(sent.deleted(stray)),

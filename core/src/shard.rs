@@ -23,7 +23,7 @@ use crate::clock::Tick;
 use crate::coalesce::Flight;
 use crate::doubt::{DoubtPlace, DoubtTicket};
 use crate::engine::Engine;
-use crate::entry::Layout;
+use crate::entry::{Layout, SharedKey};
 use crate::entry::sealed::Stored;
 use crate::listener::{self, EventKind, Noted, Whose};
 use crate::metrics::Event;
@@ -43,14 +43,14 @@ pub(crate) struct Shard<L: Layout> {
 
 pub(crate) struct State<L: Layout> {
     pub(crate) store: Store<L>,
-    slots: HashTable<Box<Cell<L>>>,
+    slots: HashTable<Cell<L>>,
 }
 
 /// A key with something going on.
 pub(crate) struct Cell<L: Layout> {
     hash: u64,
     /// Shared, so that a listing of doubts, or an event, holds it beyond the lock without a clone.
-    pub(crate) key: Arc<L::OwnedKey>,
+    pub(crate) key: SharedKey<L>,
     pub(crate) slot: Slot,
     /// The attached load, if the slot has one.
     flight: Option<Arc<Flight<L>>>,
@@ -77,7 +77,7 @@ pub(crate) enum Standing {
 pub(crate) struct After<L: Layout> {
     left: Left<L>,
     wakers: Vec<Waker>,
-    cells: Few<Box<Cell<L>>>,
+    cells: Few<Cell<L>>,
     events: Vec<Noted<L>>,
 }
 
@@ -134,7 +134,7 @@ impl<L: Layout> Shard<L> {
 impl<L: Layout> State<L> {
     /// The keys with something going on.
     pub(crate) fn cells(&self) -> impl Iterator<Item = &Cell<L>> {
-        self.slots.iter().map(|cell| &**cell)
+        self.slots.iter()
     }
 
     /// Brings every slot up to `now`; gives the tick at which time will next change one.
@@ -171,7 +171,7 @@ impl<L: Layout> State<L> {
     }
 
     /// Takes every slot out. What is sent still ends by itself; it finds nothing to do here.
-    pub(crate) fn drain_cells(&mut self) -> impl Iterator<Item = Box<Cell<L>>> + use<L> {
+    pub(crate) fn drain_cells(&mut self) -> impl Iterator<Item = Cell<L>> + use<L> {
         std::mem::take(&mut self.slots).into_iter()
     }
 }

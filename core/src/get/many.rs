@@ -72,7 +72,7 @@ impl<L: Layout> GetMany<L> {
                     let is_key = |read: &usize| key.is_key(L::key(&reads[*read].story.key));
                     let number = known.find(hash, is_key).copied().unwrap_or_else(|| {
                         let number = reads.len();
-                        reads.push(Missing { story: Get::new(engine, hash, key.to_key(), call), answer: None });
+                        reads.push(Missing { story: Get::new(engine, hash, Arc::new(key.to_key()), call), answer: None });
                         known.insert_unique(hash, number, |read| reads[*read].story.hash);
                         number
                     });
@@ -131,7 +131,7 @@ fn hits<L: Layout, Q: Lookup<L> + ?Sized>(
     drop(states);
     let answer = |(stored, (hash, key)): (Option<L::Stored>, &(u64, &Q))| {
         stored.map(|stored| {
-            refresh::ask(engine, *hash, &stored, || key.to_key());
+            refresh::ask(engine, *hash, &stored, || Arc::new(key.to_key()));
             counted(engine, stored)
         })
     };
@@ -231,7 +231,7 @@ fn together<L: Layout>(mut calls: Vec<LoadCall<L>>) -> Vec<LoadReply<L>> {
         return leads.into_iter().map(|_| LoadReply::Done(Err(LoadError::Deadline))).collect();
     }
     engine.counters.add(Event::Load, leads.len() as u64);
-    let running: Vec<_> = leads.iter().map(|_| engine.tags.begins()).collect();
+    let running = engine.tags.begins();
     let mut batch = Batch::new(&*engine.clock, deadline);
     for (_, own, replaced, _) in &leads {
         batch.add(L::key(own.key), *replaced);
@@ -248,7 +248,7 @@ fn together<L: Layout>(mut calls: Vec<LoadCall<L>>) -> Vec<LoadReply<L>> {
     };
     let answers = batch.into_answers(asked);
     let mut replies = Vec::with_capacity(leads.len());
-    for (((guard, own, replaced, moved), running), answer) in leads.into_iter().zip(running).zip(answers) {
+    for ((guard, own, replaced, moved), answer) in leads.into_iter().zip(answers) {
         let answer = match &panic {
             Some(message) => Err(LoadError::Panicked(message.clone())),
             None => answer.map_err(LoadError::Source),

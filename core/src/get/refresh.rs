@@ -10,7 +10,7 @@ use crate::coalesce::Flight;
 use crate::drive::{SourceCall, finish};
 use crate::engine::Engine;
 use crate::entry::sealed::Stored;
-use crate::entry::{Entry, Layout};
+use crate::entry::{Entry, Layout, SharedKey};
 use crate::metrics::Event;
 use crate::options::Call;
 use crate::sync::Arc;
@@ -23,7 +23,7 @@ pub(super) fn ask<L: Layout>(
     engine: &Arc<Engine<L>>,
     hash: u64,
     stored: &L::Stored,
-    key: impl FnOnce() -> L::OwnedKey,
+    key: impl FnOnce() -> SharedKey<L>,
 ) {
     if !stored.header().claim_refresh(&*engine.clock) {
         return;
@@ -42,17 +42,16 @@ pub(super) fn ask<L: Layout>(
     }
 }
 
-fn refresh<L: Layout>(engine: &Arc<Engine<L>>, hash: u64, key: L::OwnedKey, stored: &L::Stored) {
+fn refresh<L: Layout>(engine: &Arc<Engine<L>>, hash: u64, key: SharedKey<L>, stored: &L::Stored) {
     let deadline = engine.deadline_of(&Call::new());
     let flight = Arc::new(Flight::new(engine.new_fence(), deadline));
-    let mut spare = Some(key.clone());
     let begins = engine.at_key(hash, L::key(&key), |at| {
         let is_here = at.resident().is_some_and(|other| other.same(stored));
         // Meanwhile the key may have been written, forgotten, or loaded by a reader.
         let begins =
             is_here && stored.header().is_refresh_claimed() && at.attached_flight().is_none() && !engine.is_closed();
         if begins {
-            at.load_begins(Arc::clone(&flight), &mut spare);
+            at.load_begins(Arc::clone(&flight), &key);
         }
         begins
     });

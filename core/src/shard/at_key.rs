@@ -12,7 +12,7 @@ use crate::coalesce::Flight;
 use crate::doubt::{DoubtPlace, DoubtTicket, Settlement};
 use crate::engine::Engine;
 use crate::entry::sealed::Stored;
-use crate::entry::{Layout, Times};
+use crate::entry::{Layout, SharedKey, Times};
 use crate::listener::{EventKind, Noted, Whose};
 use crate::prepare::Ticket;
 use crate::slot::{Answer, Base, Change, Fence, LoadEnd, PermitId, Slot};
@@ -60,6 +60,15 @@ impl<'a, L: Layout> AtKey<'a, L> {
         }
     }
 
+    pub(crate) fn engine(&self) -> &'a Engine<L> {
+        self.engine
+    }
+
+    /// [`Clock::recent`](crate::Clock::recent) of this step.
+    pub(crate) fn recent(&self) -> Tick {
+        self.recent
+    }
+
     /// Whether `at` has come.
     fn has_come(&self, at: Tick) -> bool {
         has_come_by(&*self.engine.clock, at, self.recent)
@@ -81,22 +90,22 @@ impl<'a, L: Layout> AtKey<'a, L> {
     /// The key's cell, if something goes on.
     pub(crate) fn cell(&mut self) -> Option<&mut Cell<L>> {
         let (hash, key) = (self.hash, self.key);
-        self.state.slots.find_mut(hash, |cell| cell.is_of(hash, key)).map(|cell| &mut **cell)
+        self.state.slots.find_mut(hash, |cell| cell.is_of(hash, key))
     }
 
-    /// The key's cell, made anew with the spare key if there is none. A spare that is not needed stays with the caller.
-    pub(crate) fn open(&mut self, spare: &mut Option<L::OwnedKey>) -> &mut Cell<L> {
+    /// The key's cell, made anew if there is none.
+    pub(crate) fn open(&mut self, owned: &SharedKey<L>) -> &mut Cell<L> {
         let (hash, key) = (self.hash, self.key);
         let place = self.state.slots.entry(hash, |cell| cell.is_of(hash, key), |cell| cell.hash).or_insert_with(|| {
-            Box::new(Cell {
+            Cell {
                 hash,
-                key: Arc::new(spare.take().expect("the caller brings a key")),
+                key: Arc::clone(owned),
                 slot: Slot::default(),
                 flight: None,
                 queue: VecDeque::new(),
                 doubt: None,
                 reserved: None,
-            })
+            }
         });
         place.into_mut()
     }
@@ -128,8 +137,8 @@ impl<'a, L: Layout> AtKey<'a, L> {
         self.cell().and_then(|cell| cell.flight.clone())
     }
 
-    pub(crate) fn load_begins(&mut self, flight: Arc<Flight<L>>, spare: &mut Option<L::OwnedKey>) {
-        let cell = self.open(spare);
+    pub(crate) fn load_begins(&mut self, flight: Arc<Flight<L>>, owned: &SharedKey<L>) {
+        let cell = self.open(owned);
         cell.slot.load_begins(flight.fence);
         cell.flight = Some(flight);
     }
@@ -144,7 +153,7 @@ impl<'a, L: Layout> AtKey<'a, L> {
         stored: Option<&L::Stored>,
         renewed: Option<Times>,
         keep: bool,
-        running: Option<&Running>,
+        running: Option<Running>,
     ) -> (LoadEnd, bool) {
         let rules = self.engine.rules;
         let held = self.listened_and_held();
@@ -152,7 +161,7 @@ impl<'a, L: Layout> AtKey<'a, L> {
         let fence = flight.fence;
         if let (Some(stored), Some(running)) = (stored, running)
             && self.cell().is_some_and(|cell| cell.slot.is_attached(fence))
-            && running.is_against::<L>(stored)
+            && self.engine.tags.is_against::<L>(running, stored)
         {
             self.invalidate();
         }
@@ -271,7 +280,7 @@ impl<'a, L: Layout> AtKey<'a, L> {
         stored: Option<&L::Stored>,
         keep: bool,
         stray_until: Option<Tick>,
-        running: &Running,
+        running: Running,
     ) -> bool {
         let rules = self.engine.rules;
         if bugs::has(Bug::TurnReleasedBeforeCommit) {
@@ -283,7 +292,7 @@ impl<'a, L: Layout> AtKey<'a, L> {
             self.forget();
             return false;
         }
-        if stored.is_some_and(|stored| running.is_against::<L>(stored))
+        if stored.is_some_and(|stored| self.engine.tags.is_against::<L>(running, stored))
             && let Some(cell) = self.cell()
         {
             cell.slot.mark_dirty();
