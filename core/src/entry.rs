@@ -220,11 +220,12 @@ pub trait Layout: sealed::Sealed + Sized + Send + Sync + 'static {
 
 pub(crate) mod sealed {
     use super::{Header, Layout, Version};
+    use crate::memory::table::Handle;
 
     pub trait Sealed {}
 
     /// The allocation behind an entry or an absent mark (`value` is `None`).
-    pub trait Stored<L: Layout>: Clone + Send + Sync + 'static {
+    pub trait Stored<L: Layout>: Handle + Clone + Send + Sync + 'static {
         #[allow(private_interfaces)]
         fn store(header: Header, key: &L::OwnedKey, value: Option<L::Value>, version: Option<Version>) -> Self;
         #[allow(private_interfaces)]
@@ -304,10 +305,10 @@ where
 }
 
 #[doc(hidden)]
-pub struct TypedRecord<K, V>(Arc<TypedInner<K, V>>);
+pub struct TypedRecord<K, V>(pub(crate) Arc<TypedInner<K, V>>);
 
-struct TypedInner<K, V> {
-    header: Header,
+pub(crate) struct TypedInner<K, V> {
+    pub(crate) header: Header,
     key: K,
     value: Option<V>,
     version: Option<Version>,
@@ -356,7 +357,7 @@ impl Layout for Bytes {
     type OwnedKey = Box<[u8]>;
     type View = [u8];
     type Value = Vec<u8>;
-    type Stored = crate::bytes::ByteRecord;
+    type Stored = crate::memory::bytes::ByteRecord;
 
     const CAPACITY: u64 = 64 << 20;
 
@@ -378,7 +379,7 @@ impl Layout for Bytes {
     }
     fn weigh(key: &[u8], value: Option<&[u8]>, version: Option<&Version>) -> u64 {
         let version_len = version.map_or(0, |version| version.as_bytes().len());
-        crate::bytes::footprint(key.len(), version_len, value.map_or(0, <[u8]>::len)) as u64
+        crate::memory::bytes::footprint(key.len(), version_len, value.map_or(0, <[u8]>::len)) as u64
     }
 }
 

@@ -16,7 +16,7 @@ use crate::coalesce::{Flight, News, Seat};
 use crate::drive::{Step, Story};
 use crate::engine::Engine;
 use crate::entry::sealed::Stored;
-use crate::entry::{Entry, Layout, SharedKey, Lookup};
+use crate::entry::{Entry, Layout, Lookup, SharedKey};
 use crate::error::LoadError;
 use crate::metrics::Event;
 use crate::nesting::{DEEPEST, Nesting, Scope};
@@ -86,7 +86,7 @@ fn fresh<L: Layout, Q: Lookup<L> + ?Sized>(engine: &Engine<L>, hash: u64, key: &
     if engine.has_come(stored.header().serve_until()) {
         return None;
     }
-    Store::<L>::touch(stored);
+    Store::<L>::touch(&stored);
     Some(stored.clone())
 }
 
@@ -175,14 +175,14 @@ impl<L: Layout> Get<L> {
                 return Found::Closed;
             }
             if let Some(stored) = at.fresh() {
-                Store::<L>::touch(stored);
+                Store::<L>::touch(&stored);
                 return Found::Fresh(stored.clone());
             }
             if nested {
                 return Found::Nested;
             }
             if let Some(stored) = at.stale(engine.lifetimes.stale_while_revalidate) {
-                Store::<L>::touch(stored);
+                Store::<L>::touch(&stored);
                 return Found::Stale(stored.clone());
             }
             if let Some(attached) = at.attached_flight() {
@@ -194,7 +194,7 @@ impl<L: Layout> Get<L> {
             if moved {
                 flight.note_moved_reader();
             }
-            let replaced = at.resident().cloned();
+            let replaced = at.resident().map(|stored| stored.clone());
             at.load_begins(Arc::clone(&flight), &self.key);
             Found::Lead(replaced)
         });

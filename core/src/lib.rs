@@ -13,7 +13,6 @@
 mod audit;
 mod background;
 mod bugs;
-mod bytes;
 mod cache;
 mod clock;
 mod coalesce;
@@ -30,6 +29,7 @@ mod index;
 mod invalidate;
 mod key_index;
 mod listener;
+mod memory;
 mod metrics;
 mod nesting;
 mod options;

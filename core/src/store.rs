@@ -4,15 +4,13 @@
 //! into [`Left`], which the caller drops once no lock is held, since keys and values are the program's.
 //! Invariant: table, indexes and policy hold the same entries, and the budget counts their weight.
 
-use hashbrown::HashTable;
-use hashbrown::hash_table::Entry as Place;
-
 use crate::bugs::{self, Bug};
 use crate::entry::Layout;
 use crate::entry::sealed::Stored;
 use crate::eviction::{MOST_TOUCHES, S3Fifo, Touches};
 use crate::index::Index;
 use crate::key_index::KeyIndex;
+use crate::memory::table::{Held, Table};
 use crate::pattern::Keys;
 use crate::sync::{AtomicU64, Ordering};
 
@@ -89,7 +87,7 @@ impl<L: Layout> Default for Left<L> {
 }
 
 pub(crate) struct Store<L: Layout> {
-    table: HashTable<L::Stored>,
+    table: Table<L::Stored>,
     index: Index<L>,
     /// In the order of their keys, where the options ask for it.
     keys: Option<KeyIndex<L>>,
@@ -98,7 +96,7 @@ pub(crate) struct Store<L: Layout> {
 
 impl<L: Layout> Store<L> {
     pub(crate) fn new(index: Index<L>, keys: Option<KeyIndex<L>>) -> Self {
-        Self { table: HashTable::new(), index, keys, policy: S3Fifo::new() }
+        Self { table: Table::new(), index, keys, policy: S3Fifo::new() }
     }
 
     pub(crate) fn len(&self) -> usize {
@@ -110,13 +108,13 @@ impl<L: Layout> Store<L> {
     }
 
     /// The resident record of a key, fresh or not.
-    pub(crate) fn find(&self, hash: u64, mut is_key: impl FnMut(&L::Key) -> bool) -> Option<&L::Stored> {
-        self.table.find(hash, |stored| stored.header().hash == hash && is_key(stored.key()))
+    pub(crate) fn find(&self, hash: u64, mut is_key: impl FnMut(&L::Key) -> bool) -> Option<Held<'_, L::Stored>> {
+        self.table.find(hash, |stored| is_key(stored.key()))
     }
 
     /// Resident records from a random place on, expired ones and absent marks included, after a look at `looks` places
     /// at most: many of these are empty where much went lately.
-    pub(crate) fn sample(&self, random: u64, looks: usize) -> impl Iterator<Item = &L::Stored> {
+    pub(crate) fn sample(&self, random: u64, looks: usize) -> impl Iterator<Item = Held<'_, L::Stored>> {
         let places = self.policy.places();
         let start = usize::try_from(random % (places.max(1) as u64)).expect("less than a length");
         (start..places).chain(0..start).take(looks).filter_map(|place| {
@@ -141,24 +139,28 @@ impl<L: Layout> Store<L> {
             }
             return false;
         }
-        let same = |other: &L::Stored| other.header().hash == hash && L::same_key(other.key(), stored.key());
-        match self.table.entry(hash, same, |other| other.header().hash) {
-            Place::Occupied(mut place) => {
-                let old = place.get();
+        match self.table.place(hash, |other| L::same_key(other.key(), stored.key())) {
+            Some(place) => {
+                let old = self.table.at(place);
                 if old.same(stored) {
                     return true;
                 }
-                header.set_node(old.header().node());
+                let node = old.header().node();
+                header.set_node(node);
                 header.set_touched(old.header().touched());
-                self.index.remove(old);
-                self.policy.reweigh(old.header().node(), weight);
-                budget.add(weight);
-                budget.subtract(old.header().weight());
-                left.records.push(std::mem::replace(place.get_mut(), stored.clone()));
+                let old = self.table.replace(place, stored.clone());
+                self.index.remove(&old);
+                let before = old.header().weight();
+                if before != weight {
+                    self.policy.reweigh(node, weight);
+                    budget.add(weight);
+                    budget.subtract(before);
+                }
+                left.records.push(old);
             }
-            Place::Vacant(place) => {
+            None => {
                 header.set_node(self.policy.insert(hash, weight));
-                place.insert(stored.clone());
+                self.table.insert(stored.clone());
                 budget.add(weight);
             }
         }
@@ -178,9 +180,8 @@ impl<L: Layout> Store<L> {
         budget: &Budget,
         left: &mut Left<L>,
     ) {
-        let found = self.table.find_entry(hash, |stored| stored.header().hash == hash && is_key(stored.key()));
-        let Ok(found) = found else { return };
-        let (stored, _) = found.remove();
+        let Some(place) = self.table.place(hash, |stored| is_key(stored.key())) else { return };
+        let stored = self.table.remove(place);
         self.policy.remove(stored.header().node());
         self.forget(&stored, budget);
         left.records.push(stored);
@@ -188,9 +189,8 @@ impl<L: Layout> Store<L> {
 
     /// Takes this record out, if it is still here.
     pub(crate) fn remove_stored(&mut self, stored: &L::Stored, budget: &Budget, left: &mut Left<L>) {
-        let found = self.table.find_entry(stored.header().hash, |other| other.same(stored));
-        let Ok(found) = found else { return };
-        let (stored, _) = found.remove();
+        let Some(place) = self.table.place(stored.header().hash, |other| other.same(stored)) else { return };
+        let stored = self.table.remove(place);
         self.policy.remove(stored.header().node());
         self.forget(&stored, budget);
         left.records.push(stored);
@@ -198,16 +198,16 @@ impl<L: Layout> Store<L> {
 
     /// The records of the keys that are meant. With an index of keys it looks at those with the same head only.
     pub(crate) fn of_keys(&self, meant: &Keys<'_, L>) -> Vec<L::Stored> {
-        let is_meant = |stored: &&L::Stored| meant.has(stored.key());
+        let is_meant = |stored: &L::Stored| meant.has(stored.key());
         match &self.keys {
-            Some(keys) => keys.with_head(meant.head()).filter(is_meant).cloned().collect(),
-            None => self.table.iter().filter(is_meant).cloned().collect(),
+            Some(keys) => keys.with_head(meant.head()).filter(|stored| is_meant(stored)).cloned().collect(),
+            None => self.table.iter().filter(|stored| is_meant(stored)).map(|stored| stored.clone()).collect(),
         }
     }
 
     /// Empties the store.
     pub(crate) fn clear(&mut self, budget: &Budget, left: &mut Left<L>) {
-        for stored in std::mem::take(&mut self.table) {
+        for stored in self.table.drain() {
             self.policy.remove(stored.header().node());
             self.forget(&stored, budget);
             left.records.push(stored);
@@ -219,8 +219,8 @@ impl<L: Layout> Store<L> {
             let Some((hash, node)) = self.policy.evict(Some(spared), &Resident::<L> { table: &self.table }) else {
                 return;
             };
-            let found = self.table.find_entry(hash, |stored| stored.header().node() == node);
-            let (stored, _) = found.ok().expect("every node of the policy is an entry of the table").remove();
+            let place = self.table.place(hash, |stored| stored.header().node() == node);
+            let stored = self.table.remove(place.expect("every node of the policy is an entry of the table"));
             self.forget(&stored, budget);
             left.evicted.push(stored);
         }
@@ -240,7 +240,7 @@ impl<L: Layout> Store<L> {
 
 /// The policy's view of the hits of resident entries.
 struct Resident<'a, L: Layout> {
-    table: &'a HashTable<L::Stored>,
+    table: &'a Table<L::Stored>,
 }
 
 impl<L: Layout> Touches for Resident<'_, L> {

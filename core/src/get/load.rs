@@ -132,7 +132,7 @@ pub(super) fn give_up<L: Layout>(engine: &Engine<L>, hash: u64, key: &L::Key, fl
 /// The existing record of a key, from inside its turn: the resident one, else a load of its own.
 pub(crate) async fn existing<L: Layout>(own: &OwnLoad<'_, L>) -> Result<Option<Entry<L>>, LoadError> {
     let engine = own.engine;
-    let fresh = engine.at_key(own.hash, L::key(own.key), |at| at.fresh().cloned());
+    let fresh = engine.at_key(own.hash, L::key(own.key), |at| at.fresh().map(|stored| stored.clone()));
     match fresh {
         Some(stored) => Ok(Entry::of(stored)),
         None => own.load(None).await,

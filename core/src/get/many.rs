@@ -72,7 +72,10 @@ impl<L: Layout> GetMany<L> {
                     let is_key = |read: &usize| key.is_key(L::key(&reads[*read].story.key));
                     let number = known.find(hash, is_key).copied().unwrap_or_else(|| {
                         let number = reads.len();
-                        reads.push(Missing { story: Get::new(engine, hash, Arc::new(key.to_key()), call), answer: None });
+                        reads.push(Missing {
+                            story: Get::new(engine, hash, Arc::new(key.to_key()), call),
+                            answer: None,
+                        });
                         known.insert_unique(hash, number, |read| reads[*read].story.hash);
                         number
                     });
@@ -124,7 +127,7 @@ fn hits<L: Layout, Q: Lookup<L> + ?Sized>(
         if engine.has_come(stored.header().serve_until()) {
             return None;
         }
-        Store::<L>::touch(stored);
+        Store::<L>::touch(&stored);
         Some(stored.clone())
     };
     let found: Vec<Option<L::Stored>> = keys.iter().map(find).collect();

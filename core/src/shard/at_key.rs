@@ -14,6 +14,7 @@ use crate::engine::Engine;
 use crate::entry::sealed::Stored;
 use crate::entry::{Layout, SharedKey, Times};
 use crate::listener::{EventKind, Noted, Whose};
+use crate::memory::table::Held;
 use crate::prepare::Ticket;
 use crate::slot::{Answer, Base, Change, Fence, LoadEnd, PermitId, Slot};
 use crate::source::Condition;
@@ -96,8 +97,8 @@ impl<'a, L: Layout> AtKey<'a, L> {
     /// The key's cell, made anew if there is none.
     pub(crate) fn open(&mut self, owned: &SharedKey<L>) -> &mut Cell<L> {
         let (hash, key) = (self.hash, self.key);
-        let place = self.state.slots.entry(hash, |cell| cell.is_of(hash, key), |cell| cell.hash).or_insert_with(|| {
-            Cell {
+        let place =
+            self.state.slots.entry(hash, |cell| cell.is_of(hash, key), |cell| cell.hash).or_insert_with(|| Cell {
                 hash,
                 key: Arc::clone(owned),
                 slot: Slot::default(),
@@ -105,19 +106,18 @@ impl<'a, L: Layout> AtKey<'a, L> {
                 queue: VecDeque::new(),
                 doubt: None,
                 reserved: None,
-            }
-        });
+            });
         place.into_mut()
     }
 
     /// The record that a hit may be answered with.
-    pub(crate) fn fresh(&self) -> Option<&L::Stored> {
+    pub(crate) fn fresh(&self) -> Option<Held<'_, L::Stored>> {
         self.resident().filter(|stored| !self.has_come(stored.header().serve_until()))
     }
 
     /// The record that has expired, but may be served for `window` after that. One that is in doubt, was invalidated or was
     /// written is not here any more.
-    pub(crate) fn stale(&self, window: Duration) -> Option<&L::Stored> {
+    pub(crate) fn stale(&self, window: Duration) -> Option<Held<'_, L::Stored>> {
         let lifetimes = &self.engine.lifetimes;
         self.resident().filter(|stored| {
             let header = stored.header();
@@ -127,7 +127,7 @@ impl<'a, L: Layout> AtKey<'a, L> {
     }
 
     /// The record that is here, fresh or not.
-    pub(crate) fn resident(&self) -> Option<&L::Stored> {
+    pub(crate) fn resident(&self) -> Option<Held<'_, L::Stored>> {
         self.state.store.find(self.hash, |other| L::same_key(other, self.key))
     }
 
@@ -259,10 +259,10 @@ impl<'a, L: Layout> AtKey<'a, L> {
             ticket.write_sent(end, end.after(window));
         }
         let resident = self.resident();
-        if let Some(stored) = resident {
+        let resident = resident.map(|stored| {
             stored.header().cap(end);
-        }
-        let resident = resident.cloned();
+            stored.clone()
+        });
         if bugs::has(Bug::TurnReleasedBeforeCommit) {
             let _ = self.rejected(permit, false, false);
         }

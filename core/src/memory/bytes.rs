@@ -1,6 +1,6 @@
 //! The byte record: reference count, header, key, version and value in one allocation.
 //!
-//! The one file of this crate with unsafe code. Layout of the allocation, in this order:
+//! Layout of the allocation, in this order:
 //!
 //! | part | bytes |
 //! | --- | --- |
@@ -15,11 +15,13 @@
 #![allow(unsafe_code)]
 
 use std::alloc::{self, handle_alloc_error};
+use std::mem::ManuallyDrop;
 use std::ptr::NonNull;
 use std::slice;
 
 use crate::entry::sealed::Stored;
 use crate::entry::{Bytes, Header, Version};
+use crate::memory::table::Handle;
 use crate::sync::{AtomicUsize, Ordering, fence};
 
 /// A handle on a byte record.
@@ -122,6 +124,20 @@ impl Stored<Bytes> for ByteRecord {
 
     fn same(&self, other: &Self) -> bool {
         self.0 == other.0
+    }
+}
+
+impl Handle for ByteRecord {
+    fn hash(&self) -> u64 {
+        self.head().header.hash
+    }
+
+    fn into_raw(self) -> NonNull<()> {
+        ManuallyDrop::new(self).0.cast()
+    }
+
+    unsafe fn from_raw(raw: NonNull<()>) -> Self {
+        Self(raw.cast())
     }
 }
 
