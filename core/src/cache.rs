@@ -15,7 +15,7 @@ use crate::metrics::Stats;
 use crate::options::{Builder, Call};
 use crate::pattern::{KeyBytes, Keys, Pattern, PatternError};
 use crate::prepare::TakeTurn;
-use crate::put::{Change, Expect, NoUpdate, Put, Write};
+use crate::put::{self, Change, Expect, NoUpdate, Put, Write};
 use crate::settle::{self, KeyInDoubt};
 use crate::source::{AnySource, Source, SourceError};
 use crate::sync::Arc;
@@ -155,7 +155,7 @@ impl<L: Layout> CacheOf<L> {
         value: L::Value,
         call: &Call,
     ) -> Result<Written<L>, WriteError<L>> {
-        self.write(self.put_story::<Q, NoUpdate<L>>(key, Write::Send(Sending::Put(value)), call))
+        self.send(key, Sending::Put(value), call)
     }
 
     /// Writes many records, one after the other in the order given, each as [`CacheOf::put`] does; gives an outcome for each, in
@@ -190,7 +190,7 @@ impl<L: Layout> CacheOf<L> {
     /// # Errors
     /// As `put`.
     pub fn delete_with<Q: Lookup<L> + ?Sized>(&self, key: &Q, call: &Call) -> Result<Written<L>, WriteError<L>> {
-        self.write(self.put_story::<Q, NoUpdate<L>>(key, Write::Send(Sending::Delete), call))
+        self.send(key, Sending::Delete, call)
     }
 
     /// Writes `value` if what is expected holds of the existing record: the resident one, else the origin's, loaded now. Checked
@@ -468,8 +468,21 @@ impl<L: Layout> CacheOf<L> {
     where
         F: FnOnce(Option<&Entry<L>>) -> Result<Change<L::Value>, SourceError>,
     {
-        // A runtime may be away between the step that takes the turn and the call.
-        self.run(if self.0.source.runtime().is_none() { story.at_once() } else { story })
+        self.run(story)
+    }
+
+    /// A write without a condition.
+    fn send<Q: Lookup<L> + ?Sized>(
+        &self,
+        key: &Q,
+        sending: Sending<L>,
+        call: &Call,
+    ) -> Result<Written<L>, WriteError<L>> {
+        match self.0.source.runtime() {
+            None => put::put_now(&self.0, self.0.hash(key), Arc::new(key.to_key()), sending, call),
+            // A runtime may be away between the step that takes the turn and the call.
+            Some(_) => self.write(self.put_story::<Q, NoUpdate<L>>(key, Write::Send(sending), call)),
+        }
     }
 
     fn run<S: Story>(&self, story: S) -> S::Output {

@@ -225,10 +225,6 @@ impl<L: Layout> Sent<L> {
         Self { permit: Some(permit), since, replaced: replaced.and_then(Entry::of), running }
     }
 
-    pub(crate) fn hash(&self) -> u64 {
-        self.permit().hash
-    }
-
     /// The origin applied a put. With its record, that is what the cache shows from now on; without, the next read asks.
     pub fn commit(self, record: Option<Record<L::Value>>) -> Written<L> {
         self.applied(record, false)

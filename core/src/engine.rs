@@ -231,9 +231,10 @@ impl<L: Layout> Engine<L> {
         PermitId(self.next_id())
     }
 
-    pub(crate) fn new_idempotency_key(&self) -> IdempotencyKey {
+    /// The key of a write that was given none.
+    pub(crate) fn idempotency_key(&self, permit: PermitId) -> IdempotencyKey {
         let (high, low) = self.idempotency;
-        let low = mix(low.wrapping_add(self.next_id()));
+        let low = mix(low.wrapping_add(permit.0));
         IdempotencyKey::from_bits(u128::from(high) << 64 | u128::from(low))
     }
 

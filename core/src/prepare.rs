@@ -99,21 +99,6 @@ pub(crate) enum Held<L: Layout> {
 }
 
 impl<L: Layout> Held<L> {
-    pub(crate) fn hash(&self) -> u64 {
-        match self {
-            Self::Prepared(prepared) => prepared.hash(),
-            Self::Sent(sent) => sent.hash(),
-        }
-    }
-
-    #[cfg(feature = "tokio")]
-    pub(crate) fn deadline(&self) -> Tick {
-        match self {
-            Self::Prepared(prepared) => prepared.deadline(),
-            Self::Sent(sent) => sent.deadline(),
-        }
-    }
-
     /// The turn of a writer that has something to do before it sends.
     pub(crate) fn prepared(self) -> Prepared<L> {
         match self {
@@ -131,6 +116,7 @@ pub(crate) struct TakeTurn<L: Layout> {
     deadline: Tick,
     nesting: Nesting,
     yields_to_doubt: bool,
+    permit: PermitId,
     idempotency_key: IdempotencyKey,
     /// Where the turn is free, the write counts as sent in the step that takes it.
     sends_at_once: bool,
@@ -143,13 +129,15 @@ pub(crate) struct TakeTurn<L: Layout> {
 impl<L: Layout> TakeTurn<L> {
     /// `conditional`: the write will go out with a condition that the origin honours.
     pub(crate) fn new(engine: &Arc<Engine<L>>, hash: u64, key: SharedKey<L>, call: &Call, conditional: bool) -> Self {
+        let permit = engine.new_permit();
         Self {
             hash,
             key,
             deadline: engine.deadline_of(call),
             nesting: Nesting::of(engine.frame(hash), call.scope.as_ref()),
             yields_to_doubt: engine.in_doubt_writes == InDoubtWrites::Wait && !conditional,
-            idempotency_key: call.idempotency_key.unwrap_or_else(|| engine.new_idempotency_key()),
+            idempotency_key: call.idempotency_key.unwrap_or_else(|| engine.idempotency_key(permit)),
+            permit,
             sends_at_once: false,
             ticket: None,
             #[cfg(feature = "tokio")]
@@ -213,7 +201,7 @@ impl<L: Layout> TakeTurn<L> {
             return Err(NotSent::Deadline);
         }
         let mut place = Some(engine.take_place().ok_or(NotSent::TooManyDoubts)?);
-        let permit = engine.new_permit();
+        let permit = self.permit;
         let (deadline, yields) = (self.deadline, self.yields_to_doubt);
         let send = self.sends_at_once.then(|| engine.tags.begins());
         let arrival = engine.at_key(self.hash, L::key(&self.key), |at| {

@@ -13,7 +13,7 @@ use crate::commit::{Prepared, Sent, Written};
 use crate::doubt::{Doubted, Sending, Settlement};
 #[cfg(feature = "tokio")]
 use crate::drive::Spawned;
-use crate::drive::{SourceCall, Step, Story, finish};
+use crate::drive::{SourceCall, Step, Story, at_once, block_on, finish};
 use crate::engine::Engine;
 use crate::entry::{Entry, Layout, SharedKey, Version};
 use crate::error::{LoadError, NotSent, Unmet, WriteError};
@@ -98,6 +98,31 @@ fn too_large<L: Layout>(value: &L::Value) -> Option<usize> {
 /// The closure of an `update` that is none.
 pub(crate) type NoUpdate<L> = fn(Option<&Entry<L>>) -> Result<Change<<L as Layout>::Value>, SourceError>;
 
+/// Writes from this thread over a blocking source. Where the turn is free, the step that takes it counts the write as sent.
+pub(crate) fn put_now<L: Layout>(
+    engine: &Arc<Engine<L>>,
+    hash: u64,
+    key: SharedKey<L>,
+    sending: Sending<L>,
+    call: &Call,
+) -> Result<Written<L>, WriteError<L>> {
+    let mut put: Put<L, NoUpdate<L>> = Put::new(engine, hash, key, Write::Send(sending), call);
+    put.turn.send_at_once();
+    if let Some(len) = put.write.as_ref().and_then(Write::too_large) {
+        return Err(put.not_sent(NotSent::ValueTooLarge(len)));
+    }
+    match put.turn.step(Waker::noop()) {
+        TurnStep::Ready(Ok(Held::Sent(sent))) => {
+            let Some(Write::Send(sending)) = put.write.take() else { unreachable!("it was given a moment ago") };
+            let _inside = nesting::enter(engine.frame(hash), put.scope.as_ref());
+            at_once(end(engine, sent, sending, None))
+        }
+        TurnStep::Ready(Err(why)) => Err(put.not_sent(why)),
+        TurnStep::Ready(Ok(Held::Prepared(_))) => unreachable!("it sends at once"),
+        TurnStep::Wait(_) => block_on(put, &*engine.clock, None),
+    }
+}
+
 /// A write on its way.
 pub(crate) struct Put<L: Layout, F> {
     engine: Arc<Engine<L>>,
@@ -125,16 +150,6 @@ impl<L: Layout, F> Put<L, F> {
     }
 }
 
-impl<L: Layout, F> Put<L, F> {
-    /// For a driver that calls the source as soon as it is told to.
-    pub(crate) fn at_once(mut self) -> Self {
-        if let Some(Write::Send(_)) = &self.write {
-            self.turn.send_at_once();
-        }
-        self
-    }
-}
-
 impl<L, F> Story for Put<L, F>
 where
     L: Layout,
@@ -154,8 +169,8 @@ where
             TurnStep::Wait(until) => Step::Wait(until),
             TurnStep::Ready(Err(why)) => Step::Done(Err(self.not_sent(why))),
             TurnStep::Ready(Ok(held)) => {
-                let write = self.write.take().expect("the turn is held once");
-                Step::Call(WriteCall { engine: Arc::clone(&self.engine), held, write, scope: self.scope.take() })
+                let (prepared, write) = (held.prepared(), self.write.take().expect("the turn is held once"));
+                Step::Call(WriteCall { engine: Arc::clone(&self.engine), prepared, write, scope: self.scope.take() })
             }
         }
     }
@@ -193,7 +208,7 @@ impl<L: Layout, F> Put<L, F> {
 /// What happens within the turn. Dropped without being run, nothing was sent and the turn passes on.
 pub(crate) struct WriteCall<L: Layout, F> {
     engine: Arc<Engine<L>>,
-    held: Held<L>,
+    prepared: Prepared<L>,
     write: Write<L, F>,
     scope: Option<Scope>,
 }
@@ -206,17 +221,14 @@ where
     type Reply = Result<Written<L>, WriteError<L>>;
 
     async fn run(self) -> Self::Reply {
-        let Self { engine, held, write, scope } = self;
-        let served = [engine.frame(held.hash())];
+        let Self { engine, prepared, write, scope } = self;
+        let served = [engine.frame(prepared.hash())];
         let written = pin!(async {
             match write {
-                Write::Send(sending) => match held {
-                    Held::Prepared(prepared) => send(&engine, prepared, sending, None).await,
-                    Held::Sent(sent) => end(&engine, sent, sending, None).await,
-                },
-                Write::SendIf(sending, expect) => send_if(&engine, held.prepared(), sending, &expect).await,
-                Write::Update(f) => update(&engine, held.prepared(), f).await,
-                Write::Replay(write) => replay(&engine, held.prepared(), &write).await,
+                Write::Send(sending) => send(&engine, prepared, sending, None).await,
+                Write::SendIf(sending, expect) => send_if(&engine, prepared, sending, &expect).await,
+                Write::Update(f) => update(&engine, prepared, f).await,
+                Write::Replay(write) => replay(&engine, prepared, &write).await,
             }
         });
         let result = nesting::within(&served, scope.as_ref(), written).await;
@@ -228,7 +240,7 @@ where
 
     #[cfg(feature = "tokio")]
     fn deadline(&self) -> crate::clock::Tick {
-        self.held.deadline()
+        self.prepared.deadline()
     }
 
     #[cfg(feature = "tokio")]

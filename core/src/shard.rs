@@ -96,8 +96,8 @@ impl<L: Layout> After<L> {
         }
     }
 
-    /// Wakes, tells, then drops. No lock may be held. `asked`: the key of the call, if it has one.
-    pub(crate) fn finish(mut self, engine: &Engine<L>, asked: Option<&L::Key>) {
+    /// Wakes and tells; what is left is to be dropped. No lock may be held. `asked`: the key of the call, if it has one.
+    pub(crate) fn finish(&mut self, engine: &Engine<L>, asked: Option<&L::Key>) {
         let evicted = self.left.evicted.len() as u64;
         if evicted > 0 {
             engine.counters.add(Event::Evicted, evicted);
@@ -205,6 +205,8 @@ impl<L: Layout> Cell<L> {
         if change.base == Base::Forget {
             store.remove(self.hash, |other| L::same_key(other, key), &engine.budget, &mut after.left);
         } else if change.passed
+            // What takes its place has times of its own.
+            && change.base == Base::Keep
             && let Some(stored) = store.find(self.hash, |other| L::same_key(other, key))
         {
             stored.header().lift_cap();

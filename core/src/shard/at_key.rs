@@ -27,6 +27,8 @@ pub(crate) struct AtKey<'a, L: Layout> {
     state: &'a mut State<L>,
     hash: u64,
     key: &'a L::Key,
+    /// Where the key's cell lies, if there is one: here alone cells come and go while the lock is held.
+    cell: Option<usize>,
     /// What the cheap clock said once the lock was held, which is for less than that may be behind.
     recent: Tick,
     /// Writes of an earlier process may still land.
@@ -42,7 +44,8 @@ impl<'a, L: Layout> AtKey<'a, L> {
         key: &'a L::Key,
         after: &'a mut After<L>,
     ) -> Self {
-        Self { recent: engine.clock.recent(), engine, state, hash, key, unsure: false, after }
+        let cell = state.slots.find_bucket_index(hash, |cell| cell.is_of(hash, key));
+        Self { recent: engine.clock.recent(), engine, state, hash, key, cell, unsure: false, after }
     }
 
     pub(crate) fn tick(&mut self) {
@@ -82,32 +85,37 @@ impl<'a, L: Layout> AtKey<'a, L> {
 
     /// Gives back the cell if nothing goes on any more.
     pub(crate) fn leave(&mut self) {
-        let (hash, key) = (self.hash, self.key);
-        if let Ok(found) = self.state.slots.find_entry(hash, |cell| cell.is_of(hash, key) && cell.is_idle()) {
+        if self.cell().is_some_and(|cell| cell.is_idle())
+            && let Some(Ok(found)) = self.cell.take().map(|place| self.state.slots.get_bucket_entry(place))
+        {
             self.after.cells.push(found.remove().0);
         }
     }
 
     /// The key's cell, if something goes on.
     pub(crate) fn cell(&mut self) -> Option<&mut Cell<L>> {
-        let (hash, key) = (self.hash, self.key);
-        self.state.slots.find_mut(hash, |cell| cell.is_of(hash, key))
+        self.cell.and_then(|place| self.state.slots.get_bucket_mut(place))
     }
 
     /// The key's cell, made anew if there is none.
     pub(crate) fn open(&mut self, owned: &SharedKey<L>) -> &mut Cell<L> {
-        let (hash, key) = (self.hash, self.key);
-        let place =
-            self.state.slots.entry(hash, |cell| cell.is_of(hash, key), |cell| cell.hash).or_insert_with(|| Cell {
-                hash,
-                key: Arc::clone(owned),
-                slot: Slot::default(),
-                flight: None,
-                queue: VecDeque::new(),
-                doubt: None,
-                reserved: None,
-            });
-        place.into_mut()
+        let place = match self.cell {
+            Some(place) => place,
+            None => {
+                let cell = Cell {
+                    hash: self.hash,
+                    key: Arc::clone(owned),
+                    slot: Slot::default(),
+                    flight: None,
+                    queue: VecDeque::new(),
+                    doubt: None,
+                    reserved: None,
+                };
+                self.state.slots.insert_unique(self.hash, cell, |cell| cell.hash).bucket_index()
+            }
+        };
+        self.cell = Some(place);
+        self.state.slots.get_bucket_mut(place).expect("it was there, or has just been put there")
     }
 
     /// The record that a hit may be answered with.
@@ -328,8 +336,7 @@ impl<'a, L: Layout> AtKey<'a, L> {
             cell.queue.retain(|other| !Arc::ptr_eq(other, ticket));
         }
         self.abort(ticket.permit);
-        let (hash, key) = (self.hash, self.key);
-        if let Some(cell) = self.state.slots.find(hash, |cell| cell.is_of(hash, key)) {
+        if let Some(cell) = self.cell.and_then(|place| self.state.slots.get_bucket(place)) {
             cell.next_watches(self.after);
         }
     }
@@ -378,8 +385,7 @@ impl<'a, L: Layout> AtKey<'a, L> {
     // --- steps
 
     fn change(&mut self, event: impl FnOnce(&mut Slot) -> Change) -> Change {
-        let (hash, key) = (self.hash, self.key);
-        let Some(cell) = self.state.slots.find_mut(hash, |cell| cell.is_of(hash, key)) else {
+        let Some(cell) = self.cell.and_then(|place| self.state.slots.get_bucket_mut(place)) else {
             return Change::default();
         };
         let change = event(&mut cell.slot);
