@@ -100,7 +100,7 @@ impl<L: Layout> Engine<L> {
         };
         let count = options.shards.unwrap_or_else(|| shards_for(options.capacity, extras.weigher.is_none()));
         let store = || Store::new(Index::new(hasher.clone()), extras.key_index.map(KeyIndex::new));
-        let shards = (0..count.next_power_of_two()).map(|_| Shard::new(store())).collect();
+        let shards = (0..count.next_power_of_two()).map(|_| Shard::new(store(), cores())).collect();
         let unsure_until = if options.clean_start { Tick::ZERO } else { clock.now().after(declared.settle_window) };
         Arc::new(Self {
             id: CACHES.fetch_add(1, Ordering::Relaxed),
@@ -397,11 +397,15 @@ impl<L: Layout> Engine<L> {
 
 /// Four shards a core, but few where few entries fit: many small queues evict worse than one.
 fn shards_for(capacity: u64, default_weight: bool) -> usize {
-    let cores = std::thread::available_parallelism().map_or(4, usize::from);
+    let cores = cores();
     // Bytes are taken for entries of some 256.
     let entries = if default_weight && capacity >= 1 << 20 { capacity / 256 } else { capacity };
     let by_capacity = usize::try_from(entries / 512).unwrap_or(usize::MAX).max(1);
     (cores * 4).min(by_capacity).min(256).next_power_of_two()
+}
+
+fn cores() -> usize {
+    std::thread::available_parallelism().map_or(4, usize::from)
 }
 
 fn random_bits() -> u64 {

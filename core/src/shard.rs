@@ -26,17 +26,18 @@ use crate::engine::Engine;
 use crate::entry::sealed::Stored;
 use crate::entry::{Layout, SharedKey};
 use crate::listener::{self, EventKind, Noted, Whose};
+use crate::memory::lock::{Reading, StripedLock, Writing};
 use crate::metrics::Event;
 use crate::options::InDoubtWrites;
 use crate::prepare::Ticket;
 use crate::slot::{Base, Change, Doubt, Slot, Turn};
 use crate::store::{Few, Left, Store};
-use crate::sync::{Arc, AtomicU64, Ordering, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use crate::sync::{Arc, AtomicU64, Ordering};
 
 pub(crate) use at_key::AtKey;
 
 pub(crate) struct Shard<L: Layout> {
-    state: RwLock<State<L>>,
+    state: StripedLock<State<L>>,
     /// The number of the last event of a key that hashes here.
     events: AtomicU64,
 }
@@ -112,8 +113,8 @@ impl<L: Layout> After<L> {
 }
 
 impl<L: Layout> Shard<L> {
-    pub(crate) fn new(store: Store<L>) -> Self {
-        Self { state: RwLock::new(State { store, slots: HashTable::new() }), events: AtomicU64::new(0) }
+    pub(crate) fn new(store: Store<L>, threads: usize) -> Self {
+        Self { state: StripedLock::new(State { store, slots: HashTable::new() }, threads), events: AtomicU64::new(0) }
     }
 
     /// A number for the next event of a key. Taken under the exclusive lock, so that numbers follow what they number.
@@ -122,11 +123,11 @@ impl<L: Layout> Shard<L> {
         self.events.fetch_add(1, Ordering::Relaxed) + 1
     }
 
-    pub(crate) fn read(&self) -> RwLockReadGuard<'_, State<L>> {
+    pub(crate) fn read(&self) -> Reading<'_, State<L>> {
         self.state.read()
     }
 
-    pub(crate) fn write(&self) -> RwLockWriteGuard<'_, State<L>> {
+    pub(crate) fn write(&self) -> Writing<'_, State<L>> {
         self.state.write()
     }
 }
