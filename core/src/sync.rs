@@ -10,7 +10,7 @@ pub(crate) use std::sync::{Arc, Weak};
 /// A number for this thread, given to threads in the order in which they first ask: what is striped by it is shared by few.
 pub(crate) fn thread_number() -> usize {
     static NEXT: PlainU64 = PlainU64::new(0);
-    thread_local! {
+    self::thread_local! {
         static MINE: usize = NEXT.fetch_add(1, Ordering::Relaxed) as usize;
     }
     MINE.with(|mine| *mine)
