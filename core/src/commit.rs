@@ -143,7 +143,7 @@ impl<L: Layout> Prepared<L> {
                 at.abort(permit.id);
                 return Err(NotSent::Closed);
             }
-            Leaving::now(at, permit.id, condition, replays, running)
+            Leaving::now(at, (permit.id, engine.clock.now()), condition, replays, running)
         });
         let leaving = sent?;
         Ok(Sent::new(permit, leaving))
@@ -193,10 +193,10 @@ pub(crate) struct Leaving<L: Layout> {
 }
 
 impl<L: Layout> Leaving<L> {
-    /// The write counts as sent from now on. `running`: its call, as it began before this.
+    /// The write counts as sent from now on. `since` is now, and so is what `running` counts, or a little earlier.
     pub(crate) fn now(
         at: &mut AtKey<'_, L>,
-        permit: PermitId,
+        (permit, since): (PermitId, Tick),
         condition: Option<Condition>,
         replays: Option<&Doubted<L>>,
         running: Running,
@@ -204,7 +204,7 @@ impl<L: Layout> Leaving<L> {
         let replaced = at.send(permit, condition, replays.map(|write| write.permit)).ok_or(NotSent::Deadline)?;
         at.engine().open_sends.fetch_add(1, Ordering::AcqRel);
         // What a replay is told may be as old as the first send.
-        let since = replays.map_or_else(|| at.recent(), |write| write.since);
+        let since = replays.map_or(since, |write| write.since);
         Ok(Self { since, replaced, running })
     }
 }

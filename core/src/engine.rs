@@ -11,7 +11,7 @@ use foldhash::fast::SeedableRandomState;
 
 use crate::audit::Auditor;
 use crate::background::Background;
-use crate::clock::{self, Clock, RECENT_LAG, Tick};
+use crate::clock::{self, Clock, Tick};
 use crate::coalesce::Flight;
 use crate::doubt::{DoubtPlace, DoubtPlaces};
 use crate::entry::sealed::Stored;
@@ -206,11 +206,9 @@ impl<L: Layout> Engine<L> {
         clock::has_come(&*self.clock, at)
     }
 
-    /// The deadline of a call that begins now. A long one may be early by what the cheap clock is behind.
-    pub(crate) fn deadline_of(&self, call: &Call) -> Tick {
-        let deadline = call.deadline.unwrap_or(self.deadline).min(LONGEST_DEADLINE);
-        let now = if deadline < RECENT_LAG * 4 { self.clock.now() } else { self.clock.recent() };
-        now.after(deadline)
+    /// The deadline of a call that begins at `now`.
+    pub(crate) fn deadline_of(&self, call: &Call, now: Tick) -> Tick {
+        now.after(call.deadline.unwrap_or(self.deadline).min(LONGEST_DEADLINE))
     }
 
     /// By when the source has to have answered an auditor that asks now.

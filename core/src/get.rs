@@ -118,7 +118,7 @@ impl<L: Layout> Get<L> {
         Self {
             hash,
             key,
-            deadline: engine.deadline_of(call),
+            deadline: engine.deadline_of(call, engine.clock.now()),
             nesting: Nesting::of(engine.frame(hash), call.scope.as_ref()),
             scope: call.scope.clone(),
             moved: false,

@@ -113,6 +113,7 @@ pub(crate) struct TakeTurn<L: Layout> {
     engine: Arc<Engine<L>>,
     hash: u64,
     key: SharedKey<L>,
+    begun: Tick,
     deadline: Tick,
     nesting: Nesting,
     yields_to_doubt: bool,
@@ -129,11 +130,12 @@ pub(crate) struct TakeTurn<L: Layout> {
 impl<L: Layout> TakeTurn<L> {
     /// `conditional`: the write will go out with a condition that the origin honours.
     pub(crate) fn new(engine: &Arc<Engine<L>>, hash: u64, key: SharedKey<L>, call: &Call, conditional: bool) -> Self {
-        let permit = engine.new_permit();
+        let (permit, begun) = (engine.new_permit(), engine.clock.now());
         Self {
             hash,
             key,
-            deadline: engine.deadline_of(call),
+            begun,
+            deadline: engine.deadline_of(call, begun),
             nesting: Nesting::of(engine.frame(hash), call.scope.as_ref()),
             yields_to_doubt: engine.in_doubt_writes == InDoubtWrites::Wait && !conditional,
             idempotency_key: call.idempotency_key.unwrap_or_else(|| engine.idempotency_key(permit)),
@@ -203,6 +205,7 @@ impl<L: Layout> TakeTurn<L> {
         let mut place = Some(engine.take_place().ok_or(NotSent::TooManyDoubts)?);
         let permit = self.permit;
         let (deadline, yields) = (self.deadline, self.yields_to_doubt);
+        let begun = self.begun;
         let send = self.sends_at_once.then(|| engine.tags.begins());
         let arrival = engine.at_key(self.hash, L::key(&self.key), |at| {
             if engine.is_closed() {
@@ -218,7 +221,7 @@ impl<L: Layout> TakeTurn<L> {
                     at.prepare(permit, deadline, place.take().expect("taken above"));
                     return Ok(match send {
                         None => Arrival::Prepared,
-                        Some(running) => Arrival::Sent(Leaving::now(at, permit, None, None, running)?),
+                        Some(running) => Arrival::Sent(Leaving::now(at, (permit, begun), None, None, running)?),
                     });
                 }
                 _ => {}

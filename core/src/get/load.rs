@@ -212,11 +212,10 @@ impl<L: Layout> OwnLoad<'_, L> {
     async fn ask(&self, replaced: Option<&Entry<L>>, scope: Option<&Scope>) -> Result<Asked<L>, LoadError> {
         let engine = self.engine;
         let key = L::key(self.key);
-        if self.is_late() {
+        let since = engine.clock.now();
+        if since >= self.deadline {
             return Err(LoadError::Deadline);
         }
-        // A record that is confirmed twice is told apart by this.
-        let since = if replaced.is_some() { engine.clock.now() } else { engine.clock.recent() };
         engine.counters.count(Event::Load);
         let running = engine.tags.begins();
         let cx = LoadCx { clock: &*engine.clock, deadline: self.deadline, replaced };

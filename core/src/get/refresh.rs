@@ -43,7 +43,7 @@ pub(super) fn ask<L: Layout>(
 }
 
 fn refresh<L: Layout>(engine: &Arc<Engine<L>>, hash: u64, key: SharedKey<L>, stored: &L::Stored) {
-    let deadline = engine.deadline_of(&Call::new());
+    let deadline = engine.deadline_of(&Call::new(), engine.clock.now());
     let flight = Arc::new(Flight::new(engine.new_fence(), deadline));
     let begins = engine.at_key(hash, L::key(&key), |at| {
         let is_here = at.resident().is_some_and(|other| other.same(stored));

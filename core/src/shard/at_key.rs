@@ -68,11 +68,6 @@ impl<'a, L: Layout> AtKey<'a, L> {
         self.engine
     }
 
-    /// [`Clock::recent`](crate::Clock::recent) of this step.
-    pub(crate) fn recent(&self) -> Tick {
-        self.recent
-    }
-
     /// Whether `at` has come.
     fn has_come(&self, at: Tick) -> bool {
         has_come_by(&*self.engine.clock, at, self.recent)
