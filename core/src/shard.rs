@@ -3,7 +3,7 @@
 //! | rank | lock | guards |
 //! | --- | --- | --- |
 //! | 0 | `Engine::sweep` | that one sweep for overdue slots runs at a time |
-//! | 1 | `Shard::state` | the entries and slots of the keys that hash there |
+//! | 1 | `Shard::state` (striped) | the entries and slots of the keys that hash there |
 //! | 2 | a flight's, a ticket's, a doubt's own state; the engine's lingering loads; the memory of tags | who waits for it; what was invalidated |
 //!
 //! A thread holds one shard's lock at a time and takes no lock of rank 1 inside it; but for reading, it may take those of many
