@@ -99,8 +99,9 @@ impl<L: Layout> Engine<L> {
             None => SeedableRandomState::random(),
         };
         let count = options.shards.unwrap_or_else(|| shards_for(options.capacity, extras.weigher.is_none()));
-        let store = || Store::new(Index::new(hasher.clone()), extras.key_index.map(KeyIndex::new));
-        let shards = (0..count.next_power_of_two()).map(|_| Shard::new(store())).collect();
+        let count = count.next_power_of_two();
+        let store = |shard| Store::new(shard, Index::new(hasher.clone()), extras.key_index.map(KeyIndex::new));
+        let shards = (0..count).map(|shard| Shard::new(store(shard))).collect();
         let unsure_until = if options.clean_start { Tick::ZERO } else { clock.now().after(declared.settle_window) };
         Arc::new(Self {
             id: CACHES.fetch_add(1, Ordering::Relaxed),
@@ -113,7 +114,7 @@ impl<L: Layout> Engine<L> {
             source,
             clock,
             counters: Counters::new(),
-            budget: Budget::new(options.capacity),
+            budget: Budget::new(options.capacity, count),
             turn_queue: options.turn_queue,
             load_queue: options.load_queue,
             in_doubt_writes: options.in_doubt_writes,
@@ -184,7 +185,7 @@ impl<L: Layout> Engine<L> {
     }
 
     /// Runs `work` on what the shard knows of a key, under its exclusive lock and brought up to the present time. Wakers
-    /// are woken and records dropped after the lock is released.
+    /// are woken and records dropped after the lock is released, and room made in other shards.
     pub(crate) fn at_key<T>(&self, hash: u64, key: &L::Key, work: impl FnOnce(&mut AtKey<'_, L>) -> T) -> T {
         let now = self.clock.now();
         let mut after = After::default();
@@ -196,8 +197,22 @@ impl<L: Layout> Engine<L> {
             at.leave();
             result
         };
+        if let Some(newcomer) = after.newcomer.take() {
+            self.make_room(&newcomer, &mut after);
+        }
         after.finish(self, Some(key));
         result
+    }
+
+    /// Brings the cache back to its capacity: the shard that holds most makes room, one at a time. No lock is held.
+    ///
+    /// Who added weight last sees all of it, and goes on to the end; so the capacity holds once all calls have returned.
+    fn make_room(&self, newcomer: &L::Stored, after: &mut After<L>) {
+        let header = newcomer.header();
+        let own = self.shard_number(header.hash);
+        while let Some(richest) = self.budget.richest(own, header.weight()) {
+            self.shards[richest].write().give_room(newcomer, self, after);
+        }
     }
 
     // --- time and identity
