@@ -11,6 +11,7 @@ use foldhash::fast::SeedableRandomState;
 
 use crate::audit::Auditor;
 use crate::background::Background;
+use crate::bugs::{self, Bug};
 use crate::clock::{Clock, Tick};
 use crate::coalesce::Flight;
 use crate::doubt::{DoubtPlace, DoubtPlaces};
@@ -98,7 +99,7 @@ impl<L: Layout> Engine<L> {
             Some(seed) => SeedableRandomState::with_seed(seed, SharedSeed::global_fixed()),
             None => SeedableRandomState::random(),
         };
-        let count = options.shards.unwrap_or_else(|| shards_for(options.capacity, extras.weigher.is_none()));
+        let count = options.shards.unwrap_or_else(|| shards_for(options.capacity));
         let count = count.next_power_of_two();
         let store = |shard| Store::new(shard, Index::new(hasher.clone()), extras.key_index.map(KeyIndex::new));
         let shards = (0..count).map(|shard| Shard::new(store(shard))).collect();
@@ -197,7 +198,9 @@ impl<L: Layout> Engine<L> {
             at.leave();
             result
         };
-        if let Some(newcomer) = after.newcomer.take() {
+        if let Some(newcomer) = after.newcomer.take()
+            && !bugs::has(Bug::OthersMakeNoRoom)
+        {
             self.make_room(&newcomer, &mut after);
         }
         after.finish(self, Some(key));
@@ -408,10 +411,10 @@ impl<L: Layout> Engine<L> {
 }
 
 /// Four shards a core, but few where few entries fit: many small queues evict worse than one.
-fn shards_for(capacity: u64, default_weight: bool) -> usize {
+fn shards_for(capacity: u64) -> usize {
     let cores = std::thread::available_parallelism().map_or(4, usize::from);
-    // Bytes are taken for entries of some 256.
-    let entries = if default_weight && capacity >= 1 << 20 { capacity / 256 } else { capacity };
+    // So large a capacity is taken for bytes, of entries of some 256: also where the program weighs, since what differs is mostly that.
+    let entries = if capacity >= 1 << 20 { capacity / 256 } else { capacity };
     let by_capacity = usize::try_from(entries / 512).unwrap_or(usize::MAX).max(1);
     (cores * 4).min(by_capacity).min(256).next_power_of_two()
 }
@@ -461,12 +464,12 @@ mod tests {
     fn few_entries_get_few_shards() {
         let cores = std::thread::available_parallelism().map_or(4, usize::from);
         let most = (cores * 4).min(256).next_power_of_two();
-        assert_eq!(shards_for(u64::MAX, false), most);
-        assert_eq!((shards_for(1, true), shards_for(1_023, true)), (1, 1));
-        assert_eq!(shards_for(2_048, true), 4.min(most));
-        // A MiB of bytes is some 4,096 entries; where the program weighs, a unit is one.
-        assert_eq!(shards_for(1 << 20, true), 8.min(most));
-        assert_eq!(shards_for(1 << 20, false), most);
+        assert_eq!(shards_for(u64::MAX), most);
+        assert_eq!((shards_for(1), shards_for(1_023)), (1, 1));
+        assert_eq!(shards_for(2_048), 4.min(most));
+        assert_eq!(shards_for((1 << 20) - 1), most);
+        // A MiB of bytes is some 4,096 entries.
+        assert_eq!(shards_for(1 << 20), 8.min(most));
     }
 
     /// The first numbers of SplitMix64 from seed 0, as its authors' code gives them.
