@@ -99,7 +99,7 @@ impl<L: Layout> Engine<L> {
             Some(seed) => SeedableRandomState::with_seed(seed, SharedSeed::global_fixed()),
             None => SeedableRandomState::random(),
         };
-        let count = options.shards.unwrap_or_else(|| shards_for(options.capacity));
+        let count = options.shards.unwrap_or_else(|| shards_for(options.capacity, cores()));
         let count = count.next_power_of_two();
         let store = |shard| Store::new(shard, Index::new(hasher.clone()), extras.key_index.map(KeyIndex::new));
         let shards = (0..count).map(|shard| Shard::new(store(shard))).collect();
@@ -411,12 +411,15 @@ impl<L: Layout> Engine<L> {
 }
 
 /// Four shards a core, but few where few entries fit: many small queues evict worse than one.
-fn shards_for(capacity: u64) -> usize {
-    let cores = std::thread::available_parallelism().map_or(4, usize::from);
+fn shards_for(capacity: u64, cores: usize) -> usize {
     // So large a capacity is taken for bytes, of entries of some 256: also where the program weighs, since what differs is mostly that.
     let entries = if capacity >= 1 << 20 { capacity / 256 } else { capacity };
     let by_capacity = usize::try_from(entries / 512).unwrap_or(usize::MAX).max(1);
     (cores * 4).min(by_capacity).min(256).next_power_of_two()
+}
+
+fn cores() -> usize {
+    std::thread::available_parallelism().map_or(4, usize::from)
 }
 
 fn random_bits() -> u64 {
@@ -462,14 +465,11 @@ mod tests {
     /// Small queues evict worse than one, and a shard costs memory.
     #[test]
     fn few_entries_get_few_shards() {
-        let cores = std::thread::available_parallelism().map_or(4, usize::from);
-        let most = (cores * 4).min(256).next_power_of_two();
-        assert_eq!(shards_for(u64::MAX), most);
-        assert_eq!((shards_for(1), shards_for(1_023)), (1, 1));
-        assert_eq!(shards_for(2_048), 4.min(most));
-        assert_eq!(shards_for((1 << 20) - 1), most);
+        let shards = |cores| [1, 1_023, 2_048, (1 << 20) - 1, 1 << 20, u64::MAX].map(|room| shards_for(room, cores));
+        assert_eq!(shards(1), [1, 1, 4, 4, 4, 4]);
         // A MiB of bytes is some 4,096 entries.
-        assert_eq!(shards_for(1 << 20), 8.min(most));
+        assert_eq!(shards(12), [1, 1, 4, 64, 8, 64]);
+        assert_eq!(shards(1_000), [1, 1, 4, 256, 8, 256]);
     }
 
     /// The first numbers of SplitMix64 from seed 0, as its authors' code gives them.

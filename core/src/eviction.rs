@@ -7,8 +7,8 @@
 //!
 //! So it is where all weigh the same. Where they do not, room goes to those whose weight brings most hits: an entry pays its
 //! weight for each such step with its hits, and each hit counts for the mean weight of the shard's entries. Its ghost counts as a
-//! hit, the load that brought it as a third of one: what weighs less than that goes on to the main queue unasked. What
-//! is paid too much in the main queue is kept for the next rounds; a round costs a quarter of the mean weight at least, so that
+//! hit, the load that brought it as a third of one: what weighs less than that goes on to the main queue unasked. As many hits as
+//! are counted are enough for any weight. What is paid too much in the main queue is kept for the next rounds; a round costs a quarter of the mean weight at least, so that
 //! light entries, and those that weigh nothing, leave in the end.
 //!
 //! Queues are linked through a slab of nodes, so that an entry leaves from the middle without a search and nothing is kept
@@ -89,7 +89,7 @@ impl S3Fifo {
                 (queue, paid) = (Queue::Main, 0);
             }
         }
-        let node = Node { hash, weight, paid, prev: NONE, next: NONE, queue };
+        let node = Node { hash, weight, paid: as_told(paid), prev: NONE, next: NONE, queue };
         let id = match self.free.pop() {
             Some(id) => {
                 self.nodes[id as usize] = node;
@@ -156,27 +156,27 @@ impl S3Fifo {
     /// Has an entry that came to the head of its queue pay for its way on. False if it cannot.
     fn pays(&mut self, id: u32, mean: u64, touches: &impl Touches) -> bool {
         let node = &mut self.nodes[id as usize];
-        let hits = || worth(touches.take(node.hash, id), mean);
+        let mut paid = u64::from(node.paid);
         match node.queue {
             Queue::Small => {
-                let paid = node.paid.saturating_add(hits());
+                let hits = touches.take(node.hash, id);
                 node.paid = 0;
-                is_worth_main(paid, node.weight, mean)
+                hits == MOST_TOUCHES || is_worth_main(paid + worth(hits, mean), node.weight, mean)
             }
             Queue::Main => {
                 let rent = node.weight.max(mean.div_ceil(LEAST_RENT));
-                // It may be from when entries were heavier, and must not last for ever now.
-                node.paid = node.paid.min(worth(MOST_TOUCHES, mean));
-                if u64::from(node.paid) < rent {
-                    node.paid = node.paid.saturating_add(hits());
-                }
-                match u64::from(node.paid).checked_sub(rent) {
-                    Some(rest) => {
-                        node.paid = u32::try_from(rest).expect("less than it was");
-                        true
+                // What was paid may be from when entries were heavier, and must not last for ever now.
+                paid = paid.min(worth(MOST_TOUCHES, mean));
+                if paid < rent {
+                    let hits = touches.take(node.hash, id);
+                    paid += worth(hits, mean);
+                    if hits == MOST_TOUCHES {
+                        paid = paid.max(rent);
                     }
-                    None => false,
                 }
+                let rest = paid.checked_sub(rent);
+                node.paid = as_told(rest.unwrap_or(0));
+                rest.is_some()
             }
         }
     }
@@ -247,14 +247,19 @@ fn mean(total: u64, entries: usize) -> u64 {
     total.div_ceil((entries as u64).max(1)).max(1)
 }
 
-/// What so many hits are worth, as far as can be told.
-fn worth(hits: u8, mean: u64) -> u32 {
-    u32::try_from(mean.saturating_mul(u64::from(hits))).unwrap_or(u32::MAX)
+/// What so many hits are worth.
+fn worth(hits: u8, mean: u64) -> u64 {
+    u64::from(hits) * mean
+}
+
+/// What was paid, as far as a node can tell.
+fn as_told(paid: u64) -> u32 {
+    u32::try_from(paid).unwrap_or(u32::MAX)
 }
 
 /// Whether what was paid takes an entry to the main queue.
-fn is_worth_main(paid: u32, weight: u64, mean: u64) -> bool {
-    u64::from(paid) + mean / LOAD_SHARE >= weight
+fn is_worth_main(paid: u64, weight: u64, mean: u64) -> bool {
+    paid + mean / LOAD_SHARE >= weight
 }
 
 impl Fifo {
@@ -414,6 +419,26 @@ mod tests {
     }
 
     #[test]
+    fn as_many_hits_as_are_counted_are_enough_for_any_weight() {
+        for (hit, stays) in [(MOST_TOUCHES - 1, false), (MOST_TOUCHES, true)] {
+            let (mut policy, hits) = (S3Fifo::new(), Hits::default());
+            policy.insert(1, 5_000);
+            insert_tens(&mut policy, 1_000..2_000);
+            hits.set(1, hit);
+            assert_eq!(!left(&mut policy, &hits, 100, &[1]).is_empty(), stays, "out of the small queue");
+            if stays {
+                // It is alone in the main queue, which is far above its share of the weight.
+                let main = policy.queue(Queue::Main);
+                for (hit, stays) in [(MOST_TOUCHES, true), (MOST_TOUCHES - 1, false)] {
+                    hits.set(1, hit);
+                    let mean = mean(policy.total(), policy.len());
+                    assert_eq!(policy.pays(main[0], mean, &hits), stays, "round the main queue");
+                }
+            }
+        }
+    }
+
+    #[test]
     fn a_ghost_counts_as_a_hit() {
         let (mut policy, hits) = (S3Fifo::new(), Hits::default());
         for hash in 1..=3 {
@@ -490,6 +515,16 @@ mod tests {
         hits.set(1, MOST_TOUCHES);
         assert_eq!(evicted(&mut policy, &hits), Some(2));
         assert_eq!(evicted(&mut policy, &hits), Some(3));
+        // What is paid too much is more than a node can tell, and enough for two rounds.
+        let (mut policy, hits) = (S3Fifo::new(), Hits::default());
+        for hash in 1..=4 {
+            policy.insert(hash, 3 << 29);
+            hits.set(hash, u8::from(hash < 4));
+        }
+        assert_eq!(evicted(&mut policy, &hits), Some(4));
+        hits.set(1, 4);
+        hits.set(2, 2);
+        assert_eq!([(); 3].map(|()| evicted(&mut policy, &hits)), [3, 2, 1].map(Some));
     }
 
     impl S3Fifo {

@@ -17,7 +17,7 @@ use crate::pattern::Keys;
 use crate::sync::{AtomicU64, Ordering};
 
 /// How far below its share a shard may be and still make room among its own entries, as a divisor of the share.
-const SLACK: u64 = 32;
+const SLACK: u64 = 8;
 
 /// The capacity of the whole cache, the weight that its shards hold together, and what each of them holds of that.
 pub(crate) struct Budget {

@@ -32,7 +32,7 @@ fn spread(key: u32) -> u64 {
 
 /// Reads keys of which few are read often, of all weights, and gives the share that were hits.
 fn hits(capacity: u64, shards: usize, keys: u64) -> f64 {
-    const READS: u64 = 100_000;
+    const READS: u64 = 50_000;
     let source = Fns::<Numbers>::get(|key, _| Ok(Loaded::Found(Record::new(spread(*key)))));
     let cache = weighed(Cache::builder(source)).capacity(capacity).shards(shards).seed(1).build().unwrap();
     let mut dice = Dice(7);
@@ -102,17 +102,15 @@ fn b1_where_all_are_read_alike_the_light_ones_stay() {
 }
 
 #[test]
-fn b1_a_heavy_record_stays_that_is_read_as_often_as_its_weight_asks() {
+fn b1_a_heavy_record_stays_that_is_read_often() {
     let cache = shelved(2_000, 1);
     cache.put(&0, 200).unwrap();
     for key in 1..5_000 {
         cache.put(&key, 10).unwrap();
-        // Some two hundred come while the others go round once: many reads of the one in that time.
+        // A tenth of the room, twenty times what the others weigh, and every second call.
         cache.get(&0).unwrap();
-        assert!(cache.stats().weight <= 2_000);
     }
-    // A tenth of the room with a half of all reads.
-    assert!(cache.peek(&0).is_some());
+    assert_eq!(cache.stats().loads, 0, "it was there all the time");
 }
 
 #[test]
