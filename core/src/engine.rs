@@ -412,7 +412,8 @@ impl<L: Layout> Engine<L> {
 
 /// Four shards a core, but few where few entries fit: many small queues evict worse than one.
 fn shards_for(capacity: u64, cores: usize) -> usize {
-    // So large a capacity is taken for bytes, of entries of some 256: also where the program weighs, since what differs is mostly that.
+    // So large a capacity is taken for bytes, of entries of some 256; also where the program weighs, since that is what it mostly
+    // weighs.
     let entries = if capacity >= 1 << 20 { capacity / 256 } else { capacity };
     let by_capacity = usize::try_from(entries / 512).unwrap_or(usize::MAX).max(1);
     (cores * 4).min(by_capacity).min(256).next_power_of_two()

@@ -8,8 +8,8 @@
 //! So it is where all weigh the same. Where they do not, room goes to those whose weight brings most hits: an entry pays its
 //! weight for each such step with its hits, and each hit counts for the mean weight of the shard's entries. Its ghost counts as a
 //! hit, the load that brought it as a third of one: what weighs less than that goes on to the main queue unasked. As many hits as
-//! are counted are enough for any weight. What is paid too much in the main queue is kept for the next rounds; a round costs a quarter of the mean weight at least, so that
-//! light entries, and those that weigh nothing, leave in the end.
+//! are counted are enough for any weight. What is paid too much in the main queue is kept for the next rounds; a round costs
+//! a quarter of the mean weight at least, so that light entries, and those that weigh nothing, leave in the end.
 //!
 //! Queues are linked through a slab of nodes, so that an entry leaves from the middle without a search and nothing is kept
 //! of what left. Invariant: every live node is in exactly one queue, and each queue's weight is the sum of its nodes'.
@@ -123,7 +123,7 @@ impl S3Fifo {
     /// Takes out the entry that goes next, if there is one other than `spared`. Gives its hash and node.
     pub(crate) fn evict(&mut self, spared: Option<u32>, touches: &impl Touches) -> Option<(u64, u32)> {
         let mean = mean(self.total(), self.len());
-        // Each round evicts, takes from what was paid and hit in the main queue, or moves an entry there from the small one: it ends.
+        // Each round evicts, moves an entry from small to main, or takes from what an entry of main was paid or hit: it ends.
         loop {
             let from_small = self.small.weight > self.total() / SMALL_SHARE || self.main.head == NONE;
             let queue = if from_small { Queue::Small } else { Queue::Main };

@@ -125,9 +125,10 @@ impl<L: Layout> Builder<L> {
         }
     }
 
-    /// The most weight that the cache holds once calls have returned; each call under way may be putting in one entry beyond it. Without a weigher, an entry of Rust types weighs one, and an
-    /// entry of bytes the bytes of its allocation: header, key, version and value. The tables and index rows beside the entries
-    /// are not weighed. Default: 100,000 entries, or 64 MiB of bytes.
+    /// The most weight that the cache holds once calls have returned; each call under way may be putting in one entry beyond
+    /// it. Without a weigher, an entry of Rust types weighs one, and an entry of bytes the bytes of its allocation: header, key,
+    /// version and value. The tables and index rows beside the entries are not weighed. Default: 100,000 entries, or 64 MiB of
+    /// bytes.
     pub fn capacity(mut self, weight: u64) -> Self {
         self.options.capacity = weight;
         self

@@ -45,8 +45,7 @@ impl Budget {
         self.used() > self.capacity
     }
 
-    /// The shard that holds most, if the cache is over its capacity. The newcomer's weight, in its own shard, does not count: room
-    /// is made for it.
+    /// The shard that holds most, if the cache is over its capacity. In its own shard the newcomer does not count: it is to stay.
     pub(crate) fn richest(&self, own: usize, newcomer: u64) -> Option<usize> {
         if !self.is_over() {
             return None;
