@@ -85,7 +85,7 @@ fn b1_a_record_that_grows_beyond_its_parts_share_is_kept_too() {
 #[test]
 fn b1_where_all_are_read_alike_the_light_ones_stay() {
     let cache = shelved(20_000, 1);
-    let weight = |key: u32| if key % 2 == 0 { 10 } else { 1_000 };
+    let weight = |key: u32| if key.is_multiple_of(2) { 10 } else { 1_000 };
     // 1,010 would fit twenty times; all need 101,000.
     for round in 0..10 {
         let mut hits = 0;
