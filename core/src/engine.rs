@@ -11,6 +11,7 @@ use foldhash::fast::SeedableRandomState;
 
 use crate::audit::Auditor;
 use crate::background::Background;
+use crate::bugs::{self, Bug};
 use crate::clock::{self, Clock, Tick};
 use crate::coalesce::Flight;
 use crate::doubt::{DoubtPlace, DoubtPlaces};
@@ -98,9 +99,10 @@ impl<L: Layout> Engine<L> {
             Some(seed) => SeedableRandomState::with_seed(seed, SharedSeed::global_fixed()),
             None => SeedableRandomState::random(),
         };
-        let count = options.shards.unwrap_or_else(|| shards_for(options.capacity, extras.weigher.is_none()));
-        let store = || Store::new(Index::new(hasher.clone()), extras.key_index.map(KeyIndex::new));
-        let shards = (0..count.next_power_of_two()).map(|_| Shard::new(store(), cores())).collect();
+        let count = options.shards.unwrap_or_else(|| shards_for(options.capacity, cores()));
+        let count = count.next_power_of_two();
+        let store = |shard| Store::new(shard, Index::new(hasher.clone()), extras.key_index.map(KeyIndex::new));
+        let shards = (0..count).map(|shard| Shard::new(store(shard), cores())).collect();
         let unsure_until = if options.clean_start { Tick::ZERO } else { clock.now().after(declared.settle_window) };
         Arc::new(Self {
             id: CACHES.fetch_add(1, Ordering::Relaxed),
@@ -113,7 +115,7 @@ impl<L: Layout> Engine<L> {
             source,
             clock,
             counters: Counters::new(),
-            budget: Budget::new(options.capacity),
+            budget: Budget::new(options.capacity, count),
             turn_queue: options.turn_queue,
             load_queue: options.load_queue,
             in_doubt_writes: options.in_doubt_writes,
@@ -184,7 +186,7 @@ impl<L: Layout> Engine<L> {
     }
 
     /// Runs `work` on what the shard knows of a key, under its exclusive lock and brought up to the present time. Wakers
-    /// are woken and records dropped after the lock is released.
+    /// are woken and records dropped after the lock is released, and room made in other shards.
     pub(crate) fn at_key<T>(&self, hash: u64, key: &L::Key, work: impl FnOnce(&mut AtKey<'_, L>) -> T) -> T {
         let mut after = After::default();
         let result = {
@@ -195,8 +197,24 @@ impl<L: Layout> Engine<L> {
             at.leave();
             result
         };
+        if let Some(newcomer) = after.newcomer.take()
+            && !bugs::has(Bug::OthersMakeNoRoom)
+        {
+            self.make_room(&newcomer, &mut after);
+        }
         after.finish(self, Some(key));
         result
+    }
+
+    /// Brings the cache back to its capacity: the shard that holds most makes room, one at a time. No lock is held.
+    ///
+    /// Who added weight last sees all of it, and goes on to the end; so the capacity holds once all calls have returned.
+    fn make_room(&self, newcomer: &L::Stored, after: &mut After<L>) {
+        let header = newcomer.header();
+        let own = self.shard_number(header.hash);
+        while let Some(richest) = self.budget.richest(own, header.weight()) {
+            self.shards[richest].write().give_room(newcomer, self, after);
+        }
     }
 
     // --- time and identity
@@ -394,10 +412,10 @@ impl<L: Layout> Engine<L> {
 }
 
 /// Four shards a core, but few where few entries fit: many small queues evict worse than one.
-fn shards_for(capacity: u64, default_weight: bool) -> usize {
-    let cores = cores();
-    // Bytes are taken for entries of some 256.
-    let entries = if default_weight && capacity >= 1 << 20 { capacity / 256 } else { capacity };
+fn shards_for(capacity: u64, cores: usize) -> usize {
+    // So large a capacity is taken for bytes, of entries of some 256; also where the program weighs, since that is what it mostly
+    // weighs.
+    let entries = if capacity >= 1 << 20 { capacity / 256 } else { capacity };
     let by_capacity = usize::try_from(entries / 512).unwrap_or(usize::MAX).max(1);
     (cores * 4).min(by_capacity).min(256).next_power_of_two()
 }
@@ -449,14 +467,11 @@ mod tests {
     /// Small queues evict worse than one, and a shard costs memory.
     #[test]
     fn few_entries_get_few_shards() {
-        let cores = std::thread::available_parallelism().map_or(4, usize::from);
-        let most = (cores * 4).min(256).next_power_of_two();
-        assert_eq!(shards_for(u64::MAX, false), most);
-        assert_eq!((shards_for(1, true), shards_for(1_023, true)), (1, 1));
-        assert_eq!(shards_for(2_048, true), 4.min(most));
-        // A MiB of bytes is some 4,096 entries; where the program weighs, a unit is one.
-        assert_eq!(shards_for(1 << 20, true), 8.min(most));
-        assert_eq!(shards_for(1 << 20, false), most);
+        let shards = |cores| [1, 1_023, 2_048, (1 << 20) - 1, 1 << 20, u64::MAX].map(|room| shards_for(room, cores));
+        assert_eq!(shards(1), [1, 1, 4, 4, 4, 4]);
+        // A MiB of bytes is some 4,096 entries.
+        assert_eq!(shards(12), [1, 1, 4, 64, 8, 64]);
+        assert_eq!(shards(1_000), [1, 1, 4, 256, 8, 256]);
     }
 
     /// The first numbers of SplitMix64 from seed 0, as its authors' code gives them.

@@ -7,7 +7,8 @@
 //! | 2 | a flight's, a ticket's, a doubt's own state; the engine's lingering loads; the memory of tags | who waits for it; what was invalidated |
 //!
 //! A thread holds one shard's lock at a time and takes no lock of rank 1 inside it; but for reading, it may take those of many
-//! shards in their order. Nothing of the program's runs under either, but `Eq` of a key: what is to be woken or dropped goes into
+//! shards in their order. Where other shards have to make room for what was admitted to one, their locks are taken one by one
+//! after its own was released. Nothing of the program's runs under either, but `Eq` of a key: what is to be woken or dropped goes into
 //! [`After`], which is finished once the lock is released.
 //! Invariant: while a key's slot is in doubt, or its base is unknown, the store holds no entry that a hit could serve.
 
@@ -80,11 +81,13 @@ pub(crate) struct After<L: Layout> {
     wakers: Vec<Waker>,
     cells: Few<Cell<L>>,
     events: Vec<Noted<L>>,
+    /// What was admitted though its shard had no room for it: others are to make it, before this is finished.
+    pub(crate) newcomer: Option<L::Stored>,
 }
 
 impl<L: Layout> Default for After<L> {
     fn default() -> Self {
-        Self { left: Left::default(), wakers: Vec::new(), cells: Few::default(), events: Vec::new() }
+        Self { left: Left::default(), wakers: Vec::new(), cells: Few::default(), events: Vec::new(), newcomer: None }
     }
 }
 
@@ -94,6 +97,18 @@ impl<L: Layout> After<L> {
         if engine.listener.is_some() {
             let sequence = engine.shard(hash).next_event();
             self.events.push(Noted { hash, whose: whose(), sequence, kind });
+        }
+    }
+
+    /// Notes those that were evicted after the first `before`, if somebody listens. Called under the exclusive lock of their shard.
+    fn note_evicted(&mut self, engine: &Engine<L>, before: usize) {
+        if engine.listener.is_some() {
+            for stored in self.left.evicted.iter().skip(before) {
+                let hash = stored.header().hash;
+                let sequence = engine.shard(hash).next_event();
+                let whose = Whose::Record(stored.clone());
+                self.events.push(Noted { hash, whose, sequence, kind: EventKind::Evicted });
+            }
         }
     }
 
@@ -136,6 +151,13 @@ impl<L: Layout> State<L> {
     /// The keys with something going on.
     pub(crate) fn cells(&self) -> impl Iterator<Item = &Cell<L>> {
         self.slots.iter()
+    }
+
+    /// Makes room for what was admitted to another shard; see [`Store::give_room`].
+    pub(crate) fn give_room(&mut self, newcomer: &L::Stored, engine: &Engine<L>, after: &mut After<L>) {
+        let before = after.left.evicted.len();
+        self.store.give_room(newcomer, &engine.budget, &mut after.left);
+        after.note_evicted(engine, before);
     }
 
     /// Brings every slot up to `now`; gives the tick at which time will next change one.

@@ -272,6 +272,15 @@ const BUGS: &[Seeded] = &[
         ],
         history: NoHistory("a history is of what callers are given, and the auditor gives nobody anything"),
     },
+    Seeded {
+        name: "others-make-no-room",
+        promise: "B1",
+        tests: &[
+            ("bounds", "b1_weight_is_within_capacity_when_a_call_has_returned"),
+            ("room", "b1_a_record_heavier_than_its_parts_share_takes_the_room_of_the_others"),
+        ],
+        history: By(&["room::b1_b5_shards_make_room_for_each_other"]),
+    },
 ];
 
 /// A test that runs longer than this hangs.

@@ -88,31 +88,38 @@ impl<T> DerefMut for Writing<'_, T> {
 
 #[cfg(all(test, not(wtcache_shuttle)))]
 mod tests {
+    use std::sync::atomic::{AtomicU64, Ordering};
+    use std::thread::yield_now;
+
     use super::*;
 
     #[test]
     fn writers_are_alone_and_readers_see_whole_writes() {
         for threads in [1, 2, 3, 16] {
-            let lock = StripedLock::new((0u64, 0u64), threads);
+            // Atomics, so that a lock that lets two in is a failure and no undefined behaviour.
+            let lock = StripedLock::new([AtomicU64::new(0), AtomicU64::new(0)], threads);
             assert!(lock.stripes.len() <= MOST && lock.stripes.len().is_power_of_two());
+            let both = |one: &[AtomicU64; 2]| {
+                let first = one[0].load(Ordering::Relaxed);
+                yield_now();
+                assert_eq!(first, one[1].load(Ordering::Relaxed));
+                first
+            };
             std::thread::scope(|scope| {
-                for _ in 0..2 {
+                for _ in 0..3 {
                     scope.spawn(|| {
-                        for _ in 0..10_000 {
-                            let mut both = lock.write();
-                            both.0 += 1;
-                            both.1 += 1;
+                        for _ in 0..1_000 {
+                            let one = lock.write();
+                            let next = both(&one) + 1;
+                            one[0].store(next, Ordering::Relaxed);
+                            yield_now();
+                            one[1].store(next, Ordering::Relaxed);
                         }
                     });
-                    scope.spawn(|| {
-                        for _ in 0..10_000 {
-                            let both = lock.read();
-                            assert_eq!(both.0, both.1);
-                        }
-                    });
+                    scope.spawn(|| (0..1_000).for_each(|_| _ = both(&lock.read())));
                 }
             });
-            assert_eq!(*lock.read(), (20_000, 20_000));
+            assert_eq!(both(&lock.read()), 3_000);
         }
     }
 }

@@ -296,9 +296,22 @@ mod tests {
                 names.sort_unstable();
                 prop_assert!(names.iter().eq(map.keys()));
             }
-            drop(table);
+            for name in map.keys() {
+                let place = table.place(hash(*name), |other| other.name == *name);
+                drop(place.map(|place| table.remove(place)));
+            }
+            prop_assert_eq!((table.len, table.taken), (0, 0), "marks go with the last that they kept together");
             prop_assert!(map.values().all(|thing| Arc::strong_count(thing) == 1), "it owns each once");
         }
+    }
+
+    #[test]
+    fn what_it_owns_goes_with_it() {
+        let things: Vec<_> = (0..20).map(|name| Arc::new(Thing { hash: hash(name), name })).collect();
+        let mut table = Table::new();
+        things.iter().for_each(|thing| table.insert(Arc::clone(thing)));
+        drop(table);
+        assert!(things.iter().all(|thing| Arc::strong_count(thing) == 1));
     }
 
     #[test]

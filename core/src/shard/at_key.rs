@@ -13,7 +13,7 @@ use crate::doubt::{DoubtPlace, DoubtTicket, Settlement};
 use crate::engine::Engine;
 use crate::entry::sealed::Stored;
 use crate::entry::{Layout, SharedKey, Times};
-use crate::listener::{EventKind, Noted, Whose};
+use crate::listener::{EventKind, Whose};
 use crate::memory::table::Held;
 use crate::prepare::Ticket;
 use crate::slot::{Answer, Base, Change, Fence, LoadEnd, PermitId, Slot};
@@ -395,16 +395,6 @@ impl<'a, L: Layout> AtKey<'a, L> {
         self.engine.listener.is_some() && self.resident().is_some()
     }
 
-    /// Notes those that were evicted after the first `before`.
-    fn note_evicted(&mut self, before: usize) {
-        let After { left, events, .. } = &mut *self.after;
-        for stored in left.evicted.iter().skip(before) {
-            let hash = stored.header().hash;
-            let sequence = self.engine.shard(hash).next_event();
-            events.push(Noted { hash, whose: Whose::Record(stored.clone()), sequence, kind: EventKind::Evicted });
-        }
-    }
-
     fn forget(&mut self) {
         let key = self.key;
         let same = |other: &L::Key| L::same_key(other, key);
@@ -430,8 +420,9 @@ impl<'a, L: Layout> AtKey<'a, L> {
         if !kept {
             self.note(EventKind::TooHeavy);
         }
-        if self.engine.listener.is_some() {
-            self.note_evicted(before);
+        self.after.note_evicted(self.engine, before);
+        if kept && self.engine.budget.is_over() {
+            self.after.newcomer = Some(stored.clone());
         }
         let end = self.cell().map_or(Tick::NEVER, |cell| cell.slot.hits_end());
         if kept && end != Tick::NEVER {
