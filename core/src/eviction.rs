@@ -268,28 +268,48 @@ impl Fifo {
     }
 }
 
-/// Hashes of entries that were evicted from the small queue, oldest first; as many as entries are resident.
+/// Entries that were evicted from the small queue, oldest first; as many as entries are resident. Known by half of their hash: one
+/// that is taken for another is promoted by mistake, which is rare and does no harm.
 struct Ghosts {
-    order: VecDeque<u64>,
-    set: HashTable<u64>,
+    order: VecDeque<u32>,
+    set: HashTable<u32>,
 }
 
 impl Ghosts {
+    /// What is remembered of a hash: bits that choose no shard.
+    fn trace(hash: u64) -> u32 {
+        hash as u32
+    }
+
+    /// Spreads a trace over all bits that a table looks at.
+    fn spread(trace: u32) -> u64 {
+        u64::from(trace).wrapping_mul(0x9E37_79B9_7F4A_7C15)
+    }
+
     fn add(&mut self, hash: u64, most: usize) {
-        if self.set.find(hash, |h| *h == hash).is_none() {
-            self.set.insert_unique(hash, hash, |h| *h);
-            self.order.push_back(hash);
+        let trace = Self::trace(hash);
+        if !self.has(trace) {
+            self.set.insert_unique(Self::spread(trace), trace, |trace| Self::spread(*trace));
+            self.order.push_back(trace);
         }
         while self.order.len() > most.max(1) {
             if let Some(oldest) = self.order.pop_front() {
-                self.remove(oldest);
+                self.forget(oldest);
             }
         }
     }
 
     /// True if the hash was remembered. Its place in the order stays until it comes to the front.
     fn remove(&mut self, hash: u64) -> bool {
-        self.set.find_entry(hash, |h| *h == hash).map(|found| found.remove()).is_ok()
+        self.forget(Self::trace(hash))
+    }
+
+    fn has(&self, trace: u32) -> bool {
+        self.set.find(Self::spread(trace), |other| *other == trace).is_some()
+    }
+
+    fn forget(&mut self, trace: u32) -> bool {
+        self.set.find_entry(Self::spread(trace), |other| *other == trace).map(|found| found.remove()).is_ok()
     }
 }
 
@@ -579,7 +599,7 @@ mod tests {
                 match op {
                     Op::Insert(hash, weight) if !live.iter().any(|(_, h, _)| *h == hash) => {
                         hits.set(hash, 0);
-                        let known = policy.ghosts.set.find(hash, |h| *h == hash).is_some();
+                        let known = policy.ghosts.has(Ghosts::trace(hash));
                         let node = policy.insert(hash, weight);
                         prop_assert!(known || policy.nodes[node as usize].queue == Queue::Small);
                         live.push((node, hash, weight));
