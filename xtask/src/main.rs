@@ -41,7 +41,7 @@ Usage: cargo xtask TASK
   mutants [ARGUMENTS OF CARGO-MUTANTS]
              changes to core, one at a time, and the tests that must notice them; hours, unless
              --re or --shard picks some. Not part of ci
-  rivals [--hit-ratio] [--quick] [--write] [--processor-time]
+  rivals [--hit-ratio] [--quick] [--write] [--processor-time] [--only PATTERN]
              wtcache beside other caches: time and memory, or hit ratios (over Zipf and the traces in
              WTCACHE_TRACES). Not part of ci, which does not compile them
   attack [--minutes N] [--seed S]
@@ -102,7 +102,7 @@ fn ci() -> Result<(), String> {
     walk.args(["demo", "--walk"]).current_dir(root());
     run(walk)?;
     // Each bench once, so that none rots; no figure is taken from it.
-    run(cargo(&["bench", "--workspace", "--bench", "core", "--", "--test"]))?;
+    run(cargo(&["bench", "--workspace", "--bench", "core", "--bench", "scale", "--", "--test"]))?;
     attack::run(Duration::from_secs(600), attack::CI_SEED)?;
     sanitize::check()
 }
