@@ -16,7 +16,7 @@ const TARGETS: [&str; 5] = ["schema", "config", "url_template", "http_answer", "
 
 const LEAST_SECONDS: u64 = 3;
 
-/// cargo-fuzz's own choice is one, with which the builds take twice the time.
+/// cargo-fuzz's own choice is one, with which a large crate keeps one core busy and the others idle.
 const CODEGEN_UNITS: [&str; 2] = ["--codegen-units", "16"];
 
 /// One input that takes longer than this, in seconds, hangs.
