@@ -1,10 +1,16 @@
-//! What the benches are made with: keys that come as they do in practice, and the reference to compare with.
+//! What the benches are made with: keys that come as they do in practice, the reference to compare with, and what figures are
+//! made of.
+
+pub mod figures;
+mod table;
 
 use std::collections::{HashMap, VecDeque};
 use std::hash::BuildHasher;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use foldhash::fast::RandomState;
+
+pub use table::Table;
 
 /// How long a key of the benches is, in bytes.
 pub const KEY_BYTES: usize = 24;

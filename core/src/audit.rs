@@ -188,10 +188,10 @@ impl<L: Layout> Suspects<L> {
         let start = usize::try_from(engine.random() % shards.len() as u64).expect("less than a length");
         shards[start..].iter().chain(&shards[..start]).find_map(|shard| {
             let state = shard.read();
-            let is_other = |stored: &&L::Stored| {
+            let is_other = |stored: &L::Stored| {
                 stored.header().serve_until() > now && !self.list.iter().any(|suspect| suspect.stored.same(stored))
             };
-            state.store.sample(engine.random(), LOOKS).find(is_other).cloned()
+            state.store.sample(engine.random(), LOOKS).find(|stored| is_other(stored)).map(|stored| stored.clone())
         })
     }
 

@@ -72,6 +72,8 @@ pub(crate) enum Bug {
     EventNumberedLate,
     /// The auditor takes for stale what a write in flight is about to replace.
     AuditForgetsWrites,
+    /// A shard that has no room left for an entry gets none from the others.
+    OthersMakeNoRoom,
 }
 
 #[cfg(not(wtcache_bugs))]
@@ -122,6 +124,7 @@ fn by_name(name: &str) -> Bug {
         "pattern-spares-calls-in-flight" => Bug::PatternSparesCallsInFlight,
         "event-numbered-late" => Bug::EventNumberedLate,
         "audit-forgets-writes" => Bug::AuditForgetsWrites,
+        "others-make-no-room" => Bug::OthersMakeNoRoom,
         // A bug that is not there would be survived by all tests, or killed by none.
         _ => {
             eprintln!("there is no bug {name:?}");

@@ -15,7 +15,7 @@ use crate::metrics::Stats;
 use crate::options::{Builder, Call};
 use crate::pattern::{KeyBytes, Keys, Pattern, PatternError};
 use crate::prepare::TakeTurn;
-use crate::put::{Change, Expect, NoUpdate, Put, Write};
+use crate::put::{self, Change, Expect, NoUpdate, Put, Write};
 use crate::settle::{self, KeyInDoubt};
 use crate::source::{AnySource, LoadCx, Loaded, Source, SourceError};
 use crate::sync::Arc;
@@ -173,7 +173,7 @@ impl<L: Layout> CacheOf<L> {
         value: L::Value,
         call: &Call,
     ) -> Result<Written<L>, WriteError<L>> {
-        self.write(self.put_story::<Q, NoUpdate<L>>(key, Write::Send(Sending::Put(value)), call))
+        self.send(key, Sending::Put(value), call)
     }
 
     /// Writes many records, one after the other in the order given, each as [`CacheOf::put`] does; gives an outcome for each, in
@@ -208,7 +208,7 @@ impl<L: Layout> CacheOf<L> {
     /// # Errors
     /// As `put`.
     pub fn delete_with<Q: Lookup<L> + ?Sized>(&self, key: &Q, call: &Call) -> Result<Written<L>, WriteError<L>> {
-        self.write(self.put_story::<Q, NoUpdate<L>>(key, Write::Send(Sending::Delete), call))
+        self.send(key, Sending::Delete, call)
     }
 
     /// Writes `value` if what is expected holds of the existing record: the resident one, else the origin's, loaded now. Checked
@@ -342,7 +342,7 @@ impl<L: Layout> CacheOf<L> {
     /// The turn was not to be had; nothing has happened.
     pub fn prepare<Q: Lookup<L> + ?Sized>(&self, key: &Q, call: &Call) -> Result<Prepared<L>, NotSent> {
         let hash = self.0.hash(key);
-        block_on(TakeTurn::new(&self.0, hash, key.to_key(), call, false), &*self.0.clock, None)
+        block_on(TakeTurn::new(&self.0, hash, Arc::new(key.to_key()), call, false), &*self.0.clock, None)
     }
 
     /// The keys of which nobody knows whether their last writes were, or will be, applied: `most` of them at most, in no order.
@@ -466,7 +466,7 @@ impl<L: Layout> CacheOf<L> {
     }
 
     pub(crate) fn get_story<Q: Lookup<L> + ?Sized>(&self, key: &Q, call: &Call) -> Get<L> {
-        Get::new(&self.0, self.0.hash(key), key.to_key(), call)
+        Get::new(&self.0, self.0.hash(key), Arc::new(key.to_key()), call)
     }
 
     pub(crate) fn get_many_story<'q, Q: Lookup<L> + ?Sized + 'q>(
@@ -488,7 +488,7 @@ impl<L: Layout> CacheOf<L> {
     }
 
     pub(crate) fn put_story<Q: Lookup<L> + ?Sized, F>(&self, key: &Q, write: Write<L, F>, call: &Call) -> Put<L, F> {
-        Put::new(&self.0, self.0.hash(key), key.to_key(), write, call)
+        Put::new(&self.0, self.0.hash(key), Arc::new(key.to_key()), write, call)
     }
 
     fn write<F>(&self, story: Put<L, F>) -> Result<Written<L>, WriteError<L>>
@@ -496,6 +496,20 @@ impl<L: Layout> CacheOf<L> {
         F: FnOnce(Option<&Entry<L>>) -> Result<Change<L::Value>, SourceError>,
     {
         self.run(story)
+    }
+
+    /// A write without a condition.
+    fn send<Q: Lookup<L> + ?Sized>(
+        &self,
+        key: &Q,
+        sending: Sending<L>,
+        call: &Call,
+    ) -> Result<Written<L>, WriteError<L>> {
+        match self.0.source.runtime() {
+            None => put::put_now(&self.0, self.0.hash(key), Arc::new(key.to_key()), sending, call),
+            // A runtime may be away between the step that takes the turn and the call.
+            Some(_) => self.write(self.put_story::<Q, NoUpdate<L>>(key, Write::Send(sending), call)),
+        }
     }
 
     pub(crate) fn run<S: Story>(&self, story: S) -> S::Output {

@@ -10,6 +10,9 @@ use std::task::Waker;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
+#[cfg(target_os = "linux")]
+use rustix::time::{ClockId, clock_gettime};
+
 #[cfg(feature = "tokio")]
 use crate::sync::task::{Sleep, sleep};
 
@@ -68,6 +71,19 @@ pub enum Alarm {
     Set,
 }
 
+/// By how much [`Clock::recent`] may be behind [`Clock::now`].
+pub const RECENT_LAG: Duration = Duration::from_millis(250);
+
+/// Whether the tick `at` has come. Asks the cheap clock first.
+pub(crate) fn has_come(clock: &dyn Clock, at: Tick) -> bool {
+    at != Tick::NEVER && has_come_by(clock, at, clock.recent())
+}
+
+/// [`has_come`], for who knows what [`Clock::recent`] has just said.
+pub(crate) fn has_come_by(clock: &dyn Clock, at: Tick, recent: Tick) -> bool {
+    at <= recent || (at <= recent.after(RECENT_LAG) && at <= clock.now())
+}
+
 /// The source of time. The default is [`SystemClock`]; a test puts in one that it moves by hand.
 ///
 /// # Threads
@@ -76,6 +92,12 @@ pub enum Alarm {
 pub trait Clock: Send + Sync + 'static {
     /// The present tick. Never earlier than one it gave before.
     fn now(&self) -> Tick;
+
+    /// A tick that is cheaper to come by than [`Clock::now`]: not later than that, and behind it by less than [`RECENT_LAG`]. The cache
+    /// asks for `now` only where that could make a difference.
+    fn recent(&self) -> Tick {
+        self.now()
+    }
 
     /// Arranges that a waiter with `waker` learns of tick `at`. It may be woken early or twice.
     fn alarm(&self, at: Tick, waker: &Waker) -> Alarm;
@@ -105,16 +127,50 @@ impl Timer {
 }
 
 /// The system's monotonic clock, counted from when this value was made.
+///
+/// Where the system keeps a coarse one beside it (Linux), [`Clock::recent`] reads that. It moves with the system's timer, every 1 to
+/// 10 ms. Assumed: while a thread of the program runs, the timer does not stand still for as long as [`RECENT_LAG`].
 #[derive(Clone, Copy, Debug)]
 pub struct SystemClock {
     start: Instant,
+    #[cfg(target_os = "linux")]
+    coarse: Coarse,
+}
+
+/// The system's coarse clock, counted from when this value was made.
+#[cfg(target_os = "linux")]
+#[derive(Clone, Copy, Debug)]
+struct Coarse {
+    start: u64,
+}
+
+#[cfg(target_os = "linux")]
+impl Coarse {
+    fn new() -> Self {
+        // From the exact one: the coarse one may stand before it, and would then seem to be ahead.
+        Self { start: Self::nanos(ClockId::Monotonic) }
+    }
+
+    fn now(self) -> Tick {
+        Tick(Self::nanos(ClockId::MonotonicCoarse).saturating_sub(self.start))
+    }
+
+    fn nanos(clock: ClockId) -> u64 {
+        let time = clock_gettime(clock);
+        // Neither is negative, by the system's word.
+        time.tv_sec as u64 * 1_000_000_000 + time.tv_nsec as u64
+    }
 }
 
 impl SystemClock {
     /// A clock that starts now.
     #[must_use]
     pub fn new() -> Self {
-        Self { start: Instant::now() }
+        Self {
+            start: Instant::now(),
+            #[cfg(target_os = "linux")]
+            coarse: Coarse::new(),
+        }
     }
 }
 
@@ -127,6 +183,11 @@ impl Default for SystemClock {
 impl Clock for SystemClock {
     fn now(&self) -> Tick {
         Tick::ZERO.after(self.start.elapsed())
+    }
+
+    #[cfg(target_os = "linux")]
+    fn recent(&self) -> Tick {
+        self.coarse.now()
     }
 
     fn alarm(&self, at: Tick, _waker: &Waker) -> Alarm {

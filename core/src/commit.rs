@@ -11,13 +11,14 @@ use crate::clock::Tick;
 use crate::doubt::{DoubtTicket, Doubted, InDoubt, Sending};
 use crate::drive::finish;
 use crate::engine::Engine;
-use crate::entry::{Entry, Layout};
+use crate::entry::{Entry, Layout, SharedKey};
 use crate::error::{LoadError, NotSent};
 use crate::get::{self, OwnLoad};
 use crate::listener::EventKind;
 use crate::metrics::Event;
 #[cfg(feature = "tokio")]
 use crate::nesting::Scope;
+use crate::shard::AtKey;
 use crate::slot::PermitId;
 use crate::source::{Condition, IdempotencyKey, Record, Rejection, SourceError};
 use crate::sync::{Arc, Ordering};
@@ -34,15 +35,15 @@ pub struct Written<L: Layout> {
     pub kept: bool,
 }
 
-struct Permit<L: Layout> {
-    engine: Arc<Engine<L>>,
-    hash: u64,
-    key: L::OwnedKey,
-    id: PermitId,
-    deadline: Tick,
-    idempotency_key: IdempotencyKey,
+pub(crate) struct Permit<L: Layout> {
+    pub(crate) engine: Arc<Engine<L>>,
+    pub(crate) hash: u64,
+    pub(crate) key: SharedKey<L>,
+    pub(crate) id: PermitId,
+    pub(crate) deadline: Tick,
+    pub(crate) idempotency_key: IdempotencyKey,
     /// Of a pending write: it is sent also while the cache closes.
-    is_pending: bool,
+    pub(crate) is_pending: bool,
 }
 
 impl<L: Layout> Permit<L> {
@@ -75,16 +76,8 @@ impl<L: Layout> Permit<L> {
 pub struct Prepared<L: Layout>(Option<Permit<L>>);
 
 impl<L: Layout> Prepared<L> {
-    pub(crate) fn new(
-        engine: Arc<Engine<L>>,
-        hash: u64,
-        key: L::OwnedKey,
-        id: PermitId,
-        deadline: Tick,
-        idempotency_key: IdempotencyKey,
-        is_pending: bool,
-    ) -> Self {
-        Self(Some(Permit { engine, hash, key, id, deadline, idempotency_key, is_pending }))
+    pub(crate) fn new(permit: Permit<L>) -> Self {
+        Self(Some(permit))
     }
 
     /// The existing record: the resident one, else loaded from the origin now. Blocks the thread while it is loaded: in a task use
@@ -110,7 +103,7 @@ impl<L: Layout> Prepared<L> {
     #[cfg(feature = "tokio")]
     pub(crate) fn reading(&self, scope: Option<Scope>) -> get::Existing<L> {
         let Permit { engine, hash, key, deadline, .. } = self.permit();
-        get::Existing { engine: Arc::clone(engine), hash: *hash, key: key.clone(), deadline: *deadline, scope }
+        get::Existing { engine: Arc::clone(engine), hash: *hash, key: Arc::clone(key), deadline: *deadline, scope }
     }
 
     /// How long the permit still holds.
@@ -152,14 +145,10 @@ impl<L: Layout> Prepared<L> {
                 at.abort(permit.id);
                 return Err(NotSent::Closed);
             }
-            let late = if engine.is_closed() { NotSent::Closed } else { NotSent::Deadline };
-            let replaced = at.send(permit.id, condition, replays.map(|write| write.permit)).ok_or(late)?;
-            engine.open_sends.fetch_add(1, Ordering::AcqRel);
-            // What a replay is told may be as old as the first send.
-            Ok((replaced, replays.map_or_else(|| engine.clock.now(), |write| write.since)))
+            Leaving::now(at, (permit.id, engine.clock.now()), condition, replays, running)
         });
-        let (replaced, since) = sent?;
-        Ok(Sent { permit: Some(permit), since, replaced: replaced.and_then(Entry::of), running })
+        let leaving = sent?;
+        Ok(Sent::new(permit, leaving))
     }
 
     #[cfg(feature = "tokio")]
@@ -182,8 +171,7 @@ impl<L: Layout> Prepared<L> {
 
     pub(crate) fn is_resident(&self) -> bool {
         let permit = self.permit();
-        let now = permit.engine.clock.now();
-        permit.engine.at_key(permit.hash, permit.key(), |at| at.fresh(now).is_some())
+        permit.engine.at_key(permit.hash, permit.key(), |at| at.fresh().is_some())
     }
 
     fn permit(&self) -> &Permit<L> {
@@ -199,17 +187,47 @@ impl<L: Layout> Drop for Prepared<L> {
     }
 }
 
+/// What a write is sent with.
+pub(crate) struct Leaving<L: Layout> {
+    since: Tick,
+    replaced: Option<L::Stored>,
+    running: Running,
+}
+
+impl<L: Layout> Leaving<L> {
+    /// The write counts as sent from now on. `since` is now, and so is what `running` counts, or a little earlier.
+    pub(crate) fn now(
+        at: &mut AtKey<'_, L>,
+        (permit, since): (PermitId, Tick),
+        condition: Option<Condition>,
+        replays: Option<&Doubted<L>>,
+        running: Running,
+    ) -> Result<Self, NotSent> {
+        let late = if at.engine().is_closed() { NotSent::Closed } else { NotSent::Deadline };
+        let replaced = at.send(permit, condition, replays.map(|write| write.permit)).ok_or(late)?;
+        at.engine().open_sends.fetch_add(1, Ordering::AcqRel);
+        // What a replay is told may be as old as the first send.
+        let since = replays.map_or(since, |write| write.since);
+        Ok(Self { since, replaced, running })
+    }
+}
+
 /// A write that may have left. At its deadline the key is in doubt, and a later commit or reject counts as the late answer.
 #[must_use = "dropping it leaves the key in doubt"]
 pub struct Sent<L: Layout> {
     permit: Option<Permit<L>>,
     since: Tick,
     replaced: Option<Entry<L>>,
-    /// What tags were invalidated since, for as long as the write counts as in flight.
+    /// For the tags that were invalidated since.
     running: Running,
 }
 
 impl<L: Layout> Sent<L> {
+    pub(crate) fn new(permit: Permit<L>, leaving: Leaving<L>) -> Self {
+        let Leaving { since, replaced, running } = leaving;
+        Self { permit: Some(permit), since, replaced: replaced.and_then(Entry::of), running }
+    }
+
     /// The origin applied a put. With its record, that is what the cache shows from now on; without, the next read asks.
     pub fn commit(self, record: Option<Record<L::Value>>) -> Written<L> {
         self.applied(record, false)
@@ -308,7 +326,7 @@ impl<L: Layout> Sent<L> {
         let (stored, keep) = made.map_or((None, false), |(stored, keep)| (Some(stored), keep));
         let stray_until = stray.then(|| engine.clock.now().after(engine.rules.settle_window));
         let kept = engine.at_key(permit.hash, permit.key(), |at| {
-            let kept = at.applied(permit.id, stored.as_ref(), keep, stray_until, &self.running);
+            let kept = at.applied(permit.id, stored.as_ref(), keep, stray_until, self.running);
             at.note(event(kept));
             kept
         });
@@ -370,13 +388,13 @@ pub(crate) fn is_in_doubt<L: Layout>(engine: &Engine<L>, hash: u64, key: &L::Key
 
 /// The doubt about a write whose call was dropped half-way, as its permit left it. There is none any more where the write was not sent.
 pub(crate) fn lost<L: Layout>(
-    (engine, hash, key): (&Arc<Engine<L>>, u64, &L::OwnedKey),
+    (engine, hash, key): (&Arc<Engine<L>>, u64, &SharedKey<L>),
     (id, idempotency_key): (PermitId, IdempotencyKey),
     cause: SourceError,
 ) -> InDoubt<L> {
     let now = engine.clock.now();
     let ticket = engine.at_key(hash, L::key(key), |at| at.doubt()).unwrap_or_else(|| no_doubt(engine, now));
-    let write = (engine, hash, key.clone());
+    let write = (engine, hash, Arc::clone(key));
     InDoubt::new(ticket, cause, Arc::new(Doubted::new(write, (id, now, idempotency_key), None, None)))
 }
 

@@ -11,7 +11,7 @@ use std::time::Duration;
 use crate::clock::{Clock, Tick};
 use crate::drive::Parker;
 use crate::engine::Engine;
-use crate::entry::Layout;
+use crate::entry::{Layout, SharedKey};
 use crate::slot::PermitId;
 use crate::source::{Condition, IdempotencyKey, SourceError};
 use crate::sync::{Arc, AtomicUsize, Mutex, Ordering, Weak};
@@ -59,7 +59,7 @@ pub(crate) enum Sending<L: Layout> {
 pub(crate) struct Doubted<L: Layout> {
     engine: Weak<Engine<L>>,
     pub(crate) hash: u64,
-    pub(crate) key: L::OwnedKey,
+    pub(crate) key: SharedKey<L>,
     /// The permit of its first send, and when that was. What a replay is told may be as old.
     pub(crate) permit: PermitId,
     pub(crate) since: Tick,
@@ -72,7 +72,7 @@ pub(crate) struct Doubted<L: Layout> {
 
 impl<L: Layout> Doubted<L> {
     pub(crate) fn new(
-        (engine, hash, key): (&Arc<Engine<L>>, u64, L::OwnedKey),
+        (engine, hash, key): (&Arc<Engine<L>>, u64, SharedKey<L>),
         (permit, since, idempotency_key): (PermitId, Tick, IdempotencyKey),
         condition: Option<Condition>,
         sending: Option<Sending<L>>,

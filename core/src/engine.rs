@@ -12,7 +12,8 @@ use foldhash::fast::SeedableRandomState;
 
 use crate::audit::Auditor;
 use crate::background::Background;
-use crate::clock::{Clock, Tick};
+use crate::bugs::{self, Bug};
+use crate::clock::{self, Clock, Tick};
 use crate::coalesce::Flight;
 use crate::doubt::{DoubtPlace, DoubtPlaces};
 use crate::entry::sealed::Stored;
@@ -64,7 +65,7 @@ pub(crate) struct Engine<L: Layout> {
     pub(crate) separator: u8,
     /// Entries are kept in the order of their keys.
     pub(crate) key_index: bool,
-    pub(crate) tags: Arc<TagMemory>,
+    pub(crate) tags: TagMemory,
     tagger: Option<Tagger<L>>,
     /// Sends that have not ended, and those who wait for them in `close`.
     pub(crate) open_sends: AtomicUsize,
@@ -107,9 +108,10 @@ impl<L: Layout> Engine<L> {
             Some(seed) => SeedableRandomState::with_seed(seed, SharedSeed::global_fixed()),
             None => SeedableRandomState::random(),
         };
-        let count = options.shards.unwrap_or_else(|| shards_for(options.capacity, extras.weigher.is_none()));
-        let store = || Store::new(Index::new(hasher.clone()), extras.key_index.map(KeyIndex::new));
-        let shards = (0..count.next_power_of_two()).map(|_| Shard::new(store())).collect();
+        let count = options.shards.unwrap_or_else(|| shards_for(options.capacity, cores()));
+        let count = count.next_power_of_two();
+        let store = |shard| Store::new(shard, Index::new(hasher.clone()), extras.key_index.map(KeyIndex::new));
+        let shards = (0..count).map(|shard| Shard::new(store(shard), cores())).collect();
         let unsure_until = if options.clean_start { Tick::ZERO } else { clock.now().after(declared.settle_window) };
         Arc::new(Self {
             id: CACHES.fetch_add(1, Ordering::Relaxed),
@@ -122,7 +124,7 @@ impl<L: Layout> Engine<L> {
             source,
             clock,
             counters: Counters::new(),
-            budget: Budget::new(options.capacity),
+            budget: Budget::new(options.capacity, count),
             turn_queue: options.turn_queue,
             load_queue: options.load_queue,
             in_doubt_writes: options.in_doubt_writes,
@@ -200,44 +202,64 @@ impl<L: Layout> Engine<L> {
     }
 
     /// Runs `work` on what the shard knows of a key, under its exclusive lock and brought up to the present time. Wakers
-    /// are woken and records dropped after the lock is released.
+    /// are woken and records dropped after the lock is released, and room made in other shards.
     pub(crate) fn at_key<T>(&self, hash: u64, key: &L::Key, work: impl FnOnce(&mut AtKey<'_, L>) -> T) -> T {
-        let now = self.clock.now();
         let mut after = After::default();
         let result = {
             let mut state = self.shard(hash).write();
             let mut at = AtKey::new(self, &mut state, hash, key, &mut after);
-            at.tick(now);
+            at.tick();
             let result = work(&mut at);
             at.leave();
             result
         };
-        after.finish(self, Some(key));
+        self.finish(&mut after, key);
         result
     }
 
     /// The same on what the shards know of many keys, each given once, in one step: under the locks of all their shards.
     pub(crate) fn at_keys<T>(&self, keys: &[(u64, &L::Key)], work: impl FnOnce(&mut AtKeys<'_, L>) -> T) -> T {
-        let now = self.clock.now();
         let mut afters: Vec<After<L>> = keys.iter().map(|_| After::default()).collect();
-        let mut at_keys = AtKeys::new(self, keys, now, &mut afters);
+        let mut at_keys = AtKeys::new(self, keys, &mut afters);
         let result = work(&mut at_keys);
         at_keys.leave();
-        for (after, (_, key)) in afters.into_iter().zip(keys) {
-            after.finish(self, Some(key));
+        for (mut after, (_, key)) in afters.into_iter().zip(keys) {
+            self.finish(&mut after, key);
         }
         result
     }
 
-    // --- time and identity
-
-    /// Writes of an earlier process may still land.
-    pub(crate) fn is_unsure(&self, now: Tick) -> bool {
-        now < self.lifetimes.unsure_until
+    /// What is left to do for a key once no lock is held.
+    fn finish(&self, after: &mut After<L>, key: &L::Key) {
+        if let Some(newcomer) = after.newcomer.take()
+            && !bugs::has(Bug::OthersMakeNoRoom)
+        {
+            self.make_room(&newcomer, after);
+        }
+        after.finish(self, Some(key));
     }
 
-    pub(crate) fn deadline_of(&self, call: &Call) -> Tick {
-        self.clock.now().after(call.deadline.unwrap_or(self.deadline).min(LONGEST_DEADLINE))
+    /// Brings the cache back to its capacity: the shard that holds most makes room, one at a time. No lock is held.
+    ///
+    /// Who added weight last sees all of it, and goes on to the end; so the capacity holds once all calls have returned.
+    fn make_room(&self, newcomer: &L::Stored, after: &mut After<L>) {
+        let header = newcomer.header();
+        let own = self.shard_number(header.hash);
+        while let Some(richest) = self.budget.richest(own, header.weight()) {
+            self.shards[richest].write().give_room(newcomer, self, after);
+        }
+    }
+
+    // --- time and identity
+
+    /// Whether `at` has come.
+    pub(crate) fn has_come(&self, at: Tick) -> bool {
+        clock::has_come(&*self.clock, at)
+    }
+
+    /// The deadline of a call that begins at `now`.
+    pub(crate) fn deadline_of(&self, call: &Call, now: Tick) -> Tick {
+        now.after(call.deadline.unwrap_or(self.deadline).min(LONGEST_DEADLINE))
     }
 
     /// How long a call may take that says nothing else.
@@ -245,9 +267,9 @@ impl<L: Layout> Engine<L> {
         self.deadline
     }
 
-    /// By when a pending write has to have ended.
-    pub(crate) fn settle_deadline_of(&self, call: &Call) -> Tick {
-        self.clock.now().after(call.deadline.unwrap_or(self.settle_deadline).min(LONGEST_DEADLINE))
+    /// By when a pending write that begins at `now` has to have ended.
+    pub(crate) fn settle_deadline_of(&self, call: &Call, now: Tick) -> Tick {
+        now.after(call.deadline.unwrap_or(self.settle_deadline).min(LONGEST_DEADLINE))
     }
 
     /// By when the source has to have answered an auditor that asks now.
@@ -276,9 +298,10 @@ impl<L: Layout> Engine<L> {
         PermitId(self.next_id())
     }
 
-    pub(crate) fn new_idempotency_key(&self) -> IdempotencyKey {
+    /// The key of a write that was given none.
+    pub(crate) fn idempotency_key(&self, permit: PermitId) -> IdempotencyKey {
         let (high, low) = self.idempotency;
-        let low = mix(low.wrapping_add(self.next_id()));
+        let low = mix(low.wrapping_add(permit.0));
         IdempotencyKey::from_bits(u128::from(high) << 64 | u128::from(low))
     }
 
@@ -466,12 +489,16 @@ impl<L: Layout> Engine<L> {
 }
 
 /// Four shards a core, but few where few entries fit: many small queues evict worse than one.
-fn shards_for(capacity: u64, default_weight: bool) -> usize {
-    let cores = std::thread::available_parallelism().map_or(4, usize::from);
-    // Bytes are taken for entries of some 256.
-    let entries = if default_weight && capacity >= 1 << 20 { capacity / 256 } else { capacity };
+fn shards_for(capacity: u64, cores: usize) -> usize {
+    // So large a capacity is taken for bytes, of entries of some 256; also where the program weighs, since that is what it mostly
+    // weighs.
+    let entries = if capacity >= 1 << 20 { capacity / 256 } else { capacity };
     let by_capacity = usize::try_from(entries / 512).unwrap_or(usize::MAX).max(1);
     (cores * 4).min(by_capacity).min(256).next_power_of_two()
+}
+
+fn cores() -> usize {
+    std::thread::available_parallelism().map_or(4, usize::from)
 }
 
 fn random_bits() -> u64 {
@@ -517,14 +544,11 @@ mod tests {
     /// Small queues evict worse than one, and a shard costs memory.
     #[test]
     fn few_entries_get_few_shards() {
-        let cores = std::thread::available_parallelism().map_or(4, usize::from);
-        let most = (cores * 4).min(256).next_power_of_two();
-        assert_eq!(shards_for(u64::MAX, false), most);
-        assert_eq!((shards_for(1, true), shards_for(1_023, true)), (1, 1));
-        assert_eq!(shards_for(2_048, true), 4.min(most));
-        // A MiB of bytes is some 4,096 entries; where the program weighs, a unit is one.
-        assert_eq!(shards_for(1 << 20, true), 8.min(most));
-        assert_eq!(shards_for(1 << 20, false), most);
+        let shards = |cores| [1, 1_023, 2_048, (1 << 20) - 1, 1 << 20, u64::MAX].map(|room| shards_for(room, cores));
+        assert_eq!(shards(1), [1, 1, 4, 4, 4, 4]);
+        // A MiB of bytes is some 4,096 entries.
+        assert_eq!(shards(12), [1, 1, 4, 64, 8, 64]);
+        assert_eq!(shards(1_000), [1, 1, 4, 256, 8, 256]);
     }
 
     /// The first numbers of SplitMix64 from seed 0, as its authors' code gives them.

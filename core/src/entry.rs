@@ -12,7 +12,7 @@ use std::marker::PhantomData;
 use std::ops::Deref;
 use std::time::Duration;
 
-use crate::clock::Tick;
+use crate::clock::{Clock, Tick, has_come};
 use crate::index::Rows;
 use crate::sync::{Arc, AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering};
 
@@ -128,10 +128,10 @@ impl Header {
     }
 
     /// True for one caller, where it is time for a refresh.
-    pub(crate) fn claim_refresh(&self, now: Tick) -> bool {
+    pub(crate) fn claim_refresh(&self, clock: &dyn Clock) -> bool {
         let from = self.refresh.load(Ordering::Relaxed);
         let claim = || self.refresh.compare_exchange(from, NEVER, Ordering::Relaxed, Ordering::Relaxed);
-        from <= now.as_nanos() && from != NEVER && claim().is_ok()
+        has_come(clock, Tick::from_nanos(from)) && claim().is_ok()
     }
 
     pub(crate) fn is_refresh_claimed(&self) -> bool {
@@ -201,6 +201,9 @@ impl Header {
     }
 }
 
+/// A key that a call, its permit and its slot share.
+pub(crate) type SharedKey<L> = Arc<<L as Layout>::OwnedKey>;
+
 /// How records lie in memory. Sealed: [`Typed`] and [`Bytes`].
 pub trait Layout: sealed::Sealed + Sized + Send + Sync + 'static {
     /// The key as a source sees it.
@@ -238,11 +241,12 @@ pub trait Layout: sealed::Sealed + Sized + Send + Sync + 'static {
 
 pub(crate) mod sealed {
     use super::{Header, Layout, Version};
+    use crate::memory::table::Handle;
 
     pub trait Sealed {}
 
     /// The allocation behind an entry or an absent mark (`value` is `None`).
-    pub trait Stored<L: Layout>: Clone + Send + Sync + 'static {
+    pub trait Stored<L: Layout>: Handle + Clone + Send + Sync + 'static {
         #[allow(private_interfaces)]
         fn store(header: Header, key: &L::OwnedKey, value: Option<L::Value>, version: Option<Version>) -> Self;
         #[allow(private_interfaces)]
@@ -325,10 +329,10 @@ where
 }
 
 #[doc(hidden)]
-pub struct TypedRecord<K, V>(Arc<TypedInner<K, V>>);
+pub struct TypedRecord<K, V>(pub(crate) Arc<TypedInner<K, V>>);
 
-struct TypedInner<K, V> {
-    header: Header,
+pub(crate) struct TypedInner<K, V> {
+    pub(crate) header: Header,
     key: K,
     value: Option<V>,
     version: Option<Version>,
@@ -377,7 +381,7 @@ impl Layout for Bytes {
     type OwnedKey = Box<[u8]>;
     type View = [u8];
     type Value = Vec<u8>;
-    type Stored = crate::bytes::ByteRecord;
+    type Stored = crate::memory::bytes::ByteRecord;
 
     const CAPACITY: u64 = 64 << 20;
 
@@ -402,7 +406,7 @@ impl Layout for Bytes {
     }
     fn weigh(key: &[u8], value: Option<&[u8]>, version: Option<&Version>) -> u64 {
         let version_len = version.map_or(0, |version| version.as_bytes().len());
-        crate::bytes::footprint(key.len(), version_len, value.map_or(0, <[u8]>::len)) as u64
+        crate::memory::bytes::footprint(key.len(), version_len, value.map_or(0, <[u8]>::len)) as u64
     }
 }
 

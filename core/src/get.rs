@@ -17,7 +17,7 @@ use crate::coalesce::{Based, Flight, News, Seat};
 use crate::drive::{Step, Story};
 use crate::engine::Engine;
 use crate::entry::sealed::Stored;
-use crate::entry::{Entry, Layout, Lookup};
+use crate::entry::{Entry, Layout, Lookup, SharedKey};
 use crate::error::LoadError;
 use crate::layers::Shown;
 use crate::metrics::Event;
@@ -72,7 +72,7 @@ pub(crate) fn peek<L: Layout, Q: Lookup<L> + ?Sized>(
     key: &Q,
 ) -> Option<Option<Entry<L>>> {
     match fresh(engine, hash, key) {
-        Some((stored, _)) => Some(counted(engine, stored)),
+        Some(stored) => Some(counted(engine, stored)),
         None => visible::hit(engine, hash, key).map(|read| read.entry),
     }
 }
@@ -85,25 +85,22 @@ pub(crate) fn hit<L: Layout, Q: Lookup<L> + ?Sized>(
     key: &Q,
     confirmed: bool,
 ) -> Option<Read<L>> {
-    let Some((stored, now)) = fresh(engine, hash, key) else {
+    let Some(stored) = fresh(engine, hash, key) else {
         return if confirmed { None } else { visible::hit(engine, hash, key) };
     };
-    refresh::ask(engine, hash, &stored, now, || key.to_key());
+    refresh::ask(engine, hash, &stored, || Arc::new(key.to_key()));
     Some(Read { entry: counted(engine, stored), how: How::Hit })
 }
 
-/// The resident record that may be served, and when that was found out.
-fn fresh<L: Layout, Q: Lookup<L> + ?Sized>(engine: &Engine<L>, hash: u64, key: &Q) -> Option<(L::Stored, Tick)> {
+/// The resident record that may be served.
+fn fresh<L: Layout, Q: Lookup<L> + ?Sized>(engine: &Engine<L>, hash: u64, key: &Q) -> Option<L::Stored> {
     let state = engine.shard(hash).read();
     let stored = state.store.find(hash, |other| key.is_key(other))?;
-    let until = stored.header().serve_until();
-    // What has no end needs no look at the clock.
-    let now = if until == Tick::NEVER { Tick::ZERO } else { engine.clock.now() };
-    if until <= now {
+    if engine.has_come(stored.header().serve_until()) {
         return None;
     }
-    Store::<L>::touch(stored);
-    Some((stored.clone(), now))
+    Store::<L>::touch(&stored);
+    Some(stored.clone())
 }
 
 /// A hit, counted.
@@ -119,7 +116,7 @@ type GetStep<L> = Step<LoadCall<L>, Result<Read<L>, LoadError>>;
 pub(crate) struct Get<L: Layout> {
     engine: Arc<Engine<L>>,
     hash: u64,
-    key: L::OwnedKey,
+    key: SharedKey<L>,
     deadline: Tick,
     nesting: Nesting,
     scope: Option<Scope>,
@@ -132,11 +129,11 @@ pub(crate) struct Get<L: Layout> {
 }
 
 impl<L: Layout> Get<L> {
-    pub(crate) fn new(engine: &Arc<Engine<L>>, hash: u64, key: L::OwnedKey, call: &Call) -> Self {
+    pub(crate) fn new(engine: &Arc<Engine<L>>, hash: u64, key: SharedKey<L>, call: &Call) -> Self {
         Self {
             hash,
             key,
-            deadline: engine.deadline_of(call),
+            deadline: engine.deadline_of(call, engine.clock.now()),
             nesting: Nesting::of(engine.frame(hash), call.scope.as_ref()),
             scope: call.scope.clone(),
             confirmed: false,
@@ -190,41 +187,38 @@ impl<L: Layout> Get<L> {
     /// Looks again: the entry that is here now, the load to join, or a load to lead.
     fn look(&mut self) -> Option<GetStep<L>> {
         let engine = &self.engine;
-        let now = engine.clock.now();
         if engine.is_closed() {
             return Some(Step::Done(Err(LoadError::Closed)));
         }
-        if now >= self.deadline {
+        if engine.has_come(self.deadline) {
             return Some(Step::Done(Err(LoadError::Deadline)));
         }
         let nested = self.nesting.is_nested();
         if self.nesting.depth >= DEEPEST {
             return Some(Step::Done(Err(LoadError::TooDeep)));
         }
-        // Made before the load is attached: a clone of the key is the program's code.
         let mut call = self.call();
-        let mut spare = Some(self.key.clone());
         let flight = Arc::new(Flight::new(engine.new_fence(), self.deadline));
         let (moved, confirmed) = (self.moved, self.confirmed);
         let found = engine.at_key(self.hash, L::key(&self.key), |at| {
             if engine.is_closed() {
                 return Found::Closed;
             }
-            let shown = if confirmed { None } else { at.shown(now) };
+            let shown = if confirmed { None } else { at.shown() };
             let is_layered = shown.is_some();
             if let Some(shown @ (Shown::Is(_) | Shown::Fold(..))) = shown {
                 return Found::Shown(shown);
             }
-            if let Some(stored) = at.fresh(now) {
-                Store::<L>::touch(stored);
+            if let Some(stored) = at.fresh() {
+                Store::<L>::touch(&stored);
                 return Found::Fresh(stored.clone());
             }
             if nested {
                 return Found::Nested;
             }
             let window = engine.lifetimes.stale_while_revalidate;
-            if let Some(stored) = at.stale(now, window).filter(|_| !is_layered) {
-                Store::<L>::touch(stored);
+            if let Some(stored) = at.stale(window).filter(|_| !is_layered) {
+                Store::<L>::touch(&stored);
                 return Found::Stale(stored.clone());
             }
             if let Some(attached) = at.attached_flight() {
@@ -236,19 +230,19 @@ impl<L: Layout> Get<L> {
             if moved {
                 flight.note_moved_reader();
             }
-            let replaced = at.resident().cloned();
-            at.load_begins(Arc::clone(&flight), &mut spare);
+            let replaced = at.resident().map(|stored| stored.clone());
+            at.load_begins(Arc::clone(&flight), &self.key);
             Found::Lead(replaced)
         });
         match found {
             Found::Closed => Some(Step::Done(Err(LoadError::Closed))),
             Found::Fresh(stored) => Some(Step::Done(Ok(Read { entry: counted(engine, stored), how: How::Hit }))),
             Found::Shown(shown) => {
-                let read = visible::answer(engine, self.hash, || self.key.clone(), shown);
+                let read = visible::answer(engine, self.hash, || Arc::clone(&self.key), shown);
                 Some(Step::Done(Ok(read.expect("no load is needed for it"))))
             }
             Found::Stale(stored) => {
-                refresh::ask(engine, self.hash, &stored, now, || self.key.clone());
+                refresh::ask(engine, self.hash, &stored, || Arc::clone(&self.key));
                 Some(Step::Done(Ok(self.stale(stored))))
             }
             Found::Attached(attached) => {
@@ -285,16 +279,15 @@ impl<L: Layout> Get<L> {
         if window.is_zero() || !may_be_stale || self.nesting.is_nested() {
             return Err(error);
         }
-        let now = engine.clock.now();
         let confirmed = self.confirmed;
         let found = engine.at_key(self.hash, L::key(&self.key), |at| {
-            if !confirmed && at.shown(now).is_some() {
+            if !confirmed && at.shown().is_some() {
                 // Nothing stale beneath what is pending.
                 return None;
             }
-            match at.fresh(now) {
+            match at.fresh() {
                 Some(stored) => Some((stored.clone(), true)),
-                None => at.stale(now, window).map(|stored| (stored.clone(), false)),
+                None => at.stale(window).map(|stored| (stored.clone(), false)),
             }
         });
         match found {
@@ -329,7 +322,7 @@ impl<L: Layout> Get<L> {
         LoadCall {
             engine: Arc::clone(&self.engine),
             hash: self.hash,
-            key: self.key.clone(),
+            key: Arc::clone(&self.key),
             deadline: self.deadline,
             scope: self.scope.clone(),
             role: None,

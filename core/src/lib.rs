@@ -13,7 +13,6 @@
 mod audit;
 mod background;
 mod bugs;
-mod bytes;
 mod cache;
 mod clock;
 mod coalesce;
@@ -31,6 +30,7 @@ mod invalidate;
 mod key_index;
 mod layers;
 mod listener;
+mod memory;
 mod metrics;
 mod nesting;
 mod options;
@@ -53,7 +53,7 @@ mod write_through;
 
 pub use audit::Audit;
 pub use cache::{ByteCache, Cache, CacheOf, Found};
-pub use clock::{Alarm, Clock, SystemClock, Tick};
+pub use clock::{Alarm, Clock, RECENT_LAG, SystemClock, Tick};
 pub use commit::{Prepared, Sent, Written};
 pub use doubt::{InDoubt, Settlement};
 pub use entry::{Bytes, Entry, Layout, Lookup, Typed, Version};

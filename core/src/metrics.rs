@@ -5,7 +5,7 @@
 
 use crossbeam_utils::CachePadded;
 
-use crate::sync::{AtomicU64, Ordering, PlainU64};
+use crate::sync::{AtomicU64, Ordering, thread_number};
 
 const STRIPES: usize = 8;
 
@@ -56,7 +56,7 @@ impl Counters {
 
     pub(crate) fn add(&self, event: Event, by: u64) {
         // Relaxed: a counter that guards no other memory.
-        self.0[stripe()][event as usize].fetch_add(by, Ordering::Relaxed);
+        self.0[thread_number() % STRIPES][event as usize].fetch_add(by, Ordering::Relaxed);
     }
 
     fn sum(&self, event: Event) -> u64 {
@@ -95,14 +95,6 @@ impl Counters {
             ..Stats::default()
         }
     }
-}
-
-fn stripe() -> usize {
-    static NEXT: PlainU64 = PlainU64::new(0);
-    crate::sync::thread_local! {
-        static MINE: usize = NEXT.fetch_add(1, Ordering::Relaxed) as usize % STRIPES;
-    }
-    MINE.with(|mine| *mine)
 }
 
 /// The counts of a cache since it was opened, and what it holds now.

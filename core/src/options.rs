@@ -179,16 +179,18 @@ impl<L: Layout> Builder<L> {
         }
     }
 
-    /// The most weight that the cache holds, to one entry a shard. Without a weigher, an entry of Rust types weighs one, and an
-    /// entry of bytes the bytes of its allocation: header, key, version and value. The tables and index rows beside the entries
-    /// are not weighed. Default: 100,000 entries, or 64 MiB of bytes.
+    /// The most weight that the cache holds once calls have returned; each call under way may be putting in one entry beyond
+    /// it. Without a weigher, an entry of Rust types weighs one, and an entry of bytes the bytes of its allocation: header, key,
+    /// version and value. The tables and index rows beside the entries are not weighed. Default: 100,000 entries, or 64 MiB of
+    /// bytes.
     pub fn capacity(mut self, weight: u64) -> Self {
         self.options.capacity = weight;
         self
     }
 
     /// What an entry weighs; the value is `None` for a remembered absence. Called once an entry, with no lock held. One that
-    /// weighs zero takes no room; one that weighs 2^32 or more is not kept, nor is one whose weigher panics.
+    /// weighs zero takes no room; one that weighs 2^32 or more is not kept, nor is one whose weigher panics. Where weights
+    /// differ, light entries stay for fewer hits than heavy ones.
     pub fn weigher(mut self, weigh: impl Fn(&L::Key, Option<&L::View>) -> u64 + Send + Sync + 'static) -> Self {
         self.extras.weigher = Some(Box::new(weigh));
         self
@@ -220,8 +222,8 @@ impl<L: Layout> Builder<L> {
         self
     }
 
-    /// Into how many parts the cache is divided, each with a lock of its own; rounded up to a power of two. Default: from the
-    /// cores and the capacity.
+    /// Into how many parts the cache is divided, each with a lock of its own; rounded up to a power of two. Default: four a
+    /// core, fewer where there is room for few entries. For that, a capacity of 2^20 or more is taken for bytes, 256 an entry.
     pub fn shards(mut self, shards: usize) -> Self {
         self.options.shards = Some(shards);
         self
@@ -322,8 +324,8 @@ impl<L: Layout> Builder<L> {
         self
     }
 
-    /// How many invalidations of tags are remembered while loads and writes run that began before them. When it is met, nothing
-    /// with a tag that those bring is retained. Default 1,024.
+    /// How many of the latest invalidations of tags are remembered. Where more than these were told while a load or write ran, nothing
+    /// with a tag that it brings is retained. Default 1,024.
     pub fn tag_memory(mut self, invalidations: usize) -> Self {
         self.options.tag_memory = invalidations;
         self

@@ -16,7 +16,7 @@ use crate::commit::Written;
 use crate::doubt::Sending;
 use crate::drive::{Parker, SourceCall, Step, Story, finish};
 use crate::engine::Engine;
-use crate::entry::{Entry, Layout, Lookup};
+use crate::entry::{Entry, Layout, Lookup, SharedKey};
 use crate::error::{LoadError, NotSent, WriteError};
 use crate::get::Read;
 use crate::layers::{Merge, Op};
@@ -360,14 +360,14 @@ impl<L: Layout> CacheOf<L> {
 struct Key<'a, L: Layout> {
     engine: &'a Arc<Engine<L>>,
     hash: u64,
-    key: L::OwnedKey,
+    key: SharedKey<L>,
     now: Tick,
 }
 
 impl<'a, L: Layout> Key<'a, L> {
     fn of<Q: Lookup<L> + ?Sized>(cache: &'a CacheOf<L>, key: &Q) -> Result<Self, NotSent> {
         let engine = cache.engine();
-        let (hash, key, now) = (engine.hash(key), key.to_key(), engine.clock.now());
+        let (hash, key, now) = (engine.hash(key), Arc::new(key.to_key()), engine.clock.now());
         match engine.too_long(&key) {
             Some(len) => Err(NotSent::KeyTooLong(len)),
             None => Ok(Self { engine, hash, key, now }),
@@ -391,7 +391,7 @@ impl<'a, L: Layout> Key<'a, L> {
             Err(why)
         };
         let Some(place) = engine.pending.take(weight) else { return refused(NotSent::TooManyPending) };
-        let story = Put::new(engine, hash, key.clone(), write, call).pending(call, op, place);
+        let story = Put::new(engine, hash, Arc::clone(&key), write, call).pending(call, op, place);
         let mut ticket = None;
         let promised = settle_as(
             engine,
@@ -454,7 +454,7 @@ where
 /// Takes a write back that still waits for its turn.
 fn cancel<L: Layout>(
     engine: Weak<Engine<L>>,
-    (hash, key): (u64, L::OwnedKey),
+    (hash, key): (u64, SharedKey<L>),
     ticket: Option<Arc<Ticket>>,
     promise: Arc<Promise<Result<Written<L>, WriteError<L>>>>,
 ) -> impl Fn() -> bool + Send + Sync {

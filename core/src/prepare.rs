@@ -7,11 +7,11 @@ use std::convert::Infallible;
 use std::task::Waker;
 
 use crate::clock::Tick;
-use crate::commit::{self, Prepared};
+use crate::commit::{self, Leaving, Permit, Prepared, Sent};
 use crate::doubt::{DoubtPlace, InDoubt};
 use crate::drive::{SourceCall, Step, Story};
 use crate::engine::Engine;
-use crate::entry::Layout;
+use crate::entry::{Layout, SharedKey};
 use crate::error::NotSent;
 use crate::layers::{Layer, Op, PendingPlace};
 use crate::nesting::Nesting;
@@ -109,19 +109,40 @@ impl Ticket {
 
 /// How far a writer came.
 pub(crate) enum TurnStep<L: Layout> {
-    Ready(Result<Prepared<L>, NotSent>),
+    Ready(Result<Held<L>, NotSent>),
     Wait(Tick),
+}
+
+/// The turn that a writer was given.
+pub(crate) enum Held<L: Layout> {
+    Prepared(Prepared<L>),
+    /// Its write counts as sent already: the same step began both.
+    Sent(Sent<L>),
+}
+
+impl<L: Layout> Held<L> {
+    /// The turn of a writer that has something to do before it sends.
+    pub(crate) fn prepared(self) -> Prepared<L> {
+        match self {
+            Self::Prepared(prepared) => prepared,
+            Self::Sent(_) => unreachable!("only a writer that was told to sends at once"),
+        }
+    }
 }
 
 /// A writer on its way to its turn.
 pub(crate) struct TakeTurn<L: Layout> {
     engine: Arc<Engine<L>>,
     hash: u64,
-    key: L::OwnedKey,
+    key: SharedKey<L>,
+    begun: Tick,
     deadline: Tick,
     nesting: Nesting,
     yields_to_doubt: bool,
+    permit: PermitId,
     idempotency_key: IdempotencyKey,
+    /// Where the turn is free, the write counts as sent in the step that takes it.
+    sends_at_once: bool,
     ticket: Option<Arc<Ticket>>,
     is_pending: bool,
     /// What is shown from the step on in which it enters the queue.
@@ -132,14 +153,18 @@ pub(crate) struct TakeTurn<L: Layout> {
 
 impl<L: Layout> TakeTurn<L> {
     /// `conditional`: the write will go out with a condition that the origin honours.
-    pub(crate) fn new(engine: &Arc<Engine<L>>, hash: u64, key: L::OwnedKey, call: &Call, conditional: bool) -> Self {
+    pub(crate) fn new(engine: &Arc<Engine<L>>, hash: u64, key: SharedKey<L>, call: &Call, conditional: bool) -> Self {
+        let (permit, begun) = (engine.new_permit(), engine.clock.now());
         Self {
             hash,
             key,
-            deadline: engine.deadline_of(call),
+            begun,
+            deadline: engine.deadline_of(call, begun),
             nesting: Nesting::of(engine.frame(hash), call.scope.as_ref()),
             yields_to_doubt: engine.in_doubt_writes == InDoubtWrites::Wait && !conditional,
-            idempotency_key: call.idempotency_key.unwrap_or_else(|| engine.new_idempotency_key()),
+            idempotency_key: call.idempotency_key.unwrap_or_else(|| engine.idempotency_key(permit)),
+            permit,
+            sends_at_once: false,
             ticket: None,
             is_pending: false,
             layer: None,
@@ -148,9 +173,14 @@ impl<L: Layout> TakeTurn<L> {
         }
     }
 
+    /// For an unconditional write whose source is called in the same breath, by this thread: nothing comes between turn and send.
+    pub(crate) fn send_at_once(&mut self) {
+        self.sends_at_once = true;
+    }
+
     /// A pending write: shown from its first step on, which is the only one that a caller waits for.
     pub(crate) fn pending(mut self, call: &Call, op: Op<L>, place: PendingPlace) -> Self {
-        self.deadline = self.engine.settle_deadline_of(call);
+        self.deadline = self.engine.settle_deadline_of(call, self.begun);
         (self.is_pending, self.layer) = (true, Some((op, place)));
         // Pending writes of a key keep their order, whatever their conditions.
         self.yields_to_doubt = self.engine.in_doubt_writes == InDoubtWrites::Wait;
@@ -172,10 +202,8 @@ impl<L: Layout> TakeTurn<L> {
         loop {
             match ticket.poll(waker) {
                 Phase::Granted => {
-                    // First the permit: should the key's clone unwind, the ticket gives the turn back.
-                    let permit = self.permit(ticket.permit, self.key.clone());
                     self.ticket = None;
-                    return TurnStep::Ready(Ok(permit));
+                    return TurnStep::Ready(Ok(Held::Prepared(Prepared::new(self.permit(ticket.permit)))));
                 }
                 Phase::Closed => return self.give_up(&ticket, NotSent::Closed),
                 Phase::Cancelled => return self.give_up(&ticket, NotSent::Cancelled),
@@ -211,33 +239,33 @@ impl<L: Layout> TakeTurn<L> {
         if self.nesting.same_key {
             return Err(NotSent::Reentrant);
         }
-        let now = engine.clock.now();
-        if now >= self.deadline {
+        if engine.has_come(self.deadline) {
             return Err(NotSent::Deadline);
         }
         let mut place = Some(engine.take_place().ok_or(NotSent::TooManyDoubts)?);
-        let permit = engine.new_permit();
+        let (permit, begun) = (self.permit, self.begun);
         let (deadline, yields, is_pending) = (self.deadline, self.yields_to_doubt, self.is_pending);
         let mut layer = self.layer.take().map(|(op, place)| Layer { write: permit, op, _place: place });
-        // Made before the turn is taken: a clone of the key is the program's code.
-        let own = self.key.clone();
-        let mut spare = Some(self.key.clone());
+        let send = self.sends_at_once.then(|| engine.tags.begins());
         let arrival = engine.at_key(self.hash, L::key(&self.key), |at| {
             if engine.is_closed() {
                 return Err(NotSent::Closed);
             }
-            let cell = at.open(&mut spare);
+            let cell = at.open(&self.key);
             let held_until = cell.slot.doubt().filter(|_| yields).map(|doubt| doubt.until);
             match held_until {
                 Some(until) if until >= deadline || self.nesting.is_nested() => {
-                    return Err(NotSent::HeldBack { retry_after: until.since(now) });
+                    return Err(NotSent::HeldBack { retry_after: until.since(engine.clock.now()) });
                 }
                 None if cell.slot.turn_is_free() => {
                     at.prepare(permit, deadline, place.take().expect("taken above"));
                     if let Some(layer) = layer.take() {
                         at.add_layer(layer);
                     }
-                    return Ok(None);
+                    return Ok(match send {
+                        None => Arrival::Prepared,
+                        Some(running) => Arrival::Sent(Leaving::now(at, (permit, begun), None, None, running)?),
+                    });
                 }
                 _ => {}
             }
@@ -253,11 +281,12 @@ impl<L: Layout> TakeTurn<L> {
             if let Some(layer) = layer.take() {
                 at.add_layer(layer);
             }
-            Ok(Some((ticket, wakes_at)))
+            Ok(Arrival::Waits(ticket, wakes_at))
         })?;
         Ok(match arrival {
-            None => TurnStep::Ready(Ok(self.permit(permit, own))),
-            Some((ticket, wakes_at)) => {
+            Arrival::Prepared => TurnStep::Ready(Ok(Held::Prepared(Prepared::new(self.permit(permit))))),
+            Arrival::Sent(leaving) => TurnStep::Ready(Ok(Held::Sent(Sent::new(self.permit(permit), leaving)))),
+            Arrival::Waits(ticket, wakes_at) => {
                 self.ticket = Some(ticket);
                 TurnStep::Wait(wakes_at)
             }
@@ -275,10 +304,17 @@ impl<L: Layout> TakeTurn<L> {
         commit::lost((&self.engine, self.hash, &self.key), (permit, self.idempotency_key), cause)
     }
 
-    fn permit(&mut self, permit: PermitId, key: L::OwnedKey) -> Prepared<L> {
-        self.granted = Some(permit);
-        let engine = Arc::clone(&self.engine);
-        Prepared::new(engine, self.hash, key, permit, self.deadline, self.idempotency_key, self.is_pending)
+    fn permit(&mut self, id: PermitId) -> Permit<L> {
+        self.granted = Some(id);
+        Permit {
+            engine: Arc::clone(&self.engine),
+            hash: self.hash,
+            key: Arc::clone(&self.key),
+            id,
+            deadline: self.deadline,
+            idempotency_key: self.idempotency_key,
+            is_pending: self.is_pending,
+        }
     }
 
     fn give_up(&mut self, ticket: &Arc<Ticket>, why: NotSent) -> TurnStep<L> {
@@ -288,6 +324,13 @@ impl<L: Layout> TakeTurn<L> {
     }
 }
 
+/// What a writer finds that comes to its key.
+enum Arrival<L: Layout> {
+    Prepared,
+    Sent(Leaving<L>),
+    Waits(Arc<Ticket>, Tick),
+}
+
 /// Taking the turn alone, for a program that does its own I/O.
 impl<L: Layout> Story for TakeTurn<L> {
     type Call = NoCall;
@@ -295,7 +338,7 @@ impl<L: Layout> Story for TakeTurn<L> {
 
     fn step(&mut self, waker: &Waker) -> Step<NoCall, Self::Output> {
         match TakeTurn::step(self, waker) {
-            TurnStep::Ready(result) => Step::Done(result),
+            TurnStep::Ready(held) => Step::Done(held.map(Held::prepared)),
             TurnStep::Wait(until) => Step::Wait(until),
         }
     }

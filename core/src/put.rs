@@ -13,16 +13,16 @@ use crate::commit::{Prepared, Sent, Written};
 use crate::doubt::{Doubted, Sending, Settlement};
 #[cfg(feature = "tokio")]
 use crate::drive::Spawned;
-use crate::drive::{SourceCall, Step, Story, finish};
+use crate::drive::{SourceCall, Step, Story, at_once, block_on, finish};
 use crate::engine::Engine;
-use crate::entry::{Entry, Layout, Version};
+use crate::entry::{Entry, Layout, SharedKey, Version};
 use crate::error::{LoadError, NotSent, Unmet, WriteError};
 use crate::get::{self, OwnLoad};
 use crate::layers::{Op, PendingPlace};
 use crate::metrics::Event;
 use crate::nesting::{self, Scope};
 use crate::options::{Call, InDoubtWrites};
-use crate::prepare::{TakeTurn, Ticket, TurnStep};
+use crate::prepare::{Held, TakeTurn, Ticket, TurnStep};
 use crate::source::{
     Condition, Confirmed, Existing, Failure, IdempotencyKey, Outcome, Record, Rejection, SourceError, WriteCx,
 };
@@ -99,6 +99,31 @@ pub(crate) fn too_large<L: Layout>(value: &L::Value) -> Option<usize> {
 /// The closure of an `update` that is none.
 pub(crate) type NoUpdate<L> = fn(Option<&Entry<L>>) -> Result<Change<<L as Layout>::Value>, SourceError>;
 
+/// Writes from this thread over a blocking source. Where the turn is free, the step that takes it counts the write as sent.
+pub(crate) fn put_now<L: Layout>(
+    engine: &Arc<Engine<L>>,
+    hash: u64,
+    key: SharedKey<L>,
+    sending: Sending<L>,
+    call: &Call,
+) -> Result<Written<L>, WriteError<L>> {
+    let mut put: Put<L, NoUpdate<L>> = Put::new(engine, hash, key, Write::Send(sending), call);
+    put.turn.send_at_once();
+    if let Some(len) = put.write.as_ref().and_then(Write::too_large) {
+        return Err(put.not_sent(NotSent::ValueTooLarge(len)));
+    }
+    match put.turn.step(Waker::noop()) {
+        TurnStep::Ready(Ok(Held::Sent(sent))) => {
+            let Some(Write::Send(sending)) = put.write.take() else { unreachable!("it was given a moment ago") };
+            let _inside = nesting::enter(engine.frame(hash), put.scope.as_ref());
+            at_once(end(engine, sent, sending, None))
+        }
+        TurnStep::Ready(Err(why)) => Err(put.not_sent(why)),
+        TurnStep::Ready(Ok(Held::Prepared(_))) => unreachable!("it sends at once"),
+        TurnStep::Wait(_) => block_on(put, &*engine.clock, None),
+    }
+}
+
 /// A write on its way.
 pub(crate) struct Put<L: Layout, F> {
     engine: Arc<Engine<L>>,
@@ -109,7 +134,7 @@ pub(crate) struct Put<L: Layout, F> {
 }
 
 impl<L: Layout, F> Put<L, F> {
-    pub(crate) fn new(engine: &Arc<Engine<L>>, hash: u64, key: L::OwnedKey, write: Write<L, F>, call: &Call) -> Self {
+    pub(crate) fn new(engine: &Arc<Engine<L>>, hash: u64, key: SharedKey<L>, write: Write<L, F>, call: &Call) -> Self {
         let conditional = match &write {
             Write::Send(_) => false,
             Write::SendIf(..) | Write::Update(_) => engine.declared.honours_preconditions,
@@ -144,8 +169,8 @@ where
         match self.turn.step(waker) {
             TurnStep::Wait(until) => Step::Wait(until),
             TurnStep::Ready(Err(why)) => Step::Done(Err(self.not_sent(why))),
-            TurnStep::Ready(Ok(prepared)) => {
-                let write = self.write.take().expect("the turn is held once");
+            TurnStep::Ready(Ok(held)) => {
+                let (prepared, write) = (held.prepared(), self.write.take().expect("the turn is held once"));
                 Step::Call(WriteCall { engine: Arc::clone(&self.engine), prepared, write, scope: self.scope.take() })
             }
         }
@@ -253,6 +278,16 @@ async fn send<L: Layout>(
     condition: Option<Condition>,
 ) -> Result<Written<L>, WriteError<L>> {
     let sent = prepared.send_as(condition.clone(), None)?;
+    end(engine, sent, sending, condition).await
+}
+
+/// Calls the source for what was sent, and ends it by the answer.
+async fn end<L: Layout>(
+    engine: &Engine<L>,
+    sent: Sent<L>,
+    sending: Sending<L>,
+    condition: Option<Condition>,
+) -> Result<Written<L>, WriteError<L>> {
     let (outcome, stray) = Told::of(&sent, condition.clone()).call_source(&sending).await;
     match outcome {
         Outcome::Applied(Done::Deleted) => Ok(sent.deleted(stray)),

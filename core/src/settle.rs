@@ -93,7 +93,7 @@ impl<L: Layout> InDoubt<L> {
     pub(crate) fn replay_story(&self, engine: &Arc<Engine<L>>, call: &Call) -> Put<L, NoUpdate<L>> {
         let write = self.write();
         let call = Call { idempotency_key: Some(write.idempotency_key), ..call.clone() };
-        Put::new(engine, write.hash, write.key.clone(), Write::Replay(Arc::clone(write)), &call)
+        Put::new(engine, write.hash, Arc::clone(&write.key), Write::Replay(Arc::clone(write)), &call)
     }
 
     /// Says what became of this write, on the word of a program that knows (it asked the origin's operator, its log, another table).

@@ -3,11 +3,12 @@
 //! | rank | lock | guards |
 //! | --- | --- | --- |
 //! | 0 | `Engine::sweep` | that one sweep for overdue slots runs at a time |
-//! | 1 | `Shard::state` | the entries and slots of the keys that hash there |
+//! | 1 | `Shard::state` (striped) | the entries and slots of the keys that hash there |
 //! | 2 | a flight's, a ticket's, a doubt's own state; the engine's lingering loads; the memory of tags | who waits for it; what was invalidated |
 //!
 //! A thread holds one shard's lock at a time and takes no lock of rank 1 inside it; but a reader of many keys, and a transaction, take those
-//! of all their shards, in the shards' order. Nothing of the program's runs under either, but `Eq` of a key: what is to be woken or dropped goes into
+//! of all their shards, in the shards' order. Where other shards have to make room for what was admitted to one, their locks are taken one
+//! by one after its own was released. Nothing of the program's runs under either, but `Eq` of a key: what is to be woken or dropped goes into
 //! [`After`], which is finished once the lock is released.
 //! Invariants: while a key's slot is in doubt, or its base is unknown, the store holds no entry that a hit could serve; while writes
 //! are pending above an entry, no hit serves it as it is.
@@ -25,29 +26,31 @@ use crate::clock::Tick;
 use crate::coalesce::Flight;
 use crate::doubt::{DoubtPlace, DoubtTicket};
 use crate::engine::Engine;
-use crate::entry::Layout;
 use crate::entry::sealed::Stored;
+use crate::entry::{Layout, SharedKey};
 use crate::layers::{Layer, Layers, Shown};
 use crate::listener::{self, EventKind, Noted, Whose};
+use crate::memory::lock::{Reading, StripedLock, Writing};
+use crate::memory::table::Held;
 use crate::metrics::Event;
 use crate::options::InDoubtWrites;
 use crate::prepare::Ticket;
 use crate::slot::{Base, Change, Doubt, PermitId, Slot, Turn};
 use crate::store::{Few, Left, Store};
-use crate::sync::{Arc, AtomicU64, Ordering, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use crate::sync::{Arc, AtomicU64, Ordering};
 
 pub(crate) use at_key::AtKey;
 pub(crate) use at_keys::AtKeys;
 
 pub(crate) struct Shard<L: Layout> {
-    state: RwLock<State<L>>,
+    state: StripedLock<State<L>>,
     /// The number of the last event of a key that hashes here.
     events: AtomicU64,
 }
 
 pub(crate) struct State<L: Layout> {
     pub(crate) store: Store<L>,
-    slots: HashTable<Box<Cell<L>>>,
+    slots: HashTable<Cell<L>>,
     /// How often a transaction on a key of this shard became visible, began to send, or ended.
     pub(crate) transactions: u64,
 }
@@ -56,7 +59,7 @@ pub(crate) struct State<L: Layout> {
 pub(crate) struct Cell<L: Layout> {
     hash: u64,
     /// Shared, so that a listing of doubts, or an event, holds it beyond the lock without a clone.
-    pub(crate) key: Arc<L::OwnedKey>,
+    pub(crate) key: SharedKey<L>,
     pub(crate) slot: Slot,
     /// The attached load, if the slot has one.
     flight: Option<Arc<Flight<L>>>,
@@ -91,9 +94,11 @@ pub(crate) enum Standing {
 pub(crate) struct After<L: Layout> {
     left: Left<L>,
     wakers: Vec<Waker>,
-    cells: Few<Box<Cell<L>>>,
+    cells: Few<Cell<L>>,
     layers: Few<Layer<L>>,
     events: Vec<Noted<L>>,
+    /// What was admitted though its shard had no room for it: others are to make it, before this is finished.
+    pub(crate) newcomer: Option<L::Stored>,
 }
 
 impl<L: Layout> Default for After<L> {
@@ -104,6 +109,7 @@ impl<L: Layout> Default for After<L> {
             cells: Few::default(),
             layers: Few::default(),
             events: Vec::new(),
+            newcomer: None,
         }
     }
 }
@@ -117,8 +123,20 @@ impl<L: Layout> After<L> {
         }
     }
 
-    /// Wakes, tells, then drops. No lock may be held. `asked`: the key of the call, if it has one.
-    pub(crate) fn finish(mut self, engine: &Engine<L>, asked: Option<&L::Key>) {
+    /// Notes those that were evicted after the first `before`, if somebody listens. Called under the exclusive lock of their shard.
+    fn note_evicted(&mut self, engine: &Engine<L>, before: usize) {
+        if engine.listener.is_some() {
+            for stored in self.left.evicted.iter().skip(before) {
+                let hash = stored.header().hash;
+                let sequence = engine.shard(hash).next_event();
+                let whose = Whose::Record(stored.clone());
+                self.events.push(Noted { hash, whose, sequence, kind: EventKind::Evicted });
+            }
+        }
+    }
+
+    /// Wakes and tells; what is left is to be dropped. No lock may be held. `asked`: the key of the call, if it has one.
+    pub(crate) fn finish(&mut self, engine: &Engine<L>, asked: Option<&L::Key>) {
         let evicted = self.left.evicted.len() as u64;
         if evicted > 0 {
             engine.counters.add(Event::Evicted, evicted);
@@ -133,9 +151,9 @@ impl<L: Layout> After<L> {
 }
 
 impl<L: Layout> Shard<L> {
-    pub(crate) fn new(store: Store<L>) -> Self {
+    pub(crate) fn new(store: Store<L>, threads: usize) -> Self {
         let state = State { store, slots: HashTable::new(), transactions: 0 };
-        Self { state: RwLock::new(state), events: AtomicU64::new(0) }
+        Self { state: StripedLock::new(state, threads), events: AtomicU64::new(0) }
     }
 
     /// A number for the next event of a key. Taken under the exclusive lock, so that numbers follow what they number.
@@ -144,11 +162,11 @@ impl<L: Layout> Shard<L> {
         self.events.fetch_add(1, Ordering::Relaxed) + 1
     }
 
-    pub(crate) fn read(&self) -> RwLockReadGuard<'_, State<L>> {
+    pub(crate) fn read(&self) -> Reading<'_, State<L>> {
         self.state.read()
     }
 
-    pub(crate) fn write(&self) -> RwLockWriteGuard<'_, State<L>> {
+    pub(crate) fn write(&self) -> Writing<'_, State<L>> {
         self.state.write()
     }
 }
@@ -156,7 +174,14 @@ impl<L: Layout> Shard<L> {
 impl<L: Layout> State<L> {
     /// The keys with something going on.
     pub(crate) fn cells(&self) -> impl Iterator<Item = &Cell<L>> {
-        self.slots.iter().map(|cell| &**cell)
+        self.slots.iter()
+    }
+
+    /// Makes room for what was admitted to another shard; see [`Store::give_room`].
+    pub(crate) fn give_room(&mut self, newcomer: &L::Stored, engine: &Engine<L>, after: &mut After<L>) {
+        let before = after.left.evicted.len();
+        self.store.give_room(newcomer, &engine.budget, &mut after.left);
+        after.note_evicted(engine, before);
     }
 
     /// Brings every slot up to `now`; gives the tick at which time will next change one.
@@ -195,7 +220,7 @@ impl<L: Layout> State<L> {
     }
 
     /// Rolls back the pending writes that wait for their turns. Gives their keys, each once.
-    pub(crate) fn close_pending(&mut self, engine: &Engine<L>, after: &mut After<L>) -> Vec<Arc<L::OwnedKey>> {
+    pub(crate) fn close_pending(&mut self, engine: &Engine<L>, after: &mut After<L>) -> Vec<SharedKey<L>> {
         let mut keys = Vec::new();
         for cell in &mut self.slots {
             let tickets: Vec<_> = cell.queue.drain(..).collect();
@@ -210,10 +235,15 @@ impl<L: Layout> State<L> {
         keys
     }
 
-    /// The record of a key, if it is resident and fresh: what the origin confirmed, covered or not.
-    pub(crate) fn fresh(&self, hash: u64, is_key: impl Fn(&L::Key) -> bool, now: Tick) -> Option<&L::Stored> {
-        let stored = self.store.find(hash, &is_key)?;
-        (self.fresh_until(stored) > now).then_some(stored)
+    /// The record of a key, if it is resident and fresh: what the origin confirmed, covered or not. `has_come` says whether a tick has;
+    /// so below.
+    pub(crate) fn fresh(
+        &self,
+        hash: u64,
+        is_key: impl Fn(&L::Key) -> bool,
+        has_come: impl Fn(Tick) -> bool,
+    ) -> Option<Held<'_, L::Stored>> {
+        self.store.find(hash, is_key).filter(|stored| !has_come(self.fresh_until(stored)))
     }
 
     /// Until when a resident record may be served as what the origin confirmed.
@@ -227,19 +257,24 @@ impl<L: Layout> State<L> {
     }
 
     /// What pending writes make of a key; `None` where there are none.
-    pub(crate) fn shown(&self, hash: u64, is_key: impl Fn(&L::Key) -> bool, now: Tick) -> Option<Shown<L>> {
+    pub(crate) fn shown(
+        &self,
+        hash: u64,
+        is_key: impl Fn(&L::Key) -> bool,
+        has_come: impl Fn(Tick) -> bool,
+    ) -> Option<Shown<L>> {
         let cell = self.slots.find(hash, |cell| cell.hash == hash && is_key(L::key(&cell.key)))?;
         if cell.layers.is_empty() {
             return None;
         }
-        if cell.slot.next_tick() <= now {
+        if has_come(cell.slot.next_tick()) {
             return Some(Shown::Late);
         }
-        let base = self.fresh(hash, is_key, now);
-        if let Some(base) = base {
+        let base = self.fresh(hash, is_key, has_come);
+        if let Some(base) = &base {
             Store::<L>::touch(base);
         }
-        cell.layers.shown(base)
+        cell.layers.shown(base.as_deref())
     }
 
     /// A transaction that has all its turns has that of the key.
@@ -249,7 +284,7 @@ impl<L: Layout> State<L> {
     }
 
     /// Takes every slot out. What is sent still ends by itself; it finds nothing to do here.
-    pub(crate) fn drain_cells(&mut self) -> impl Iterator<Item = Box<Cell<L>>> + use<L> {
+    pub(crate) fn drain_cells(&mut self) -> impl Iterator<Item = Cell<L>> + use<L> {
         std::mem::take(&mut self.slots).into_iter()
     }
 }
@@ -311,7 +346,10 @@ impl<L: Layout> Cell<L> {
             if let Some(write) = self.holder.take() {
                 self.drop_layer(write, !change.doubted, engine, after);
             }
-            self.fit(store);
+            // Else nothing is here, or what takes its place is fitted then.
+            if change.base == Base::Keep {
+                self.fit(store);
+            }
         }
         if change.passed || change.settled {
             self.grant(engine, after);
@@ -322,7 +360,7 @@ impl<L: Layout> Cell<L> {
     fn fit(&self, store: &Store<L>) {
         let key = L::key(&self.key);
         if let Some(stored) = store.find(self.hash, |other| L::same_key(other, key)) {
-            self.fit_record(stored);
+            self.fit_record(&stored);
         }
     }
 
@@ -330,15 +368,19 @@ impl<L: Layout> Cell<L> {
         if self.layers.is_empty() { stored.header().cap(self.slot.hits_end()) } else { stored.header().cover() }
     }
 
-    /// A write is not pending any more, if it was: `unapplied` where it leaves without having been applied.
-    fn drop_layer(&mut self, write: PermitId, unapplied: bool, engine: &Engine<L>, after: &mut After<L>) {
-        let Some((layer, gone)) = self.layers.remove(write, engine.new_number()) else { return };
+    /// A write is not pending any more; false if it was not. `unapplied`: it leaves without having been applied.
+    fn drop_layer(&mut self, write: PermitId, unapplied: bool, engine: &Engine<L>, after: &mut After<L>) -> bool {
+        if self.layers.is_empty() {
+            return false;
+        }
+        let Some((layer, gone)) = self.layers.remove(write, engine.new_number()) else { return false };
         after.layers.push(layer);
         gone.into_iter().flatten().for_each(|record| after.left.records.push(record));
         if unapplied {
             engine.counters.count(Event::RolledBack);
             self.note(EventKind::RolledBack, engine, after);
         }
+        true
     }
 
     fn doubted(&mut self, engine: &Engine<L>, after: &mut After<L>) {

@@ -4,45 +4,84 @@
 //! into [`Left`], which the caller drops once no lock is held, since keys and values are the program's.
 //! Invariant: table, indexes and policy hold the same entries, and the budget counts their weight.
 
-use hashbrown::HashTable;
-use hashbrown::hash_table::Entry as Place;
-
 use crate::bugs::{self, Bug};
 use crate::entry::Layout;
 use crate::entry::sealed::Stored;
 use crate::eviction::{MOST_TOUCHES, S3Fifo, Touches};
 use crate::index::Index;
 use crate::key_index::KeyIndex;
+use crate::memory::table::{Held, Table};
 use crate::pattern::Keys;
 use crate::sync::{AtomicU64, Ordering};
 
-/// The capacity of the whole cache, and the weight that its shards hold together.
+/// How far below its share a shard may be and still make room among its own entries, as a divisor of the share.
+const SLACK: u64 = 8;
+
+/// The capacity of the whole cache, the weight that its shards hold together, and what each of them holds of that.
 pub(crate) struct Budget {
     capacity: u64,
     used: AtomicU64,
+    shards: Box<[Share]>,
 }
 
+/// What a shard holds; changed under its exclusive lock, read without. On a cache line of its own.
+#[repr(align(64))]
+struct Share(AtomicU64);
+
 impl Budget {
-    pub(crate) fn new(capacity: u64) -> Self {
-        Self { capacity, used: AtomicU64::new(0) }
+    pub(crate) fn new(capacity: u64, shards: usize) -> Self {
+        let shards = (0..shards).map(|_| Share(AtomicU64::new(0))).collect();
+        Self { capacity, used: AtomicU64::new(0), shards }
     }
 
     pub(crate) fn used(&self) -> u64 {
-        self.used.load(Ordering::Relaxed)
+        // Acquire: pairs with `add`. Who sees a weight here sees in which shard it is.
+        self.used.load(Ordering::Acquire)
     }
 
-    // Relaxed: a sum that guards no other memory; each shard acts on the sum it sees.
-
-    fn add(&self, weight: u64) {
-        self.used.fetch_add(weight, Ordering::Relaxed);
-    }
-
-    fn subtract(&self, weight: u64) {
-        self.used.fetch_sub(weight, Ordering::Relaxed);
-    }
-
-    fn is_over(&self) -> bool {
+    pub(crate) fn is_over(&self) -> bool {
         self.used() > self.capacity
+    }
+
+    /// The shard that holds most, if the cache is over its capacity. In its own shard the newcomer does not count: it is to stay.
+    pub(crate) fn richest(&self, own: usize, newcomer: u64) -> Option<usize> {
+        if !self.is_over() {
+            return None;
+        }
+        let others = |shard: usize| self.held(shard).saturating_sub(if shard == own { newcomer } else { 0 });
+        let (held, richest) = (0..self.shards.len()).map(|shard| (others(shard), shard)).max()?;
+        (held > 0).then_some(richest)
+    }
+
+    fn held(&self, shard: usize) -> u64 {
+        self.shards[shard].0.load(Ordering::Relaxed)
+    }
+
+    fn share(&self) -> u64 {
+        self.used() / self.shards.len() as u64
+    }
+
+    /// The shard holds so little that others have to make room for what comes to it.
+    fn is_poor(&self, shard: usize) -> bool {
+        let share = self.share();
+        self.held(shard) < share - share / SLACK
+    }
+
+    /// The shard holds more than its share.
+    fn is_rich(&self, shard: usize) -> bool {
+        self.held(shard) > self.share()
+    }
+
+    // Under the shard's exclusive lock, so that nobody else changes what it holds.
+
+    fn add(&self, shard: usize, weight: u64) {
+        self.shards[shard].0.store(self.held(shard) + weight, Ordering::Relaxed);
+        self.used.fetch_add(weight, Ordering::Release);
+    }
+
+    fn subtract(&self, shard: usize, weight: u64) {
+        self.shards[shard].0.store(self.held(shard) - weight, Ordering::Relaxed);
+        self.used.fetch_sub(weight, Ordering::Relaxed);
     }
 }
 
@@ -89,7 +128,9 @@ impl<L: Layout> Default for Left<L> {
 }
 
 pub(crate) struct Store<L: Layout> {
-    table: HashTable<L::Stored>,
+    /// The number of its shard.
+    shard: usize,
+    table: Table<L::Stored>,
     index: Index<L>,
     /// In the order of their keys, where the options ask for it.
     keys: Option<KeyIndex<L>>,
@@ -97,8 +138,8 @@ pub(crate) struct Store<L: Layout> {
 }
 
 impl<L: Layout> Store<L> {
-    pub(crate) fn new(index: Index<L>, keys: Option<KeyIndex<L>>) -> Self {
-        Self { table: HashTable::new(), index, keys, policy: S3Fifo::new() }
+    pub(crate) fn new(shard: usize, index: Index<L>, keys: Option<KeyIndex<L>>) -> Self {
+        Self { shard, table: Table::new(), index, keys, policy: S3Fifo::new() }
     }
 
     pub(crate) fn len(&self) -> usize {
@@ -110,13 +151,13 @@ impl<L: Layout> Store<L> {
     }
 
     /// The resident record of a key, fresh or not.
-    pub(crate) fn find(&self, hash: u64, mut is_key: impl FnMut(&L::Key) -> bool) -> Option<&L::Stored> {
-        self.table.find(hash, |stored| stored.header().hash == hash && is_key(stored.key()))
+    pub(crate) fn find(&self, hash: u64, mut is_key: impl FnMut(&L::Key) -> bool) -> Option<Held<'_, L::Stored>> {
+        self.table.find(hash, |stored| is_key(stored.key()))
     }
 
     /// Resident records from a random place on, expired ones and absent marks included, after a look at `looks` places
     /// at most: many of these are empty where much went lately.
-    pub(crate) fn sample(&self, random: u64, looks: usize) -> impl Iterator<Item = &L::Stored> {
+    pub(crate) fn sample(&self, random: u64, looks: usize) -> impl Iterator<Item = Held<'_, L::Stored>> {
         let places = self.policy.places();
         let start = usize::try_from(random % (places.max(1) as u64)).expect("less than a length");
         (start..places).chain(0..start).take(looks).filter_map(|place| {
@@ -131,7 +172,8 @@ impl<L: Layout> Store<L> {
     }
 
     /// Makes `stored` the record of its key, in one step with index and policy. What is too heavy for the whole cache is
-    /// not kept; the older record goes all the same. True if it is resident now.
+    /// not kept; the older record goes all the same. True if it is resident now. If the cache is over its capacity then,
+    /// [`Store::give_room`] of other shards is to follow.
     pub(crate) fn admit(&mut self, stored: &L::Stored, budget: &Budget, left: &mut Left<L>) -> bool {
         let header = stored.header();
         let (hash, weight) = (header.hash, header.weight());
@@ -141,33 +183,45 @@ impl<L: Layout> Store<L> {
             }
             return false;
         }
-        let same = |other: &L::Stored| other.header().hash == hash && L::same_key(other.key(), stored.key());
-        match self.table.entry(hash, same, |other| other.header().hash) {
-            Place::Occupied(mut place) => {
-                let old = place.get();
+        match self.table.place(hash, |other| L::same_key(other.key(), stored.key())) {
+            Some(place) => {
+                let old = self.table.at(place);
                 if old.same(stored) {
                     return true;
                 }
-                header.set_node(old.header().node());
+                let node = old.header().node();
+                header.set_node(node);
                 header.set_touched(old.header().touched());
-                self.index.remove(old);
-                self.policy.reweigh(old.header().node(), weight);
-                budget.add(weight);
-                budget.subtract(old.header().weight());
-                left.records.push(std::mem::replace(place.get_mut(), stored.clone()));
+                let old = self.table.replace(place, stored.clone());
+                self.index.remove(&old);
+                let before = old.header().weight();
+                if before != weight {
+                    self.policy.reweigh(node, weight);
+                    budget.add(self.shard, weight);
+                    budget.subtract(self.shard, before);
+                }
+                left.records.push(old);
             }
-            Place::Vacant(place) => {
+            None => {
                 header.set_node(self.policy.insert(hash, weight));
-                place.insert(stored.clone());
-                budget.add(weight);
+                self.table.insert(stored.clone());
+                budget.add(self.shard, weight);
             }
         }
         self.index.add(stored);
         if let Some(keys) = &mut self.keys {
             keys.add(stored);
         }
-        self.make_room(header.node(), budget, left);
+        while budget.is_over() && !budget.is_poor(self.shard) && self.evict(Some(header.node()), budget, left) {}
         true
+    }
+
+    /// Makes room for a newcomer, of another shard mostly: evicts as long as the cache is over its capacity and this
+    /// shard holds more than its share, but one entry at least.
+    pub(crate) fn give_room(&mut self, newcomer: &L::Stored, budget: &Budget, left: &mut Left<L>) {
+        let here = self.table.find(newcomer.header().hash, |stored| stored.same(newcomer));
+        let spared = here.map(|stored| stored.header().node());
+        while self.evict(spared, budget, left) && budget.is_over() && budget.is_rich(self.shard) {}
     }
 
     /// Takes the record of a key out, in one step with index and policy.
@@ -178,9 +232,8 @@ impl<L: Layout> Store<L> {
         budget: &Budget,
         left: &mut Left<L>,
     ) {
-        let found = self.table.find_entry(hash, |stored| stored.header().hash == hash && is_key(stored.key()));
-        let Ok(found) = found else { return };
-        let (stored, _) = found.remove();
+        let Some(place) = self.table.place(hash, |stored| is_key(stored.key())) else { return };
+        let stored = self.table.remove(place);
         self.policy.remove(stored.header().node());
         self.forget(&stored, budget);
         left.records.push(stored);
@@ -188,9 +241,8 @@ impl<L: Layout> Store<L> {
 
     /// Takes this record out, if it is still here.
     pub(crate) fn remove_stored(&mut self, stored: &L::Stored, budget: &Budget, left: &mut Left<L>) {
-        let found = self.table.find_entry(stored.header().hash, |other| other.same(stored));
-        let Ok(found) = found else { return };
-        let (stored, _) = found.remove();
+        let Some(place) = self.table.place(stored.header().hash, |other| other.same(stored)) else { return };
+        let stored = self.table.remove(place);
         self.policy.remove(stored.header().node());
         self.forget(&stored, budget);
         left.records.push(stored);
@@ -198,32 +250,30 @@ impl<L: Layout> Store<L> {
 
     /// The records of the keys that are meant. With an index of keys it looks at those with the same head only.
     pub(crate) fn of_keys(&self, meant: &Keys<'_, L>) -> Vec<L::Stored> {
-        let is_meant = |stored: &&L::Stored| meant.has(stored.key());
+        let is_meant = |stored: &L::Stored| meant.has(stored.key());
         match &self.keys {
-            Some(keys) => keys.with_head(meant.head()).filter(is_meant).cloned().collect(),
-            None => self.table.iter().filter(is_meant).cloned().collect(),
+            Some(keys) => keys.with_head(meant.head()).filter(|stored| is_meant(stored)).cloned().collect(),
+            None => self.table.iter().filter(|stored| is_meant(stored)).map(|stored| stored.clone()).collect(),
         }
     }
 
     /// Empties the store.
     pub(crate) fn clear(&mut self, budget: &Budget, left: &mut Left<L>) {
-        for stored in std::mem::take(&mut self.table) {
+        for stored in self.table.drain() {
             self.policy.remove(stored.header().node());
             self.forget(&stored, budget);
             left.records.push(stored);
         }
     }
 
-    fn make_room(&mut self, spared: u32, budget: &Budget, left: &mut Left<L>) {
-        while budget.is_over() {
-            let Some((hash, node)) = self.policy.evict(Some(spared), &Resident::<L> { table: &self.table }) else {
-                return;
-            };
-            let found = self.table.find_entry(hash, |stored| stored.header().node() == node);
-            let (stored, _) = found.ok().expect("every node of the policy is an entry of the table").remove();
-            self.forget(&stored, budget);
-            left.evicted.push(stored);
-        }
+    /// Evicts an entry, if there is one other than `spared`.
+    fn evict(&mut self, spared: Option<u32>, budget: &Budget, left: &mut Left<L>) -> bool {
+        let Some((hash, node)) = self.policy.evict(spared, &Resident::<L> { table: &self.table }) else { return false };
+        let place = self.table.place(hash, |stored| stored.header().node() == node);
+        let stored = self.table.remove(place.expect("every node of the policy is an entry of the table"));
+        self.forget(&stored, budget);
+        left.evicted.push(stored);
+        true
     }
 
     /// The last step of every leave: index and weight. The record goes out of the lock's reach.
@@ -234,24 +284,22 @@ impl<L: Layout> Store<L> {
         if let Some(keys) = &mut self.keys {
             keys.remove(stored);
         }
-        budget.subtract(stored.header().weight());
+        budget.subtract(self.shard, stored.header().weight());
     }
 }
 
 /// The policy's view of the hits of resident entries.
 struct Resident<'a, L: Layout> {
-    table: &'a HashTable<L::Stored>,
+    table: &'a Table<L::Stored>,
 }
 
 impl<L: Layout> Touches for Resident<'_, L> {
-    fn touched(&self, hash: u64, node: u32) -> u8 {
+    fn take(&self, hash: u64, node: u32) -> u8 {
         let found = self.table.find(hash, |stored| stored.header().node() == node);
-        found.map_or(0, |stored| stored.header().touched())
-    }
-
-    fn set_touched(&self, hash: u64, node: u32, touched: u8) {
-        if let Some(stored) = self.table.find(hash, |stored| stored.header().node() == node) {
-            stored.header().set_touched(touched);
-        }
+        found.map_or(0, |stored| {
+            let touched = stored.header().touched();
+            stored.header().set_touched(0);
+            touched
+        })
     }
 }

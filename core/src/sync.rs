@@ -1,11 +1,20 @@
 //! Where every lock, condition variable, atomic and thread handle of this crate comes from.
 //!
 //! One door, so that a scheduler that explores interleavings can take the place of the real primitives: with
-//! `--cfg wtcache_shuttle`, everything here is shuttle's. Nothing here holds state of its own.
+//! `--cfg wtcache_shuttle`, everything here is shuttle's. Nothing here holds state of its own, but for the threads' numbers.
 
 /// A counter that is part of no protocol, and so is never explored.
 pub(crate) use std::sync::atomic::AtomicU64 as PlainU64;
 pub(crate) use std::sync::{Arc, Weak};
+
+/// A number for this thread, given to threads in the order in which they first ask: what is striped by it is shared by few.
+pub(crate) fn thread_number() -> usize {
+    static NEXT: PlainU64 = PlainU64::new(0);
+    self::thread_local! {
+        static MINE: usize = NEXT.fetch_add(1, Ordering::Relaxed) as usize;
+    }
+    MINE.with(|mine| *mine)
+}
 
 #[cfg(not(wtcache_shuttle))]
 mod real {

@@ -1,8 +1,9 @@
 //! Tags of records, and what is remembered of a tag's invalidation.
 //!
-//! What a load or write in flight will bring has tags that nobody knows yet. So an invalidated tag is remembered for as long as
-//! a call runs that began before it, and held against what the call brings. Lock rank: below the shard's lock, and no other lock
-//! is taken inside. Invariant: whoever asks is told of every tag invalidated since it began, or that too many were to remember.
+//! What a load or write in flight will bring has tags that nobody knows yet. So the latest invalidated tags are remembered, and held
+//! against what calls bring that began before them. A call costs one atomic read; only a record with tags is looked up. Lock rank: below
+//! the shard's lock, and no other lock is taken inside. Invariant: whoever asks is told of every tag invalidated since it began, or that too many
+//! were to remember.
 
 use std::collections::VecDeque;
 
@@ -10,7 +11,7 @@ use crate::bugs::{self, Bug};
 use crate::entry::Layout;
 use crate::entry::sealed::Stored;
 use crate::index::Rows;
-use crate::sync::{Arc, Mutex};
+use crate::sync::{AtomicU64, Mutex, Ordering};
 
 /// Takes the tags of a record: see [`Builder::tags`](crate::Builder::tags).
 pub struct Tags<'a>(&'a mut Rows);
@@ -26,88 +27,58 @@ impl<'a> Tags<'a> {
     }
 }
 
-/// The invalidations of tags that calls in flight have not seen.
+/// The latest invalidations of tags, numbered in their order.
 pub(crate) struct TagMemory {
     most: usize,
-    state: Mutex<State>,
-}
-
-struct State {
-    /// The number of the oldest invalidation that is remembered. A call that began before it and still runs is one of those of
-    /// which nothing is retained, since what was told meanwhile was too much to remember.
-    first: u64,
-    told: VecDeque<Box<[u8]>>,
-    /// How many calls run that began just before the invalidation of the same place in `told`, and last those since the latest.
-    running: VecDeque<usize>,
+    /// How many there were. Grows under the lock; a call that begins reads it without.
+    told: AtomicU64,
+    latest: Mutex<VecDeque<Box<[u8]>>>,
 }
 
 impl TagMemory {
-    pub(crate) fn new(most: usize) -> Arc<Self> {
-        let state = State { first: 0, told: VecDeque::new(), running: VecDeque::from([0]) };
-        Arc::new(Self { most, state: Mutex::new(state) })
+    pub(crate) fn new(most: usize) -> Self {
+        Self { most, told: AtomicU64::new(0), latest: Mutex::new(VecDeque::new()) }
     }
 
     /// A load is about to ask the origin, or a write to be sent.
-    pub(crate) fn begins(self: &Arc<Self>) -> Running {
-        let mut state = self.state.lock();
-        let since = state.first + state.told.len() as u64;
-        *state.running.back_mut().expect("one more place than invalidations") += 1;
-        Running { memory: Arc::clone(self), since }
+    pub(crate) fn begins(&self) -> Running {
+        // Acquire: the origin is asked after this, and so sees what was done there before the invalidations that are counted here. Pairs
+        // with the release in `invalidated`.
+        Running { since: self.told.load(Ordering::Acquire) }
     }
 
     /// `tag` is invalidated: before the entries that have it go, so that what becomes resident after that was held against it.
     pub(crate) fn invalidated(&self, tag: &[u8]) {
-        let mut state = self.state.lock();
-        if state.running.iter().all(|calls| *calls == 0) {
-            return;
-        }
-        if state.told.len() < self.most {
-            state.told.push_back(tag.into());
-            state.running.push_back(0);
-        } else {
-            state.first += state.told.len() as u64 + 1;
-            state.told.clear();
-            state.running = VecDeque::from([0]);
-        }
+        let forgotten = {
+            let mut latest = self.latest.lock();
+            latest.push_back(tag.into());
+            self.told.fetch_add(1, Ordering::Release);
+            if latest.len() > self.most { latest.pop_front() } else { None }
+        };
+        drop(forgotten);
     }
-}
 
-/// A call that runs. Dropped, it has ended.
-pub(crate) struct Running {
-    memory: Arc<TagMemory>,
-    since: u64,
-}
-
-impl Running {
     /// A tag of the record was invalidated since the call began, or may have been.
-    pub(crate) fn is_against<L: Layout>(&self, stored: &L::Stored) -> bool {
+    pub(crate) fn is_against<L: Layout>(&self, call: Running, stored: &L::Stored) -> bool {
         let Some(rows) = stored.header().rows() else { return false };
         let mut tags = rows.tags().peekable();
         if tags.peek().is_none() || bugs::has(Bug::TagForgetsCallsInFlight) {
             return false;
         }
-        let state = self.memory.state.lock();
-        let Some(seen) = self.since.checked_sub(state.first) else { return true };
-        let unseen = state.told.iter().skip(usize::try_from(seen).unwrap_or(usize::MAX));
-        let unseen: Vec<&[u8]> = unseen.map(|tag| &**tag).collect();
-        tags.any(|tag| unseen.contains(&tag))
+        let latest = self.latest.lock();
+        // Relaxed: it grows under this lock.
+        let unseen = self.told.load(Ordering::Relaxed) - call.since;
+        let Some(seen) = usize::try_from(unseen).ok().and_then(|unseen| latest.len().checked_sub(unseen)) else {
+            return true;
+        };
+        tags.any(|tag| latest.iter().skip(seen).any(|told| **told == *tag))
     }
 }
 
-impl Drop for Running {
-    fn drop(&mut self) {
-        let mut state = self.memory.state.lock();
-        // Without a place, nobody counts it any more.
-        let Some(place) = self.since.checked_sub(state.first).and_then(|place| usize::try_from(place).ok()) else {
-            return;
-        };
-        state.running[place] -= 1;
-        while !state.told.is_empty() && state.running.front() == Some(&0) {
-            state.told.pop_front();
-            state.running.pop_front();
-            state.first += 1;
-        }
-    }
+/// A call that runs, known by how many invalidations were told when it began.
+#[derive(Clone, Copy)]
+pub(crate) struct Running {
+    since: u64,
 }
 
 #[cfg(test)]
@@ -125,41 +96,36 @@ mod tests {
     }
 
     #[test]
-    fn a_tag_is_held_against_older_calls_only_and_forgotten_with_the_last() {
+    fn a_tag_is_held_against_older_calls_only() {
         let memory = TagMemory::new(8);
         memory.invalidated(b"a");
-        assert!(memory.state.lock().told.is_empty(), "nothing runs");
         let older = memory.begins();
         memory.invalidated(b"a");
         let younger = memory.begins();
         memory.invalidated(b"b");
-        let against = |call: &Running, tag| call.is_against::<Bytes>(&tagged(&[tag]));
-        assert_eq!((against(&older, "a"), against(&younger, "a")), (true, false));
-        assert_eq!((against(&older, "b"), against(&younger, "b")), (true, true));
-        assert!(!against(&older, "c"));
-        assert!(older.is_against::<Bytes>(&tagged(&["c", "b"])));
-        drop(younger);
-        assert_eq!(memory.state.lock().told.len(), 2, "the older one still runs");
-        drop(older);
-        let state = memory.state.lock();
-        assert_eq!((state.told.len(), state.running.iter().sum::<usize>()), (0, 0));
+        let against = |call, tags: &[&str]| memory.is_against::<Bytes>(call, &tagged(tags));
+        assert_eq!((against(older, &["a"]), against(younger, &["a"])), (true, false));
+        assert_eq!((against(older, &["b"]), against(younger, &["b"])), (true, true));
+        assert!(!against(older, &["c"]));
+        assert!(against(older, &["c", "b"]));
     }
 
     #[test]
     fn what_is_too_much_to_remember_is_held_against_all_that_run_and_have_tags() {
-        let memory = TagMemory::new(2);
-        let older = memory.begins();
-        for tag in ["a", "b", "c"] {
-            memory.invalidated(tag.as_bytes());
+        for most in 0..3 {
+            let memory = TagMemory::new(most);
+            let older = memory.begins();
+            for tag in ["a", "b", "c"] {
+                memory.invalidated(tag.as_bytes());
+            }
+            let against = |call, tags: &[&str]| memory.is_against::<Bytes>(call, &tagged(tags));
+            assert!(against(older, &["z"]));
+            assert!(!against(older, &[]), "what has no tag is no one's");
+            let younger = memory.begins();
+            assert!(["a", "c", "z"].iter().all(|tag| !against(younger, &[tag])));
+            memory.invalidated(b"z");
+            assert_eq!((against(younger, &["z"]), against(younger, &["a"])), (true, most == 0));
+            assert_eq!(memory.latest.lock().len(), most);
         }
-        assert!(older.is_against::<Bytes>(&tagged(&["z"])));
-        assert!(!older.is_against::<Bytes>(&tagged(&[])), "what has no tag is no one's");
-        let younger = memory.begins();
-        assert!(!younger.is_against::<Bytes>(&tagged(&["a", "c", "z"])));
-        memory.invalidated(b"z");
-        assert!(younger.is_against::<Bytes>(&tagged(&["z"])));
-        drop(older);
-        drop(younger);
-        assert!(memory.state.lock().told.is_empty());
     }
 }

@@ -246,7 +246,7 @@ impl<L: Layout> AsyncCache<L> {
     /// As there.
     pub async fn prepare<Q: Lookup<L> + ?Sized>(&self, key: &Q, call: &Call) -> Result<Prepared<L>, NotSent> {
         let engine = self.cache.engine();
-        let mut story = TakeTurn::new(engine, engine.hash(key), key.to_key(), &carried(call), false);
+        let mut story = TakeTurn::new(engine, engine.hash(key), Arc::new(key.to_key()), &carried(call), false);
         match next(&mut story, &*engine.clock).await {
             Next::Done(turn) => turn,
             Next::Call(never) => match never {},

@@ -519,8 +519,7 @@ impl<L: Layout> Transaction<L> {
         let engine = Arc::clone(self.cache.engine());
         let layers = self.layers(&engine)?;
         let panicked = |_: &Transact<L>, message| Transacted::lost(&format!("a panic between its steps: {message}"));
-        let promised = settle(&engine, self.story(Some(layers)), panicked)?;
-        match promised {
+        match settle(&engine, self.story(Some(layers)), panicked)? {
             Ok(promise) => Ok(Pending::new(&promise, &engine.clock, || false)),
             Err(Transacted::RolledBack(Report { cause: WriteError::NotSent(why), .. })) => Err(why),
             Err(_) => unreachable!("nothing was sent yet"),
@@ -564,7 +563,9 @@ impl<L: Layout> Transaction<L> {
     pub(crate) fn story(self, layers: Option<Vec<Option<NewLayer<L>>>>) -> Transact<L> {
         let Self { cache, keys, updates, steps, forgets, call, undo_deadline } = self;
         let engine = cache.engine();
-        let deadline = if layers.is_some() { engine.settle_deadline_of(&call) } else { engine.deadline_of(&call) };
+        let now = engine.clock.now();
+        let deadline =
+            if layers.is_some() { engine.settle_deadline_of(&call, now) } else { engine.deadline_of(&call, now) };
         let undone = steps.iter().any(|step| matches!(step.undo, Some(Undo::By(..))));
         let undo_deadline = undo_deadline.or(undone.then(|| engine.deadline())).unwrap_or(Duration::ZERO);
         // What it is settled in is no part of the caller's own calls.

@@ -95,6 +95,11 @@ impl Drop for Value {
 
 /// A cache in one shard, all of whose program calls back.
 fn hooked(clock: &ManualClock, capacity: u64) -> (Arc<Hook>, Cache<Key, Value>) {
+    hooked_in(clock, capacity, 1)
+}
+
+/// The same in more of them.
+fn hooked_in(clock: &ManualClock, capacity: u64, shards: usize) -> (Arc<Hook>, Cache<Key, Value>) {
     let hook = Arc::new(Hook::default());
     let in_get = Arc::clone(&hook);
     let (in_put, in_delete) = (Arc::clone(&hook), Arc::clone(&hook));
@@ -123,7 +128,7 @@ fn hooked(clock: &ManualClock, capacity: u64) -> (Arc<Hook>, Cache<Key, Value>) 
         .clock(clock.shared())
         .lifetime(5 * SECOND)
         .capacity(capacity)
-        .shards(1)
+        .shards(shards)
         .weigher(move |_, _| {
             in_weigher.call("weigher");
             1
@@ -183,6 +188,22 @@ fn p8_the_programs_code_may_call_the_cache_from_anywhere() {
         "weigher",
     ];
     assert_eq!(from, all, "{calls:?}");
+}
+
+#[test]
+fn p8_what_goes_in_other_parts_of_the_cache_may_call_it() {
+    within_ten_seconds(|| {
+        let clock = ManualClock::new();
+        let (hook, cache) = hooked_in(&clock, 2, 4);
+        let key = |id| Key { id, hook: Arc::clone(&hook) };
+        for round in 0..20 {
+            for id in 1..7 {
+                cache.put(&key(id), Value(round, Arc::clone(&hook))).unwrap();
+                cache.get(&key(id + 10)).unwrap();
+            }
+        }
+        assert!(cache.stats().evicted > 200 && cache.stats().weight <= 2, "{:?}", cache.stats());
+    });
 }
 
 #[test]

@@ -111,6 +111,27 @@ fn g2_concurrent_misses_make_one_load_and_share_its_value_absence_or_error() {
 }
 
 #[test]
+fn g2_a_thousand_threads_share_one_load() {
+    const WAITERS: usize = 1_000;
+    let w = world();
+    w.script.set("k", "one");
+    let gate = w.script.hold(Op::Get, "k", When::After);
+    let leader = w.start(|cache| cache.get("k"));
+    gate.wait_arrived();
+    let alarms = w.clock.alarms_ever_set();
+    let waiters: Vec<_> = (0..WAITERS).map(|_| w.start(|cache| cache.read("k", &Call::new()))).collect();
+    assert!(w.clock.wait_for_alarms(alarms + WAITERS), "not all of them wait");
+    gate.release();
+    assert_eq!(text(leader.join()).as_deref(), Some("one"));
+    for waiter in waiters {
+        let read = waiter.join();
+        assert_eq!(read.as_ref().ok().map(|read| read.how), Some(How::Joined));
+        assert_eq!(text(read.map(|read| read.entry)).as_deref(), Some("one"));
+    }
+    assert_eq!((w.loads("k"), w.cache.stats().joined), (1, WAITERS as u64));
+}
+
+#[test]
 fn g2_a_failed_load_is_not_retained() {
     let w = world();
     w.script.set("k", "one");

@@ -7,7 +7,7 @@ use std::task::Waker;
 use std::time::Duration;
 
 use parking_lot::{Condvar, Mutex};
-use wtcache::{Alarm, Clock, Tick};
+use wtcache::{Alarm, Clock, RECENT_LAG, Tick};
 
 /// A clock in the hand of a test. Clones are the same clock.
 #[derive(Clone, Default)]
@@ -73,6 +73,11 @@ impl ManualClock {
 impl Clock for ManualClock {
     fn now(&self) -> Tick {
         self.0.state.lock().now
+    }
+
+    /// As far behind as a clock may be: what the cache promises holds all the same.
+    fn recent(&self) -> Tick {
+        self.now().before(RECENT_LAG - Duration::from_nanos(1))
     }
 
     fn alarm(&self, at: Tick, waker: &Waker) -> Alarm {

@@ -7,11 +7,13 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::thread;
 use std::time::{Duration, Instant, SystemTime};
 
+use crate::built::Built;
 use crate::fuzz::{Fuzzers, Summary as Fuzzed};
 use crate::interleavings::{Explorer, Summary};
-use crate::{bugs, cargo, root};
+use crate::{bugs, root};
 
 /// In CI a failure must come from the change that is looked at.
 pub(crate) const CI_SEED: u64 = 1;
@@ -54,12 +56,14 @@ pub(crate) fn failures() -> Result<PathBuf, String> {
 
 /// Runs all parts for so long, builds not counted, and each once at least.
 pub(crate) fn run(time: Duration, seed: u64) -> Result<(), String> {
-    let explorer = Explorer::build()?;
-    let histories = Histories::build()?;
-    let fuzzers = Fuzzers::build()?;
+    // Beside the other builds: it takes about as long as they do together, and none of them keeps all cores busy all the time.
+    let fuzzers = thread::spawn(Fuzzers::build);
+    let others = build_others();
+    let fuzzers = fuzzers.join().expect("a build does not panic")?;
+    let (explorer, seeded, histories) = others?;
     let clock = Clock { begun: Instant::now(), time };
     println!("attack: for {}, from seed {seed}", minutes(time));
-    let bugs = bugs::check(&explorer).map_err(|error| kept("bugs", 1, &error, "cargo xtask bugs"))?;
+    let bugs = bugs::check(&seeded, &explorer).map_err(|error| kept("bugs", 1, &error, "cargo xtask bugs"))?;
     clock.progress(0, "bugs", &format!("{bugs} of {bugs} caught"));
     let (mut explored, mut played, mut fuzzed) = (Summary::default(), Played::default(), Fuzzed::default());
     for round in 1.. {
@@ -87,6 +91,10 @@ pub(crate) fn run(time: Duration, seed: u64) -> Result<(), String> {
     println!("fuzz:          {}", fuzzed.line());
     println!("{fuzzed}");
     Ok(())
+}
+
+fn build_others() -> Result<(Explorer, Built, Histories), String> {
+    Ok((Explorer::build()?, bugs::build()?, Histories::build()?))
 }
 
 /// Keeps the whole of a failure in a file, and says what failed, where that is, and how to see it again.
@@ -155,13 +163,11 @@ impl Played {
 
 impl Histories {
     fn build() -> Result<Self, String> {
-        crate::run(cargo(&["build", "--release", "--quiet", "--package", "wtcache-attack"]))?;
-        let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root().join("target"), PathBuf::from);
-        Ok(Self(target.join("release/wtcache-attack")))
+        crate::program("wtcache-attack").map(Self)
     }
 
     fn play(&self, time: Duration, seed: u64) -> Result<Played, String> {
-        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        let cores = thread::available_parallelism().map_or(1, usize::from);
         let mut command = Command::new(&self.0);
         command.args(["--seconds", &time.as_secs().max(1).to_string(), "--seed", &seed.to_string()]);
         command.args(["--at-once", &(cores * HISTORIES_A_CORE).to_string(), "--failures"]).arg(failures()?);
@@ -183,7 +189,7 @@ fn replay(words: &[&str]) -> Result<(), String> {
     let file = words.get(1).ok_or("--replay wants a file")?;
     let file = fs::canonicalize(Path::new(file)).map_err(|error| format!("{file}: {error}"))?;
     let histories = Histories::build()?;
-    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    let cores = thread::available_parallelism().map_or(1, usize::from);
     let mut playing = Vec::new();
     for _ in 0..cores {
         let mut command = Command::new(&histories.0);

@@ -1,23 +1,54 @@
 //! libwtcache as it is shipped: built in release, and held against the C suite and the Python package in a fresh environment.
+//!
+//! The tests are picked by name among those of the whole workspace, not by their package: alone, it would have features of its
+//! own, and all that it uses would be compiled once more.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::Command;
 
-use crate::{cargo, root, run};
+use crate::{cargo, root, run, target};
 
 /// Builds the libraries in release, runs the tests of the C ABI against them, with no tool skipped, and the Python package
 /// as `pip` installs it.
 pub(crate) fn check() -> Result<(), String> {
-    if !cfg!(all(target_os = "linux", any(target_arch = "x86_64", target_arch = "aarch64"))) {
-        println!("SKIPPED: libwtcache is shipped for Linux on x86_64 and aarch64 only");
-        return Ok(());
-    }
-    run(cargo(&["build", "--release", "--package", "libwtcache"]))?;
-    let target = target();
-    let mut tests = cargo(&["test", "--package", "wtcache-ffi", "--test", "header", "--test", "c_suite"]);
-    tests.env("WTCACHE_ARTIFACTS", target.join("release")).env("WTCACHE_ALL_TOOLS", "1");
+    let Some(shipped) = Shipped::build()? else { return Ok(()) };
+    let mut tests = cargo(&["test", "--workspace", "--test", "header", "--test", "c_suite"]);
+    shipped.is_tested_by(&mut tests);
     run(tests)?;
+    shipped.check_python()
+}
 
+/// The folder of the libraries.
+pub(crate) struct Shipped(PathBuf);
+
+impl Shipped {
+    /// Builds them. `None`, visibly, on machines that they are not shipped for.
+    pub(crate) fn build() -> Result<Option<Self>, String> {
+        if !cfg!(all(target_os = "linux", any(target_arch = "x86_64", target_arch = "aarch64"))) {
+            println!("SKIPPED: libwtcache is shipped for Linux on x86_64 and aarch64 only");
+            return Ok(None);
+        }
+        run(cargo(&["build", "--release", "--package", "libwtcache"]))?;
+        Ok(Some(Self(target().join("release"))))
+    }
+
+    /// Has the tests of the C ABI take these libraries in place of their own, and skip no tool.
+    pub(crate) fn is_tested_by(&self, tests: &mut Command) {
+        tests.env("WTCACHE_ARTIFACTS", &self.0).env("WTCACHE_ALL_TOOLS", "1");
+    }
+
+    /// The Python package as `pip` installs it.
+    pub(crate) fn check_python(&self) -> Result<(), String> {
+        let python = installed()?;
+        let mut tests = cargo(&["test", "--workspace", "--test", "python"]);
+        tests.env("WTCACHE_PYTHON", &python).env_remove("WTCACHE_LIBRARY").env_remove("PYTHONPATH");
+        run(tests)
+    }
+}
+
+/// A fresh environment with the package: its interpreter.
+fn installed() -> Result<PathBuf, String> {
+    let target = target();
     let venv = target.join("python-venv");
     if venv.exists() {
         std::fs::remove_dir_all(&venv).map_err(|error| format!("{}: {error}", venv.display()))?;
@@ -30,9 +61,7 @@ pub(crate) fn check() -> Result<(), String> {
     install.args(["-m", "pip", "install", "--quiet", "./bindings/python"]).current_dir(root());
     install.env_remove("WTCACHE_LIBRARY").env("CARGO_TARGET_DIR", &target);
     run(install)?;
-    let mut tests = cargo(&["test", "--package", "wtcache-ffi", "--test", "python"]);
-    tests.env("WTCACHE_PYTHON", &python).env_remove("WTCACHE_LIBRARY").env_remove("PYTHONPATH");
-    run(tests)
+    Ok(python)
 }
 
 /// Writes the header that the tests compare with.
@@ -40,9 +69,4 @@ pub(crate) fn write_header() -> Result<(), String> {
     let mut test = cargo(&["test", "--quiet", "--package", "wtcache-ffi", "--test", "header", "the_committed_header"]);
     test.env("WTCACHE_WRITE_HEADER", "1");
     run(test)
-}
-
-fn target() -> PathBuf {
-    let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| Path::new("target").to_owned(), Into::into);
-    root().join(target)
 }

@@ -3,9 +3,10 @@
 //! One build of core's tests, one of its interleavings; the bug is picked at run time. A bug counts as noticed only if what panics
 //! first is a check of the tests: an assertion inside core would prove nothing about them.
 
+use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
-use crate::built::{self, Ended};
+use crate::built::{self, Built, Ended};
 use crate::interleavings::Explorer;
 
 /// A bug by its name in `core/src/bugs.rs`.
@@ -272,6 +273,15 @@ const BUGS: &[Seeded] = &[
         ],
         history: NoHistory("a history is of what callers are given, and the auditor gives nobody anything"),
     },
+    Seeded {
+        name: "others-make-no-room",
+        promise: "B1",
+        tests: &[
+            ("bounds", "b1_weight_is_within_capacity_when_a_call_has_returned"),
+            ("room", "b1_a_record_heavier_than_its_parts_share_takes_the_room_of_the_others"),
+        ],
+        history: By(&["room::b1_b5_shards_make_room_for_each_other"]),
+    },
 ];
 
 /// A test that runs longer than this hangs.
@@ -280,9 +290,16 @@ const SCENARIO_LIMIT: Duration = Duration::from_secs(60);
 /// Schedules a scenario gets to notice a bug, and without any bug.
 const SCHEDULES: &str = "100000";
 const CLEAN_SCHEDULES: &str = "100";
+
+/// The files of core's tests that are named above, with the bugs compiled in.
+pub(crate) fn build() -> Result<Built, String> {
+    let files: BTreeSet<&str> = BUGS.iter().flat_map(|bug| bug.tests).map(|(file, _)| *file).collect();
+    let picked: Vec<&str> = files.into_iter().flat_map(|file| ["--test", file]).collect();
+    built::build("bugs", "--cfg wtcache_bugs", &picked)
+}
+
 /// Each bug alone, against the tests and the histories that must notice it. Gives the number of bugs.
-pub(crate) fn check(explorer: &Explorer) -> Result<usize, String> {
-    let tests = built::build("bugs", "--cfg wtcache_bugs", &["--tests"])?;
+pub(crate) fn check(tests: &Built, explorer: &Explorer) -> Result<usize, String> {
     let begun = Instant::now();
     let said = tests.dir.join("said.txt");
     let test = |(file, name): &(&str, &str), bug: Option<&'static str>| {

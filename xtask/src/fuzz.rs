@@ -16,6 +16,9 @@ const TARGETS: [&str; 5] = ["schema", "config", "url_template", "http_answer", "
 
 const LEAST_SECONDS: u64 = 3;
 
+/// cargo-fuzz's own choice is one, with which a large crate keeps one core busy and the others idle.
+const CODEGEN_UNITS: [&str; 2] = ["--codegen-units", "16"];
+
 /// One input that takes longer than this, in seconds, hangs.
 const HANGS_AFTER: &str = "-timeout=25";
 
@@ -194,7 +197,7 @@ fn failure(target: &str, said: &str, log: &Path) -> String {
 }
 
 fn replay(target: &str) -> String {
-    format!("RUSTC_BOOTSTRAP=1 cargo fuzz run --target-dir target/fuzz {target}")
+    format!("RUSTC_BOOTSTRAP=1 cargo fuzz run {} --target-dir target/fuzz {target}", CODEGEN_UNITS.join(" "))
 }
 
 /// The number behind the last `name`; zero if there is none.
@@ -207,8 +210,9 @@ fn last_number(said: &str, name: &str) -> u64 {
 /// cargo-fuzz on one target or on all. RUSTC_BOOTSTRAP: sanitizers are unstable flags of the compiler that is installed.
 fn fuzz(what: &str, target: Option<&str>) -> Command {
     let dir: PathBuf = root().join("target/fuzz");
-    let mut command = cargo(&["fuzz", what, "--target-dir"]);
-    command.arg(dir).args(target).env("RUSTC_BOOTSTRAP", "1").env("CARGO_TERM_COLOR", "never");
+    let mut command = cargo(&["fuzz", what]);
+    command.args(CODEGEN_UNITS).arg("--target-dir").arg(dir).args(target);
+    command.env("RUSTC_BOOTSTRAP", "1").env("CARGO_TERM_COLOR", "never");
     command
 }
 

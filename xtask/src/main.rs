@@ -41,7 +41,7 @@ Usage: cargo xtask TASK
   mutants [ARGUMENTS OF CARGO-MUTANTS]
              changes to core, one at a time, and the tests that must notice them; hours, unless
              --re or --shard picks some. Not part of ci
-  rivals [--hit-ratio] [--quick] [--write] [--processor-time]
+  rivals [--hit-ratio] [--quick] [--write] [--processor-time] [--only PATTERN]
              wtcache beside other caches: time and memory, or hit ratios (over Zipf and the traces in
              WTCACHE_TRACES). Not part of ci, which does not compile them
   attack [--minutes N] [--seed S]
@@ -66,7 +66,7 @@ fn main() -> ExitCode {
         Some("outcomes") => outcomes::write(&root()),
         Some("bindings") => bindings::check(),
         Some("header") => bindings::write_header(),
-        Some("bugs") => interleavings::Explorer::build().and_then(|explorer| bugs::check(&explorer)).map(|_| ()),
+        Some("bugs") => seeded_bugs(),
         None | Some("help" | "--help" | "-h") => {
             print!("{USAGE}");
             return ExitCode::SUCCESS;
@@ -88,13 +88,27 @@ fn main() -> ExitCode {
 fn ci() -> Result<(), String> {
     tidy::check(&root())?;
     lint()?;
-    run(cargo(&["test", "--workspace", "--no-fail-fast"]))?;
-    run(cargo(&["run", "--release", "--quiet", "--", "demo", "--walk"]))?;
+    // Before the tests, which take them in place of libraries of their own.
+    let shipped = bindings::Shipped::build()?;
+    let mut tests = cargo(&["test", "--workspace", "--no-fail-fast"]);
+    if let Some(shipped) = &shipped {
+        shipped.is_tested_by(&mut tests);
+    }
+    run(tests)?;
+    if let Some(shipped) = &shipped {
+        shipped.check_python()?;
+    }
+    let mut walk = Command::new(program("wtcache")?);
+    walk.args(["demo", "--walk"]).current_dir(root());
+    run(walk)?;
     // Each bench once, so that none rots; no figure is taken from it.
-    run(cargo(&["bench", "--package", "wtcache-benches", "--", "--test"]))?;
-    bindings::check()?;
+    run(cargo(&["bench", "--workspace", "--bench", "core", "--bench", "scale", "--", "--test"]))?;
     attack::run(Duration::from_secs(600), attack::CI_SEED)?;
     sanitize::check()
+}
+
+fn seeded_bugs() -> Result<(), String> {
+    bugs::check(&bugs::build()?, &interleavings::Explorer::build()?).map(|_| ())
 }
 
 fn lint() -> Result<(), String> {
@@ -112,6 +126,19 @@ fn lint() -> Result<(), String> {
 fn root() -> PathBuf {
     let here = Path::new(env!("CARGO_MANIFEST_DIR"));
     here.parent().expect("xtask lies in the workspace").to_owned()
+}
+
+/// Where the workspace is built.
+fn target() -> PathBuf {
+    let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| Path::new("target").to_owned(), Into::into);
+    root().join(target)
+}
+
+/// A program of the workspace in release, built. As one of the workspace, not of its package: so all of them, and the benches,
+/// have their dependencies in common.
+fn program(name: &str) -> Result<PathBuf, String> {
+    run(cargo(&["build", "--release", "--quiet", "--workspace", "--bin", name]))?;
+    Ok(target().join("release").join(name))
 }
 
 fn cargo(args: &[&str]) -> Command {

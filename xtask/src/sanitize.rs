@@ -25,7 +25,7 @@ pub(crate) fn check() -> Result<(), String> {
     run(address)?;
     // The byte record frees its own memory, and its unit tests make no cache: of them leaks are looked for.
     let mut leaks = tests("address", "target/sanitize");
-    leaks.env("ASAN_OPTIONS", "detect_leaks=1").args(["--", "bytes::tests::"]);
+    leaks.env("ASAN_OPTIONS", "detect_leaks=1").args(["--", "memory::"]);
     run(leaks)?;
     border()?;
     let library = library_source()?;

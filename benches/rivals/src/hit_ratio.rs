@@ -6,12 +6,11 @@
 
 use std::path::Path;
 
-use wtcache_benches::{Key, key};
+use wtcache_benches::{Key, Table, key};
 
 use crate::cache::{Kind, Origin, Room, Values, Weigh, told_weight};
 use crate::policy::{lru, opt};
 use crate::svg::Chart;
-use crate::table::Table;
 use crate::traces::Trace;
 use crate::{Asked, machine, write_docs};
 

@@ -2,6 +2,9 @@
 //!
 //! Each round gives every cache the same work, one after the other (A B C A B C …), so that a slower minute of the machine meets all. A ratio
 //! is the median of the rounds' ratios, each of two neighbours in time; not the ratio of two medians.
+//!
+//! All caches are open at once, so whoever's turn it is finds the processor's caches full of what the others touched. It brings its own
+//! back before the clock runs: what is measured is a program that has one cache and keeps using it.
 
 use std::hint::black_box;
 use std::sync::Barrier;
@@ -9,9 +12,10 @@ use std::time::Instant;
 
 use rustix::time::{ClockId, clock_gettime};
 use wtcache_benches::Key;
+use wtcache_benches::figures::{middle, sorted, spread};
 
 use crate::cache::{Kind, Origin, Rival};
-use crate::workload::Workload;
+use crate::workload::{What, Workload};
 
 /// Which time counts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -42,11 +46,20 @@ impl Clock {
 pub(crate) struct Effort {
     /// Rounds that count; one more before them warms up.
     pub(crate) rounds: usize,
+    /// Operations of each thread before a round's clock runs.
+    pub(crate) before: usize,
     /// Operations of each thread in a round.
     pub(crate) operations: usize,
     /// Keys that are drawn; who comes to the last goes on with the first.
     pub(crate) drawn: usize,
     pub(crate) clock: Clock,
+}
+
+impl Effort {
+    /// Operations of each thread, for each round.
+    fn played(self) -> usize {
+        self.before + self.operations
+    }
 }
 
 /// What was measured of one cache.
@@ -80,20 +93,40 @@ pub(crate) fn measure(workload: Workload, kinds: &[Kind], effort: Effort) -> Vec
             }
         }
     }
-    let operations = (effort.rounds * effort.operations * workload.threads) as f64;
+    let operations = (effort.rounds * effort.played() * workload.threads) as f64;
     let first = times[0].clone();
     let measured = times.into_iter().zip(&opened).zip(begun).map(|((times, opened), begun)| {
         let (_, origin) = opened.as_ref()?;
         let ratios = sorted(times.iter().zip(&first).map(|(time, first)| time / first));
-        let ratio = middle(&ratios);
         Some(Measured {
             ns: middle(&sorted(times)),
-            ratio,
-            spread: (ratios[ratios.len() * 3 / 4] - ratios[ratios.len() / 4]) / ratio,
+            ratio: middle(&ratios),
+            spread: spread(&ratios),
             hits: 1.0 - (loads(origin) - begun) as f64 / operations,
         })
     });
     measured.collect()
+}
+
+/// Nanoseconds that an operation takes which does nothing: what of each figure is the loop, its keys and the call.
+pub(crate) fn empty(effort: Effort) -> f64 {
+    let workload = Workload { what: What::Hits, keys: 100_000, threads: 1 };
+    let drawn = workload.drawn(effort.drawn);
+    middle(&sorted((0..effort.rounds).map(|round| self::round(workload, &Nothing, &drawn, round, effort))))
+}
+
+struct Nothing;
+
+impl Rival for Nothing {
+    fn get(&self, key: &[u8]) -> u8 {
+        black_box(key)[0]
+    }
+
+    fn put(&self, _: &[u8], _: &[u8]) {}
+
+    fn entries(&self) -> u64 {
+        0
+    }
 }
 
 /// One round on one cache: nanoseconds an operation took a thread, on average over its threads.
@@ -101,8 +134,9 @@ fn round(workload: Workload, cache: &dyn Rival, drawn: &[Key], round: usize, eff
     let together = Barrier::new(workload.threads);
     let one = |thread: usize| {
         // Each thread and round begins elsewhere, and goes round.
-        let from = (round * workload.threads + thread) * effort.operations % drawn.len();
-        let keys = drawn[from..].iter().chain(drawn.iter().cycle()).take(effort.operations).copied();
+        let from = (round * workload.threads + thread) * effort.played() % drawn.len();
+        let mut keys = drawn[from..].iter().chain(drawn.iter().cycle()).take(effort.played()).copied();
+        black_box(workload.play(cache, keys.by_ref().take(effort.before)));
         together.wait();
         effort.clock.time(|| {
             black_box(workload.play(cache, keys));
@@ -116,32 +150,13 @@ fn round(workload: Workload, cache: &dyn Rival, drawn: &[Key], round: usize, eff
     time / (workload.threads * effort.operations) as f64
 }
 
-fn sorted(values: impl IntoIterator<Item = f64>) -> Vec<f64> {
-    let mut values: Vec<f64> = values.into_iter().collect();
-    values.sort_by(f64::total_cmp);
-    values
-}
-
-/// The median of what is sorted.
-fn middle(sorted: &[f64]) -> f64 {
-    let half = sorted.len() / 2;
-    if sorted.len() % 2 == 1 { sorted[half] } else { (sorted[half - 1] + sorted[half]) / 2.0 }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::workload::What;
-
-    #[test]
-    fn the_median_is_in_the_middle() {
-        assert_eq!(middle(&sorted([3.0, 1.0, 9.0])), 3.0);
-        assert_eq!(middle(&sorted([3.0, 1.0, 9.0, 5.0])), 4.0);
-    }
 
     #[test]
     fn each_cache_is_measured_against_the_first() {
-        let effort = Effort { rounds: 5, operations: 2_000, drawn: 50_000, clock: Clock::Processor };
+        let effort = Effort { rounds: 5, before: 1_000, operations: 2_000, drawn: 50_000, clock: Clock::Processor };
         let workload = Workload { what: What::Tenth, keys: 2_000, threads: 2 };
         let measured = measure(workload, &Kind::TIMED, effort);
         for (kind, measured) in Kind::TIMED.iter().zip(&measured) {

@@ -5,6 +5,7 @@
 
 use std::process::Command;
 
+use wtcache_benches::figures::resident;
 use wtcache_benches::{VALUE_BYTES, key};
 
 use crate::cache::{Kind, Origin, Room, Values};
@@ -59,28 +60,9 @@ pub(crate) fn child(cache: &str, keys: &str) -> Result<(), String> {
     Ok(())
 }
 
-/// Resident memory of this process, in bytes.
-fn resident() -> Result<u64, String> {
-    let path = "/proc/self/smaps_rollup";
-    let text = std::fs::read_to_string(path).map_err(|error| format!("{path}: {error}"))?;
-    rss(&text).ok_or_else(|| format!("{path} names no Rss"))
-}
-
-fn rss(rollup: &str) -> Option<u64> {
-    let line = rollup.lines().find_map(|line| line.strip_prefix("Rss:"))?;
-    let kilobytes: u64 = line.trim().strip_suffix(" kB")?.parse().ok()?;
-    Some(kilobytes << 10)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn the_kernels_words_are_read() {
-        assert_eq!(rss("5-7 ---p 0 0:0 0   [rollup]\nRss:       1596 kB\nPss:   209 kB\n"), Some(1596 << 10));
-        assert_eq!(rss("Pss: 1 kB\n"), None);
-    }
 
     #[test]
     fn the_childs_words_are_read() {

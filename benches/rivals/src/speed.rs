@@ -1,17 +1,22 @@
 //! The run that measures time and memory.
 
+use wtcache_benches::Table;
+
 use crate::cache::Kind;
-use crate::measure::{Clock, Effort, Measured, measure};
+use crate::measure::{Clock, Effort, Measured, empty, measure};
 use crate::memory::taken;
 use crate::svg::Chart;
-use crate::table::Table;
 use crate::workload::Workload;
 use crate::{Asked, machine, write_docs};
+
+/// The name that the lines of memory go by.
+const MEMORY: &str = "memory";
 
 pub(crate) fn run(asked: &Asked) -> Result<(), String> {
     let effort = Effort {
         rounds: if asked.quick { 5 } else { 7 },
-        operations: if asked.quick { 10_000 } else { 200_000 },
+        before: if asked.quick { 5_000 } else { 100_000 },
+        operations: if asked.quick { 10_000 } else { 500_000 },
         drawn: if asked.quick { 50_000 } else { 1 << 20 },
         clock: asked.clock,
     };
@@ -20,7 +25,14 @@ pub(crate) fn run(asked: &Asked) -> Result<(), String> {
     let mut times = Table::new(["time over wtcache's (ns an operation)"].into_iter().chain(names).chain(["spread"]));
     let mut hits = Table::new(["hits, %"].into_iter().chain(names));
     let mut chart = Chart::new("Time of an operation over wtcache's; shorter is faster", &names);
-    for workload in Workload::all(asked.quick) {
+    let is_asked = |name: &str| name.contains(&asked.only);
+    let workloads: Vec<_> = Workload::all(asked.quick).into_iter().filter(|line| is_asked(&line.name())).collect();
+    if workloads.is_empty() && !is_asked(MEMORY) {
+        return Err(format!("no line has {:?} in its name", asked.only));
+    }
+    let empty = empty(effort);
+    eprintln!("rivals: an operation that does nothing: {empty:.1} ns");
+    for workload in workloads {
         let measured = measure(workload, &Kind::TIMED, effort);
         let name = workload.name();
         eprintln!("rivals: {name}: {}", measured.iter().map(cell).collect::<Vec<_>>().join(", "));
@@ -34,7 +46,10 @@ pub(crate) fn run(asked: &Asked) -> Result<(), String> {
         }
         chart.group(name, measured.iter().map(|measured| measured.map(|measured| measured.ratio)));
     }
-    let memory = memory(if asked.quick { 20_000 } else { 1_000_000 })?;
+    let memory = match is_asked(MEMORY) {
+        true => memory(if asked.quick { 20_000 } else { 1_000_000 })?.markdown(),
+        false => "not asked for".to_owned(),
+    };
     let clock = match asked.clock {
         Clock::Wall => "of the clock on the wall",
         Clock::Processor => {
@@ -43,16 +58,18 @@ pub(crate) fn run(asked: &Asked) -> Result<(), String> {
     };
     let text = format!(
         "<!-- Written by the command below. -->\n\
-         {at}; at the end: {}. Times are those {clock}, medians of {} rounds of {} operations a thread.\n\n\
+         {at}; at the end: {}. Times are those {clock}, medians of {} rounds of {} operations a thread, after {} that no clock \
+         sees. An operation that does nothing takes {empty:.1} ns, which are in each figure.\n\n\
          ![times](rivals.svg)\n\n{}\n\
          Reads that needed no load, where not all were hits:\n\n{}\n\
          Resident memory, the entry's 280 bytes of key and value included:\n\n{}",
         machine(),
         effort.rounds,
         effort.operations,
+        effort.before,
         times.markdown(),
         hits.markdown(),
-        memory.markdown(),
+        memory,
     );
     println!("{text}");
     if asked.write {

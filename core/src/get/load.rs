@@ -13,7 +13,7 @@ use crate::drive::SourceCall;
 use crate::drive::Spawned;
 use crate::engine::Engine;
 use crate::entry::sealed::Stored;
-use crate::entry::{Entry, Layout, Times};
+use crate::entry::{Entry, Layout, SharedKey, Times};
 use crate::error::LoadError;
 use crate::metrics::Event;
 use crate::nesting::{self, DEEPEST, Nesting, Scope};
@@ -26,7 +26,7 @@ use crate::tags::Running;
 pub(crate) struct LoadCall<L: Layout> {
     pub(super) engine: Arc<Engine<L>>,
     pub(super) hash: u64,
-    pub(super) key: L::OwnedKey,
+    pub(super) key: SharedKey<L>,
     pub(super) deadline: Tick,
     pub(super) scope: Option<Scope>,
     pub(super) role: Option<Role<L>>,
@@ -132,8 +132,7 @@ pub(super) fn give_up<L: Layout>(engine: &Engine<L>, hash: u64, key: &L::Key, fl
 /// The existing record of a key, from inside its turn: the resident one, else a load of its own.
 pub(crate) async fn existing<L: Layout>(own: &OwnLoad<'_, L>) -> Result<Option<Entry<L>>, LoadError> {
     let engine = own.engine;
-    let now = engine.clock.now();
-    let fresh = engine.at_key(own.hash, L::key(own.key), |at| at.fresh(now).cloned());
+    let fresh = engine.at_key(own.hash, L::key(own.key), |at| at.fresh().map(|stored| stored.clone()));
     match fresh {
         Some(stored) => Ok(Entry::of(stored)),
         None => own.load(None).await.map(|based| based.entry),
@@ -145,7 +144,7 @@ pub(crate) async fn existing<L: Layout>(own: &OwnLoad<'_, L>) -> Result<Option<E
 pub(crate) struct Existing<L: Layout> {
     pub(crate) engine: Arc<Engine<L>>,
     pub(crate) hash: u64,
-    pub(crate) key: L::OwnedKey,
+    pub(crate) key: SharedKey<L>,
     pub(crate) deadline: Tick,
     pub(crate) scope: Option<Scope>,
 }
@@ -179,7 +178,7 @@ impl<L: Layout> Spawned for Existing<L> {
 pub(crate) struct OwnLoad<'a, L: Layout> {
     pub(crate) engine: &'a Arc<Engine<L>>,
     pub(crate) hash: u64,
-    pub(crate) key: &'a L::OwnedKey,
+    pub(crate) key: &'a SharedKey<L>,
     pub(crate) deadline: Tick,
 }
 
@@ -190,7 +189,7 @@ pub(super) struct Asked<L: Layout> {
     keep: bool,
     /// The new times of a resident record that is unchanged.
     renewed: Option<Times>,
-    /// What tags were invalidated since, for as long as the load counts as in flight.
+    /// For the tags that were invalidated since.
     running: Running,
 }
 
@@ -209,7 +208,7 @@ impl<L: Layout> OwnLoad<'_, L> {
     }
 
     fn is_late(&self) -> bool {
-        self.engine.clock.now() >= self.deadline
+        self.engine.has_come(self.deadline)
     }
 
     /// Calls the source. An answer that comes after the deadline is none.
@@ -289,10 +288,9 @@ impl<L: Layout> OwnLoad<'_, L> {
             None => Answer::Failed,
         };
         let (end, kept, over) = engine.at_key(self.hash, L::key(self.key), |at| {
-            let (end, kept) = at.load_ends(flight, answer, stored.as_ref(), renewed, keep, running.as_ref());
+            let (end, kept) = at.load_ends(flight, answer, stored.as_ref(), renewed, keep, running);
             (end, kept, at.over())
         });
-        drop(running);
         let result = match error {
             Some(error) => Err(error),
             None => Ok(Based { entry: stored.and_then(Entry::of), over }),

@@ -19,7 +19,7 @@ use crate::drive::Spawned;
 use crate::drive::{SourceCall, Step, Story};
 use crate::engine::Engine;
 use crate::entry::sealed::Stored;
-use crate::entry::{Layout, Lookup};
+use crate::entry::{Layout, Lookup, SharedKey};
 use crate::error::LoadError;
 use crate::layers::Shown;
 use crate::metrics::Event;
@@ -39,13 +39,14 @@ const MOST_ROUNDS: usize = 8;
 pub(crate) struct GetMany<L: Layout> {
     engine: Arc<Engine<L>>,
     /// All keys, where not all were here.
-    keys: Vec<(u64, L::OwnedKey)>,
+    keys: Vec<(u64, SharedKey<L>)>,
     /// In the order of the keys.
     places: Vec<Place<L>>,
     reads: Vec<Missing<L>>,
     /// Those of `reads` whose calls the driver has.
     out: Vec<usize>,
     call: Call,
+    /// Of the whole call, where not all were here.
     deadline: Tick,
     /// It is part of a call of the source: it waits for nobody, and sees of transactions what there is.
     nested: bool,
@@ -80,7 +81,7 @@ impl<L: Layout> GetMany<L> {
             (keys.iter().map(|_| Found::Nothing { waits: false }).collect(), Vec::new())
         } else {
             let hashes: Vec<u64> = keys.iter().map(|(hash, _)| *hash).collect();
-            take(engine, &hashes, |at, other| keys[at].1.is_key(other), |at| keys[at].1.to_key())
+            take(engine, &hashes, |at, other| keys[at].1.is_key(other), |at| Arc::new(keys[at].1.to_key()))
         };
         let mut many = Self {
             engine: Arc::clone(engine),
@@ -89,7 +90,7 @@ impl<L: Layout> GetMany<L> {
             reads: Vec::new(),
             out: Vec::new(),
             call: call.clone(),
-            deadline: engine.deadline_of(call),
+            deadline: Tick::NEVER,
             nested: false,
             counts,
             rounds: 0,
@@ -97,7 +98,8 @@ impl<L: Layout> GetMany<L> {
         if found.iter().any(|found| matches!(found, Found::Nothing { .. })) {
             let is_nested = |(hash, _): &(u64, &Q)| Nesting::of(engine.frame(*hash), call.scope.as_ref()).is_nested();
             many.nested = keys.iter().any(is_nested);
-            many.keys = keys.into_iter().map(|(hash, key)| (hash, key.to_key())).collect();
+            many.keys = keys.into_iter().map(|(hash, key)| (hash, Arc::new(key.to_key()))).collect();
+            many.deadline = engine.deadline_of(call, engine.clock.now());
         }
         many.begins(found);
         many
@@ -122,7 +124,7 @@ impl<L: Layout> GetMany<L> {
             let is_key = |read: &usize| L::same_key(L::key(&reads[*read].story.key), L::key(key));
             let number = known.find(*hash, is_key).copied().unwrap_or_else(|| {
                 let number = reads.len();
-                let mut story = Get::new(engine, *hash, key.clone(), call);
+                let mut story = Get::new(engine, *hash, Arc::clone(key), call);
                 story.deadline = *deadline;
                 reads.push(Missing { story, answer: None, waits });
                 known.insert_unique(*hash, number, |read| reads[*read].story.hash);
@@ -138,7 +140,7 @@ impl<L: Layout> GetMany<L> {
         let (engine, keys) = (&self.engine, &self.keys);
         let hashes: Vec<u64> = keys.iter().map(|(hash, _)| *hash).collect();
         let is_key = |at: usize, other: &L::Key| L::same_key(L::key(&keys[at].1), other);
-        let (found, counts) = take(engine, &hashes, is_key, |at| keys[at].1.clone());
+        let (found, counts) = take(engine, &hashes, is_key, |at| Arc::clone(&keys[at].1));
         self.counts = counts;
         self.begins(found);
     }
@@ -201,7 +203,7 @@ fn take<L: Layout>(
     engine: &Arc<Engine<L>>,
     hashes: &[u64],
     is_key: impl Fn(usize, &L::Key) -> bool,
-    to_key: impl Fn(usize) -> L::OwnedKey,
+    to_key: impl Fn(usize) -> SharedKey<L>,
 ) -> (Vec<Found<L>>, Vec<(usize, u64)>) {
     let mut numbers: Vec<usize> = hashes.iter().map(|hash| engine.shard_number(*hash)).collect();
     numbers.sort_unstable();
@@ -210,7 +212,6 @@ fn take<L: Layout>(
     let read = |number: &usize| engine.shards()[*number].read();
     let states: Vec<_> = if one_by_one { Vec::new() } else { numbers.iter().map(read).collect() };
     let counts: Vec<u64> = states.iter().map(|state| state.transactions).collect();
-    let now = engine.clock.now();
     // None of the keys needs a look at its cell where nothing is pending anywhere.
     let layered = engine.pending.writes() > 0;
     let find = |(at, hash): (usize, &u64)| {
@@ -224,11 +225,12 @@ fn take<L: Layout>(
             }
         };
         let stored = state.store.find(*hash, |other| is_key(at, other));
-        if let Some(stored) = stored.filter(|stored| stored.header().serve_until() > now) {
-            Store::<L>::touch(stored);
+        if let Some(stored) = stored.filter(|stored| !engine.has_come(stored.header().serve_until())) {
+            Store::<L>::touch(&stored);
             return Taken::Fresh(stored.clone());
         }
-        let shown = if layered { state.shown(*hash, |other| is_key(at, other), now) } else { None };
+        let has_come = |tick| engine.has_come(tick);
+        let shown = if layered { state.shown(*hash, |other| is_key(at, other), has_come) } else { None };
         let nothing = || Taken::Nothing { waits: state.is_in_transaction(*hash, |other| is_key(at, other)) };
         match shown {
             Some(shown @ (Shown::Is(_) | Shown::Fold(..))) => Taken::Shown(shown),
@@ -239,7 +241,7 @@ fn take<L: Layout>(
     drop(states);
     let answer = |(at, (taken, hash)): (usize, (Taken<L>, &u64))| match taken {
         Taken::Fresh(stored) => {
-            refresh::ask(engine, *hash, &stored, now, || to_key(at));
+            refresh::ask(engine, *hash, &stored, || to_key(at));
             Found::Read(Read { entry: counted(engine, stored), how: How::Hit })
         }
         Taken::Shown(shown) => {
@@ -377,7 +379,7 @@ fn together<L: Layout>(mut calls: Vec<LoadCall<L>>) -> Vec<LoadReply<L>> {
         return leads.into_iter().map(|_| LoadReply::Done(Err(LoadError::Deadline))).collect();
     }
     engine.counters.add(Event::Load, leads.len() as u64);
-    let running: Vec<_> = leads.iter().map(|_| engine.tags.begins()).collect();
+    let running = engine.tags.begins();
     let mut batch = Batch::new(&*engine.clock, deadline);
     for (_, own, replaced, _) in &leads {
         batch.add(L::key(own.key), *replaced);
@@ -394,7 +396,7 @@ fn together<L: Layout>(mut calls: Vec<LoadCall<L>>) -> Vec<LoadReply<L>> {
     };
     let answers = batch.into_answers(asked);
     let mut replies = Vec::with_capacity(leads.len());
-    for (((guard, own, replaced, moved), running), answer) in leads.into_iter().zip(running).zip(answers) {
+    for ((guard, own, replaced, moved), answer) in leads.into_iter().zip(answers) {
         let answer = match &panic {
             Some(message) => Err(LoadError::Panicked(message.clone())),
             None => answer.map_err(LoadError::Source),

@@ -6,12 +6,11 @@
 use std::time::Duration;
 
 use super::load::{LoadCall, Role};
-use crate::clock::Tick;
 use crate::coalesce::Flight;
 use crate::drive::{SourceCall, finish};
 use crate::engine::Engine;
 use crate::entry::sealed::Stored;
-use crate::entry::{Entry, Layout};
+use crate::entry::{Entry, Layout, SharedKey};
 use crate::metrics::Event;
 use crate::options::Call;
 use crate::sync::Arc;
@@ -24,10 +23,9 @@ pub(super) fn ask<L: Layout>(
     engine: &Arc<Engine<L>>,
     hash: u64,
     stored: &L::Stored,
-    now: Tick,
-    key: impl FnOnce() -> L::OwnedKey,
+    key: impl FnOnce() -> SharedKey<L>,
 ) {
-    if !stored.header().claim_refresh(now) {
+    if !stored.header().claim_refresh(&*engine.clock) {
         return;
     }
     // Not the cache itself: what waits must not keep it open.
@@ -40,21 +38,20 @@ pub(super) fn ask<L: Layout>(
     };
     if engine.background.run(Box::new(work)).is_err() {
         engine.counters.count(Event::RefreshRefused);
-        stored.header().refresh_from(now.after(PAUSE));
+        stored.header().refresh_from(engine.clock.now().after(PAUSE));
     }
 }
 
-fn refresh<L: Layout>(engine: &Arc<Engine<L>>, hash: u64, key: L::OwnedKey, stored: &L::Stored) {
-    let deadline = engine.deadline_of(&Call::new());
+fn refresh<L: Layout>(engine: &Arc<Engine<L>>, hash: u64, key: SharedKey<L>, stored: &L::Stored) {
+    let deadline = engine.deadline_of(&Call::new(), engine.clock.now());
     let flight = Arc::new(Flight::new(engine.new_fence(), deadline));
-    let mut spare = Some(key.clone());
     let begins = engine.at_key(hash, L::key(&key), |at| {
         let is_here = at.resident().is_some_and(|other| other.same(stored));
         // Meanwhile the key may have been written, forgotten, or loaded by a reader.
         let begins =
             is_here && stored.header().is_refresh_claimed() && at.attached_flight().is_none() && !engine.is_closed();
         if begins {
-            at.load_begins(Arc::clone(&flight), &mut spare);
+            at.load_begins(Arc::clone(&flight), &key);
         }
         begins
     });

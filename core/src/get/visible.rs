@@ -7,23 +7,24 @@ use super::{How, Read, counted};
 use crate::coalesce::Based;
 use crate::engine::Engine;
 use crate::entry::sealed::Stored;
-use crate::entry::{Entry, Layout, Lookup};
+use crate::entry::{Entry, Layout, Lookup, SharedKey};
 use crate::layers::{Over, Shown, fold};
+use crate::sync::Arc;
 
 /// The answer of a key with pending writes, if it needs no load. Takes no exclusive lock but to keep a fold.
 pub(super) fn hit<L: Layout, Q: Lookup<L> + ?Sized>(engine: &Engine<L>, hash: u64, key: &Q) -> Option<Read<L>> {
     if engine.pending.writes() == 0 {
         return None;
     }
-    let shown = engine.shard(hash).read().shown(hash, |other| key.is_key(other), engine.clock.now())?;
-    answer(engine, hash, || key.to_key(), shown)
+    let shown = engine.shard(hash).read().shown(hash, |other| key.is_key(other), |at| engine.has_come(at))?;
+    answer(engine, hash, || Arc::new(key.to_key()), shown)
 }
 
 /// `None`: a base is needed that is not here, or the key's state is of the past.
 pub(super) fn answer<L: Layout>(
     engine: &Engine<L>,
     hash: u64,
-    key: impl FnOnce() -> L::OwnedKey,
+    key: impl FnOnce() -> SharedKey<L>,
     shown: Shown<L>,
 ) -> Option<Read<L>> {
     let (over, base) = match shown {

@@ -8,14 +8,15 @@ use std::time::Duration;
 
 use super::{After, Cell, Standing, State};
 use crate::bugs::{self, Bug};
-use crate::clock::Tick;
+use crate::clock::{Tick, has_come_by};
 use crate::coalesce::Flight;
 use crate::doubt::{DoubtPlace, DoubtTicket, Settlement};
 use crate::engine::Engine;
 use crate::entry::sealed::Stored;
-use crate::entry::{Layout, Times};
+use crate::entry::{Layout, SharedKey, Times};
 use crate::layers::{Layer, Layers, Over, Shown};
-use crate::listener::{EventKind, Noted, Whose};
+use crate::listener::{EventKind, Whose};
+use crate::memory::table::Held;
 use crate::prepare::Ticket;
 use crate::slot::{Answer, Base, Change, Fence, LoadEnd, PermitId, Slot, Turn};
 use crate::source::Condition;
@@ -28,6 +29,10 @@ pub(crate) struct AtKey<'a, L: Layout> {
     state: &'a mut State<L>,
     hash: u64,
     key: &'a L::Key,
+    /// Where the key's cell lies, if there is one: here alone cells come and go while the lock is held.
+    cell: Option<usize>,
+    /// What the cheap clock said once the lock was held, which is for less than that may be behind.
+    recent: Tick,
     /// Writes of an earlier process may still land.
     unsure: bool,
     after: &'a mut After<L>,
@@ -41,16 +46,33 @@ impl<'a, L: Layout> AtKey<'a, L> {
         key: &'a L::Key,
         after: &'a mut After<L>,
     ) -> Self {
-        Self { engine, state, hash, key, unsure: false, after }
+        let cell = state.slots.find_bucket_index(hash, |cell| cell.is_of(hash, key));
+        Self { recent: engine.clock.recent(), engine, state, hash, key, cell, unsure: false, after }
     }
 
-    pub(crate) fn tick(&mut self, now: Tick) {
-        let rules = self.engine.rules;
-        self.unsure = self.engine.is_unsure(now);
-        self.change(|slot| slot.tick(now, &rules));
-        if self.engine.listener.is_some() && self.resident().is_some_and(|stored| stored.header().expires_now(now)) {
-            self.note(EventKind::Expired);
+    pub(crate) fn tick(&mut self) {
+        let engine = self.engine;
+        self.unsure = !self.has_come(engine.lifetimes.unsure_until);
+        let due = self.cell().map_or(Tick::NEVER, |cell| cell.slot.next_tick());
+        if due != Tick::NEVER && self.has_come(due) {
+            let now = engine.clock.now();
+            self.change(|slot| slot.tick(now, &engine.rules));
         }
+        if engine.listener.is_some() {
+            let now = engine.clock.now();
+            if self.resident().is_some_and(|stored| stored.header().expires_now(now)) {
+                self.note(EventKind::Expired);
+            }
+        }
+    }
+
+    pub(crate) fn engine(&self) -> &'a Engine<L> {
+        self.engine
+    }
+
+    /// Whether `at` has come.
+    fn has_come(&self, at: Tick) -> bool {
+        has_come_by(&*self.engine.clock, at, self.recent)
     }
 
     /// Notes an event of this key, if somebody listens.
@@ -60,64 +82,76 @@ impl<'a, L: Layout> AtKey<'a, L> {
 
     /// Gives back the cell if nothing goes on any more.
     pub(crate) fn leave(&mut self) {
-        let (hash, key) = (self.hash, self.key);
-        if let Ok(found) = self.state.slots.find_entry(hash, |cell| cell.is_of(hash, key) && cell.is_idle()) {
+        if self.cell().is_some_and(|cell| cell.is_idle())
+            && let Some(Ok(found)) = self.cell.take().map(|place| self.state.slots.get_bucket_entry(place))
+        {
             self.after.cells.push(found.remove().0);
         }
     }
 
     /// The key's cell, if something goes on.
     pub(crate) fn cell(&mut self) -> Option<&mut Cell<L>> {
-        let (hash, key) = (self.hash, self.key);
-        self.state.slots.find_mut(hash, |cell| cell.is_of(hash, key)).map(|cell| &mut **cell)
+        self.cell.and_then(|place| self.state.slots.get_bucket_mut(place))
     }
 
-    /// The key's cell, made anew with the spare key if there is none. A spare that is not needed stays with the caller.
-    pub(crate) fn open(&mut self, spare: &mut Option<L::OwnedKey>) -> &mut Cell<L> {
-        let (hash, key) = (self.hash, self.key);
-        let place = self.state.slots.entry(hash, |cell| cell.is_of(hash, key), |cell| cell.hash).or_insert_with(|| {
-            Box::new(Cell {
-                hash,
-                key: Arc::new(spare.take().expect("the caller brings a key")),
-                slot: Slot::default(),
-                flight: None,
-                queue: VecDeque::new(),
-                doubt: None,
-                reserved: None,
-                holder: None,
-                layers: Layers::default(),
-                in_transaction: false,
-                waiting: Vec::new(),
-            })
-        });
-        place.into_mut()
+    /// The key's cell, made anew if there is none.
+    pub(crate) fn open(&mut self, owned: &SharedKey<L>) -> &mut Cell<L> {
+        let place = match self.cell {
+            Some(place) => place,
+            None => {
+                let cell = Cell {
+                    hash: self.hash,
+                    key: Arc::clone(owned),
+                    slot: Slot::default(),
+                    flight: None,
+                    queue: VecDeque::new(),
+                    doubt: None,
+                    reserved: None,
+                    holder: None,
+                    layers: Layers::default(),
+                    in_transaction: false,
+                    waiting: Vec::new(),
+                };
+                self.state.slots.insert_unique(self.hash, cell, |cell| cell.hash).bucket_index()
+            }
+        };
+        self.cell = Some(place);
+        self.state.slots.get_bucket_mut(place).expect("it was there, or has just been put there")
     }
 
     /// The record that is here and fresh: what the origin confirmed, whatever is pending above it.
-    pub(crate) fn fresh(&self, now: Tick) -> Option<&L::Stored> {
-        self.state.fresh(self.hash, |other| L::same_key(other, self.key), now)
+    pub(crate) fn fresh(&self) -> Option<Held<'_, L::Stored>> {
+        self.state.fresh(self.hash, |other| L::same_key(other, self.key), |at| self.has_come(at))
     }
 
     /// The record that has expired, but may be served for `window` after that. One that is in doubt, was invalidated or was
     /// written is not here any more.
-    pub(crate) fn stale(&self, now: Tick, window: Duration) -> Option<&L::Stored> {
+    pub(crate) fn stale(&self, window: Duration) -> Option<Held<'_, L::Stored>> {
         let lifetimes = &self.engine.lifetimes;
         self.resident().filter(|stored| {
             let header = stored.header();
-            stored.value().is_some() && now < lifetimes.stale_until(header.since(), header.expires(), window)
+            let until = lifetimes.stale_until(header.since(), header.expires(), window);
+            stored.value().is_some() && !self.has_come(until)
         })
     }
 
     /// The record that is here, fresh or not.
-    pub(crate) fn resident(&self) -> Option<&L::Stored> {
+    pub(crate) fn resident(&self) -> Option<Held<'_, L::Stored>> {
         self.state.store.find(self.hash, |other| L::same_key(other, self.key))
     }
 
     // --- pending writes
 
     /// What pending writes make of the key; `None` where there are none.
-    pub(crate) fn shown(&self, now: Tick) -> Option<Shown<L>> {
-        self.state.shown(self.hash, |other| L::same_key(other, self.key), now)
+    pub(crate) fn shown(&mut self) -> Option<Shown<L>> {
+        loop {
+            let is_key = |other: &L::Key| L::same_key(other, self.key);
+            match self.state.shown(self.hash, is_key, |at| self.has_come(at)) {
+                // Time goes on while the lock is held.
+                Some(Shown::Late) => self.tick(),
+                shown => return shown,
+            }
+        }
     }
 
     /// What is pending is to be folded over an answer of the origin's that ends its load now.
@@ -146,17 +180,16 @@ impl<'a, L: Layout> AtKey<'a, L> {
 
     /// Says in the resident record until when hits of it are served.
     fn fit(&mut self) {
-        let (hash, key) = (self.hash, self.key);
-        if let Some(cell) = self.state.slots.find(hash, |cell| cell.is_of(hash, key)) {
+        if let Some(cell) = self.cell.and_then(|place| self.state.slots.get_bucket(place)) {
             cell.fit(&self.state.store);
         }
     }
 
     /// A write is not pending any more, if it was.
     fn drop_layer(&mut self, write: PermitId, unapplied: bool) {
-        let (hash, key) = (self.hash, self.key);
-        if let Some(cell) = self.state.slots.find_mut(hash, |cell| cell.is_of(hash, key)) {
-            cell.drop_layer(write, unapplied, self.engine, self.after);
+        if let Some(cell) = self.cell.and_then(|place| self.state.slots.get_bucket_mut(place))
+            && cell.drop_layer(write, unapplied, self.engine, self.after)
+        {
             cell.fit(&self.state.store);
         }
     }
@@ -167,8 +200,8 @@ impl<'a, L: Layout> AtKey<'a, L> {
         self.cell().and_then(|cell| cell.flight.clone())
     }
 
-    pub(crate) fn load_begins(&mut self, flight: Arc<Flight<L>>, spare: &mut Option<L::OwnedKey>) {
-        let cell = self.open(spare);
+    pub(crate) fn load_begins(&mut self, flight: Arc<Flight<L>>, owned: &SharedKey<L>) {
+        let cell = self.open(owned);
         cell.slot.load_begins(flight.fence);
         cell.flight = Some(flight);
     }
@@ -183,7 +216,7 @@ impl<'a, L: Layout> AtKey<'a, L> {
         stored: Option<&L::Stored>,
         renewed: Option<Times>,
         keep: bool,
-        running: Option<&Running>,
+        running: Option<Running>,
     ) -> (LoadEnd, bool) {
         let rules = self.engine.rules;
         let held = self.listened_and_held();
@@ -191,7 +224,7 @@ impl<'a, L: Layout> AtKey<'a, L> {
         let fence = flight.fence;
         if let (Some(stored), Some(running)) = (stored, running)
             && self.cell().is_some_and(|cell| cell.slot.is_attached(fence))
-            && running.is_against::<L>(stored)
+            && self.engine.tags.is_against::<L>(running, stored)
         {
             self.invalidate();
         }
@@ -293,11 +326,12 @@ impl<'a, L: Layout> AtKey<'a, L> {
             ticket.write_sent(end, end.after(window));
         }
         let covered = !cell.layers.is_empty();
-        let resident = self.resident();
-        if let Some(stored) = resident.filter(|_| !covered) {
-            stored.header().cap(end);
-        }
-        let resident = resident.cloned();
+        let resident = self.resident().map(|stored| {
+            if !covered {
+                stored.header().cap(end);
+            }
+            stored.clone()
+        });
         if bugs::has(Bug::TurnReleasedBeforeCommit) {
             let _ = self.rejected(permit, false, false);
         }
@@ -315,7 +349,7 @@ impl<'a, L: Layout> AtKey<'a, L> {
         stored: Option<&L::Stored>,
         keep: bool,
         stray_until: Option<Tick>,
-        running: &Running,
+        running: Running,
     ) -> bool {
         let rules = self.engine.rules;
         if bugs::has(Bug::TurnReleasedBeforeCommit) {
@@ -327,7 +361,7 @@ impl<'a, L: Layout> AtKey<'a, L> {
             self.forget();
             return false;
         }
-        if stored.is_some_and(|stored| running.is_against::<L>(stored))
+        if stored.is_some_and(|stored| self.engine.tags.is_against::<L>(running, stored))
             && let Some(cell) = self.cell()
         {
             cell.slot.mark_dirty();
@@ -370,8 +404,7 @@ impl<'a, L: Layout> AtKey<'a, L> {
         if self.cell().is_some_and(|cell| cell.holder != Some(ticket.permit)) {
             self.drop_layer(ticket.permit, true);
         }
-        let (hash, key) = (self.hash, self.key);
-        if let Some(cell) = self.state.slots.find(hash, |cell| cell.is_of(hash, key)) {
+        if let Some(cell) = self.cell.and_then(|place| self.state.slots.get_bucket(place)) {
             cell.next_watches(self.after);
         }
     }
@@ -444,8 +477,7 @@ impl<'a, L: Layout> AtKey<'a, L> {
     // --- steps
 
     fn change(&mut self, event: impl FnOnce(&mut Slot) -> Change) -> Change {
-        let (hash, key) = (self.hash, self.key);
-        let Some(cell) = self.state.slots.find_mut(hash, |cell| cell.is_of(hash, key)) else {
+        let Some(cell) = self.cell.and_then(|place| self.state.slots.get_bucket_mut(place)) else {
             return Change::default();
         };
         let change = event(&mut cell.slot);
@@ -460,16 +492,6 @@ impl<'a, L: Layout> AtKey<'a, L> {
         self.engine.listener.is_some() && self.resident().is_some()
     }
 
-    /// Notes those that were evicted after the first `before`.
-    fn note_evicted(&mut self, before: usize) {
-        let After { left, events, .. } = &mut *self.after;
-        for stored in left.evicted.iter().skip(before) {
-            let hash = stored.header().hash;
-            let sequence = self.engine.shard(hash).next_event();
-            events.push(Noted { hash, whose: Whose::Record(stored.clone()), sequence, kind: EventKind::Evicted });
-        }
-    }
-
     fn forget(&mut self) {
         let key = self.key;
         let same = |other: &L::Key| L::same_key(other, key);
@@ -479,10 +501,7 @@ impl<'a, L: Layout> AtKey<'a, L> {
     /// Makes `stored` the key's record; if it is not to be kept, or its lifetime has passed meanwhile, the older one goes all
     /// the same.
     fn take(&mut self, stored: &L::Stored, keep: bool) -> bool {
-        let is_over = || {
-            let expires = stored.header().expires();
-            expires != Tick::NEVER && expires <= self.engine.clock.now()
-        };
+        let is_over = || self.has_come(stored.header().expires());
         if !keep || self.engine.is_closed() || is_over() {
             if !keep && stored.header().is_beyond_weight() {
                 self.note(EventKind::TooHeavy);
@@ -498,8 +517,9 @@ impl<'a, L: Layout> AtKey<'a, L> {
         if !kept {
             self.note(EventKind::TooHeavy);
         }
-        if self.engine.listener.is_some() {
-            self.note_evicted(before);
+        self.after.note_evicted(self.engine, before);
+        if kept && self.engine.budget.is_over() {
+            self.after.newcomer = Some(stored.clone());
         }
         if kept && let Some(cell) = self.cell() {
             cell.fit_record(stored);

@@ -4,35 +4,29 @@
 //! of the keys changed and another not yet.
 
 use super::{After, AtKey, State};
-use crate::clock::Tick;
 use crate::engine::Engine;
 use crate::entry::Layout;
-use crate::sync::RwLockWriteGuard;
+use crate::memory::lock::Writing;
 
 /// What the shards know of some keys.
 pub(crate) struct AtKeys<'a, L: Layout> {
     engine: &'a Engine<L>,
     keys: &'a [(u64, &'a L::Key)],
     /// By the numbers of their shards, in order.
-    states: Vec<(usize, RwLockWriteGuard<'a, State<L>>)>,
+    states: Vec<(usize, Writing<'a, State<L>>)>,
     /// One a key, so that each event has its own.
     afters: &'a mut [After<L>],
 }
 
 impl<'a, L: Layout> AtKeys<'a, L> {
-    /// Each key is given once, brought up to `now`.
-    pub(crate) fn new(
-        engine: &'a Engine<L>,
-        keys: &'a [(u64, &'a L::Key)],
-        now: Tick,
-        afters: &'a mut [After<L>],
-    ) -> Self {
+    /// Each key is given once, brought up to the present.
+    pub(crate) fn new(engine: &'a Engine<L>, keys: &'a [(u64, &'a L::Key)], afters: &'a mut [After<L>]) -> Self {
         let mut numbers: Vec<usize> = keys.iter().map(|(hash, _)| engine.shard_number(*hash)).collect();
         numbers.sort_unstable();
         numbers.dedup();
         let states = numbers.into_iter().map(|number| (number, engine.shards()[number].write())).collect();
         let mut at_keys = Self { engine, keys, states, afters };
-        at_keys.each(|_, at| at.tick(now));
+        at_keys.each(|_, at| at.tick());
         at_keys
     }
 

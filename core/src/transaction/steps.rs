@@ -179,7 +179,7 @@ impl<L: Layout> Run<L> {
                 return Ran::NotSent(why);
             }
         }
-        let key = self.engine.new_idempotency_key();
+        let key = self.engine.idempotency_key(self.engine.new_permit());
         match action {
             Action::Put(value) => self.write(keys, Sending::Put(value), deadline, since, key).await,
             Action::Delete => self.write(keys, Sending::Delete, deadline, since, key).await,
@@ -342,7 +342,7 @@ impl<L: Layout> Run<L> {
             };
             made.push(KeyEnd::of(&engine, &self.seats.list[number], last, stray));
         }
-        let (running, mut tickets) = (&self.running, Vec::new());
+        let (running, mut tickets) = (self.running, Vec::new());
         self.seats.at_all(|list, at| {
             at.each(|number, at| {
                 let (seat, end) = (&list[number], &made[number]);
@@ -372,7 +372,7 @@ impl<L: Layout> Run<L> {
         for (number, ticket) in tickets {
             let seat = &self.seats.list[number];
             let unsettled = made[number].unsettled.take().expect("what is unknown is unsettled");
-            let write = (&engine, seat.hash, seat.key.clone());
+            let write = (&engine, seat.hash, Arc::clone(&seat.key));
             let send = (seat.permit, unsettled.since, unsettled.idempotency_key);
             let doubted = Doubted::new(write, send, None, unsettled.sending);
             doubts.push(InDoubt::new(ticket, unsettled.cause, Arc::new(doubted)));

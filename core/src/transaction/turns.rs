@@ -9,7 +9,7 @@ use std::task::Waker;
 use crate::clock::Tick;
 use crate::commit::end_send;
 use crate::engine::Engine;
-use crate::entry::Layout;
+use crate::entry::{Layout, SharedKey};
 use crate::error::NotSent;
 use crate::layers::{Layer, NewLayer};
 use crate::nesting::{Frame, Nesting, Scope};
@@ -22,7 +22,7 @@ use crate::sync::{Arc, Ordering};
 /// A key of a transaction.
 pub(super) struct Seat<L: Layout> {
     pub(super) hash: u64,
-    pub(super) key: L::OwnedKey,
+    pub(super) key: SharedKey<L>,
     pub(super) permit: PermitId,
     /// Where it waits for the turn; `None` once it has it.
     ticket: Option<Arc<Ticket>>,
@@ -56,7 +56,7 @@ impl<L: Layout> Seats<L> {
         let layers = layers.into_iter().flatten().chain(std::iter::repeat_with(|| None));
         let seat = |((hash, key), layer)| {
             let permit = engine.new_permit();
-            Seat { hash, key, permit, ticket: None, layer, sent: false }
+            Seat { hash, key: Arc::new(key), permit, ticket: None, layer, sent: false }
         };
         let list = keys.into_iter().zip(layers).map(seat).collect();
         Self { engine: Arc::clone(engine), list, holds_until, entered: false, begun: false, counted: false, is_pending }
@@ -70,7 +70,7 @@ impl<L: Layout> Seats<L> {
     pub(super) fn at_all<T>(&mut self, work: impl FnOnce(&mut [Seat<L>], &mut AtKeys<'_, L>) -> T) -> T {
         let mut list = std::mem::take(&mut self.list);
         // Out of the seats, which `work` changes: references into a list of their own.
-        let keys: Vec<(u64, L::OwnedKey)> = list.iter().map(|seat| (seat.hash, seat.key.clone())).collect();
+        let keys: Vec<(u64, SharedKey<L>)> = list.iter().map(|seat| (seat.hash, Arc::clone(&seat.key))).collect();
         let keys: Vec<(u64, &L::Key)> = keys.iter().map(|(hash, key)| (*hash, L::key(key))).collect();
         let result = self.engine.at_keys(&keys, |at| work(&mut list, at));
         self.list = list;
@@ -240,10 +240,8 @@ impl<L: Layout> TakeTurns<L> {
             return Err(NotSent::Deadline);
         }
         let mut places = Vec::with_capacity(seats.list.len());
-        let mut spares = Vec::with_capacity(seats.list.len());
-        for seat in &seats.list {
+        for _ in &seats.list {
             places.push(Some(engine.take_place().ok_or(NotSent::TooManyDoubts)?));
-            spares.push(Some(seat.key.clone()));
         }
         let yields = engine.in_doubt_writes == InDoubtWrites::Wait;
         let (deadline, holds_until) = (self.deadline, seats.holds_until);
@@ -268,7 +266,7 @@ impl<L: Layout> TakeTurns<L> {
             }
             at.each(|number, at| {
                 let seat = &mut list[number];
-                let cell = at.open(&mut spares[number]);
+                let cell = at.open(&seat.key);
                 let held = yields && cell.slot.doubt().is_some();
                 if cell.slot.turn_is_free() && !held {
                     at.prepare(seat.permit, holds_until, places[number].take().expect("one a key"));

@@ -521,6 +521,7 @@ fn b5_the_auditor_awaits_the_source_on_its_runtime() {
     let runtime = runtime();
     let audited = |builder: Builder<Texts>| builder.audit(Audit::new().every(secs(1)));
     let w = world_with(Origin::default(), runtime.handle(), &Pool::new(4, 4), audited);
+    assert!(w.clock.wait_for_alarms(1), "the auditor counts its interval from when it came to rest");
     runtime.block_on(w.seed("k", "one"));
     let gate = w.origin.hold("get k");
     w.clock.advance(secs(2));

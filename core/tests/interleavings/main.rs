@@ -15,6 +15,7 @@ mod listener;
 mod many;
 mod nested;
 mod replay;
+mod room;
 mod scenarios;
 mod transactions;
 mod world;

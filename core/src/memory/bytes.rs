@@ -1,25 +1,30 @@
 //! The byte record: reference count, header, key, version and value in one allocation.
 //!
-//! The one file of this crate with unsafe code. Layout of the allocation, in this order:
+//! Layout of the allocation, in this order:
 //!
 //! | part | bytes |
 //! | --- | --- |
-//! | `Head` (count, header, lengths) | `size_of::<Head>()` |
+//! | `Head` (header, lengths) | `size_of::<Head>()` |
 //! | key | `key_len` |
 //! | version | `version_len` |
 //! | value | `value_len` |
+//! | padding | so that what follows is aligned |
+//! | reference count | `size_of::<AtomicUsize>()` |
 //!
-//! Invariants: the allocation is made by [`Stored::store`] with the layout that [`layout_of`] gives for the lengths in its
+//! The count is last, so that threads which clone and drop handles of one record do not take from each other the lines that they compare
+//! and read. Invariants: the allocation is made by [`Stored::store`] with the layout that [`layout_of`] gives for the lengths in its
 //! head; head and bytes are written once, before the first handle exists, and never after (but for the atomics in the
 //! head); the allocation is freed by the handle that takes the count from one to zero.
 #![allow(unsafe_code)]
 
 use std::alloc::{self, handle_alloc_error};
+use std::mem::ManuallyDrop;
 use std::ptr::NonNull;
 use std::slice;
 
 use crate::entry::sealed::Stored;
 use crate::entry::{Bytes, Header, Version};
+use crate::memory::table::Handle;
 use crate::sync::{AtomicUsize, Ordering, fence};
 
 /// A handle on a byte record.
@@ -29,7 +34,6 @@ pub struct ByteRecord(NonNull<Head>);
 #[repr(C)]
 struct Head {
     header: Header,
-    count: AtomicUsize,
     key_len: u32,
     value_len: u32,
     version_len: u16,
@@ -41,7 +45,13 @@ struct Head {
 
 /// Bytes of memory that a record takes.
 pub(crate) fn footprint(key_len: usize, version_len: usize, value_len: usize) -> usize {
-    size_of::<Head>().saturating_add(key_len).saturating_add(version_len).saturating_add(value_len)
+    count_at(key_len, version_len, value_len).saturating_add(size_of::<AtomicUsize>())
+}
+
+/// Where the count lies in the allocation.
+fn count_at(key_len: usize, version_len: usize, value_len: usize) -> usize {
+    let end = size_of::<Head>().saturating_add(key_len).saturating_add(version_len).saturating_add(value_len);
+    end.saturating_add(align_of::<AtomicUsize>() - 1) & !(align_of::<AtomicUsize>() - 1)
 }
 
 fn layout_of(key_len: usize, version_len: usize, value_len: usize) -> alloc::Layout {
@@ -62,6 +72,13 @@ impl ByteRecord {
         unsafe { self.0.as_ref() }
     }
 
+    fn count(&self) -> &AtomicUsize {
+        let head = self.head();
+        let at = count_at(head.key_len as usize, usize::from(head.version_len), head.value_len as usize);
+        // SAFETY: `store` initialised the count there, aligned, and within the allocation, which is live as in `head`.
+        unsafe { self.0.as_ptr().cast::<u8>().add(at).cast::<AtomicUsize>().as_ref_unchecked() }
+    }
+
     /// The `len` bytes that begin `offset` bytes behind the head.
     fn tail(&self, offset: usize, len: usize) -> &[u8] {
         // SAFETY: callers pass ranges inside key, version and value, which `store` initialised and which lie in the same
@@ -78,7 +95,6 @@ impl Stored<Bytes> for ByteRecord {
         let version = version.as_ref().map_or(&[][..], Version::as_bytes);
         let head = Head {
             header,
-            count: AtomicUsize::new(1),
             key_len: u32::try_from(key.len()).expect("keys are bounded by the options"),
             value_len: u32::try_from(bytes.len()).expect("values of 4 GiB and more are refused at the door"),
             version_len: u16::try_from(version.len()).expect("versions are bounded when made"),
@@ -86,8 +102,9 @@ impl Stored<Bytes> for ByteRecord {
             present: value.is_some(),
         };
         let layout = layout_of(key.len(), version.len(), bytes.len());
-        // SAFETY: the layout has a size, since a head has one. The three copies and the head fill exactly the allocation, in
-        // the order that the module's table gives; sources and destination cannot overlap, the destination being new.
+        // SAFETY: the layout has a size, since a head has one. The head, the three copies and the count lie in the allocation one behind the
+        // other, as the module's table gives them, the count at a place aligned for it; sources and destination cannot overlap, the
+        // destination being new.
         unsafe {
             let start = alloc::alloc(layout);
             let Some(place) = NonNull::new(start.cast::<Head>()) else { handle_alloc_error(layout) };
@@ -96,6 +113,8 @@ impl Stored<Bytes> for ByteRecord {
             tail.copy_from_nonoverlapping(key.as_ptr(), key.len());
             tail.add(key.len()).copy_from_nonoverlapping(version.as_ptr(), version.len());
             tail.add(key.len() + version.len()).copy_from_nonoverlapping(bytes.as_ptr(), bytes.len());
+            let count = start.add(count_at(key.len(), version.len(), bytes.len()));
+            count.cast::<AtomicUsize>().write(AtomicUsize::new(1));
             Self(place)
         }
     }
@@ -125,10 +144,24 @@ impl Stored<Bytes> for ByteRecord {
     }
 }
 
+impl Handle for ByteRecord {
+    fn hash(&self) -> u64 {
+        self.head().header.hash
+    }
+
+    fn into_raw(self) -> NonNull<()> {
+        ManuallyDrop::new(self).0.cast()
+    }
+
+    unsafe fn from_raw(raw: NonNull<()>) -> Self {
+        Self(raw.cast())
+    }
+}
+
 impl Clone for ByteRecord {
     fn clone(&self) -> Self {
         // Relaxed: the new handle is made from one that this thread holds already, as in std's Arc.
-        let before = self.head().count.fetch_add(1, Ordering::Relaxed);
+        let before = self.count().fetch_add(1, Ordering::Relaxed);
         // A count that wraps would free the record under its holders; no program holds this many handles.
         if before > usize::MAX / 2 {
             std::process::abort();
@@ -140,7 +173,7 @@ impl Clone for ByteRecord {
 impl Drop for ByteRecord {
     fn drop(&mut self) {
         // Release: what this thread read of the record comes before the count falls; pairs with the fence below.
-        if self.head().count.fetch_sub(1, Ordering::Release) != 1 {
+        if self.count().fetch_sub(1, Ordering::Release) != 1 {
             return;
         }
         // Acquire: pairs with the release of every other handle's drop, so that their reads come before the free.
