@@ -573,6 +573,19 @@ fn b5_a_listener_hears_of_what_is_pending_and_how_it_ends() {
 }
 
 #[test]
+fn g9_what_was_beneath_the_only_one_is_a_hit_once_that_was_taken_back_though_another_has_the_turn() {
+    let w = world();
+    w.seed("k", "1");
+    let prepared = w.cache.prepare("k", &Call::new()).expect("free");
+    let pending = w.set("k", "2");
+    assert_eq!(w.peek("k").as_deref(), Some("2"));
+    assert!(pending.cancel());
+    assert_eq!(w.peek("k").as_deref(), Some("1"));
+    prepared.abort();
+    assert_eq!(w.peek("k").as_deref(), Some("1"));
+}
+
+#[test]
 fn b4_close_waits_for_what_is_pending() {
     let w = world();
     let held = w.script.hold(Op::Put, "k", When::Before);

@@ -56,7 +56,7 @@ impl Clock for Passing {
 }
 
 /// Three writes of a key, of which the first two end unsent, one shortly after the other; what the third puts is shown throughout. The
-/// first deadline has come when the read begins, so that the read is what ends that write; the second comes in the middle of it.
+/// first deadline has come when the read begins, so that the read is what ends that write; the second comes at each of its looks at the clock.
 #[test]
 fn o1_what_is_pending_is_shown_whenever_a_deadline_comes_in_the_middle_of_a_read() {
     let by = Duration::from_millis(100);

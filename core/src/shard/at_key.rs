@@ -147,7 +147,7 @@ impl<'a, L: Layout> AtKey<'a, L> {
         loop {
             let is_key = |other: &L::Key| L::same_key(other, self.key);
             match self.state.shown(self.hash, is_key, |at| self.has_come(at)) {
-                // Time goes on while the lock is held.
+                // The turn has passed on to a write that is late as well, or time went on while the lock was held.
                 Some(Shown::Late) => self.tick(),
                 shown => return shown,
             }
