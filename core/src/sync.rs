@@ -7,15 +7,6 @@
 pub(crate) use std::sync::atomic::AtomicU64 as PlainU64;
 pub(crate) use std::sync::{Arc, Weak};
 
-/// A number for this thread, given to threads in the order in which they first ask: what is striped by it is shared by few.
-pub(crate) fn thread_number() -> usize {
-    static NEXT: PlainU64 = PlainU64::new(0);
-    self::thread_local! {
-        static MINE: usize = NEXT.fetch_add(1, Ordering::Relaxed) as usize;
-    }
-    MINE.with(|mine| *mine)
-}
-
 #[cfg(not(wtcache_shuttle))]
 mod real {
     pub(crate) use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Ordering, fence};
@@ -86,6 +77,15 @@ mod real {
         }
     }
 
+    /// A number for this thread, given to threads in the order in which they first ask: what is striped by it is shared by few.
+    pub(crate) fn thread_number() -> usize {
+        static NEXT: AtomicUsize = AtomicUsize::new(0);
+        thread_local! {
+            static MINE: usize = NEXT.fetch_add(1, Ordering::Relaxed);
+        }
+        MINE.with(|mine| *mine)
+    }
+
     /// Starts a thread that ends by itself.
     pub(crate) fn spawn(name: &str, work: impl FnOnce() + Send + 'static) -> std::io::Result<()> {
         std::thread::Builder::new().name(name.to_owned()).spawn(work).map(drop)
@@ -114,6 +114,11 @@ mod explored {
 
     pub(crate) fn spawn(name: &str, work: impl FnOnce() + Send + 'static) -> std::io::Result<()> {
         shuttle::thread::Builder::new().name(name.to_owned()).spawn(work).map(drop)
+    }
+
+    /// The same in every run of a schedule.
+    pub(crate) fn thread_number() -> usize {
+        current().id().into()
     }
 
     pub(crate) struct Condvar(shuttle::sync::Condvar);
