@@ -145,12 +145,15 @@ pub struct wtcache_close_report(CloseReport<Box<[u8]>>);
 pub const WTCACHE_CLOSE_UNFINISHED: i32 = 0;
 /// Keys of which nobody knows whether their last writes were, or will be, applied.
 pub const WTCACHE_CLOSE_IN_DOUBT: i32 = 1;
+/// Keys of pending writes that were not sent and were rolled back: nobody will send them.
+pub const WTCACHE_CLOSE_ROLLED_BACK: i32 = 2;
 
 impl wtcache_close_report {
     fn keys(&self, which: i32) -> &[Box<[u8]>] {
         match which {
             WTCACHE_CLOSE_UNFINISHED => &self.0.unfinished,
             WTCACHE_CLOSE_IN_DOUBT => &self.0.in_doubt,
+            WTCACHE_CLOSE_ROLLED_BACK => &self.0.rolled_back,
             _ => &[],
         }
     }

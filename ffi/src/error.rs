@@ -158,6 +158,7 @@ impl From<LoadError> for wtcache_error {
             LoadError::Deadline => Self::plain(WTCACHE_ERR_DEADLINE, message).retryable(),
             LoadError::Closed => Self::plain(WTCACHE_ERR_CLOSED, message),
             LoadError::Overloaded => Self::plain(WTCACHE_ERR_OVERLOADED, message).retryable(),
+            LoadError::Contended => Self::plain(WTCACHE_ERR_BUSY, message).retryable(),
             LoadError::TooDeep => Self::plain(WTCACHE_ERR_REENTRANT, message),
             LoadError::KeyTooLong(_) => Self::plain(WTCACHE_ERR_TOO_LARGE, message),
             // An error that core has and this file does not know yet: the read failed in the source's part.
@@ -192,7 +193,7 @@ impl wtcache_error {
         match why {
             NotSent::Deadline => Self::plain(WTCACHE_ERR_DEADLINE, message).retryable(),
             NotSent::Closed => Self::plain(WTCACHE_ERR_CLOSED, message),
-            NotSent::QueueFull | NotSent::TooManyDoubts | NotSent::Overloaded => {
+            NotSent::QueueFull | NotSent::TooManyDoubts | NotSent::TooManyPending | NotSent::Overloaded => {
                 Self::plain(WTCACHE_ERR_OVERLOADED, message).retryable()
             }
             NotSent::HeldBack { retry_after } => {

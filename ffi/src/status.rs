@@ -33,6 +33,7 @@ pub const WTCACHE_ERR_OVERLOADED: i32 = -11;
 /// A call from inside a source's callback would wait for itself. Nothing was sent.
 pub const WTCACHE_ERR_REENTRANT: i32 = -12;
 /// A write from inside a source's callback found the turn of its key taken; such a write never waits. It was not sent.
+/// Or a read of many keys: transactions changed them whenever they had been loaded.
 pub const WTCACHE_ERR_BUSY: i32 = -13;
 /// The key or the value is longer than the cache takes. Nothing was sent.
 pub const WTCACHE_ERR_TOO_LARGE: i32 = -14;

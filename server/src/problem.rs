@@ -140,7 +140,7 @@ pub(crate) fn of_load(error: &LoadError) -> Response<Body> {
 fn load_problem(error: &LoadError) -> Problem {
     let status = match error {
         LoadError::Deadline => StatusCode::GATEWAY_TIMEOUT,
-        LoadError::Closed | LoadError::Overloaded => StatusCode::SERVICE_UNAVAILABLE,
+        LoadError::Closed | LoadError::Overloaded | LoadError::Contended => StatusCode::SERVICE_UNAVAILABLE,
         LoadError::KeyTooLong(_) => StatusCode::BAD_REQUEST,
         LoadError::Source(error) => return source_problem(error, None),
         _ => StatusCode::BAD_GATEWAY,

@@ -120,6 +120,9 @@ impl Listening {
             if !report.in_doubt.is_empty() {
                 left.push(tell(&report.in_doubt, "in doubt"));
             }
+            if !report.rolled_back.is_empty() {
+                left.push(tell(&report.rolled_back, "pending, not sent, rolled back"));
+            }
         }
         Ok(left)
     }

@@ -483,7 +483,8 @@ static void closing(void)
     FAILS(wtcache_put(cache, BYTES("unknown"), "x", 1, NULL, NULL, &error), WTCACHE_ERR_IN_DOUBT, "nobody knows");
     SUCCEEDS(wtcache_close(cache, 1000, &report, &error));
     CHECK(wtcache_close_report_count(report, WTCACHE_CLOSE_UNFINISHED) == 0);
-    CHECK(wtcache_close_report_count(report, WTCACHE_CLOSE_IN_DOUBT) == 1 && wtcache_close_report_count(report, 2) == 0);
+    CHECK(wtcache_close_report_count(report, WTCACHE_CLOSE_IN_DOUBT) == 1 && wtcache_close_report_count(report, WTCACHE_CLOSE_ROLLED_BACK) == 0);
+    CHECK(wtcache_close_report_count(report, 3) == 0 && wtcache_close_report_count(report, -1) == 0);
     CHECK(memcmp(wtcache_close_report_key(report, WTCACHE_CLOSE_IN_DOUBT, 0, &len), "unknown", 7) == 0 && len == 7);
     CHECK(wtcache_close_report_key(report, WTCACHE_CLOSE_IN_DOUBT, 1, &len) == NULL && len == 0);
     wtcache_close_report_free(report);
