@@ -296,9 +296,7 @@ impl<L: Layout> OwnLoad<'_, L> {
             None => Ok(Based { entry: stored.and_then(Entry::of), over }),
         };
         let detached = end == LoadEnd::Detached;
-        for waker in flight.end(result.clone(), detached) {
-            waker.wake();
-        }
+        flight.end(result.clone(), detached);
         if detached && !moved && !bugs::has(Bug::DetachedLoadReturned) {
             return LoadReply::Moved;
         }
