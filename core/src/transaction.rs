@@ -1,26 +1,25 @@
 //! Updates of several keys that are shown together, with the steps at the origin and elsewhere that make them so.
 //!
-//! The story of a transaction: turns of all keys → steps → undoing, where one is refused → its end, in one step for all keys. How
-//! turns are taken is in `turns`, how steps run and what their outcomes mean in `steps`. Invariant: nobody sees a part of a
-//! transaction that is committed or rolled back.
+//! The story of a transaction: turns of all keys → steps → undoing, where one is refused → its end, in one step for all keys. What a
+//! step is, is in `step`, how turns are taken in `turns`, how steps run and what their outcomes mean in `run`, and what the program is told
+//! in `report`. Invariant: nobody sees a part of a transaction that is committed or rolled back.
 
-mod steps;
+mod report;
+mod run;
+mod step;
 mod turns;
 
-use std::any::Any;
-use std::fmt;
 use std::pin::pin;
 use std::task::Waker;
 use std::time::Duration;
 
 use crate::cache::CacheOf;
-use crate::clock::{Clock, Tick};
-use crate::doubt::InDoubt;
+use crate::clock::Tick;
 #[cfg(feature = "tokio")]
 use crate::drive::Spawned;
 use crate::drive::{SourceCall, Step as StoryStep, Story};
 use crate::engine::Engine;
-use crate::entry::{Entry, Layout, Lookup};
+use crate::entry::{Layout, Lookup};
 use crate::error::{NotSent, WriteError};
 use crate::invalidate;
 use crate::layers::{NewLayer, Op};
@@ -28,344 +27,18 @@ use crate::nesting::{self, Scope};
 use crate::options::{Call, LONGEST_DEADLINE};
 use crate::pattern::{KeyBytes, Keys, Pattern, PatternError};
 use crate::pending::{Pending, settle};
-use crate::source::{Failure, IdempotencyKey, Lifetime, Outcome, Record, Rejection, SourceError};
+use crate::source::{Lifetime, Record};
 use crate::sync::Arc;
 
-use steps::Run;
-use turns::{Seats, TakeTurns, TurnsStep};
+pub use report::{Report, StepEnd, StepValue, Transacted, UndoEnd};
+pub use step::{Step, StepCx, StepDone, Wrote};
 
-/// A step of the program's own.
-type Does<L> = Box<dyn FnOnce(&StepCx<'_>) -> Outcome<StepDone<L>> + Send>;
+use run::Run;
+use step::{Action, Planned, Undo};
+use turns::{Seats, TakeTurns, TurnsStep};
 
 /// What is forgotten once the steps have been applied.
 type Forget<L> = Box<dyn FnOnce(&Engine<L>) + Send>;
-
-/// What a step is told.
-pub struct StepCx<'a> {
-    clock: &'a dyn Clock,
-    deadline: Tick,
-    idempotency_key: IdempotencyKey,
-}
-
-impl StepCx<'_> {
-    /// How long the step may still take. Zero when its deadline has passed: then nothing may be sent any more.
-    #[must_use]
-    pub fn remaining(&self) -> Duration {
-        self.deadline.since(self.clock.now())
-    }
-
-    /// The key under which what the step does should go out. Undoing it has one of its own.
-    #[must_use]
-    pub fn idempotency_key(&self) -> IdempotencyKey {
-        self.idempotency_key
-    }
-
-    /// The calls that this one is part of: see [`LoadCx::scope`](crate::LoadCx::scope).
-    #[must_use]
-    pub fn scope(&self) -> Scope {
-        Scope::current()
-    }
-}
-
-/// What a step of the program's own has left of a key that it declared.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Wrote<V> {
-    /// This record, as it now stands at the origin.
-    Record(Record<V>),
-    /// What the transaction shows of the key, exactly.
-    AsSent,
-    /// No record.
-    Deleted,
-    /// Something that is not known: the next read asks the origin.
-    Unseen,
-}
-
-/// What a step of the program's own says that was applied. A declared key that it says nothing of is [`Wrote::Unseen`].
-pub struct StepDone<L: Layout> {
-    records: Vec<(L::OwnedKey, Wrote<L::Value>)>,
-    value: Option<Box<dyn Any + Send>>,
-}
-
-impl<L: Layout> Default for StepDone<L> {
-    fn default() -> Self {
-        Self { records: Vec::new(), value: None }
-    }
-}
-
-impl<L: Layout> StepDone<L> {
-    /// Applied, with nothing to say.
-    #[must_use]
-    pub fn new() -> Self {
-        Self::default()
-    }
-
-    /// It has left this of `key`. A key that the step did not [declare](Step::writes) is invalidated: nobody had its turn.
-    #[must_use]
-    pub fn wrote<Q: Lookup<L> + ?Sized>(mut self, key: &Q, wrote: Wrote<L::Value>) -> Self {
-        self.records.push((key.to_key(), wrote));
-        self
-    }
-
-    /// A value for whoever asked for the transaction: see [`StepEnd::Applied`].
-    #[must_use]
-    pub fn value(mut self, value: impl Any + Send) -> Self {
-        self.value = Some(Box::new(value));
-        self
-    }
-}
-
-enum Action<L: Layout> {
-    Put(L::Value),
-    Delete,
-    Call(Does<L>),
-}
-
-enum Undo<L: Layout> {
-    Nothing,
-    /// With the keys that it writes, by their places among those of the transaction.
-    By(Action<L>, Vec<usize>),
-}
-
-/// How a step is undone, as it was declared.
-enum Undoing<L: Layout> {
-    Nothing,
-    Call(Does<L>),
-    Put(L::OwnedKey, L::Value),
-    Delete(L::OwnedKey),
-}
-
-/// A step of a [`Transaction`]: a write by the cache's own source, or any work of the program's.
-#[must_use = "a step does something in a transaction only"]
-pub struct Step<L: Layout> {
-    action: Action<L>,
-    /// The key of a write by the source; else the declared ones.
-    keys: Vec<L::OwnedKey>,
-    undo: Option<Undoing<L>>,
-    undo_unknown: bool,
-    deadline: Option<Duration>,
-}
-
-impl<L: Layout> Step<L> {
-    fn new(action: Action<L>, keys: Vec<L::OwnedKey>) -> Self {
-        Self { action, keys, undo: None, undo_unknown: false, deadline: None }
-    }
-
-    /// The cache's source puts `value` as the record of `key`.
-    pub fn put<Q: Lookup<L> + ?Sized>(key: &Q, value: L::Value) -> Self {
-        Self::new(Action::Put(value), vec![key.to_key()])
-    }
-
-    /// The cache's source deletes the record of `key`.
-    pub fn delete<Q: Lookup<L> + ?Sized>(key: &Q) -> Self {
-        Self::new(Action::Delete, vec![key.to_key()])
-    }
-
-    /// The program does something: at the origin, or anywhere. It answers as a source does: [`Outcome::Rejected`] is a claim that nothing of
-    /// it was done, or will be; a panic counts as [`Outcome::Unknown`]. It must end by its deadline, which nobody enforces, and may
-    /// block its thread but in a task: over an async source, transactions of an `AsyncCache` run as tasks.
-    pub fn call(run: impl FnOnce(&StepCx<'_>) -> Outcome<StepDone<L>> + Send + 'static) -> Self {
-        Self::new(Action::Call(Box::new(run)), Vec::new())
-    }
-
-    /// Declares that it writes the record of `key`.
-    pub fn writes<Q: Lookup<L> + ?Sized>(mut self, key: &Q) -> Self {
-        self.keys.push(key.to_key());
-        self
-    }
-
-    /// Where a later step is refused, this undoes it. It may write what the step may write, and answers alike.
-    pub fn undo(mut self, undo: impl FnOnce(&StepCx<'_>) -> Outcome<StepDone<L>> + Send + 'static) -> Self {
-        self.undo = Some(Undoing::Call(Box::new(undo)));
-        self
-    }
-
-    /// The same: the cache's source puts `value` as the record of `key`.
-    pub fn undo_put<Q: Lookup<L> + ?Sized>(mut self, key: &Q, value: L::Value) -> Self {
-        self.undo = Some(Undoing::Put(key.to_key(), value));
-        self
-    }
-
-    /// The same: the cache's source deletes the record of `key`.
-    pub fn undo_delete<Q: Lookup<L> + ?Sized>(mut self, key: &Q) -> Self {
-        self.undo = Some(Undoing::Delete(key.to_key()));
-        self
-    }
-
-    /// It leaves nothing that would have to be undone.
-    pub fn undo_nothing(mut self) -> Self {
-        self.undo = Some(Undoing::Nothing);
-        self
-    }
-
-    /// It is undone also where the outcome of a step, this one or a later one, is not known.
-    pub fn undo_if_unknown(mut self) -> Self {
-        self.undo_unknown = true;
-        self
-    }
-
-    /// How long it may take; the transaction's deadline holds as well.
-    pub fn deadline(mut self, deadline: Duration) -> Self {
-        self.deadline = Some(deadline.min(LONGEST_DEADLINE));
-        self
-    }
-}
-
-/// A step with its keys by their places among those of the transaction.
-struct Planned<L: Layout> {
-    action: Action<L>,
-    undo: Option<Undo<L>>,
-    undo_unknown: bool,
-    deadline: Option<Duration>,
-    keys: Vec<usize>,
-}
-
-/// What came of a step.
-#[non_exhaustive]
-pub enum StepEnd<L: Layout> {
-    /// An earlier one stopped the transaction.
-    NotRun,
-    /// It was applied.
-    Applied {
-        /// What it gave.
-        value: StepValue<L>,
-        /// What came of undoing it, where a later step stopped the transaction.
-        undo: UndoEnd,
-    },
-    /// It certainly was not applied, and will not be. This stopped the transaction.
-    Rejected(Rejection),
-    /// It was not begun, for this reason. This stopped the transaction.
-    NotSent(NotSent),
-    /// Nobody can know. This stopped the transaction.
-    Unknown {
-        /// Why not.
-        cause: SourceError,
-        /// What came of undoing it.
-        undo: UndoEnd,
-    },
-}
-
-/// What a step gave that was applied.
-#[non_exhaustive]
-pub enum StepValue<L: Layout> {
-    /// Nothing.
-    Nothing,
-    /// Of a put by the source: the record of its key, as it was confirmed last in the transaction.
-    Entry(Entry<L>),
-    /// Of the program's own step: [`StepDone::value`].
-    Value(Box<dyn Any + Send>),
-}
-
-/// What came of undoing a step.
-#[derive(Clone, Debug)]
-#[non_exhaustive]
-pub enum UndoEnd {
-    /// It was not undone: nothing was declared for this case, or there was no need.
-    NotRun,
-    /// It was undone.
-    Applied,
-    /// It certainly was not undone.
-    Rejected(Rejection),
-    /// It was not begun, for this reason.
-    NotSent(NotSent),
-    /// Nobody can know.
-    Unknown(SourceError),
-}
-
-/// How a transaction was stopped, and what came of each step.
-#[non_exhaustive]
-pub struct Report<L: Layout> {
-    /// What stopped it: a refusal, or [`WriteError::NotSent`].
-    pub cause: WriteError<L>,
-    /// One for each step, in their order.
-    pub steps: Vec<StepEnd<L>>,
-    /// Of keys that undoing left in doubt.
-    pub doubts: Vec<InDoubt<L>>,
-}
-
-impl<L: Layout> Report<L> {
-    fn not_run(cause: WriteError<L>, steps: usize) -> Self {
-        Self { cause, steps: (0..steps).map(|_| StepEnd::NotRun).collect(), doubts: Vec::new() }
-    }
-}
-
-/// How a transaction ended.
-#[must_use = "only one of the four means that it was done"]
-#[non_exhaustive]
-pub enum Transacted<L: Layout> {
-    /// All steps were applied: its keys show what they confirmed.
-    Committed(Vec<StepEnd<L>>),
-    /// Nothing of it stands: no step was applied, or all that were are undone. Keys that nothing wrote are as they were; the others
-    /// show what undoing confirmed.
-    RolledBack(Report<L>),
-    /// A step was refused after others had been applied that are not all undone. The keys that were written show what was confirmed of
-    /// them last, or are asked for; never what the cache held before.
-    Partial(Report<L>),
-    /// The outcome of a step is not known. The keys that it writes are in doubt, those that other steps wrote are asked for, and the rest
-    /// is as it was.
-    InDoubt {
-        /// Why it is not known.
-        cause: SourceError,
-        /// One for each step, in their order.
-        steps: Vec<StepEnd<L>>,
-        /// A handle for each key in doubt.
-        doubts: Vec<InDoubt<L>>,
-    },
-}
-
-impl<L: Layout> Transacted<L> {
-    /// All steps were applied.
-    #[must_use]
-    pub fn is_committed(&self) -> bool {
-        matches!(self, Self::Committed(_))
-    }
-
-    /// It was not begun.
-    #[cfg(feature = "tokio")]
-    pub(crate) fn not_sent(why: NotSent) -> Self {
-        Self::RolledBack(Report::not_run(WriteError::NotSent(why), 0))
-    }
-
-    /// It was dropped half-way; what was sent is in doubt.
-    pub(crate) fn lost(message: &str) -> Self {
-        let cause = SourceError::new(Failure::Broken, message);
-        Self::InDoubt { cause, steps: Vec::new(), doubts: Vec::new() }
-    }
-
-    /// What came of each step, in their order.
-    #[must_use]
-    pub fn steps(&self) -> &[StepEnd<L>] {
-        match self {
-            Self::Committed(steps) | Self::InDoubt { steps, .. } => steps,
-            Self::RolledBack(report) | Self::Partial(report) => &report.steps,
-        }
-    }
-}
-
-impl<L: Layout> fmt::Debug for StepEnd<L> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::NotRun => f.write_str("NotRun"),
-            Self::Applied { undo, .. } => f.debug_struct("Applied").field("undo", undo).finish_non_exhaustive(),
-            Self::Rejected(rejection) => f.debug_tuple("Rejected").field(rejection).finish(),
-            Self::NotSent(why) => f.debug_tuple("NotSent").field(why).finish(),
-            Self::Unknown { cause, undo } => {
-                f.debug_struct("Unknown").field("cause", cause).field("undo", undo).finish()
-            }
-        }
-    }
-}
-
-impl<L: Layout> fmt::Debug for Transacted<L> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (name, cause): (_, Option<&dyn fmt::Debug>) = match self {
-            Self::Committed(_) => ("Committed", None),
-            Self::RolledBack(report) => ("RolledBack", Some(&report.cause)),
-            Self::Partial(report) => ("Partial", Some(&report.cause)),
-            Self::InDoubt { cause, .. } => ("InDoubt", Some(cause)),
-        };
-        f.debug_struct(name).field("cause", &cause).field("steps", &self.steps()).finish()
-    }
-}
 
 /// Updates of several keys, with the steps that make them so: begun by [`CacheOf::transaction`].
 ///
@@ -449,23 +122,8 @@ impl<L: Layout> Transaction<L> {
 
     /// A further step. What a put or delete by the source writes is an update, too.
     pub fn step(mut self, step: Step<L>) -> Self {
-        let Step { action, keys, undo, undo_unknown, deadline } = step;
-        let mut numbers: Vec<usize> = keys.into_iter().map(|key| self.number(key)).collect();
-        // One turn a key, however often it is named.
-        let mut seen = Vec::with_capacity(numbers.len());
-        numbers.retain(|number| {
-            !seen.contains(number) && {
-                seen.push(*number);
-                true
-            }
-        });
-        let undo = undo.map(|undo| match undo {
-            Undoing::Nothing => Undo::Nothing,
-            Undoing::Call(call) => Undo::By(Action::Call(call), numbers.clone()),
-            Undoing::Put(key, value) => Undo::By(Action::Put(value), vec![self.number(key)]),
-            Undoing::Delete(key) => Undo::By(Action::Delete, vec![self.number(key)]),
-        });
-        self.steps.push(Planned { action, undo, undo_unknown, deadline, keys: numbers });
+        let planned = step.planned(|key| self.number(key));
+        self.steps.push(planned);
         self
     }
 

@@ -5,8 +5,10 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
+use super::Forget;
+use super::report::{Report, StepEnd, StepValue, Transacted, UndoEnd};
+use super::step::{Action, Does, Planned, StepCx, StepDone, Undo, Wrote};
 use super::turns::{Seat, Seats};
-use super::{Action, Planned, Report, StepCx, StepDone, StepEnd, StepValue, Transacted, Undo, UndoEnd, Wrote};
 use crate::clock::Tick;
 use crate::commit::no_doubt;
 use crate::doubt::{Doubted, InDoubt, Sending};
@@ -85,7 +87,7 @@ impl<L: Layout> Run<L> {
     }
 
     /// Runs the steps, undoes what has to be, and ends the transaction.
-    pub(super) async fn finish(mut self, steps: Vec<Planned<L>>, forgets: Vec<super::Forget<L>>) -> Transacted<L> {
+    pub(super) async fn finish(mut self, steps: Vec<Planned<L>>, forgets: Vec<Forget<L>>) -> Transacted<L> {
         if let Err(why) = self.seats.begin() {
             self.engine.counters.count(Event::NotSent);
             return Transacted::RolledBack(Report::not_run(WriteError::NotSent(why), steps.len()));
@@ -230,7 +232,7 @@ impl<L: Layout> Run<L> {
     fn call(
         &mut self,
         keys: &Keys,
-        call: super::Does<L>,
+        call: Does<L>,
         deadline: Tick,
         since: Tick,
         idempotency_key: IdempotencyKey,
