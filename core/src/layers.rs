@@ -107,6 +107,10 @@ impl<L: Layout> Layers<L> {
         self.list.is_empty()
     }
 
+    pub(crate) fn writes(&self) -> Vec<PermitId> {
+        self.list.iter().map(|layer| layer.write).collect()
+    }
+
     /// Adds a write above all others. What is not needed any more is given back, to be dropped under no lock; so below.
     pub(crate) fn add(&mut self, layer: Layer<L>, number: u64) -> Gone<L> {
         self.list.push(layer);

@@ -159,6 +159,11 @@ impl<'a, L: Layout> AtKey<'a, L> {
         self.cell().and_then(|cell| cell.layers.over())
     }
 
+    /// The pending writes, by their permits.
+    pub(crate) fn pending(&mut self) -> Vec<PermitId> {
+        self.cell().map_or_else(Vec::new, |cell| cell.layers.writes())
+    }
+
     /// Adds a pending write, whose ticket has the turn or is the last in the queue.
     pub(crate) fn add_layer(&mut self, layer: Layer<L>) {
         let number = self.engine.new_number();
@@ -203,6 +208,9 @@ impl<'a, L: Layout> AtKey<'a, L> {
     pub(crate) fn load_begins(&mut self, flight: Arc<Flight<L>>, owned: &SharedKey<L>) {
         let cell = self.open(owned);
         cell.slot.load_begins(flight.fence);
+        if !cell.layers.is_empty() {
+            flight.note_pending();
+        }
         cell.flight = Some(flight);
     }
 
