@@ -191,7 +191,7 @@ impl<'a, L: Layout> AtKey<'a, L> {
     }
 
     /// A write is not pending any more, if it was.
-    fn drop_layer(&mut self, write: PermitId, unapplied: bool) {
+    pub(crate) fn drop_layer(&mut self, write: PermitId, unapplied: bool) {
         if let Some(cell) = self.cell.and_then(|place| self.state.slots.get_bucket_mut(place))
             && cell.drop_layer(write, unapplied, self.engine, self.after)
         {
@@ -258,7 +258,7 @@ impl<'a, L: Layout> AtKey<'a, L> {
             }
         }
         // It may show a part of what a transaction shows together.
-        let in_part = self.cell().is_some_and(|cell| cell.in_transaction);
+        let in_part = self.cell().is_some_and(|cell| cell.in_transaction) && !bugs::has(Bug::LoadKeptInTransaction);
         let kept = change.base == Base::Take
             && !in_part
             && stored.is_some_and(|stored| {
@@ -375,11 +375,13 @@ impl<'a, L: Layout> AtKey<'a, L> {
             cell.slot.mark_dirty();
         }
         // In one step with what becomes of the base.
+        let rolls_back = bugs::has(Bug::AppliedPendingRollsBack)
+            && self.cell().is_some_and(|cell| cell.holder == Some(permit) && !cell.layers.is_empty());
         if self.cell().is_some_and(|cell| cell.holder == Some(permit)) {
             self.drop_layer(permit, false);
         }
         let change = self.change(|slot| slot.applied(permit, stored.is_some(), stray_until, &rules));
-        change.base == Base::Take && stored.is_some_and(|stored| self.take(stored, keep))
+        change.base == Base::Take && !rolls_back && stored.is_some_and(|stored| self.take(stored, keep))
     }
 
     /// The doubt that the key is in now; so below.
