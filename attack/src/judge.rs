@@ -3,7 +3,7 @@
 //! Owns: the verdicts. Never: runs anything. Invariant: the origin's log is complete when it is asked, so that a write which it
 //! does not show as applied had no effect, and is no part of a history.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fmt;
 use std::time::{Duration, SystemTime};
 
@@ -30,7 +30,9 @@ pub enum Oracle {
     Outcome,
     /// What a write was said to have stored is not what was sent.
     Confirmed,
-    /// A doubt or a request did not end.
+    /// What was shown before it was confirmed was not to be shown, or what was to be shown was not.
+    Shown,
+    /// A doubt, a pending write or a request did not end.
     Unsettled,
     /// A thread panicked.
     Panic,
@@ -54,7 +56,14 @@ impl fmt::Display for Finding {
 /// What one operation turned out to be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum What {
+    /// It read what is confirmed.
     Read(Value),
+    /// It read what is visible. `over`: of a merge, what that was made of. `pending`: it is not confirmed.
+    Got {
+        value: Value,
+        over: Option<Value>,
+        pending: bool,
+    },
     Wrote(Value),
     Updated {
         read: Value,
@@ -77,6 +86,8 @@ pub(crate) struct Seen {
     /// Unique in the round, but for replays; a write's idempotency key, and its value where it puts.
     pub(crate) id: u64,
     pub(crate) call: u64,
+    /// Of a write that was left pending: from when on it was.
+    pub(crate) admitted: Option<u64>,
     pub(crate) answer: u64,
     /// By the wall clock, as the origin's log.
     pub(crate) called_at: SystemTime,
@@ -95,48 +106,63 @@ pub(crate) fn value_of(record: &Json) -> Value {
     record.get("value").and_then(Json::as_u64)
 }
 
+/// What a merge says that it was made of; `None`: it is none.
+pub(crate) fn over_of(record: &Json) -> Option<Value> {
+    record.get("over").map(Json::as_u64)
+}
+
 pub(crate) fn idempotency_key(id: u64) -> IdempotencyKey {
     IdempotencyKey::from_bits(id.into())
 }
 
+/// The number of the write that goes out under this key; `None`: the key is the cache's own.
+fn number_of(idempotency_key: &str) -> Option<u64> {
+    u64::try_from(u128::from_str_radix(idempotency_key, 16).ok()?).ok()
+}
+
 /// What the origin did.
 pub(crate) struct Done {
-    /// By idempotency key: when each send took effect that did.
-    writes: HashMap<String, Vec<SystemTime>>,
+    /// By key and number: when each send took effect that did. A put says its number by its value, a delete by its idempotency key.
+    writes: HashMap<(String, u64), Vec<SystemTime>>,
     /// Key and value of every put that was applied.
-    values: std::collections::HashSet<(String, u64)>,
+    values: HashSet<(String, u64)>,
 }
 
 impl Done {
     pub(crate) fn new(log: &[Entry]) -> Self {
-        let mut done = Self { writes: HashMap::new(), values: std::collections::HashSet::new() };
+        let mut done = Self { writes: HashMap::new(), values: HashSet::new() };
         for entry in log.iter().filter(|entry| entry.applied) {
-            if let Some(key) = &entry.idempotency_key {
-                let landed = entry.received_at + entry.applied_after.unwrap_or_default();
-                done.writes.entry(key.clone()).or_default().push(landed);
-            }
+            let Some(key) = &entry.id else { continue };
             let body = entry.body.as_deref().and_then(|body| serde_json::from_str::<Json>(body).ok());
-            if let (Some(id), Some(value)) = (&entry.id, body.as_ref().and_then(value_of)) {
-                done.values.insert((id.clone(), value));
+            let put = body.as_ref().and_then(value_of);
+            done.values.extend(put.map(|value| (key.clone(), value)));
+            if let Some(number) = put.or_else(|| number_of(entry.idempotency_key.as_deref()?)) {
+                let landed = entry.received_at + entry.applied_after.unwrap_or_default();
+                done.writes.entry((key.clone(), number)).or_default().push(landed);
             }
         }
         done
     }
 
     /// When sends of the write took effect.
-    fn landings(&self, id: u64) -> &[SystemTime] {
-        self.writes.get(&idempotency_key(id).to_string()).map_or(&[], Vec::as_slice)
+    fn landings(&self, op: &Seen) -> &[SystemTime] {
+        self.writes.get(&(item(op.key), op.id)).map_or(&[], Vec::as_slice)
     }
 
-    fn applied(&self, id: u64) -> bool {
-        !self.landings(id).is_empty()
+    pub(crate) fn applied(&self, op: &Seen) -> bool {
+        !self.landings(op).is_empty()
+    }
+
+    /// The origin had this record of the key at some time.
+    pub(crate) fn had(&self, key: u64, value: u64) -> bool {
+        self.values.contains(&(item(key), value))
     }
 
     /// A send of the write that was not answered took effect: more did than replays of it were answered as applied. (A delete is so
     /// answered also where there was nothing, so that a replay of it says nothing of the sends before.)
-    fn is_open(&self, id: u64, seen: &[Seen]) -> bool {
-        let answered = seen.iter().filter(|op| op.id == id && matches!(op.what, What::Replayed(Some(_)))).count();
-        self.landings(id).len() > answered
+    fn is_open(&self, op: &Seen, seen: &[Seen]) -> bool {
+        let is_answer = |other: &&Seen| other.id == op.id && matches!(other.what, What::Replayed(Some(_)));
+        self.landings(op).len() > seen.iter().filter(is_answer).count()
     }
 
     /// From when on no read may miss an unknown write; `None` if nobody can tell which of its sends took effect. Until its
@@ -144,7 +170,7 @@ impl Done {
     /// deadline.
     fn seen_by_all(&self, op: &Seen, seen: &[Seen], deadline: Duration) -> Option<SystemTime> {
         let is_send = |other: &&Seen| other.id == op.id && matches!(other.what, What::MayWrite(_) | What::Replayed(_));
-        let landings = self.landings(op.id);
+        let landings = self.landings(op);
         let all_did = landings.len() >= seen.iter().filter(is_send).count();
         let last = landings.iter().max().filter(|_| all_did)?;
         Some(op.answered_at.max(*last) + deadline + STALL)
@@ -165,7 +191,7 @@ pub(crate) fn key(
     let mut add = |oracle, text| found.push(Finding { oracle, text });
     let seen: Vec<Seen> = seen.iter().filter(|op| op.key == key).copied().collect();
     for op in &seen {
-        let applied = done.applied(op.id);
+        let applied = done.applied(op);
         let id = op.id;
         match op.what {
             What::NotWritten if applied => {
@@ -177,14 +203,16 @@ pub(crate) fn key(
             }
             _ => {}
         }
-        if let What::Read(Some(value)) | What::Updated { read: Some(value), .. } = op.what
-            && !done.values.contains(&(item(key), value))
+        if let What::Read(Some(value))
+        | What::Got { value: Some(value), pending: false, .. }
+        | What::Updated { read: Some(value), .. } = op.what
+            && !done.had(key, value)
         {
             add(Oracle::Served, format!("operation {id} of key {key} read {value}, which the origin never had"));
         }
     }
     // A stray write may land between the two steps of an update that the origin knows nothing of.
-    let is_open = |op: &Seen| matches!(op.what, What::MayWrite(_)) && done.is_open(op.id, &seen);
+    let is_open = |op: &Seen| matches!(op.what, What::MayWrite(_)) && done.is_open(op, &seen);
     let strict = strict || !seen.iter().any(is_open);
     let history = Moments::of(&seen, done, deadline);
     if history.most_open > MOST_OPEN {
@@ -219,7 +247,7 @@ impl Moments {
         for (at, op) in seen.iter().enumerate() {
             order.push((op.call * 2, at));
             match op.what {
-                What::MayWrite(_) if done.is_open(op.id, seen) => {
+                What::MayWrite(_) if done.is_open(op, seen) => {
                     let by = done.seen_by_all(op, seen, deadline);
                     // Before the first call from then on.
                     let calls = seen.iter().filter(|other| by.is_some_and(|by| other.called_at >= by));
@@ -249,7 +277,7 @@ impl Moments {
             }
             let Parts(first, second) = begun.remove(at).expect("an answer comes after its call");
             match (op.what, second) {
-                (What::Read(value), _) => first.read(value),
+                (What::Read(value) | What::Got { value, pending: false, .. }, _) => first.read(value),
                 (What::Wrote(value) | What::Replayed(value), _) => first.wrote(value),
                 (What::Updated { read, wrote }, None) => first.updated(read, wrote),
                 (What::Updated { read, wrote }, Some(second)) => {
@@ -257,8 +285,8 @@ impl Moments {
                     second.wrote(wrote);
                 }
                 // Seen by all from here on.
-                (What::MayWrite(value), _) if done.is_open(op.id, seen) => first.wrote(value),
-                (What::MayWrite(_) | What::NotWritten | What::NotRead, _) => {}
+                (What::MayWrite(value), _) if done.is_open(op, seen) => first.wrote(value),
+                (What::MayWrite(_) | What::NotWritten | What::NotRead | What::Got { .. }, _) => {}
             }
         }
         // What is left may take effect at any later time.
@@ -283,7 +311,7 @@ mod tests {
     }
 
     fn op(id: u64, call: u64, answer: u64, what: What) -> Seen {
-        Seen { client: 0, key: 0, id, call, answer, called_at: at(call), answered_at: at(answer), what }
+        Seen { client: 0, key: 0, id, call, admitted: None, answer, called_at: at(call), answered_at: at(answer), what }
     }
 
     fn judged(seen: &[Seen], applied: &[u64]) -> Vec<Oracle> {
@@ -295,7 +323,7 @@ mod tests {
     fn judged_landed(seen: &[Seen], applied: &[(u64, u64)]) -> Vec<Oracle> {
         let done = Done {
             writes: applied.iter().fold(HashMap::new(), |mut writes, (id, landed)| {
-                writes.entry(idempotency_key(*id).to_string()).or_insert_with(Vec::new).push(at(*landed));
+                writes.entry((item(0), *id)).or_insert_with(Vec::new).push(at(*landed));
                 writes
             }),
             values: applied.iter().map(|(id, _)| (item(0), *id)).collect(),

@@ -10,6 +10,7 @@ mod round;
 mod script;
 mod shrink;
 mod source;
+mod visible;
 
 pub use judge::{Finding, Oracle};
 pub use round::{Counts, Report, play};

@@ -169,13 +169,15 @@ fn failed(seed: u64, script: &Script, report: &Report, args: &Args) -> Result<()
 fn line(counts: &Counts) -> String {
     let c = counts;
     format!(
-        "{} rounds ({} discarded), {} operations; reads {} ({} failed), applied {}, rejected {}, not sent {}, unknown {} ({} \
+        "{} rounds ({} discarded), {} operations; reads {} ({} of what was pending, {} failed), left pending {}, applied {}, rejected {}, not sent {}, unknown {} ({} \
          landed); loads {} ({} detached); faults {}; longest history {}, not searched {}",
         c.rounds,
         c.discarded,
         c.operations,
         c.reads,
+        c.reads_pending,
         c.reads_failed,
+        c.left_pending,
         c.applied,
         c.rejected,
         c.not_sent,

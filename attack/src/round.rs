@@ -4,24 +4,27 @@
 //! Invariant: where a write landed later than the settle window after its send, or the origin lost its port, the round says
 //! nothing: the machine broke the assumptions of the contract, not the cache.
 
+mod pending;
+
 use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Barrier, Mutex};
-use std::thread;
+use std::thread::{self, Scope};
 use std::time::{Duration, Instant, SystemTime};
 
 use serde_json::{Value as Json, json};
 use wtcache::{
-    ByteCache, Bytes, Call, Change, Expect, InDoubt, InDoubtWrites, LoadError, ReplayError, Unmet, Version, WriteError,
-    Written,
+    ByteCache, Bytes, Call, Change, Expect, How, InDoubt, InDoubtWrites, LoadError, Optimistic, Read, ReplayError,
+    Unmet, Version, WriteError, Written,
 };
 use wtcache_http_source::HttpSource;
 use wtcache_origin::{Entry, Fault as Rule, Origin, OriginOptions};
 use wtcache_testkit::Value;
 
-use crate::judge::{self, Done, Finding, Oracle, PREFIX, Seen, What, idempotency_key, item, value_of};
+use crate::judge::{self, Done, Finding, Oracle, PREFIX, Seen, What, idempotency_key, item, over_of, value_of};
 use crate::script::{Disturbance, Do, Script};
 use crate::source::{Lie, Sends, Watched};
+use crate::visible;
 
 /// How long a round may take to come to rest before that is a finding.
 const REST: Duration = Duration::from_secs(10);
@@ -39,8 +42,12 @@ pub struct Counts {
     pub operations: u64,
     /// Reads that gave an answer.
     pub reads: u64,
+    /// Those of them that showed what was pending.
+    pub reads_pending: u64,
     /// Reads that failed.
     pub reads_failed: u64,
+    /// Writes that were left pending, those of transactions among them.
+    pub left_pending: u64,
     /// Writes that ended Applied.
     pub applied: u64,
     /// Writes that were refused.
@@ -70,7 +77,9 @@ impl Counts {
         self.discarded += other.discarded;
         self.operations += other.operations;
         self.reads += other.reads;
+        self.reads_pending += other.reads_pending;
         self.reads_failed += other.reads_failed;
+        self.left_pending += other.left_pending;
         self.applied += other.applied;
         self.rejected += other.rejected;
         self.not_sent += other.not_sent;
@@ -112,6 +121,7 @@ pub fn play(script: &Script, lie: Lie) -> Report {
         doubts: Mutex::default(),
         stamp: AtomicU64::new(1),
         found: Mutex::default(),
+        later: Mutex::default(),
     };
     for fault in &script.faults {
         let rule = Rule::on(fault.verb.method(), item(fault.key));
@@ -125,7 +135,8 @@ pub fn play(script: &Script, lie: Lie) -> Report {
             .map(|(client, steps)| {
                 scope.spawn(move || {
                     barrier.wait();
-                    steps.iter().zip(1..).flat_map(|(step, number)| stage.step(client, number, *step)).collect()
+                    let step = |(step, number): (&Do, u64)| stage.step(scope, client, number, *step);
+                    steps.iter().zip(1..).flat_map(step).collect()
                 })
             })
             .collect();
@@ -139,6 +150,7 @@ pub fn play(script: &Script, lie: Lie) -> Report {
             }
         }
     });
+    seen.append(&mut stage.later.lock().expect("nobody panics with it"));
     let mut report = Report::default();
     stage.origin.clear_faults();
     if !lost_port {
@@ -146,19 +158,21 @@ pub fn play(script: &Script, lie: Lie) -> Report {
     }
     let log = stage.origin.log();
     let late = log.iter().any(|entry| is_late(entry, &sends, script));
-    report.counts = stage.counts(script, &seen, &log);
+    let done = Done::new(&log);
+    report.counts = stage.counts(script, &seen, &log, &done);
     if late || lost_port {
         report.counts.discarded = 1;
         return report;
     }
     report.findings = std::mem::take(&mut stage.found.lock().expect("nobody panics with it"));
-    let done = Done::new(&log);
     for key in 0..script.keys() {
         let strict = script.options.honoured;
         let deadline = Duration::from_millis(script.options.deadline_ms);
         let too_open = judge::key(key, &seen, &done, strict, deadline, &log, &mut report.findings);
         report.counts.too_open += u64::from(too_open);
     }
+    let deadline = Duration::from_millis(script.options.deadline_ms);
+    visible::judge(&seen, &done, script.options.writes_wait, deadline, &mut report.findings);
     report
 }
 
@@ -174,7 +188,7 @@ fn cache(script: &Script, origin: &Origin, pass: &str, sends: Sends, lie: Lie) -
         .honours_idempotency(true)
         .record_check(|_, body| {
             let record: Json = serde_json::from_slice(&body).map_err(|error| error.to_string())?;
-            value_of(&record).map(bytes).ok_or_else(|| "it has no value".to_owned())
+            normal(&record).ok_or_else(|| "it has no value".to_owned())
         })
         .build()
         .expect("the options of the source make sense");
@@ -185,6 +199,7 @@ fn cache(script: &Script, origin: &Origin, pass: &str, sends: Sends, lie: Lie) -
         .capacity(options.capacity)
         .tags(|_, _, tags| tags.add(TAG))
         .deadline(deadline)
+        .optimistic(Optimistic::new().deadline(deadline * 2))
         .absent_after_delete(options.absent_after_delete)
         .in_doubt_writes(if options.writes_wait { InDoubtWrites::Wait } else { InDoubtWrites::Send });
     if options.lifetime_ms > 0 {
@@ -202,11 +217,25 @@ fn bytes(value: u64) -> Vec<u8> {
     json!({ "value": value }).to_string().into_bytes()
 }
 
-fn read(result: Result<Option<Held>, LoadError>) -> What {
-    match result {
-        Ok(entry) => What::Read(entry.and_then(|entry| number(&entry))),
-        Err(_) => What::NotRead,
-    }
+/// What counts of a record, whatever else the origin says with it.
+fn normal(record: &Json) -> Option<Vec<u8>> {
+    let value = value_of(record)?;
+    Some(over_of(record).map_or_else(|| bytes(value), |over| merged(value, over)))
+}
+
+/// A record that a merge made, of a record with that value.
+fn merged(value: u64, over: Value) -> Vec<u8> {
+    json!({ "value": value, "over": over }).to_string().into_bytes()
+}
+
+fn over(record: &[u8]) -> Option<Value> {
+    serde_json::from_slice(record).ok().as_ref().and_then(over_of)
+}
+
+fn got(result: Result<Read<Bytes>, LoadError>) -> What {
+    let Ok(Read { entry, how, .. }) = result else { return What::NotRead };
+    let entry = entry.as_deref();
+    What::Got { value: entry.and_then(number), over: entry.and_then(over), pending: how == How::Pending }
 }
 
 fn number(record: &[u8]) -> Value {
@@ -233,6 +262,8 @@ struct Stage {
     doubts: Mutex<Doubts>,
     stamp: AtomicU64,
     found: Mutex<Vec<Finding>>,
+    /// What came of writes that were left pending.
+    later: Mutex<Vec<Seen>>,
 }
 
 impl Stage {
@@ -245,8 +276,14 @@ impl Stage {
     }
 
     /// What it was seen to do, key by key.
-    fn step(&self, client: usize, number: u64, step: Do) -> Vec<Seen> {
+    fn step<'scope>(&'scope self, scope: &'scope Scope<'scope, '_>, client: usize, number: u64, step: Do) -> Vec<Seen> {
+        let own = Own { client, id: (client as u64 + 1) * 10_000 + number };
         match step {
+            Do::PutPending(key) | Do::DeletePending(key) | Do::MergePending(key) | Do::TakeBack(key) => {
+                return self.leave(scope, own, key, step).into_iter().collect();
+            }
+            Do::Transact(last) => return self.transact(own, last),
+            Do::TransactPending(last) => return self.leave_transaction(scope, own, last),
             Do::Wait(ms) => thread::sleep(Duration::from_millis(ms)),
             Do::Forget(key) => self.cache.invalidate(&item(key)),
             Do::ForgetMany(how) => {
@@ -266,11 +303,11 @@ impl Stage {
     fn get_many(&self, client: usize, number: u64, last: u64) -> Vec<Seen> {
         let ids: Vec<String> = (0..=last).map(item).collect();
         let (called_at, call) = (SystemTime::now(), self.stamp());
-        let answers = self.cache.get_many(ids.iter().map(String::as_str));
+        let answers = self.cache.read_many(ids.iter().map(String::as_str), &Call::new());
         let (answered_at, answer) = (SystemTime::now(), self.stamp());
         let seen = |(key, result)| {
             let id = (client as u64 + 1) * 10_000 + number;
-            Seen { client, key, id, call, answer, called_at, answered_at, what: read(result) }
+            Seen { client, key, id, call, admitted: None, answer, called_at, answered_at, what: got(result) }
         };
         (0..).zip(answers).map(seen).collect()
     }
@@ -280,8 +317,8 @@ impl Stage {
         let own = Own { client, id };
         let (mut called_at, mut call) = (SystemTime::now(), self.stamp());
         let (key, what) = match step {
-            Do::Wait(_) | Do::Forget(_) | Do::ForgetMany(_) | Do::GetMany(_) => return None,
-            Do::Get(key) => (key, read(self.cache.get(&item(key)))),
+            Do::Get(key) => (key, got(self.cache.read(&item(key), &Call::new()))),
+            Do::GetConfirmed(key) => (key, self.get_confirmed(key)),
             Do::Put(key) => (key, self.put(key, own)),
             Do::Delete(key) => (key, self.delete(key, own)),
             Do::Update(key) => (key, self.update(key, own, false)),
@@ -298,8 +335,28 @@ impl Stage {
                 id = first;
                 (key, self.replay(own, key, doubt, (first, value))?)
             }
+            _ => return None,
         };
-        Some(Seen { client, key, id, call, answer: self.stamp(), called_at, answered_at: SystemTime::now(), what })
+        let (answer, answered_at) = (self.stamp(), SystemTime::now());
+        Some(Seen { client, key, id, call, admitted: None, answer, called_at, answered_at, what })
+    }
+
+    fn get_confirmed(&self, key: u64) -> What {
+        let Ok(Read { entry, how, .. }) = self.cache.read_confirmed(&item(key), &Call::new()) else {
+            return What::NotRead;
+        };
+        self.is_confirmed(key, entry.as_ref());
+        if how == How::Pending {
+            self.found(Oracle::Shown, format!("a confirmed read of key {key} was given what is pending"));
+        }
+        What::Read(entry.and_then(|entry| number(&entry)))
+    }
+
+    /// What is not meant for those who read what is visible.
+    fn is_confirmed(&self, key: u64, entry: Option<&Held>) {
+        if let Some(entry) = entry.filter(|entry| entry.pending_since().is_some()) {
+            self.found(Oracle::Shown, format!("key {key}: {:?} is pending, and given as confirmed", number(entry)));
+        }
     }
 
     fn put(&self, key: u64, own: Own) -> What {
@@ -368,6 +425,7 @@ impl Stage {
         let wrote = (!take).then_some(id);
         let mut read = None;
         let change = |entry: Option<&Held>| {
+            self.is_confirmed(key, entry);
             read = entry.and_then(|entry| number(entry));
             Ok(match (take, entry) {
                 (false, _) => Change::Put(bytes(id)),
@@ -425,11 +483,12 @@ impl Stage {
         loop {
             let stats = self.cache.stats();
             let complete = self.origin.log().iter().all(|entry| entry.elapsed.is_some());
-            if stats.in_doubt == 0 && stats.writes_open == 0 && complete {
+            if stats.in_doubt == 0 && stats.writes_open == 0 && stats.pending == 0 && complete {
                 break;
             }
             if begun.elapsed() > REST {
-                let text = format!("{} in doubt, {} open, log complete: {complete}", stats.in_doubt, stats.writes_open);
+                let (in_doubt, open, pending) = (stats.in_doubt, stats.writes_open, stats.pending);
+                let text = format!("{in_doubt} in doubt, {open} open, {pending} pending, log complete: {complete}");
                 return self.found(Oracle::Unsettled, text);
             }
             thread::sleep(Duration::from_millis(5));
@@ -444,9 +503,9 @@ impl Stage {
             // A busy machine may let a deadline pass.
             for number in 1..=20 {
                 let read = self.on_one_key(usize::MAX >> 40, number + key * 100, Do::Get(key));
-                let Some(Seen { what: What::Read(value), .. }) = read else { continue };
+                let Some(Seen { what: What::Got { value, pending, .. }, .. }) = read else { continue };
                 seen.extend(read);
-                if value != truth {
+                if value != truth || pending {
                     self.found(Oracle::Rest, format!("key {key}: read {value:?}, at the origin {truth:?}"));
                 }
                 break;
@@ -454,7 +513,7 @@ impl Stage {
         }
     }
 
-    fn counts(&self, script: &Script, seen: &[Seen], log: &[Entry]) -> Counts {
+    fn counts(&self, script: &Script, seen: &[Seen], log: &[Entry], done: &Done) -> Counts {
         let stats = self.cache.stats();
         let mut counts = Counts {
             rounds: 1,
@@ -468,17 +527,20 @@ impl Stage {
         let mut lengths: HashMap<u64, u64> = HashMap::new();
         for op in seen {
             *lengths.entry(op.key).or_default() += 1;
+            counts.left_pending += u64::from(op.admitted.is_some());
             match op.what {
                 What::Read(_) => counts.reads += 1,
+                What::Got { pending, .. } => {
+                    counts.reads += 1;
+                    counts.reads_pending += u64::from(pending);
+                }
                 What::NotRead => counts.reads_failed += 1,
                 What::Wrote(_) | What::Updated { .. } | What::Replayed(_) => counts.applied += 1,
                 What::MayWrite(_) => counts.unknown += 1,
                 What::NotWritten => {}
             }
             if matches!(op.what, What::MayWrite(_)) {
-                let key = Some(idempotency_key(op.id).to_string());
-                let landed = log.iter().any(|entry| entry.applied && entry.idempotency_key == key);
-                counts.unknown_applied += u64::from(landed);
+                counts.unknown_applied += u64::from(done.applied(op));
             }
         }
         counts.longest = lengths.values().copied().max().unwrap_or(0);

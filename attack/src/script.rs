@@ -37,6 +37,8 @@ pub struct Options {
 pub enum Do {
     /// Reads.
     Get(u64),
+    /// Reads what is confirmed.
+    GetConfirmed(u64),
     /// Reads all keys up to this one in one call.
     GetMany(u64),
     /// Writes a value that nobody else writes.
@@ -51,6 +53,18 @@ pub enum Do {
     PutIf(u64),
     /// Sends its last write of the key again, if nobody knows what became of that.
     Replay(u64),
+    /// Leaves a pending put.
+    PutPending(u64),
+    /// Leaves a pending delete.
+    DeletePending(u64),
+    /// Leaves a pending merge, which makes a value of its own that says what it was made of.
+    MergePending(u64),
+    /// Leaves a pending put, and takes it back at once if it can.
+    TakeBack(u64),
+    /// Writes this key and up to two below it, in one transaction.
+    Transact(u64),
+    /// Leaves the same transaction pending.
+    TransactPending(u64),
     /// Invalidates.
     Forget(u64),
     /// Invalidates all keys: by their prefix (0), by a pattern (1) or by their tag.
@@ -60,8 +74,9 @@ pub enum Do {
 }
 
 type OfNumber = fn(u64) -> Do;
-const DOS: [(&str, OfNumber); 11] = [
+const DOS: [(&str, OfNumber); 18] = [
     ("get", Do::Get),
+    ("get-confirmed", Do::GetConfirmed),
     ("get-many", Do::GetMany),
     ("put", Do::Put),
     ("delete", Do::Delete),
@@ -69,6 +84,12 @@ const DOS: [(&str, OfNumber); 11] = [
     ("take", Do::Take),
     ("put-if", Do::PutIf),
     ("replay", Do::Replay),
+    ("put-pending", Do::PutPending),
+    ("delete-pending", Do::DeletePending),
+    ("merge-pending", Do::MergePending),
+    ("take-back", Do::TakeBack),
+    ("transact", Do::Transact),
+    ("transact-pending", Do::TransactPending),
     ("forget", Do::Forget),
     ("forget-many", Do::ForgetMany),
     ("wait", Do::Wait),
@@ -78,6 +99,7 @@ impl Do {
     fn parts(self) -> (&'static str, u64) {
         match self {
             Self::Get(n) => ("get", n),
+            Self::GetConfirmed(n) => ("get-confirmed", n),
             Self::GetMany(n) => ("get-many", n),
             Self::Put(n) => ("put", n),
             Self::Delete(n) => ("delete", n),
@@ -85,6 +107,12 @@ impl Do {
             Self::Take(n) => ("take", n),
             Self::PutIf(n) => ("put-if", n),
             Self::Replay(n) => ("replay", n),
+            Self::PutPending(n) => ("put-pending", n),
+            Self::DeletePending(n) => ("delete-pending", n),
+            Self::MergePending(n) => ("merge-pending", n),
+            Self::TakeBack(n) => ("take-back", n),
+            Self::Transact(n) => ("transact", n),
+            Self::TransactPending(n) => ("transact-pending", n),
             Self::Forget(n) => ("forget", n),
             Self::ForgetMany(n) => ("forget-many", n),
             Self::Wait(n) => ("wait", n),
@@ -323,16 +351,23 @@ impl Script {
     fn step(dice: &mut Dice, keys: u64) -> Do {
         let key = dice.between(0, keys - 1);
         match dice.between(1, 100) {
-            1..=48 => Do::Get(key),
-            49..=54 => Do::GetMany(key),
-            55..=67 => Do::Put(key),
-            68..=75 => Do::Update(key),
-            76..=80 => Do::PutIf(key),
-            81..=85 => Do::Delete(key),
-            86..=87 => Do::Take(key),
-            88..=91 => Do::Replay(key),
-            92 => Do::Forget(key),
-            93 => Do::ForgetMany(dice.between(0, 2)),
+            1..=36 => Do::Get(key),
+            37..=40 => Do::GetConfirmed(key),
+            41..=46 => Do::GetMany(key),
+            47..=55 => Do::Put(key),
+            56..=61 => Do::Update(key),
+            62..=65 => Do::PutIf(key),
+            66..=69 => Do::Delete(key),
+            70 => Do::Take(key),
+            71..=74 => Do::Replay(key),
+            75..=79 => Do::PutPending(key),
+            80..=83 => Do::MergePending(key),
+            84..=85 => Do::DeletePending(key),
+            86 => Do::TakeBack(key),
+            87..=90 => Do::Transact(key),
+            91..=92 => Do::TransactPending(key),
+            93 => Do::Forget(key),
+            94 => Do::ForgetMany(dice.between(0, 2)),
             _ => Do::Wait(dice.between(1, 25)),
         }
     }

@@ -74,6 +74,38 @@ pub(crate) enum Bug {
     AuditForgetsWrites,
     /// A shard that has no room left for an entry gets none from the others.
     OthersMakeNoRoom,
+    /// A pending write that leaves puts the base back that it was folded over.
+    PendingRestoresOldBase,
+    /// A pending write that leaves takes those along that came after it.
+    PendingTakesLaterAlong,
+    /// A pending write that the origin applied leaves as if it had been refused.
+    AppliedPendingRollsBack,
+    /// What pending writes make of a base is shown of the next one too.
+    FoldOutlivesBase,
+    /// A pending write overtakes those that wait for the turn before it.
+    PendingOutOfOrder,
+    /// A base that pending writes cover stays where a write ends in doubt.
+    CoveredBaseOutlivesDoubt,
+    /// A pending write that was taken back keeps its place in the queue.
+    CancelledIsSent,
+    /// A pending write that leaves unapplied keeps its place among those that may be pending.
+    PendingPlaceLost,
+    /// A cache without an origin remembers that it holds nothing.
+    LookAsideMissKept,
+    /// A transaction enters the queues of its keys one after the other.
+    TurnsTakenOneByOne,
+    /// The keys of a transaction show what came of it one after the other.
+    TransactionEndsKeyByKey,
+    /// What was loaded while a transaction runs on the key is retained.
+    LoadKeptInTransaction,
+    /// A step of a transaction that nobody knows the end of counts as refused.
+    UnknownStepIsRefused,
+    /// The steps of a transaction are undone in the order in which they ran.
+    UndoneFirstFirst,
+    /// A step of a transaction that was refused is undone, as if it had been applied.
+    RefusedStepIsUndone,
+    /// What a transaction invalidates stays where the only step that may have been applied is unknown.
+    PatternsSparedInDoubt,
 }
 
 #[cfg(not(wtcache_bugs))]
@@ -125,6 +157,22 @@ fn by_name(name: &str) -> Bug {
         "event-numbered-late" => Bug::EventNumberedLate,
         "audit-forgets-writes" => Bug::AuditForgetsWrites,
         "others-make-no-room" => Bug::OthersMakeNoRoom,
+        "pending-restores-old-base" => Bug::PendingRestoresOldBase,
+        "pending-takes-later-along" => Bug::PendingTakesLaterAlong,
+        "applied-pending-rolls-back" => Bug::AppliedPendingRollsBack,
+        "fold-outlives-base" => Bug::FoldOutlivesBase,
+        "pending-out-of-order" => Bug::PendingOutOfOrder,
+        "covered-base-outlives-doubt" => Bug::CoveredBaseOutlivesDoubt,
+        "cancelled-is-sent" => Bug::CancelledIsSent,
+        "pending-place-lost" => Bug::PendingPlaceLost,
+        "look-aside-miss-kept" => Bug::LookAsideMissKept,
+        "turns-taken-one-by-one" => Bug::TurnsTakenOneByOne,
+        "transaction-ends-key-by-key" => Bug::TransactionEndsKeyByKey,
+        "load-kept-in-transaction" => Bug::LoadKeptInTransaction,
+        "unknown-step-is-refused" => Bug::UnknownStepIsRefused,
+        "undone-first-first" => Bug::UndoneFirstFirst,
+        "refused-step-is-undone" => Bug::RefusedStepIsUndone,
+        "patterns-spared-in-doubt" => Bug::PatternsSparedInDoubt,
         // A bug that is not there would be survived by all tests, or killed by none.
         _ => {
             eprintln!("there is no bug {name:?}");

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use crate::bugs::{self, Bug};
 use crate::clock::Tick;
 use crate::commit::{Prepared, Written};
 use crate::doubt::{Sending, Settlement};
@@ -78,7 +79,8 @@ impl<L: Layout> CacheOf<L> {
     /// As everywhere, what is written within the first settle window (10 s) is forgotten at its end, for a write of an earlier process might
     /// still land after it; see [`Builder::clean_start`].
     pub fn look_aside() -> Builder<L> {
-        Self::builder(Nowhere).negative_lifetime(Duration::ZERO)
+        let remembered = if bugs::has(Bug::LookAsideMissKept) { Duration::from_secs(5) } else { Duration::ZERO };
+        Self::builder(Nowhere).negative_lifetime(remembered)
     }
 
     pub(crate) fn from_engine(engine: Arc<Engine<L>>) -> Self {

@@ -37,6 +37,8 @@ pub(crate) struct Flight<L: Layout> {
     pub(crate) deadline: Tick,
     /// Some reader of it was moved once already: if it is detached, its value is returned all the same.
     has_moved_reader: AtomicBool,
+    /// Writes were pending above the base when it began.
+    is_beneath_pending: AtomicBool,
     state: Mutex<State<L>>,
 }
 
@@ -84,10 +86,11 @@ pub(crate) enum News<L: Layout> {
 impl<L: Layout> Flight<L> {
     pub(crate) fn new(fence: Fence, deadline: Tick) -> Self {
         let state = Mutex::new(State { end: End::Running, wakers: Vec::new(), free: Vec::new(), epoch: 0 });
-        Self { fence, deadline, has_moved_reader: AtomicBool::new(false), state }
+        let (has_moved_reader, is_beneath_pending) = (AtomicBool::new(false), AtomicBool::new(false));
+        Self { fence, deadline, has_moved_reader, is_beneath_pending, state }
     }
 
-    // Relaxed for both: set and read under the shard's exclusive lock.
+    // Relaxed for all: set under the shard's exclusive lock, and read under it, or by who joined or led the load under it after that.
 
     pub(crate) fn note_moved_reader(&self) {
         self.has_moved_reader.store(true, Ordering::Relaxed);
@@ -95,6 +98,15 @@ impl<L: Layout> Flight<L> {
 
     pub(crate) fn has_moved_reader(&self) -> bool {
         self.has_moved_reader.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn note_pending(&self) {
+        self.is_beneath_pending.store(true, Ordering::Relaxed);
+    }
+
+    /// If it is detached, what it found may lack a write that was shown when it began and has been applied since.
+    pub(crate) fn is_beneath_pending(&self) -> bool {
+        self.is_beneath_pending.load(Ordering::Relaxed)
     }
 
     /// Asks for news, on behalf of a waiter that was `moved` before. A new waiter finds a seat if fewer than `most` wait. Who learns that the

@@ -110,6 +110,11 @@ fn counted<L: Layout>(engine: &Engine<L>, stored: L::Stored) -> Option<Entry<L>>
     entry
 }
 
+/// Whether a reader is given what a load found that was detached: it was `moved` before, and misses nothing that was pending then.
+fn takes_detached<L: Layout>(moved: bool, confirmed: bool, flight: &Flight<L>) -> bool {
+    moved && (confirmed || !flight.is_beneath_pending())
+}
+
 type GetStep<L> = Step<LoadCall<L>, Result<Read<L>, LoadError>>;
 
 /// A read that was not a hit at once.
@@ -161,7 +166,8 @@ impl<L: Layout> Get<L> {
     /// Asks the load that this reader waits for.
     fn ask(&mut self, waker: &Waker) -> Option<GetStep<L>> {
         let (flight, seat) = self.joined.as_mut()?;
-        match flight.poll(self.moved, self.engine.load_queue, waker, seat) {
+        let takes_detached = takes_detached(self.moved, self.confirmed, flight);
+        match flight.poll(takes_detached, self.engine.load_queue, waker, seat) {
             News::Answer(answer) => return Some(Step::Done(answer.map(|based| self.show(based, How::Joined)))),
             News::Closed => return Some(Step::Done(Err(LoadError::Closed))),
             News::Full => return Some(Step::Done(Err(LoadError::Overloaded))),
@@ -200,6 +206,7 @@ impl<L: Layout> Get<L> {
         let mut call = self.call();
         let flight = Arc::new(Flight::new(engine.new_fence(), self.deadline));
         let (moved, confirmed) = (self.moved, self.confirmed);
+        let takes_detached = |flight: &Flight<L>| takes_detached(moved, confirmed, flight);
         let found = engine.at_key(self.hash, L::key(&self.key), |at| {
             if engine.is_closed() {
                 return Found::Closed;
@@ -222,16 +229,16 @@ impl<L: Layout> Get<L> {
                 return Found::Stale(stored.clone());
             }
             if let Some(attached) = at.attached_flight() {
-                if moved {
+                if takes_detached(&attached) {
                     attached.note_moved_reader();
                 }
                 return Found::Attached(attached);
             }
-            if moved {
-                flight.note_moved_reader();
-            }
             let replaced = at.resident().map(|stored| stored.clone());
             at.load_begins(Arc::clone(&flight), &self.key);
+            if takes_detached(&flight) {
+                flight.note_moved_reader();
+            }
             Found::Lead(replaced)
         });
         match found {
@@ -256,6 +263,7 @@ impl<L: Layout> Get<L> {
             }
             Found::Lead(replaced) => {
                 let replaced = replaced.and_then(Entry::of);
+                let moved = takes_detached(&flight);
                 call.role = Some(Role::Leader { flight, replaced, moved });
                 Some(Step::Call(call))
             }

@@ -6,6 +6,7 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
+use crate::bugs::{self, Bug};
 use crate::clock::Tick;
 use crate::engine::Engine;
 use crate::entry::Layout;
@@ -107,6 +108,10 @@ impl<L: Layout> Layers<L> {
         self.list.is_empty()
     }
 
+    pub(crate) fn writes(&self) -> Vec<PermitId> {
+        self.list.iter().map(|layer| layer.write).collect()
+    }
+
     /// Adds a write above all others. What is not needed any more is given back, to be dropped under no lock; so below.
     pub(crate) fn add(&mut self, layer: Layer<L>, number: u64) -> Gone<L> {
         self.list.push(layer);
@@ -117,6 +122,17 @@ impl<L: Layout> Layers<L> {
         let place = self.list.iter().position(|layer| layer.write == write)?;
         let layer = self.list.remove(place);
         Some((layer, self.moved(number)))
+    }
+
+    /// For a seeded bug: those that came after this one.
+    pub(crate) fn take_later(&mut self, write: PermitId) -> Vec<Layer<L>> {
+        let place = self.list.iter().position(|layer| layer.write == write);
+        place.map_or_else(Vec::new, |place| self.list.split_off(place + 1))
+    }
+
+    /// For a seeded bug: what it was folded over last.
+    pub(crate) fn folded_base(&self) -> Option<L::Stored> {
+        self.folded.as_ref().map(|folded| folded.base.clone())
     }
 
     fn moved(&mut self, number: u64) -> Gone<L> {
@@ -146,7 +162,9 @@ impl<L: Layout> Layers<L> {
             (Op::Merge(..), Some(base)) => base,
             (Op::Merge(..), None) => return Some(Shown::Load),
         };
-        if let Some(folded) = self.folded.as_ref().filter(|folded| folded.base.same(beneath)) {
+        if let Some(folded) =
+            self.folded.as_ref().filter(|folded| folded.base.same(beneath) || bugs::has(Bug::FoldOutlivesBase))
+        {
             return Some(Shown::Is(folded.shows.clone()));
         }
         Some(Shown::Fold(self.over()?, beneath.clone()))

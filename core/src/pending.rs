@@ -10,6 +10,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
+use crate::bugs::{self, Bug};
 use crate::cache::CacheOf;
 use crate::clock::{Clock, Tick};
 use crate::commit::Written;
@@ -462,7 +463,9 @@ fn cancel<L: Layout>(
         let (Some(engine), Some(ticket)) = (engine.upgrade(), &ticket) else { return false };
         let waits = engine.at_key(hash, L::key(&key), |at| {
             let waits = at.cell().is_some_and(|cell| cell.queue.iter().any(|other| Arc::ptr_eq(other, ticket)));
-            if waits {
+            if waits && bugs::has(Bug::CancelledIsSent) {
+                at.drop_layer(ticket.permit, true);
+            } else if waits {
                 at.leave_queue(ticket);
             }
             waits
@@ -470,7 +473,9 @@ fn cancel<L: Layout>(
         if waits {
             // Told here: the threads that settle may all be busy.
             promise.keep(Err(WriteError::NotSent(NotSent::Cancelled)));
-            if let Some(waker) = ticket.cancel() {
+            if !bugs::has(Bug::CancelledIsSent)
+                && let Some(waker) = ticket.cancel()
+            {
                 waker.wake();
             }
         }

@@ -6,6 +6,7 @@
 use std::convert::Infallible;
 use std::task::Waker;
 
+use crate::bugs::{self, Bug};
 use crate::clock::Tick;
 use crate::commit::{self, Leaving, Permit, Prepared, Sent};
 use crate::doubt::{DoubtPlace, InDoubt};
@@ -277,7 +278,11 @@ impl<L: Layout> TakeTurn<L> {
             }
             let wakes_at = deadline.min(cell.slot.next_tick());
             let ticket = Ticket::new((permit, deadline), yields, is_pending, (waker, place.take(), wakes_at));
-            cell.queue.push_back(Arc::clone(&ticket));
+            if is_pending && bugs::has(Bug::PendingOutOfOrder) {
+                cell.queue.push_front(Arc::clone(&ticket));
+            } else {
+                cell.queue.push_back(Arc::clone(&ticket));
+            }
             if let Some(layer) = layer.take() {
                 at.add_layer(layer);
             }

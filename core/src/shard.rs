@@ -22,6 +22,7 @@ use std::task::Waker;
 
 use hashbrown::HashTable;
 
+use crate::bugs::{self, Bug};
 use crate::clock::Tick;
 use crate::coalesce::Flight;
 use crate::doubt::{DoubtPlace, DoubtTicket};
@@ -315,7 +316,8 @@ impl<L: Layout> Cell<L> {
     /// Does what a change of the slot asks of the store and of those who wait.
     fn apply(&mut self, change: Change, store: &mut Store<L>, engine: &Engine<L>, after: &mut After<L>) {
         let key = L::key(&self.key);
-        if change.base == Base::Forget {
+        let stays = bugs::has(Bug::CoveredBaseOutlivesDoubt) && change.doubted && !self.layers.is_empty();
+        if change.base == Base::Forget && !stays {
             store.remove(self.hash, |other| L::same_key(other, key), &engine.budget, &mut after.left);
         }
         if change.detached
@@ -344,7 +346,12 @@ impl<L: Layout> Cell<L> {
                 ticket.write_ended();
             }
             if let Some(write) = self.holder.take() {
+                let restores = bugs::has(Bug::PendingRestoresOldBase) && change.base == Base::Keep;
+                let before = if restores { self.layers.folded_base() } else { None };
                 self.drop_layer(write, !change.doubted, engine, after);
+                if let Some(before) = before {
+                    store.admit(&before, &engine.budget, &mut after.left);
+                }
             }
             // Else nothing is here, or what takes its place is fitted then.
             if change.base == Base::Keep {
@@ -373,8 +380,15 @@ impl<L: Layout> Cell<L> {
         if self.layers.is_empty() {
             return false;
         }
+        if unapplied && bugs::has(Bug::PendingTakesLaterAlong) {
+            self.layers.take_later(write).into_iter().for_each(|layer| after.layers.push(layer));
+        }
         let Some((layer, gone)) = self.layers.remove(write, engine.new_number()) else { return false };
-        after.layers.push(layer);
+        if unapplied && bugs::has(Bug::PendingPlaceLost) {
+            std::mem::forget(layer);
+        } else {
+            after.layers.push(layer);
+        }
         gone.into_iter().flatten().for_each(|record| after.left.records.push(record));
         if unapplied {
             engine.counters.count(Event::RolledBack);

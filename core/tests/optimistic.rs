@@ -169,7 +169,24 @@ fn o2_of_two_pending_puts_the_later_leaves_and_the_earlier_is_shown() {
     assert!(!a.cancel(), "it has its turn");
     held.release();
     assert_eq!(applied(a).as_deref(), Some("2"));
-    assert_eq!(w.script.applied("k"), ["1", "2"]);
+    w.seed("k", "4");
+    assert_eq!(w.script.applied("k"), ["1", "2", "4"]);
+}
+
+#[test]
+fn o2_a_refused_merge_leaves_the_base_that_has_come_meanwhile() {
+    let w = world();
+    w.seed("k", "1");
+    let held = w.script.hold(Op::Put, "k", When::Before);
+    w.script.next(Op::Put, "k", Does::Reject);
+    let pending = w.append("k", "x");
+    w.assert_shows("k", Some("1x"), Some("1"));
+    w.script.set("k", "2");
+    w.cache.invalidate("k");
+    assert_eq!(w.confirmed("k").as_deref(), Some("2"));
+    held.release();
+    rejected(outcome(pending));
+    w.assert_shows("k", Some("2"), Some("2"));
 }
 
 #[test]
@@ -672,12 +689,8 @@ fn p8_merge_functions_run_under_no_lock() {
 
 #[test]
 fn b2_options_that_make_no_sense_are_refused() {
-    for optimistic in [
-        Optimistic::new().threads(0),
-        Optimistic::new().most(0),
-        Optimistic::new().weight(0),
-        Optimistic::new().deadline(Duration::ZERO),
-    ] {
+    let new = Optimistic::new;
+    for optimistic in [new().threads(0), new().most(0), new().weight(0), new().deadline(Duration::ZERO)] {
         let refused = Cache::<String, String>::builder(Script::new()).optimistic(optimistic).build().map(drop);
         assert_eq!(refused.expect_err("no sense").option, "optimistic");
     }

@@ -74,7 +74,7 @@ const BUGS: &[Seeded] = &[
             ("outcomes", "a1_an_unknown_write_is_never_told_as_rejected"),
             ("in_doubt", "d1_an_unknown_write_takes_entry_rows_and_absent_mark_at_once"),
         ],
-        history: By(&["d1_d2_d3_unknown_writes_and_strays"]),
+        history: By(&["d1_d2_d3_unknown_writes_and_strays", "pending::d1_o3_doubts_and_strays_beneath_pending_writes"]),
     },
     Seeded {
         name: "unknown-keeps-entry",
@@ -281,6 +281,118 @@ const BUGS: &[Seeded] = &[
             ("room", "b1_a_record_heavier_than_its_parts_share_takes_the_room_of_the_others"),
         ],
         history: By(&["room::b1_b5_shards_make_room_for_each_other"]),
+    },
+    Seeded {
+        name: "pending-restores-old-base",
+        promise: "O2",
+        tests: &[("optimistic", "o2_a_refused_merge_leaves_the_base_that_has_come_meanwhile")],
+        history: By(&["pending::o1_o2_o3_merges_of_which_some_are_refused_and_some_are_unknown"]),
+    },
+    Seeded {
+        name: "pending-takes-later-along",
+        promise: "O2",
+        tests: &[("optimistic", "o2_a_rejected_write_leaves_what_was_written_above_it")],
+        history: By(&["pending::o1_o2_o3_merges_of_which_some_are_refused_and_some_are_unknown"]),
+    },
+    Seeded {
+        name: "applied-pending-rolls-back",
+        promise: "O3, G5",
+        tests: &[("optimistic", "o1_a_pending_value_is_shown_at_once_and_marked_and_confirmed_reads_do_not_show_it")],
+        history: By(&[
+            "pending::o1_o2_o3_merges_of_which_some_are_refused_and_some_are_unknown",
+            "pending::d1_o3_doubts_and_strays_beneath_pending_writes",
+        ]),
+    },
+    Seeded {
+        name: "fold-outlives-base",
+        promise: "O1, O5",
+        tests: &[("optimistic", "o5_a_merge_is_folded_anew_where_the_base_has_changed")],
+        history: By(&["pending::o5_o2_merges_above_a_base_that_moves_and_some_that_are_taken_back"]),
+    },
+    Seeded {
+        name: "pending-out-of-order",
+        promise: "O2, P3",
+        tests: &[("optimistic", "o2_pending_and_other_writes_take_turns_in_the_order_they_came")],
+        history: By(&["pending::o2_p3_pending_puts_of_a_key_go_out_in_the_order_they_came"]),
+    },
+    Seeded {
+        name: "covered-base-outlives-doubt",
+        promise: "D1, O3",
+        tests: &[("optimistic", "o3_an_unknown_write_leaves_a_doubt_and_a_put_above_it_is_shown")],
+        history: By(&["pending::o1_o2_o3_merges_of_which_some_are_refused_and_some_are_unknown"]),
+    },
+    Seeded {
+        name: "cancelled-is-sent",
+        promise: "O2",
+        tests: &[("optimistic", "o2_of_two_pending_puts_the_later_leaves_and_the_earlier_is_shown")],
+        history: By(&["pending::o5_o2_merges_above_a_base_that_moves_and_some_that_are_taken_back"]),
+    },
+    Seeded {
+        name: "pending-place-lost",
+        promise: "O4",
+        tests: &[("transactions", "t1_one_that_is_started_is_shown_at_once_and_whole_and_leaves_so")],
+        history: By(&["pending::o1_o2_o3_merges_of_which_some_are_refused_and_some_are_unknown"]),
+    },
+    Seeded {
+        name: "look-aside-miss-kept",
+        promise: "T2",
+        tests: &[(
+            "write_through",
+            "without_an_origin_what_is_not_held_is_a_miss_that_is_not_remembered_and_writes_are_refused",
+        )],
+        history: NoHistory(
+            "an absence that is remembered and one that is asked for again are the same answer, and a commit ends both",
+        ),
+    },
+    Seeded {
+        name: "turns-taken-one-by-one",
+        promise: "T3",
+        tests: &[],
+        history: By(&["transactions::t1_t3_transactions_in_opposite_orders_and_readers_of_both"]),
+    },
+    Seeded {
+        name: "transaction-ends-key-by-key",
+        promise: "T1",
+        tests: &[],
+        history: By(&[
+            "transactions::t1_t3_transactions_in_opposite_orders_and_readers_of_both",
+            "transactions::t1_o2_transactions_that_are_shown_at_once_come_and_go_whole",
+        ]),
+    },
+    Seeded {
+        name: "load-kept-in-transaction",
+        promise: "T1",
+        tests: &[("transactions", "t1_get_many_waits_for_a_transaction_on_a_key_that_it_must_load")],
+        history: By(&["transactions::t1_single_reads_in_a_transaction_show_no_part_to_readers_of_both"]),
+    },
+    Seeded {
+        name: "unknown-step-is-refused",
+        promise: "A1, T2",
+        tests: &[("transactions", "t2_an_unknown_write_of_the_source_can_be_sent_again")],
+        history: By(&["transactions::t2_d1_each_key_of_transactions_is_as_if_written_alone_whatever_goes_wrong"]),
+    },
+    Seeded {
+        name: "undone-first-first",
+        promise: "T2",
+        tests: &[("transactions", "t2_steps_are_undone_last_first")],
+        history: By(&["transactions::t1_t2_steps_that_are_refused_are_undone_the_last_first_and_nobody_sees_a_part"]),
+    },
+    Seeded {
+        name: "refused-step-is-undone",
+        promise: "T2",
+        tests: &[("transactions", "t2_a_step_that_is_refused_before_any_was_applied_leaves_all_as_it_was")],
+        history: By(&["transactions::t1_t2_steps_that_are_refused_are_undone_the_last_first_and_nobody_sees_a_part"]),
+    },
+    Seeded {
+        name: "patterns-spared-in-doubt",
+        promise: "T4",
+        tests: &[(
+            "transactions",
+            "t4_patterns_and_tags_take_effect_when_steps_were_applied_or_may_have_been_and_not_when_refused",
+        )],
+        history: By(&[
+            "transactions::t4_what_is_derived_from_a_key_is_forgotten_though_nobody_knows_whether_that_was_written",
+        ]),
     },
 ];
 

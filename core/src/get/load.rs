@@ -17,6 +17,7 @@ use crate::entry::{Entry, Layout, SharedKey, Times};
 use crate::error::LoadError;
 use crate::metrics::Event;
 use crate::nesting::{self, DEEPEST, Nesting, Scope};
+use crate::shard::AtKey;
 use crate::slot::{Answer, LoadEnd};
 use crate::source::{Failure, LoadCx, Loaded, SourceError};
 use crate::sync::Arc;
@@ -33,7 +34,7 @@ pub(crate) struct LoadCall<L: Layout> {
 }
 
 pub(super) enum Role<L: Layout> {
-    /// `moved`: the leader was moved before.
+    /// `moved`: the leader was moved before, and takes what the load found also if that is detached.
     Leader { flight: Arc<Flight<L>>, replaced: Option<Entry<L>>, moved: bool },
     /// A nested read's own load.
     Alone,
@@ -53,7 +54,7 @@ impl<L: Layout> SourceCall for LoadCall<L> {
             Some(Role::Leader { flight, replaced, moved }) => self.lead(&flight, replaced.as_ref(), moved).await,
             Some(Role::Alone) | None => {
                 let own = OwnLoad { engine: &self.engine, hash: self.hash, key: &self.key, deadline: self.deadline };
-                let result = own.load(self.scope.as_ref()).await;
+                let result = own.load_beneath_pending(self.scope.as_ref()).await;
                 LoadReply::Done(result.map(|based| (based, How::Loaded { kept: false })))
             }
         }
@@ -196,15 +197,36 @@ pub(super) struct Asked<L: Layout> {
 impl<L: Layout> OwnLoad<'_, L> {
     /// A load that nobody joins and that is not retained: what is here is forgotten in the step that returns it.
     async fn load(&self, scope: Option<&Scope>) -> Result<Based<L>, LoadError> {
+        self.load_and_look(scope, |_| ()).await.map(|(based, ())| based)
+    }
+
+    /// The same, with a look at the key in the step that returns it.
+    async fn load_and_look<T>(
+        &self,
+        scope: Option<&Scope>,
+        look: impl FnOnce(&mut AtKey<'_, L>) -> T,
+    ) -> Result<(Based<L>, T), LoadError> {
         if Nesting::of(self.engine.frame(self.hash), scope).depth >= DEEPEST {
             return Err(LoadError::TooDeep);
         }
         let asked = self.ask(None, scope).await?;
-        let over = self.engine.at_key(self.hash, L::key(self.key), |at| {
+        let (over, seen) = self.engine.at_key(self.hash, L::key(self.key), |at| {
             at.returned_unretained();
-            at.over()
+            (at.over(), look(at))
         });
-        Ok(Based { entry: asked.stored.and_then(Entry::of), over })
+        Ok((Based { entry: asked.stored.and_then(Entry::of), over }, seen))
+    }
+
+    /// The same for a reader who is shown what is pending: again, where a write that was pending is not any more, since what was found
+    /// may lack it.
+    async fn load_beneath_pending(&self, scope: Option<&Scope>) -> Result<Based<L>, LoadError> {
+        loop {
+            let before = self.engine.at_key(self.hash, L::key(self.key), |at| at.pending());
+            let (based, now) = self.load_and_look(scope, |at| at.pending()).await?;
+            if before.iter().all(|write| now.contains(write)) {
+                return Ok(based);
+            }
+        }
     }
 
     fn is_late(&self) -> bool {

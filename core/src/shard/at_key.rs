@@ -159,6 +159,11 @@ impl<'a, L: Layout> AtKey<'a, L> {
         self.cell().and_then(|cell| cell.layers.over())
     }
 
+    /// The pending writes, by their permits.
+    pub(crate) fn pending(&mut self) -> Vec<PermitId> {
+        self.cell().map_or_else(Vec::new, |cell| cell.layers.writes())
+    }
+
     /// Adds a pending write, whose ticket has the turn or is the last in the queue.
     pub(crate) fn add_layer(&mut self, layer: Layer<L>) {
         let number = self.engine.new_number();
@@ -186,7 +191,7 @@ impl<'a, L: Layout> AtKey<'a, L> {
     }
 
     /// A write is not pending any more, if it was.
-    fn drop_layer(&mut self, write: PermitId, unapplied: bool) {
+    pub(crate) fn drop_layer(&mut self, write: PermitId, unapplied: bool) {
         if let Some(cell) = self.cell.and_then(|place| self.state.slots.get_bucket_mut(place))
             && cell.drop_layer(write, unapplied, self.engine, self.after)
         {
@@ -203,6 +208,9 @@ impl<'a, L: Layout> AtKey<'a, L> {
     pub(crate) fn load_begins(&mut self, flight: Arc<Flight<L>>, owned: &SharedKey<L>) {
         let cell = self.open(owned);
         cell.slot.load_begins(flight.fence);
+        if !cell.layers.is_empty() {
+            flight.note_pending();
+        }
         cell.flight = Some(flight);
     }
 
@@ -250,7 +258,7 @@ impl<'a, L: Layout> AtKey<'a, L> {
             }
         }
         // It may show a part of what a transaction shows together.
-        let in_part = self.cell().is_some_and(|cell| cell.in_transaction);
+        let in_part = self.cell().is_some_and(|cell| cell.in_transaction) && !bugs::has(Bug::LoadKeptInTransaction);
         let kept = change.base == Base::Take
             && !in_part
             && stored.is_some_and(|stored| {
@@ -367,11 +375,13 @@ impl<'a, L: Layout> AtKey<'a, L> {
             cell.slot.mark_dirty();
         }
         // In one step with what becomes of the base.
+        let rolls_back = bugs::has(Bug::AppliedPendingRollsBack)
+            && self.cell().is_some_and(|cell| cell.holder == Some(permit) && !cell.layers.is_empty());
         if self.cell().is_some_and(|cell| cell.holder == Some(permit)) {
             self.drop_layer(permit, false);
         }
         let change = self.change(|slot| slot.applied(permit, stored.is_some(), stray_until, &rules));
-        change.base == Base::Take && stored.is_some_and(|stored| self.take(stored, keep))
+        change.base == Base::Take && !rolls_back && stored.is_some_and(|stored| self.take(stored, keep))
     }
 
     /// The doubt that the key is in now; so below.

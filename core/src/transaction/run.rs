@@ -9,6 +9,7 @@ use super::Forget;
 use super::report::{Report, StepEnd, StepValue, Transacted, UndoEnd};
 use super::step::{Action, Does, Planned, StepCx, StepDone, Undo, Wrote};
 use super::turns::{Seat, Seats};
+use crate::bugs::{self, Bug};
 use crate::clock::Tick;
 use crate::commit::no_doubt;
 use crate::doubt::{Doubted, InDoubt, Sending};
@@ -19,6 +20,7 @@ use crate::get::OwnLoad;
 use crate::listener::EventKind;
 use crate::metrics::Event;
 use crate::put::{Done, Told, proves_nothing};
+use crate::shard::AtKey;
 use crate::source::{Failure, IdempotencyKey, Outcome, Record, Rejection, SourceError, panic_message};
 use crate::sync::Arc;
 use crate::tags::Running;
@@ -121,7 +123,11 @@ impl<L: Layout> Run<L> {
             });
             ran.push(StepRan { undo, undo_unknown, puts });
         }
-        let written = ends.iter().any(|end| matches!(end, StepEnd::Applied { .. } | StepEnd::Unknown { .. }));
+        let written = ends.iter().any(|end| match end {
+            StepEnd::Applied { .. } => true,
+            StepEnd::Unknown { .. } => !bugs::has(Bug::PatternsSparedInDoubt),
+            _ => false,
+        });
         let is_unknown = matches!(stopped, Some(Err(_)));
         let puts: Vec<Option<usize>> = ran.iter().map(|ran| ran.puts).collect();
         let all_undone = stopped.is_none() || self.undo(&mut ends, ran, is_unknown).await;
@@ -151,8 +157,17 @@ impl<L: Layout> Run<L> {
     /// Undoes the steps that may have been applied, the last one first. True: nothing of them is left.
     async fn undo(&mut self, ends: &mut [StepEnd<L>], ran: Vec<StepRan<L>>, is_unknown: bool) -> bool {
         let mut all = true;
-        for (end, ran) in ends.iter_mut().zip(ran).rev() {
-            let (StepEnd::Applied { undo: told, .. } | StepEnd::Unknown { undo: told, .. }) = end else { continue };
+        let mut order: Vec<_> = ends.iter_mut().zip(ran).rev().collect();
+        if bugs::has(Bug::UndoneFirstFirst) {
+            order.reverse();
+        }
+        for (end, ran) in order {
+            let mut untold = UndoEnd::NotRun;
+            let told = match end {
+                StepEnd::Applied { undo, .. } | StepEnd::Unknown { undo, .. } => undo,
+                StepEnd::Rejected(_) if bugs::has(Bug::RefusedStepIsUndone) => &mut untold,
+                _ => continue,
+            };
             let declared = ran.undo.filter(|_| !is_unknown || ran.undo_unknown);
             *told = match declared {
                 None => UndoEnd::NotRun,
@@ -217,6 +232,11 @@ impl<L: Layout> Run<L> {
                 return Ran::Unknown(cause);
             }
             Outcome::Rejected(rejection) => {
+                self.refused(number, &rejection);
+                return Ran::Rejected(rejection);
+            }
+            Outcome::Unknown(cause) if bugs::has(Bug::UnknownStepIsRefused) => {
+                let rejection = Rejection::new(cause);
                 self.refused(number, &rejection);
                 return Ran::Rejected(rejection);
             }
@@ -345,28 +365,37 @@ impl<L: Layout> Run<L> {
             made.push(KeyEnd::of(&engine, &self.seats.list[number], last, stray));
         }
         let (running, mut tickets) = (self.running, Vec::new());
-        self.seats.at_all(|list, at| {
-            at.each(|number, at| {
-                let (seat, end) = (&list[number], &made[number]);
-                match &end.what {
-                    What::Untouched => at.abort(seat.permit),
-                    What::Refused { stale_base, all_sends } => {
-                        let _ = at.rejected(seat.permit, *stale_base, *all_sends);
-                    }
-                    What::Applied { stored, keep, event } => {
-                        if !seat.sent {
-                            let _ = at.send(seat.permit, None, None);
-                        }
-                        let stray_until = end.stray.then_some(until);
-                        let kept = at.applied(seat.permit, stored.as_ref(), *keep, stray_until, running);
-                        at.note(event(kept));
-                    }
-                    What::Unknown => {
-                        let ticket = at.unknown(seat.permit, until);
-                        tickets.push((number, ticket.unwrap_or_else(|| no_doubt(&engine, until))));
-                    }
+        let mut end_key = |number: usize, seat: &Seat<L>, at: &mut AtKey<'_, L>| {
+            let end = &made[number];
+            match &end.what {
+                What::Untouched => at.abort(seat.permit),
+                What::Refused { stale_base, all_sends } => {
+                    let _ = at.rejected(seat.permit, *stale_base, *all_sends);
                 }
-            });
+                What::Applied { stored, keep, event } => {
+                    if !seat.sent {
+                        let _ = at.send(seat.permit, None, None);
+                    }
+                    let stray_until = end.stray.then_some(until);
+                    let kept = at.applied(seat.permit, stored.as_ref(), *keep, stray_until, running);
+                    at.note(event(kept));
+                }
+                What::Unknown => {
+                    let ticket = at.unknown(seat.permit, until);
+                    tickets.push((number, ticket.unwrap_or_else(|| no_doubt(&engine, until))));
+                }
+            }
+        };
+        let one_by_one = bugs::has(Bug::TransactionEndsKeyByKey);
+        if one_by_one {
+            for (number, seat) in self.seats.list.iter().enumerate() {
+                engine.at_key(seat.hash, L::key(&seat.key), |at| end_key(number, seat, at));
+            }
+        }
+        self.seats.at_all(|list, at| {
+            if !one_by_one {
+                at.each(|number, at| end_key(number, &list[number], at));
+            }
             at.count_transaction();
         });
         self.seats.ended();

@@ -6,6 +6,7 @@
 
 use std::task::Waker;
 
+use crate::bugs::{self, Bug};
 use crate::clock::Tick;
 use crate::commit::end_send;
 use crate::engine::Engine;
@@ -15,7 +16,7 @@ use crate::layers::{Layer, NewLayer};
 use crate::nesting::{Frame, Nesting, Scope};
 use crate::options::InDoubtWrites;
 use crate::prepare::{Phase, Ticket};
-use crate::shard::AtKeys;
+use crate::shard::{AtKey, AtKeys};
 use crate::slot::PermitId;
 use crate::sync::{Arc, Ordering};
 
@@ -241,10 +242,27 @@ impl<L: Layout> TakeTurns<L> {
         }
         let mut places = Vec::with_capacity(seats.list.len());
         for _ in &seats.list {
-            places.push(Some(engine.take_place().ok_or(NotSent::TooManyDoubts)?));
+            places.push(engine.take_place().ok_or(NotSent::TooManyDoubts)?);
         }
         let yields = engine.in_doubt_writes == InDoubtWrites::Wait;
         let (deadline, holds_until) = (self.deadline, seats.holds_until);
+        let mut enter = |seat: &mut Seat<L>, at: &mut AtKey<'_, L>| {
+            let place = places.pop().expect("one a key");
+            let cell = at.open(&seat.key);
+            let held = yields && cell.slot.doubt().is_some();
+            if cell.slot.turn_is_free() && !held {
+                at.prepare(seat.permit, holds_until, place);
+            } else {
+                let wakes_at = deadline.min(cell.slot.next_tick());
+                let ticket =
+                    Ticket::new((seat.permit, holds_until), yields, is_pending, (waker, Some(place), wakes_at));
+                cell.queue.push_back(Arc::clone(&ticket));
+                seat.ticket = Some(ticket);
+            }
+            if let Some((op, place)) = seat.layer.take() {
+                at.add_layer(Layer { write: seat.permit, op, _place: place });
+            }
+        };
         seats.at_all(|list, at| {
             if engine.is_closed() {
                 return Err(NotSent::Closed);
@@ -264,28 +282,20 @@ impl<L: Layout> TakeTurns<L> {
                     }
                 })?;
             }
-            at.each(|number, at| {
-                let seat = &mut list[number];
-                let cell = at.open(&seat.key);
-                let held = yields && cell.slot.doubt().is_some();
-                if cell.slot.turn_is_free() && !held {
-                    at.prepare(seat.permit, holds_until, places[number].take().expect("one a key"));
-                } else {
-                    let wakes_at = deadline.min(cell.slot.next_tick());
-                    let waits = (waker, places[number].take(), wakes_at);
-                    let ticket = Ticket::new((seat.permit, holds_until), yields, is_pending, waits);
-                    cell.queue.push_back(Arc::clone(&ticket));
-                    seat.ticket = Some(ticket);
-                }
-                if let Some((op, place)) = seat.layer.take() {
-                    at.add_layer(Layer { write: seat.permit, op, _place: place });
-                }
-            });
+            if !bugs::has(Bug::TurnsTakenOneByOne) {
+                at.each(|number, at| enter(&mut list[number], at));
+            }
             if is_pending {
                 at.count_transaction();
             }
             Ok(())
         })?;
+        if bugs::has(Bug::TurnsTakenOneByOne) {
+            for seat in &mut seats.list {
+                let key = Arc::clone(&seat.key);
+                engine.at_key(seat.hash, L::key(&key), |at| enter(seat, at));
+            }
+        }
         seats.entered = true;
         Ok(())
     }

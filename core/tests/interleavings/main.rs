@@ -14,6 +14,7 @@ mod life;
 mod listener;
 mod many;
 mod nested;
+mod pending;
 mod replay;
 mod room;
 mod scenarios;

@@ -118,18 +118,19 @@ impl Two {
     }
 }
 
-type Client<W> = Box<dyn FnOnce(&W) + Send>;
+pub(crate) type Client<W> = Box<dyn FnOnce(&W) + Send>;
 
-fn client<W>(work: impl FnOnce(&W) + Send + 'static) -> Client<W> {
+pub(crate) fn client<W>(work: impl FnOnce(&W) + Send + 'static) -> Client<W> {
     Box::new(work)
 }
 
-fn run_all(two: &Two, clients: Vec<Client<Two>>) {
-    let start = |client: Client<Two>| {
-        let two = two.clone();
+/// Runs the clients, each in a thread of its own, to their ends.
+pub(crate) fn run_all<W: Clone + Send + 'static>(world: &W, clients: Vec<Client<W>>) {
+    let start = |client: Client<W>| {
+        let world = world.clone();
         thread::spawn(move || {
             (0..thread_rng().gen_range(0..12)).for_each(|_| pause());
-            client(&two);
+            client(&world);
         })
     };
     let threads: Vec<_> = clients.into_iter().map(start).collect();
