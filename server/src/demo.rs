@@ -158,12 +158,12 @@ Try, in another terminal:
   curl -i 'http://{front}/InventoryItem/?sku=WB-100'
   # the origin refuses: its status and words come through, nothing changes here
   curl -i -X PUT http://{front}/InventoryItem/item-001 -d '{{"sku":"WB-100","quantity":2000000}}'
+  # shown at once, before the origin has confirmed it; Location says where to ask what became of it
+  curl -i -X PUT http://{front}/InventoryItem/item-001 -H 'Prefer: respond-async' -d '{{"sku":"WB-100","name":"Widget","quantity":3,"warehouseId":"east"}}'
   # a patch changes what it names; null removes
   curl -i -X PATCH http://{front}/InventoryItem/item-001 -H 'Content-Type: application/merge-patch+json' -d '{{"quantity":6,"name":null}}'
   # only if the record is the one that you have seen: it is not, and nothing is sent
   curl -i -X PUT http://{front}/InventoryItem/item-001 -H 'If-Match: "seen"' -d '{{"sku":"WB-100","quantity":4}}'
-  # shown at once, before the origin has confirmed it; Location says where to ask what became of it
-  curl -i -X PUT http://{front}/InventoryItem/item-001 -H 'Prefer: respond-async' -d '{{"sku":"WB-100","quantity":3,"warehouseId":"east"}}'
   # somebody else changed records of that warehouse: forget what is held of them
   curl -i http://{front}/-/invalidate -d '{{"table":"InventoryItem","tag":"warehouseId=east"}}'
   curl -i http://{front}/InventoryItem/item-001
