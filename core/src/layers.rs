@@ -13,11 +13,13 @@ use crate::entry::Layout;
 use crate::entry::sealed::Stored;
 use crate::metrics::Event;
 use crate::slot::PermitId;
+use crate::source::SourceError;
 use crate::sync::{Arc, AtomicU64, AtomicUsize, Ordering};
 
-/// A function that makes a new value, or none, of the existing one.
-pub(crate) type Merge<L> =
-    Arc<dyn Fn(Option<&<L as Layout>::View>) -> Option<<L as Layout>::Value> + Send + Sync + 'static>;
+/// A function that makes a new value, or none, of the existing one, or refuses it.
+pub(crate) type Merge<L> = Arc<
+    dyn Fn(Option<&<L as Layout>::View>) -> Result<Option<<L as Layout>::Value>, SourceError> + Send + Sync + 'static,
+>;
 
 /// What a pending write does.
 pub(crate) enum Op<L: Layout> {
@@ -184,8 +186,8 @@ enum Now<'a, L: Layout> {
     Made(Option<L::Value>),
 }
 
-/// What the operations make of `base`. No lock may be held. `None`: the base itself, since each merge panicked; such a write
-/// counts for nothing here, and ends unsent in its turn.
+/// What the operations make of `base`. No lock may be held. `None`: the base itself, since each merge refused it or panicked; such a
+/// write counts for nothing here, and ends unsent in its turn if it meets the same there.
 pub(crate) fn fold<L: Layout>(
     engine: &Engine<L>,
     (hash, key): (u64, &L::OwnedKey),
@@ -208,10 +210,10 @@ pub(crate) fn fold<L: Layout>(
             Now::Made(value) => value.as_ref().map(L::view),
         };
         match catch_unwind(AssertUnwindSafe(|| merge(existing))) {
-            Ok(value) if value.as_ref().is_none_or(|value| u32::try_from(L::value_len(value)).is_ok()) => {
+            Ok(Ok(value)) if value.as_ref().is_none_or(|value| u32::try_from(L::value_len(value)).is_ok()) => {
                 now = Now::Made(value);
             }
-            // Larger than an entry can be: refused in its turn.
+            // Refused, or larger than an entry can be, which is refused in its turn.
             Ok(_) => {}
             Err(_) => engine.counters.count(Event::MergePanicked),
         }

@@ -342,12 +342,51 @@ impl<L: Layout> CacheOf<L> {
         merge: impl Fn(Option<&L::View>) -> Option<L::Value> + Send + Sync + 'static,
         call: &Call,
     ) -> Result<PendingWrite<L>, NotSent> {
+        self.try_merge_optimistic_with(key, move |existing| Ok(merge(existing)), None, call)
+    }
+
+    /// [`CacheOf::merge_optimistic_with`] for a merge that may refuse what is there: where it gives an error, a read is answered as if
+    /// the write were not pending, and the write, where that comes of what its turn finds, ends [`WriteError::Rejected`] with that error,
+    /// unsent. `weighs_as`: it weighs as a record with this value; for a merge that holds something of size.
+    ///
+    /// # Errors
+    /// As `put_optimistic`.
+    ///
+    /// # Example
+    /// ```
+    /// # use wtcache::{Cache, Call, Confirmed, Failure, LoadCx, Loaded, Outcome, Record, Source, SourceError, Typed, WriteCx, WriteError};
+    /// # struct Shop;
+    /// # impl Source<Typed<String, u32>> for Shop {
+    /// #     fn get(&self, _: &String, _: &LoadCx<'_, Typed<String, u32>>) -> Result<Loaded<u32>, SourceError> {
+    /// #         Ok(Loaded::Found(Record::new(2)))
+    /// #     }
+    /// #     fn put(&self, _: &String, value: &u32, _: &WriteCx<'_, Typed<String, u32>>) -> Outcome<Confirmed<u32>> {
+    /// #         Outcome::Applied(Confirmed::Record(Record::new(*value)))
+    /// #     }
+    /// # }
+    /// # let cache = Cache::builder(Shop).build()?;
+    /// let sell = |left: Option<&u32>| match left.and_then(|left| left.checked_sub(3)) {
+    ///     Some(left) => Ok(Some(left)),
+    ///     None => Err(SourceError::new(Failure::Invalid, "fewer than three are left")),
+    /// };
+    /// let sold = cache.try_merge_optimistic_with("bolts", sell, None, &Call::new())?;
+    /// assert_eq!(cache.get("bolts")?.map(|entry| *entry), Some(2));
+    /// assert!(matches!(sold.wait(), Err(WriteError::Rejected(_))));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn try_merge_optimistic_with<Q: Lookup<L> + ?Sized>(
+        &self,
+        key: &Q,
+        merge: impl Fn(Option<&L::View>) -> Result<Option<L::Value>, SourceError> + Send + Sync + 'static,
+        weighs_as: Option<&L::View>,
+        call: &Call,
+    ) -> Result<PendingWrite<L>, NotSent> {
         let key = Key::of(self, key)?;
-        let weight = key.weigh(None)?;
+        let weight = key.weigh(weighs_as)?;
         let merge: Merge<L> = Arc::new(merge);
         let shown = Op::Merge(Arc::clone(&merge), key.now);
         let update: Update<L> = Box::new(move |existing| {
-            Ok(match (merge(existing.map(Entry::value)), existing) {
+            Ok(match (merge(existing.map(Entry::value))?, existing) {
                 (Some(value), _) => Change::Put(value),
                 (None, Some(_)) => Change::Delete,
                 (None, None) => Change::Keep,

@@ -106,6 +106,9 @@ pub struct Declared {
     pub honours_idempotency: bool,
     /// The origin never gives a version twice to one key, also not after a delete.
     pub versions_never_reused: bool,
+    /// A rule of the source's own changes or refuses what is put, before it is sent: nobody knows what a put would show until the rule
+    /// has run in its turn. To the cache it is one; who lets others write pending values (the REST front) goes by it.
+    pub has_rule: bool,
 }
 
 impl Default for Declared {
@@ -116,6 +119,7 @@ impl Default for Declared {
             honours_preconditions: false,
             honours_idempotency: false,
             versions_never_reused: false,
+            has_rule: false,
         }
     }
 }

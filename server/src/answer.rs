@@ -43,6 +43,11 @@ impl Answer {
         }
     }
 
+    pub(crate) fn with(mut self, name: HeaderName, value: HeaderValue) -> Self {
+        self.response.headers_mut().insert(name, value);
+        self
+    }
+
     pub(crate) fn finish(mut self) -> Response<Body> {
         self.response.headers_mut().insert(CACHE_STATUS, self.status);
         self.response

@@ -158,6 +158,8 @@ Try, in another terminal:
   curl -i 'http://{front}/InventoryItem/?sku=WB-100'
   # the origin refuses: its status and words come through, nothing changes here
   curl -i -X PUT http://{front}/InventoryItem/item-001 -d '{{"sku":"WB-100","quantity":2000000}}'
+  # shown at once, before the origin has confirmed it; Location says where to ask what became of it
+  curl -i -X PUT http://{front}/InventoryItem/item-001 -H 'Prefer: respond-async' -d '{{"sku":"WB-100","name":"Widget","quantity":3,"warehouseId":"east"}}'
   # a patch changes what it names; null removes
   curl -i -X PATCH http://{front}/InventoryItem/item-001 -H 'Content-Type: application/merge-patch+json' -d '{{"quantity":6,"name":null}}'
   # only if the record is the one that you have seen: it is not, and nothing is sent

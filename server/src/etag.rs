@@ -1,7 +1,9 @@
 //! Entity tags (RFC 9110 §8.8.3): the origin's where it is a strong one, else one of ours over the record.
 //!
 //! A weak tag of the origin is not shown: what is served is these bytes and no others, and by a strong tag a client can make its writes
-//! conditional. Invariant: a tag that is shown is strong; two records of a key with the same tag of ours are the same bytes, but for a collision of 128 bits.
+//! conditional. What is pending has a tag that is weak and no record's: it says whether a client has seen just that, and no write can be made
+//! conditional by it. Invariant: a tag of what the origin confirmed is strong; two records of a key with the same tag of ours are the
+//! same bytes, but for a collision of 128 bits.
 
 use std::hash::{DefaultHasher, Hasher};
 
@@ -11,20 +13,32 @@ use wtcache::{Bytes, Entry};
 
 /// The tag of a record.
 pub(crate) fn of(entry: &Entry<Bytes>) -> HeaderValue {
+    if entry.pending_since().is_some() {
+        return of_pending(entry.value());
+    }
     let strong = entry.version().filter(|version| version.starts_with(b"\"") && is_tag(version));
     let given = strong.and_then(|version| HeaderValue::from_bytes(version).ok());
     given.unwrap_or_else(|| over(entry.value()))
 }
 
-/// A tag over bytes: two SipHash sums, so that it needs no state and is the same in every process of one build.
+/// The tag of what pending writes make.
+pub(crate) fn of_pending(value: &[u8]) -> HeaderValue {
+    HeaderValue::from_str(&format!("W/\"pending-{}\"", sums(value))).expect("plain ASCII in quotes")
+}
+
 fn over(value: &[u8]) -> HeaderValue {
+    HeaderValue::from_str(&format!("\"{}\"", sums(value))).expect("hexadecimal digits in quotes")
+}
+
+/// Two SipHash sums of bytes, so that a tag needs no state and is the same in every process of one build.
+fn sums(value: &[u8]) -> String {
     let sum = |first: u8| {
         let mut hasher = DefaultHasher::new();
         hasher.write_u8(first);
         hasher.write(value);
         hasher.finish()
     };
-    HeaderValue::from_str(&format!("\"{:016x}{:016x}\"", sum(0), sum(1))).expect("hexadecimal digits in quotes")
+    format!("{:016x}{:016x}", sum(0), sum(1))
 }
 
 /// If-None-Match holds a tag that is this one, by the weak comparison that RFC 9110 §13.1.2 asks for.
@@ -34,10 +48,14 @@ pub(crate) fn none_match(lines: GetAll<'_, HeaderValue>, tag: &HeaderValue) -> b
 
 /// The weak comparison of RFC 9110 §8.8.3.2.
 pub(crate) fn is_weakly(theirs: &[u8], ours: &HeaderValue) -> bool {
-    theirs.strip_prefix(b"W/").unwrap_or(theirs) == ours.as_bytes()
+    opaque(theirs) == opaque(ours.as_bytes())
 }
 
-/// The strong comparison: a weak tag is never the same.
+fn opaque(tag: &[u8]) -> &[u8] {
+    tag.strip_prefix(b"W/").unwrap_or(tag)
+}
+
+/// The strong comparison of theirs with a record's, which is strong: a weak tag is never the same.
 pub(crate) fn is_strongly(theirs: &[u8], ours: &HeaderValue) -> bool {
     theirs == ours.as_bytes()
 }
@@ -80,6 +98,8 @@ mod tests {
         assert!(matches("*", "\"r1\""));
         assert!(matches("W/\"r1\"", "\"r1\""));
         assert!(matches("\"a,b\",\"r1\"", "\"a,b\""));
+        assert!(matches("W/\"r1\"", "W/\"r1\""));
+        assert!(matches("\"r1\"", "W/\"r1\""));
         assert!(!matches("\"r2\"", "\"r1\""));
         assert!(!matches("\"a", "\"r1\""));
         assert!(!matches("", "\"r1\""));
@@ -91,5 +111,13 @@ mod tests {
         assert_ne!(a, b);
         assert_eq!(a, over(b"a"));
         assert_eq!(a.as_bytes().len(), 34);
+    }
+
+    #[test]
+    fn o1_the_tag_of_what_is_pending_is_that_of_no_record() {
+        let (pending, record) = (of_pending(b"a"), over(b"a"));
+        assert!(is_tag(pending.as_bytes()) && pending.as_bytes().starts_with(b"W/"));
+        assert!(!is_weakly(pending.as_bytes(), &record) && !is_strongly(pending.as_bytes(), &record));
+        assert!(is_weakly(pending.as_bytes(), &of_pending(b"a")) && !is_weakly(pending.as_bytes(), &of_pending(b"b")));
     }
 }

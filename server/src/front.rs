@@ -1,8 +1,8 @@
 //! The REST front: from a request to an operation on a table's cache, and back.
 //!
-//! `GET` and `HEAD` on `/{Table}/{key}`, with its writes in `write.rs`; `GET` on `/{Table}/?attribute=value` (`query.rs`); `POST
-//! /-/invalidate` (`invalidate.rs`); `GET /-/healthz`. Invariant: what is wrong with a request is said before the origin is called; every
-//! answer carries Cache-Status.
+//! `GET` and `HEAD` on `/{Table}/{key}`, with its writes in `write.rs`; `GET` on `/{Table}/?attribute=value` (`query.rs`) and on
+//! `/-/pending/{id}` (`pending.rs`); `POST /-/invalidate` (`invalidate.rs`); `GET /-/healthz`. Invariant: what is wrong with a request is
+//! said before the origin is called; every answer carries Cache-Status; what the origin has not confirmed is marked as such.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -24,7 +24,7 @@ use crate::incoming::Incoming;
 use crate::problem::{self, Problem};
 use crate::record::check_key;
 use crate::table::ServedTable;
-use crate::{etag, invalidate, query, write};
+use crate::{etag, invalidate, pending, query, write};
 
 const RECORD_METHODS: &str = "GET, HEAD, PUT, PATCH, DELETE";
 const TABLE_METHODS: &str = "GET, HEAD";
@@ -37,7 +37,7 @@ pub struct Seen {
     pub method: Method,
     /// Its path and query, as sent.
     pub target: String,
-    /// Where the answer came from: `hit`, `loaded`, `written`, `deleted`, `rejected`, `in doubt` …
+    /// Where the answer came from: `hit`, `loaded`, `written`, `pending`, `deleted`, `rejected`, `in doubt` …
     pub what: &'static str,
     /// The answer's status.
     pub status: StatusCode,
@@ -96,7 +96,7 @@ impl Front {
         self.tables.iter().map(|(name, table)| (name.as_str(), table.cache()))
     }
 
-    /// Closes every cache: writes that were sent get `timeout` to end. Blocks. What is left is told by table.
+    /// Closes every cache: writes that were sent or are pending get `timeout` to end. Blocks. What is left is told by table.
     pub fn close(&self, timeout: Duration) -> Vec<(String, CloseReport<Box<[u8]>>)> {
         let end = Instant::now() + timeout;
         let close = |cache: &ByteCache| cache.close(end.saturating_duration_since(Instant::now()));
@@ -111,6 +111,9 @@ impl Front {
     async fn route(&self, request: &Parts, body: &mut Incoming) -> Answer {
         if request.uri.path() == invalidate::PATH {
             return invalidate::answer(&self.tables, &request.method, body).await;
+        }
+        if let Some(id) = request.uri.path().strip_prefix(pending::PATH) {
+            return pending::answer(&self.tables, &request.method, id);
         }
         let (name, key) = match split(&request.uri) {
             Ok(parts) => parts,
@@ -135,7 +138,10 @@ impl Front {
             return Answer::refused(&request.method, Problem::new(StatusCode::BAD_REQUEST, error.to_string()));
         }
         match request.method {
-            Method::GET | Method::HEAD => read(table, &key, &request.headers).await,
+            Method::GET | Method::HEAD => match confirmed(request.uri.query()) {
+                Ok(confirmed) => read(table, &key, &request.headers, confirmed).await,
+                Err(problem) => Answer::refused(&request.method, problem),
+            },
             Method::PUT => write::put(table, &key, &request.headers, body).await,
             Method::PATCH => write::patch(table, &key, &request.headers, body).await,
             Method::DELETE => write::delete(table, &key, &request.headers).await,
@@ -191,8 +197,21 @@ fn split(uri: &Uri) -> Result<(String, String), Problem> {
     Ok((decode(table)?, decode(key)?))
 }
 
-async fn read(table: &ServedTable, key: &str, headers: &HeaderMap) -> Answer {
-    let read = match table.cache.read(key, &Call::new()).await {
+/// Whether a read of a record asks for what the origin confirmed, whatever is pending above it: `?confirmed`.
+fn confirmed(query: Option<&str>) -> Result<bool, Problem> {
+    let mut pairs = query.unwrap_or_default().split('&').map(|pair| pair.split_once('=').unwrap_or((pair, "")));
+    match pairs.find(|(name, _)| *name == "confirmed") {
+        None | Some((_, "false")) => Ok(false),
+        Some((_, "" | "true")) => Ok(true),
+        Some(_) => Err(Problem::new(StatusCode::BAD_REQUEST, "confirmed is true or false").field(Some("confirmed"))),
+    }
+}
+
+async fn read(table: &ServedTable, key: &str, headers: &HeaderMap, confirmed: bool) -> Answer {
+    let call = Call::new();
+    let read =
+        if confirmed { table.cache.read_confirmed(key, &call).await } else { table.cache.read(key, &call).await };
+    let read = match read {
         Ok(read) => read,
         Err(error) => {
             let status = match origin_code(&error) {
@@ -202,12 +221,21 @@ async fn read(table: &ServedTable, key: &str, headers: &HeaderMap) -> Answer {
             return Answer::new(problem::of_load(&error), header(&status), "failed");
         }
     };
-    let hit = read.how == How::Hit;
+    let is_pending = read.how == How::Pending;
     let Some(entry) = read.entry else {
-        let detail = format!("the origin has no {} {key:?}", table.schema.name);
+        let name = &table.schema.name;
+        let detail = match read.how {
+            How::Pending => format!("a delete of {name} {key:?} is pending"),
+            _ => format!("the origin has no {name} {key:?}"),
+        };
         let response = Problem::new(StatusCode::NOT_FOUND, detail).response();
-        let what = if hit { "hit" } else { "loaded" };
-        return Answer::new(response, cache_status(read.how, 404, None), what);
+        let what = match read.how {
+            How::Hit => "hit",
+            How::Pending => "pending",
+            _ => "loaded",
+        };
+        let answer = Answer::new(response, cache_status(read.how, 404, None), what);
+        return if is_pending { pending::marked(answer, None) } else { answer };
     };
     let status = cache_status(read.how, 200, ttl(&entry, table.cache().now()));
     let tag = etag::of(&entry);
@@ -225,9 +253,14 @@ async fn read(table: &ServedTable, key: &str, headers: &HeaderMap) -> Answer {
         How::Hit => "hit",
         How::Stale => "stale",
         How::Joined => "joined",
+        How::Pending => "pending",
         _ => "loaded",
     };
-    Answer::new(response, status, what)
+    let answer = Answer::new(response, status, what);
+    if !is_pending {
+        return answer;
+    }
+    pending::marked(answer, entry.pending_since().map(|since| table.outcomes.wall(since)))
 }
 
 /// The seconds that a record is fresh for yet, less than 0 where it is stale; `None` if it does not expire.
@@ -247,6 +280,7 @@ fn cache_status(how: How, origin: u16, ttl: Option<i64>) -> HeaderValue {
         // §2.1, §2.5: a stale answer is a hit too, whose lifetime left is negative.
         How::Hit | How::Stale => "wtcache; hit".to_owned(),
         How::Joined => "wtcache; fwd=miss; collapsed".to_owned(),
+        How::Pending => "wtcache; detail=pending".to_owned(),
         How::Loaded { kept: true } => format!("wtcache; fwd=miss; fwd-status={origin}; stored"),
         _ => format!("wtcache; fwd=miss; fwd-status={origin}"),
     };

@@ -19,7 +19,8 @@ pub struct Hooked<S, F> {
 }
 
 /// Puts `rule` before each put of `source`. It is given the existing record, if there is one, and the record that the
-/// client sent, and makes the record that goes to the origin, or refuses: the client is told 422 with the reason.
+/// client sent, and makes the record that goes to the origin, or refuses: the client is told 422 with the reason. A write of such a
+/// table is never answered before the rule has run: what a client prefers (`respond-async`) is passed over.
 ///
 /// # Example
 /// ```
@@ -81,7 +82,9 @@ where
     }
 
     fn declared(&self) -> Declared {
-        self.source.declared()
+        let mut declared = self.source.declared();
+        declared.has_rule = true;
+        declared
     }
 }
 

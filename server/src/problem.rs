@@ -20,6 +20,12 @@ use crate::record::BodyError;
 /// The header that says how a write ended, on answers whose body is the origin's own.
 pub(crate) const OUTCOME: HeaderName = HeaderName::from_static("wtcache-outcome");
 
+/// How long a doubt lasts yet, in milliseconds.
+pub(crate) const SETTLES_IN: &str = "settles_in_ms";
+
+/// As many characters are kept for who asks later of what the origin, or a source, said.
+const MOST_WORDS: usize = 1024;
+
 /// RFC 5789 §3.1.
 const ACCEPT_PATCH: HeaderName = HeaderName::from_static("accept-patch");
 
@@ -102,16 +108,18 @@ impl Problem {
         }
     }
 
+    /// What it says, as members of an object.
+    fn members(&self) -> impl Iterator<Item = (String, Value)> {
+        let outcome = self.outcome.map(|outcome| ("outcome", outcome.name().into()));
+        let own = [("status", self.status.as_u16().into()), ("detail", self.detail.as_str().into())];
+        own.into_iter().chain(outcome).chain(self.more.iter().cloned()).map(|(name, value)| (name.to_owned(), value))
+    }
+
     pub(crate) fn response(self) -> Response<Body> {
         let mut body = Map::new();
         body.insert("type".to_owned(), "about:blank".into());
         body.insert("title".to_owned(), self.status.canonical_reason().unwrap_or("Error").into());
-        body.insert("status".to_owned(), self.status.as_u16().into());
-        body.insert("detail".to_owned(), self.detail.into());
-        if let Some(outcome) = self.outcome {
-            body.insert("outcome".to_owned(), outcome.name().into());
-        }
-        body.extend(self.more.into_iter().map(|(name, value)| (name.to_owned(), value)));
+        body.extend(self.members());
         let mut response = Response::new(Body::from(json!(body).to_string()));
         *response.status_mut() = self.status;
         let headers = response.headers_mut();
@@ -151,14 +159,38 @@ fn load_problem(error: &LoadError) -> Problem {
 /// The answer to a write that did not end Applied.
 pub(crate) fn of_write(error: &WriteError<Bytes>) -> Response<Body> {
     match error {
+        WriteError::Rejected(Rejection { error, .. }) if own_words(error).is_some() => {
+            of_source(error, Some(Outcome::Rejected))
+        }
+        other => write_problem(other).response(),
+    }
+}
+
+/// The same for who asks later: the status of that answer, and what it says; where the origin refused, in its own words.
+pub(crate) fn told_later(error: &WriteError<Bytes>) -> Map<String, Value> {
+    let mut problem = write_problem(error);
+    if let WriteError::Rejected(Rejection { error, .. }) = error
+        && let Some((status, answer)) = own_words(error)
+    {
+        problem.status = status;
+        if !answer.body.is_empty() {
+            problem.detail = String::from_utf8_lossy(&answer.body).into_owned();
+        }
+    }
+    problem.detail = problem.detail.chars().take(MOST_WORDS).collect();
+    problem.members().collect()
+}
+
+fn write_problem(error: &WriteError<Bytes>) -> Problem {
+    match error {
         WriteError::Rejected(Rejection { error, .. }) => match Refusal::of(error) {
-            Some(refusal) => refusal.problem().outcome(Outcome::Rejected).response(),
-            None => of_source(error, Some(Outcome::Rejected)),
+            Some(refusal) => refusal.problem().outcome(Outcome::Rejected),
+            None => source_problem(error, Some(Outcome::Rejected)),
         },
-        WriteError::NotSent(why) => not_sent(why).outcome(Outcome::Rejected).response(),
-        WriteError::Unmet(found) => unmet(found.existing.as_ref().map(etag::of)).outcome(Outcome::Rejected).response(),
+        WriteError::NotSent(why) => not_sent(why).outcome(Outcome::Rejected),
+        WriteError::Unmet(found) => unmet(found.existing.as_ref().map(etag::of)).outcome(Outcome::Rejected),
         WriteError::InDoubt(doubt) => in_doubt(doubt),
-        other => Problem::new(StatusCode::INTERNAL_SERVER_ERROR, other.to_string()).response(),
+        other => Problem::new(StatusCode::INTERNAL_SERVER_ERROR, other.to_string()),
     }
 }
 
@@ -241,7 +273,7 @@ fn not_sent(why: &NotSent) -> Problem {
     Problem::new(status, why.to_string()).retry_after(retry_after)
 }
 
-fn in_doubt(doubt: &InDoubt<Bytes>) -> Response<Body> {
+fn in_doubt(doubt: &InDoubt<Bytes>) -> Problem {
     let cause = doubt.cause();
     let status = match cause.failure() {
         Failure::TimedOut => StatusCode::GATEWAY_TIMEOUT,
@@ -249,19 +281,20 @@ fn in_doubt(doubt: &InDoubt<Bytes>) -> Response<Body> {
     };
     let mut problem = Problem::new(status, cause.message()).outcome(Outcome::InDoubt).origin_status(cause.code());
     let millis = u64::try_from(doubt.settles_in().as_millis()).unwrap_or(u64::MAX);
-    problem.more.push(("settles_in_ms", millis.into()));
-    problem.response()
+    problem.more.push((SETTLES_IN, millis.into()));
+    problem
 }
 
-/// The origin's own refusal goes through with its status and message, unless it refused us rather than the client.
+/// The origin's own refusal, which goes through with its status and message, unless it refused us rather than the client.
+fn own_words(error: &SourceError) -> Option<(StatusCode, &OriginAnswer)> {
+    let answer = error.source()?.downcast_ref::<OriginAnswer>()?;
+    let status = StatusCode::from_u16(u16::try_from(error.code()?).ok()?).ok()?;
+    let goes_through = status.is_client_error() && !refuses_us(status) && error.failure() == Failure::Refused;
+    goes_through.then_some((status, answer))
+}
+
 fn of_source(error: &SourceError, outcome: Option<Outcome>) -> Response<Body> {
-    let answer = error.source().and_then(|cause| cause.downcast_ref::<OriginAnswer>());
-    let status =
-        error.code().and_then(|code| u16::try_from(code).ok()).and_then(|code| StatusCode::from_u16(code).ok());
-    let (Some(answer), Some(status)) = (answer, status) else { return source_problem(error, outcome).response() };
-    if !status.is_client_error() || refuses_us(status) || error.failure() != Failure::Refused {
-        return source_problem(error, outcome).response();
-    }
+    let Some((status, answer)) = own_words(error) else { return source_problem(error, outcome).response() };
     let mut response = Response::new(Body::from(answer.body.clone()));
     *response.status_mut() = status;
     let headers = response.headers_mut();

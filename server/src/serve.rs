@@ -1,7 +1,7 @@
 //! Serving a front: the listener, the end by signal, and the order in which things end.
 //!
 //! At the end no connection is accepted any more, requests under way are answered, and then the caches are closed, so that writes that
-//! were sent run to their outcome.
+//! were sent or are pending run to their outcome.
 
 use std::io;
 use std::net::SocketAddr;
@@ -24,7 +24,7 @@ const CALLS_AT_ONCE: usize = 64;
 /// Origin calls of one table that may wait for a place.
 const CALLS_WAITING: usize = 1024;
 
-/// How long requests under way, and then writes that were sent, get at the end.
+/// How long requests under way, and then writes that were sent or are pending, get at the end.
 const DRAIN: Duration = Duration::from_secs(10);
 
 /// A pool for the origin calls of a table.

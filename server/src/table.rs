@@ -7,10 +7,13 @@ use std::sync::Arc;
 
 use serde_json::{Map, Value};
 use wtcache::tokio::{AsyncCache, Pool};
-use wtcache::{Audit, ByteCache, Bytes, Clock, EventKind, KeyEvent, OptionError, Rows, Source, SystemClock, Tags};
+use wtcache::{
+    Audit, ByteCache, Bytes, Clock, EventKind, KeyEvent, Optimistic, OptionError, Rows, Source, SystemClock, Tags,
+};
 use wtcache_http_source::{BuildError, HttpSource};
 
 use crate::config::{Capacity, Freshness, InDoubtWrites, OriginConfig, Preconditions, TableConfig};
+use crate::pending::Outcomes;
 use crate::schema::Table;
 
 /// A table with the cache that answers for it. Cloning gives another handle on the same.
@@ -19,6 +22,10 @@ pub struct ServedTable {
     pub(crate) schema: Arc<Table>,
     pub(crate) cache: AsyncCache<Bytes>,
     pub(crate) max_body_bytes: usize,
+    /// What becomes of writes that were answered before they were settled.
+    pub(crate) outcomes: Arc<Outcomes>,
+    /// The source has a rule of its own: what a write makes is known in its turn.
+    pub(crate) has_rule: bool,
 }
 
 impl ServedTable {
@@ -50,6 +57,8 @@ impl ServedTable {
     ) -> Result<Self, OptionError> {
         let schema = Arc::new(schema.clone());
         let (rows_of, tags_of) = (Arc::clone(&schema), Arc::clone(&schema));
+        let outcomes = Outcomes::new(&schema.name, &config.optimistic, Arc::clone(&clock));
+        let has_rule = source.declared().has_rule;
         let mut builder = ByteCache::builder(source)
             .clock(clock)
             .negative_lifetime(config.negative_lifetime)
@@ -64,6 +73,13 @@ impl ServedTable {
                 add_rows(&rows_of, value, rows);
             })
             .tags(move |_, value, tags| add_tags(&tags_of, value, tags));
+        let optimistic = &config.optimistic;
+        let mut bounds =
+            Optimistic::new().threads(optimistic.threads).most(optimistic.writes).weight(optimistic.weight_bytes);
+        if let Some(timeout) = optimistic.timeout {
+            bounds = bounds.deadline(timeout);
+        }
+        builder = builder.optimistic(bounds);
         builder = match config.capacity {
             Capacity::Bytes(bytes) => builder.capacity(bytes),
             Capacity::Entries(entries) => builder.capacity(entries).weigher(|_, _| 1),
@@ -76,7 +92,7 @@ impl ServedTable {
             builder = builder.audit(Audit::new().every(every)).listener(move |event| tell_finding(&table, event));
         }
         let cache = builder.build()?.on_tokio(pool);
-        Ok(Self { schema, cache, max_body_bytes: config.origin.max_body_bytes })
+        Ok(Self { schema, cache, max_body_bytes: config.origin.max_body_bytes, outcomes, has_rule })
     }
 
     /// The tag that `text` names: `attribute=value`, which all records with that value of an indexed attribute have.

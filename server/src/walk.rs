@@ -7,7 +7,7 @@ use std::sync::Barrier;
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
-use wtcache_origin::{Entry, Fault, FaultKind, Method, Origin, Target};
+use wtcache_origin::{Entry, Fault, FaultKind, Method, Origin, Target, When};
 
 use crate::demo::{line, origin_line};
 
@@ -17,6 +17,8 @@ struct Answer {
     etag: Option<String>,
     cache_status: String,
     complete: Option<String>,
+    pending: bool,
+    location: Option<String>,
     body: String,
 }
 
@@ -46,6 +48,7 @@ pub fn walk(origin: &Origin, base: &str) -> Result<(), String> {
     walk.refusals()?;
     walk.patches()?;
     walk.conditions(&first)?;
+    walk.before_it_is_confirmed()?;
     walk.changes_elsewhere()?;
     walk.one_load_for_all()?;
     walk.in_doubt()?;
@@ -147,6 +150,68 @@ impl Walk<'_> {
         let (exists, saw) = self.step("what is there is not created", "PUT", "item-001", Some(RECORD), create)?;
         expect("status", &exists.status, &412)?;
         expect("origin calls", &saw.len(), &0)
+    }
+
+    fn before_it_is_confirmed(&mut self) -> Result<(), String> {
+        self.origin.seed("item-005", serde_json::json!({ "sku": "WB-500", "quantity": 5 }));
+        let (old, _) = self.step("a record as the origin has it", "GET", "item-005", None, None)?;
+        expect("quantity", &old.json()["quantity"], &Value::from(5))?;
+
+        let gate = self.origin.gate(Method::Put, "item-005", When::BeforeApply);
+        let prefer = Some(("Prefer", "respond-async"));
+        let four = Some(r#"{"sku":"WB-500","quantity":4}"#);
+        let title = "a write that its client does not wait for, while the origin takes its time";
+        let (put, _) = self.step(title, "PUT", "item-005", four, prefer)?;
+        expect("status", &put.status, &202)?;
+        let settles = put.location.ok_or("the answer has no Location")?;
+        if !gate.wait_arrived(Duration::from_secs(10)) {
+            return Err("the write did not reach the origin within 10 s".to_owned());
+        }
+        let (shown, saw) = self.step("is shown here already, and marked", "GET", "item-005", None, None)?;
+        expect("quantity", &shown.json()["quantity"], &Value::from(4))?;
+        expect("Wtcache-Pending", &shown.pending, &true)?;
+        expect("origin calls", &saw.len(), &0)?;
+        let (confirmed, saw) =
+            self.step("what the origin confirmed can be had, too", "GET", "item-005?confirmed", None, None)?;
+        expect("record", &confirmed.json(), &old.json())?;
+        expect("origin calls", &saw.len(), &0)?;
+        let (waits, _) = self.step_at("what becomes of it", "GET", &settles, None, None)?;
+        expect("state", &waits.json()["state"], &Value::from("pending"))?;
+        gate.release();
+        self.until_it_ended("is told once the origin has answered", &settles, "settled")?;
+        let (settled, saw) = self.step("and the origin's own record is here", "GET", "item-005", None, None)?;
+        expect("revision", &settled.json()["revision"].to_string(), &"2".to_owned())?;
+        expect("Wtcache-Pending", &settled.pending, &false)?;
+        expect("origin calls", &saw.len(), &0)?;
+
+        let much = Some(r#"{"sku":"WB-500","quantity":2000000}"#);
+        let (put, _) = self.step("one that the origin will refuse", "PUT", "item-005", much, prefer)?;
+        expect("status", &put.status, &202)?;
+        let refused = put.location.ok_or("the answer has no Location")?;
+        let told = self.until_it_ended("is taken back", &refused, "rolled-back")?;
+        expect("status", &told["status"], &Value::from(422))?;
+        let (after, saw) = self.step("as if it had never been", "GET", "item-005", None, None)?;
+        expect("record", &after.json(), &settled.json())?;
+        expect("origin calls", &saw.len(), &0)
+    }
+
+    /// Asks until a write has ended, which it must have done in this way.
+    fn until_it_ended(&mut self, title: &str, location: &str, state: &str) -> Result<Value, String> {
+        self.step += 1;
+        line(&format!("\n{:2}. {title}", self.step));
+        let end = Instant::now() + Duration::from_secs(10);
+        loop {
+            let told = self.ask("GET", location, None, None)?.json();
+            if told["state"] != "pending" {
+                line(&format!("    GET {location}\n    {told}"));
+                expect("state", &told["state"], &Value::from(state))?;
+                return Ok(told);
+            }
+            if Instant::now() > end {
+                return Err("the write did not end within 10 s".to_owned());
+            }
+            std::thread::park_timeout(Duration::from_millis(20));
+        }
     }
 
     fn changes_elsewhere(&mut self) -> Result<(), String> {
@@ -300,10 +365,11 @@ impl Walk<'_> {
         .map_err(failed)?;
         let text = |name: &str| response.headers().get(name).and_then(|v| v.to_str().ok()).map(str::to_owned);
         let (etag, complete) = (text("etag"), text("wtcache-complete"));
+        let (pending, location) = (text("wtcache-pending").is_some(), text("location"));
         let cache_status = text("cache-status").ok_or_else(|| format!("{method} {path}: no Cache-Status"))?;
         let status = response.status().as_u16();
         let body = response.body_mut().read_to_string().map_err(failed)?;
-        Ok(Answer { status, etag, cache_status, complete, body })
+        Ok(Answer { status, etag, cache_status, complete, pending, location, body })
     }
 
     /// Where the origin's log stands.

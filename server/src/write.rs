@@ -1,21 +1,24 @@
-//! The writes of a record: `PUT`, `PATCH` and `DELETE`, each on a condition or not.
+//! The writes of a record: `PUT`, `PATCH` and `DELETE`, each on a condition or not, or shown before they are confirmed.
 //!
 //! `PATCH` is a JSON merge patch (RFC 7396). It is an `update` of the cache: the record is read, merged and written within the key's turn, so
-//! that writers at once lose nothing. What a condition asks is checked in the turn too. Invariant: what is wrong with a request is
-//! said before the origin is called, and a write that the front refuses was not sent.
+//! that writers at once lose nothing. What a condition asks is checked in the turn too, so that a write with one is never answered before
+//! it. Invariant: what is wrong with a request is said before the origin is called, and a write that the front refuses was not sent.
 
 use std::fmt::Display;
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::body::Body;
 use axum::http::header::CONTENT_TYPE;
 use axum::http::{HeaderMap, HeaderValue, Method, Response, StatusCode};
 use serde_json::{Map, Value};
-use wtcache::{Bytes, Call, Change, Entry, Failure, SourceError, WriteError, Written};
+use wtcache::{Bytes, Call, Change, Entry, Failure, How, Rejection, SourceError, WriteError, Written};
 
 use crate::answer::{Answer, header, no_content, record};
 use crate::incoming::Incoming;
+use crate::pending::Shown;
 use crate::precondition::Precondition;
+use crate::prefer::RespondAsync;
 use crate::problem::{self, OUTCOME, Problem, Refusal};
 use crate::record::{BodyError, object};
 use crate::schema::Table;
@@ -35,6 +38,10 @@ pub(crate) async fn put(table: &ServedTable, key: &str, headers: &HeaderMap, bod
         Ok(put) => put,
         Err(problem) => return Answer::refused(&Method::PUT, problem),
     };
+    if let Some(asked) = respond_async(table, headers, &precondition) {
+        let admitted = table.cache().put_optimistic(key, value.clone());
+        return Shown { table, key, asked, record: Some(value), plain: written }.answer(admitted).await;
+    }
     let call = Call::new();
     let result = if precondition.is_none() {
         table.cache.put(key, value, &call).await
@@ -59,21 +66,37 @@ pub(crate) async fn patch(table: &ServedTable, key: &str, headers: &HeaderMap, b
         let precondition = Precondition::of(headers)?;
         let body = body.read_whole(table.max_body_bytes, &table.schema.name).await?;
         let patch = table.schema.check_patch(key, &body).map_err(|error| bad_body(&error))?;
-        Ok((precondition, patch))
+        Ok((precondition, patch, body))
     };
-    let (precondition, patch) = match patch.await {
+    let (precondition, patch, body) = match patch.await {
         Ok(patch) => patch,
         Err(problem) => return Answer::refused(&Method::PATCH, problem),
     };
-    let (schema, owned, most) = (Arc::clone(&table.schema), key.to_owned(), table.max_body_bytes);
+    let patch = Patch { schema: Arc::clone(&table.schema), key: key.to_owned(), most: table.max_body_bytes, patch };
+    if let Some(asked) = respond_async(table, headers, &precondition) {
+        return patch_optimistic(table, key, asked, patch, &body).await;
+    }
     let merge = move |existing: Option<&Entry<Bytes>>| {
         // RFC 9110 §13.2.1: where there is nothing to be patched, a condition is not looked at.
         let existing = existing.ok_or(Refusal::NoRecord)?;
         precondition.check(Some(existing))?;
-        let value = merged(&schema, &owned, existing, &patch)?;
-        if value.len() > most { Err(Refusal::TooLarge { most }.into()) } else { Ok(Change::Put(value)) }
+        Ok(Change::Put(patch.merged_with(Some(existing.value()))?))
     };
     written(table.cache.update(key, merge, &Call::new()).await)
+}
+
+/// A patch that is shown at once, above whatever is there. What can be told of a record that is here and confirmed is told at once.
+async fn patch_optimistic(table: &ServedTable, key: &str, asked: RespondAsync, patch: Patch, body: &[u8]) -> Answer {
+    // With no time for a load, what is here is the answer, or nothing.
+    let here = table.cache.read(key, &Call::new().deadline(Duration::ZERO)).await.ok();
+    let shows = match here.map(|read| (patch.merged_with(read.entry.as_ref().map(Entry::value)), read.how)) {
+        Some((Err(error), How::Hit)) => return failed(&WriteError::Rejected(Rejection::new(error))),
+        Some((shows, _)) => shows.ok(),
+        None => None,
+    };
+    let merge = move |existing: Option<&[u8]>| patch.merged_with(existing).map(Some);
+    let admitted = table.cache().try_merge_optimistic_with(key, merge, Some(body), &Call::new());
+    Shown { table, key, asked, record: shows, plain: written }.answer(admitted).await
 }
 
 pub(crate) async fn delete(table: &ServedTable, key: &str, headers: &HeaderMap) -> Answer {
@@ -81,6 +104,10 @@ pub(crate) async fn delete(table: &ServedTable, key: &str, headers: &HeaderMap) 
         Ok(precondition) => precondition,
         Err(problem) => return Answer::refused(&Method::DELETE, problem),
     };
+    if let Some(asked) = respond_async(table, headers, &precondition) {
+        let admitted = table.cache().delete_optimistic(key);
+        return Shown { table, key, asked, record: None, plain: deleted }.answer(admitted).await;
+    }
     let call = Call::new();
     let result = if precondition.is_none() {
         table.cache.delete(key, &call).await
@@ -93,24 +120,34 @@ pub(crate) async fn delete(table: &ServedTable, key: &str, headers: &HeaderMap) 
         };
         table.cache.update(key, delete, &call).await
     };
-    match result {
-        Ok(_) => Answer::new(applied(no_content()), HeaderValue::from_static("wtcache; fwd=method"), "deleted"),
-        Err(error) => failed(&error),
-    }
+    deleted(result)
 }
 
-/// The record with the patch in it, checked like the body of a `PUT`: a source of the program's own may hold what needs the patch to
-/// become a record of the table.
-fn merged(
-    schema: &Table,
-    key: &str,
-    existing: &Entry<Bytes>,
-    patch: &Map<String, Value>,
-) -> Result<Vec<u8>, SourceError> {
-    let failed = |why: &dyn Display| SourceError::new(Failure::Failed, format!("the existing record: {why}"));
-    let record = object(existing.value()).map_err(|error| failed(&error))?;
-    let record = schema.patched(key, record, patch).map_err(Refusal::Invalid)?;
-    serde_json::to_vec(&record).map_err(|error| failed(&error))
+/// What the client prefers, where that can be: a condition, and a rule of the table's source, have to hold before a write may be shown,
+/// and that is known in its turn.
+fn respond_async(table: &ServedTable, headers: &HeaderMap, precondition: &Precondition) -> Option<RespondAsync> {
+    RespondAsync::of(headers).filter(|_| precondition.is_none() && !table.has_rule)
+}
+
+/// A checked patch of a record.
+struct Patch {
+    schema: Arc<Table>,
+    key: String,
+    /// The bytes that a record may have.
+    most: usize,
+    patch: Map<String, Value>,
+}
+
+impl Patch {
+    /// The record with the patch in it, checked like the body of a `PUT`: a source of the program's own may hold what needs the patch to
+    /// become a record of the table.
+    fn merged_with(&self, existing: Option<&[u8]>) -> Result<Vec<u8>, SourceError> {
+        let failed = |why: &dyn Display| SourceError::new(Failure::Failed, format!("the existing record: {why}"));
+        let record = object(existing.ok_or(Refusal::NoRecord)?).map_err(|error| failed(&error))?;
+        let record = self.schema.patched(&self.key, record, &self.patch).map_err(Refusal::Invalid)?;
+        let value = serde_json::to_vec(&record).map_err(|error| failed(&error))?;
+        if value.len() > self.most { Err(Refusal::TooLarge { most: self.most }.into()) } else { Ok(value) }
+    }
 }
 
 fn is_patch(headers: &HeaderMap) -> bool {
@@ -138,12 +175,19 @@ fn written(result: Result<Written<Bytes>, WriteError<Bytes>>) -> Answer {
     }
 }
 
+fn deleted(result: Result<Written<Bytes>, WriteError<Bytes>>) -> Answer {
+    match result {
+        Ok(_) => Answer::new(applied(no_content()), HeaderValue::from_static("wtcache; fwd=method"), "deleted"),
+        Err(error) => failed(&error),
+    }
+}
+
 fn applied(mut response: Response<Body>) -> Response<Body> {
     response.headers_mut().insert(OUTCOME, HeaderValue::from_static("applied"));
     response
 }
 
-fn failed(error: &WriteError<Bytes>) -> Answer {
+pub(crate) fn failed(error: &WriteError<Bytes>) -> Answer {
     let (code, what) = match error {
         WriteError::Rejected(rejection) if Refusal::of(&rejection.error).is_some() => (None, "not sent"),
         WriteError::Rejected(rejection) => (rejection.error.code(), "rejected"),

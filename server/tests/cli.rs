@@ -275,7 +275,7 @@ fn the_tutorial_of_the_demo_works_as_it_is_printed() {
         return;
     }
     let commands: Vec<_> = lines.iter().filter_map(|line| line.strip_prefix("  curl ")).collect();
-    let before_the_fault = [200, 200, 404, 200, 422, 200, 412, 200, 200].map(Some);
+    let before_the_fault = [200, 200, 404, 200, 422, 202, 200, 412, 200, 200].map(Some);
     let expected = [&before_the_fault[..], &[None, Some(502), Some(200), Some(204)]].concat();
     assert_eq!(commands.len(), expected.len(), "{lines:?}");
     for (command, expected) in commands.into_iter().zip(expected) {
@@ -290,8 +290,11 @@ fn the_tutorial_of_the_demo_works_as_it_is_printed() {
     }
     // What came to each request is told, with how often the origin was called.
     let told = demo.lines_to("deleted");
-    let origin_calls: Vec<_> = told.iter().map(|line| line.rsplit(' ').next().unwrap().to_owned()).collect();
-    assert_eq!(origin_calls, ["1", "1", "2", "2", "3", "4", "4", "4", "5", "6", "7", "8"], "{told:?}");
+    // A write that is answered before it is settled may be at the origin by then, or not; the next of its key comes after it.
+    let (pending, others): (Vec<_>, Vec<_>) = told.iter().partition(|line| line.contains(" pending "));
+    let origin_calls: Vec<_> = others.iter().map(|line| line.rsplit(' ').next().unwrap().to_owned()).collect();
+    assert_eq!(origin_calls, ["1", "1", "2", "2", "3", "5", "5", "5", "6", "7", "8", "9"], "{told:?}");
+    assert_eq!(pending.len(), 1, "{told:?}");
     demo.signal("-INT");
     let (status, out, err) = demo.end();
     assert_eq!((status.code(), out.trim()), (Some(0), "ended"));

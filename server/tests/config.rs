@@ -33,6 +33,12 @@ tables:
     absent_after_delete: false
     clean_start: false
     audit: 0                     # default; or checks a second, 1
+    optimistic:                  # of writes that are answered before they are settled
+      writes: 16384              # default
+      weight: 64MiB              # default
+      threads: 4                 # default
+      outcomes: 10000            # default
+      outcomes_for: 10m          # default
 ";
 
 fn environment(name: &str) -> Option<String> {
@@ -91,7 +97,8 @@ fn every_setting_is_read() {
          settle_window: 0s\n      max_body: 512 KiB\n      freshness: origin\n      preconditions: honoured\n      \
          stores_verbatim: true\n",
         "    capacity: 10000 entries\n    negative_lifetime: 1h\n    in_doubt_writes: wait\n    \
-         absent_after_delete: true\n    clean_start: true\n    audit: 0.5\nlisten: \"[::]:80\"\n",
+         absent_after_delete: true\n    clean_start: true\n    audit: 0.5\n    \
+         optimistic: { writes: 5, threads: 1, timeout: 1m, outcomes: 7, outcomes_for: 0s }\nlisten: \"[::]:80\"\n",
     );
     let config = parse(&text).unwrap();
     let table = &config.tables[0];
@@ -110,6 +117,11 @@ fn every_setting_is_read() {
     assert_eq!(table.negative_lifetime, Duration::from_secs(3600));
     assert_eq!(table.in_doubt_writes, InDoubtWrites::Wait);
     assert_eq!(table.audit_every, Some(Duration::from_secs(2)));
+    let optimistic = &table.optimistic;
+    assert_eq!((optimistic.writes, optimistic.threads, optimistic.outcomes), (5, 1, 7));
+    assert_eq!((optimistic.timeout, optimistic.outcomes_for), (Some(Duration::from_secs(60)), Duration::ZERO));
+    let text = with("", "    optimistic: { weight: 1KiB }\n");
+    assert_eq!(parse(&text).unwrap().tables[0].optimistic.weight_bytes, 1024);
 }
 
 #[test]
@@ -124,7 +136,7 @@ fn every_error_names_its_place() {
     let cases = [
         // Keys.
         (origin("timeuot: 5s"), "5:7: unknown key timeuot\n  hint: did you mean timeout?".to_owned()),
-        (table("expiration: 5"), "5:5: unknown key expiration\n  hint: known: origin, capacity, negative_lifetime, in_doubt_writes, absent_after_delete, clean_start, audit".into()),
+        (table("expiration: 5"), "5:5: unknown key expiration\n  hint: known: origin, capacity, negative_lifetime, in_doubt_writes, absent_after_delete, clean_start, audit, optimistic".into()),
         (format!("{}lissten: 5\n", with("", "")), "5:1: unknown key lissten\n  hint: did you mean listen?".into()),
         (origin("timeout: 5s\n      timeout: 6s"), "6:7: key timeout stands here twice, first in line 5".into()),
         (origin("\"url\": http://h/{id}"), "5:7: key url stands here twice, first in line 4".into()),
@@ -167,6 +179,15 @@ fn every_error_names_its_place() {
         (table("audit: 1001"), format!("5:12: audit: \"1001\" is not from 0.001 to 1000\n  {audit}")),
         (table("audit: 0.0001"), format!("5:12: audit: \"0.0001\" is not from 0.001 to 1000\n  {audit}")),
         (table("capacity: 64"), "5:15: capacity: \"64\" is not a size\n  hint: write a size, 64MiB, or a count, 10000 entries".into()),
+        (table("optimistic: true"), "5:17: optimistic: expected a map, got a text".into()),
+        (table("optimistic: { write: 5 }"), "5:19: unknown key write\n  hint: did you mean writes?".into()),
+        (table("optimistic: { writes: 0 }"), "5:27: writes: \"0\" is not a whole number from 1 to 10000000\n  hint: write a number: 16".into()),
+        (table("optimistic: { threads: +4 }"), "5:28: threads: \"+4\" is not a whole number from 1 to 1024\n  hint: write a number: 16".into()),
+        (table("optimistic: { threads: 1025 }"), "5:28: threads: \"1025\" is not a whole number from 1 to 1024\n  hint: write a number: 16".into()),
+        (table("optimistic: { outcomes: many }"), "5:29: outcomes: \"many\" is not a whole number from 1 to 10000000\n  hint: write a number: 16".into()),
+        (table("optimistic: { timeout: 0s }"), "5:28: timeout: a deadline cannot be zero\n  hint: write a whole number and a unit: 500ms, 5s".into()),
+        (table("optimistic: { weight: 5 entries }"), format!("5:27: weight: \"5 entries\" is not a size\n  {size}")),
+        (table("capacity: 5 entries\n    optimistic: { weight: 1KiB }"), "6:19: weight: where capacity is a number of entries, writes have no weight in bytes\n  hint: leave weight out, and bound the number: writes: 1000".into()),
         (origin("freshness: tabel"), "5:18: freshness: unknown value \"tabel\"\n  hint: did you mean table?".into()),
         (origin("preconditions: no"), "5:22: preconditions: unknown value \"no\"\n  hint: known: unchecked, honoured".into()),
         (table("in_doubt_writes: drop"), "5:22: in_doubt_writes: unknown value \"drop\"\n  hint: known: send, wait".into()),

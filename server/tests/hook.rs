@@ -77,6 +77,23 @@ fn the_rule_runs_on_a_patch_as_on_a_put() {
     assert_eq!(stage.saw(), ["PUT a"]);
 }
 
+/// P5: whether the rule lets a write through is known in its turn: nothing is shown or answered before that, whatever is preferred.
+#[test]
+fn p5_a_write_with_a_rule_in_it_is_never_answered_before_the_rule() {
+    let stage = seeded();
+    let write = |method: &str, body: &str| {
+        let headers = [("Content-Type", "application/merge-patch+json"), ("Prefer", "respond-async")];
+        stage.ask(method, "/InventoryItem/a", &headers, body)
+    };
+    for method in ["PUT", "PATCH"] {
+        below_zero(write(method, "{\"quantity\":-1}"));
+    }
+    let put = write("PUT", "{\"quantity\":4}").expect_outcome(200, "applied");
+    assert_eq!((put.header("preference-applied"), put.header("location")), (None, None));
+    assert_eq!(put.json()["name"], "Widget", "merged by the rule");
+    write("DELETE", "").expect_outcome(204, "applied");
+}
+
 #[test]
 fn a_record_that_does_not_exist_yet_is_written_as_sent() {
     let stage = stage();

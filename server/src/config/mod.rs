@@ -61,6 +61,27 @@ pub struct TableConfig {
     pub clean_start: bool,
     /// One record in each interval of this length is compared with the origin, by the auditor; by default none is.
     pub audit_every: Option<Duration>,
+    /// The bounds of writes that are answered before they are settled.
+    pub optimistic: OptimisticConfig,
+}
+
+/// The bounds of a table's writes that are answered before they are settled (`Prefer: respond-async`).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OptimisticConfig {
+    /// How many may be pending at once; by default 16,384. What is more is 503.
+    pub writes: usize,
+    /// How much they may weigh together, in bytes; by default 64 MiB. Without a meaning where the table's capacity is a number of
+    /// entries.
+    pub weight_bytes: u64,
+    /// How many are at the origin at once; by default 4.
+    pub threads: usize,
+    /// How long one may take, the wait for its turn included; by default the origin's `timeout`.
+    pub timeout: Option<Duration>,
+    /// Of how many that have ended the outcome is kept; by default 10,000. Each takes what its key does, and up to some 4 KiB where it was
+    /// not applied.
+    pub outcomes: usize,
+    /// For how long; by default 10 minutes.
+    pub outcomes_for: Duration,
 }
 
 /// How to speak to a table's origin.
@@ -156,6 +177,19 @@ impl Default for Config {
     }
 }
 
+impl Default for OptimisticConfig {
+    fn default() -> Self {
+        Self {
+            writes: 16_384,
+            weight_bytes: 64 * 1024 * 1024,
+            threads: 4,
+            timeout: None,
+            outcomes: 10_000,
+            outcomes_for: Duration::from_secs(600),
+        }
+    }
+}
+
 impl OriginConfig {
     /// The defaults of everything but the URL.
     pub fn new(url: impl Into<String>) -> Self {
@@ -185,6 +219,7 @@ impl TableConfig {
             absent_after_delete: false,
             clean_start: false,
             audit_every: None,
+            optimistic: OptimisticConfig::default(),
         }
     }
 }

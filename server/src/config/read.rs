@@ -8,11 +8,20 @@ use std::net::SocketAddr;
 
 use super::value::{self, Value, Wrong};
 use super::yaml::{self, Kind, Node, Text};
-use super::{Config, Environment, Freshness, HeaderConfig, InDoubtWrites, OriginConfig, Preconditions, TableConfig};
+use super::{
+    Capacity, Config, Environment, Freshness, HeaderConfig, InDoubtWrites, OptimisticConfig, OriginConfig,
+    Preconditions, TableConfig,
+};
 use crate::diagnostic::{Diagnostics, Findings, Position, hint_of_known, nearest, shown, text};
 use crate::schema::Schema;
 
 const EXAMPLE: &str = "a table is written: tables: { Item: { origin: { url: \"http://host/items/{id}\" } } }";
+
+/// More pending writes, or outcomes, of one table than this are a slip of the pen.
+const MOST_PENDING: usize = 10_000_000;
+
+/// Likewise of threads.
+const MOST_THREADS: usize = 1024;
 
 /// Reads a configuration; without a schema, its tables' names are taken as they are.
 pub(super) fn config(
@@ -100,6 +109,7 @@ impl Reader<'_> {
             "absent_after_delete",
             "clean_start",
             "audit",
+            "optimistic",
         ];
         let fields = self.fields(&shown(&name.raw), node, &known)?;
         let origin = match fields.get("origin") {
@@ -119,7 +129,29 @@ impl Reader<'_> {
         self.set(fields, "absent_after_delete", &mut table.absent_after_delete, value::flag);
         self.set(fields, "clean_start", &mut table.clean_start, value::flag);
         self.set(fields, "audit", &mut table.audit_every, value::per_second);
+        if let Some((_, node)) = fields.get("optimistic") {
+            self.optimistic(node, table.capacity, &mut table.optimistic);
+        }
         Some(table)
+    }
+
+    fn optimistic(&mut self, node: &Node, capacity: Capacity, optimistic: &mut OptimisticConfig) {
+        let known = ["writes", "weight", "threads", "timeout", "outcomes", "outcomes_for"];
+        let Some(fields) = self.fields("optimistic", node, &known) else { return };
+        self.set(fields, "writes", &mut optimistic.writes, |value| value::count(value, MOST_PENDING));
+        self.set(fields, "weight", &mut optimistic.weight_bytes, |value| value::size(value).map(|size| size as u64));
+        if let (Some((key, _)), Capacity::Entries(_)) = (fields.get("weight"), capacity) {
+            let hint = "leave weight out, and bound the number: writes: 1000";
+            self.add(
+                key.at,
+                "weight: where capacity is a number of entries, writes have no weight in bytes",
+                Some(hint),
+            );
+        }
+        self.set(fields, "threads", &mut optimistic.threads, |value| value::count(value, MOST_THREADS));
+        self.set(fields, "timeout", &mut optimistic.timeout, |value| value::deadline(value).map(Some));
+        self.set(fields, "outcomes", &mut optimistic.outcomes, |value| value::count(value, MOST_PENDING));
+        self.set(fields, "outcomes_for", &mut optimistic.outcomes_for, value::duration);
     }
 
     fn origin(&mut self, at: Position, node: &Node) -> Option<OriginConfig> {

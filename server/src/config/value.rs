@@ -190,6 +190,15 @@ pub(super) fn capacity(value: &Value) -> Result<Capacity, Wrong> {
     }
 }
 
+/// A number from 1 to `most`.
+pub(super) fn count(value: &Value, most: usize) -> Result<usize, Wrong> {
+    let plain = value.text.bytes().all(|byte| byte.is_ascii_digit());
+    match value.text.parse().ok().filter(|_| plain) {
+        Some(count) if (1..=most).contains(&count) => Ok(count),
+        _ => Err(wrong(&format!("\"{}\" is not a whole number from 1 to {most}", value.shown), "write a number: 16")),
+    }
+}
+
 fn number_and_unit(text: &str) -> (&str, &str) {
     let digits = text.bytes().take_while(u8::is_ascii_digit).count();
     let (number, unit) = text.split_at(digits);

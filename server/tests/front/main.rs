@@ -10,6 +10,7 @@ mod invalidate;
 mod keys;
 mod life;
 mod patch;
+mod pending;
 mod reads;
 mod requests;
 mod writes;
