@@ -1,8 +1,8 @@
 //! The writes of a record: `PUT`, `PATCH` and `DELETE`, each on a condition or not, or shown before they are confirmed.
 //!
-//! `PATCH` is a JSON merge patch (RFC 7396). It is an `update` of the cache: the record is read, merged and written within the key's turn, so
-//! that writers at once lose nothing. What a condition asks is checked in the turn too, so that a write with one is never answered before
-//! it. Invariant: what is wrong with a request is said before the origin is called, and a write that the front refuses was not sent.
+//! `PATCH` is a JSON merge patch (RFC 7396). It is an `update` of the cache: the record is read, merged and written within the key's
+//! turn, so that writers at once lose nothing. What a condition asks is checked in the turn too, so that a write with one is never
+//! answered before it. Invariant: what is wrong with a request is said before the origin is called, and a write that the front refuses was not sent.
 
 use std::fmt::Display;
 use std::sync::Arc;

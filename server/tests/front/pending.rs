@@ -183,6 +183,39 @@ fn o2_a_refused_write_leaves_everything_as_it_was() {
     }
 }
 
+/// O2: refused credentials are this server's, and of long words so many are kept (O4).
+#[test]
+fn o2_what_a_refusal_said_is_what_the_plain_answer_would_have_said() {
+    let stage = with_a(stage());
+    let words = "é".repeat(5_000);
+    for (status, body, told_status, detail) in [
+        (401, "no", 502, "PUT: the origin answered 401"),
+        (409, "", 409, "PUT: the origin answered 409"),
+        (422, &words, 422, &words[..2_048]),
+    ] {
+        stage.origin.fault(Fault::on(Method::Put, "a").kind(FaultKind::Answer(Answer::new(status).body(body))));
+        let refused = ended(&stage, &accepted(&put(&stage, "a", 2)), "rolled-back");
+        assert_eq!((&refused["status"], &refused["detail"]), (&json!(told_status), &json!(detail)), "{status}");
+        assert_eq!((&refused["origin_status"], &refused["outcome"]), (&json!(status), &json!("rejected")));
+    }
+}
+
+/// D2: where writes wait for doubts, one that would wait for too long is refused at once, with the time to come again.
+#[test]
+fn d2_a_write_that_is_held_back_by_a_doubt_is_never_pending() {
+    let stage = setup().table("in_doubt_writes: wait").table("optimistic: { timeout: 5s }").start();
+    stage.origin.fault(Fault::on(Method::Put, "a").kind(FaultKind::ResetBeforeApply));
+    ended(&stage, &accepted(&put(&stage, "a", 1)), "in-doubt");
+    let held = put(&stage, "a", 2).expect_outcome(503, "rejected");
+    assert_eq!((held.header("retry-after"), held.header("location")), (Some("10"), None));
+    stage.clock.advance(Duration::from_secs(6));
+    let waits = accepted(&put(&stage, "a", 3));
+    assert_eq!(expect_pending(stage.get("a"), 200).quantity(), 3);
+    stage.clock.advance(Duration::from_secs(4));
+    ended(&stage, &waits, "settled");
+    assert_eq!(stage.origin.record("a").unwrap()["quantity"], 3);
+}
+
 /// O2: of two patches the first is refused, and what the second makes of the record does not know of it.
 #[test]
 fn o2_of_two_patches_the_first_is_refused_and_the_other_stays() {
