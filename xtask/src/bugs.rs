@@ -298,10 +298,7 @@ const BUGS: &[Seeded] = &[
         name: "applied-pending-rolls-back",
         promise: "O3, G5",
         tests: &[("optimistic", "o1_a_pending_value_is_shown_at_once_and_marked_and_confirmed_reads_do_not_show_it")],
-        history: By(&[
-            "pending::o1_o2_o3_merges_of_which_some_are_refused_and_some_are_unknown",
-            "pending::d1_o3_doubts_and_strays_beneath_pending_writes",
-        ]),
+        history: By(&["pending::o1_o2_o3_merges_of_which_some_are_refused_and_some_are_unknown"]),
     },
     Seeded {
         name: "fold-outlives-base",

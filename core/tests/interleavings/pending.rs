@@ -324,12 +324,14 @@ fn d1_o3_doubts_and_strays_beneath_pending_writes() {
         });
         play(
             &world,
-            true,
+            // Of what is waited for, nothing needs time to pass; where much does, most writes are too late to be sent.
+            false,
             vec![
                 client(|world: &World| (0..2).for_each(|_| world.put_pending(1))),
                 client(|world: &World| (0..2).for_each(|_| world.put_pending(2))),
                 client(|world: &World| (0..4).for_each(|_| world.get_confirmed(3))),
                 client(|world: &World| world.put(4)),
+                client(|world: &World| world.time_passes(3)),
             ],
         );
         world.check_at_rest();

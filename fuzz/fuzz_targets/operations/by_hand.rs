@@ -59,6 +59,9 @@ impl World {
     }
 
     pub(crate) fn write_if(&self, key: usize, what: What, expects: Expects) {
+        if self.is_pending(key) {
+            return;
+        }
         let wanted = self.wanted(key, expects);
         let before = self.before(key);
         let call = Call::new().idempotency_key(idempotency_key(before.send));
@@ -97,6 +100,9 @@ impl World {
 
     pub(crate) fn replay(&self, number: u8) {
         let Some(Doubted { key, write, handle }) = self.doubted(number) else { return };
+        if self.is_pending(key) {
+            return;
+        }
         let is_known = |doubt: &Doubted| {
             let outcome = doubt.handle.outcome();
             doubt.write == write && matches!(outcome, Some(Settlement::Applied | Settlement::NotApplied))

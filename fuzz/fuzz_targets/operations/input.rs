@@ -1,6 +1,6 @@
 //! What the fuzzer makes up: a cache's options and a sequence of operations, with what the origin does wrong.
 
-use arbitrary::Arbitrary;
+use arbitrary::{Arbitrary, Unstructured};
 
 /// Units of time: a call's deadline, and how long a write already sent may still land.
 pub(crate) const DEADLINE: u64 = 6;
@@ -11,7 +11,44 @@ pub(crate) const KEYS: usize = 3;
 #[derive(Arbitrary, Debug)]
 pub(crate) struct Input {
     pub(crate) options: Options,
-    pub(crate) operations: Vec<Operation>,
+    pub(crate) operations: Vec<Step>,
+}
+
+/// What comes next. Operations on pending writes begin with a byte of their own, so that older inputs mean what they meant.
+#[derive(Debug, Clone)]
+pub(crate) enum Step {
+    Do(Operation),
+    Pending(PendingOperation),
+}
+
+const PENDING: u8 = 0xa7;
+
+impl<'a> Arbitrary<'a> for Step {
+    fn arbitrary(bytes: &mut Unstructured<'a>) -> arbitrary::Result<Self> {
+        if bytes.peek_bytes(1) == Some(&[PENDING]) {
+            bytes.bytes(1)?;
+            return PendingOperation::arbitrary(bytes).map(Self::Pending);
+        }
+        Operation::arbitrary(bytes).map(Self::Do)
+    }
+}
+
+#[derive(Arbitrary, Debug, Clone)]
+pub(crate) enum PendingOperation {
+    Leave(Key, Left),
+    /// The origin answers the first one of the key.
+    Settle(Key, WriteDoes),
+    Cancel(Key, u8),
+    /// Reads what is visible.
+    Get(Key),
+}
+
+#[derive(Arbitrary, Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Left {
+    Put,
+    Delete,
+    /// Makes another record of each record.
+    Merge,
 }
 
 #[derive(Arbitrary, Debug, Clone)]

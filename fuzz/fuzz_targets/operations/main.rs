@@ -9,16 +9,17 @@
 mod by_hand;
 mod input;
 mod judge;
+mod pending;
 mod truth;
 mod world;
 
 use std::sync::Arc;
 
 use libfuzzer_sys::fuzz_target;
-use wtcache::{ByteCache, Bytes, Clock, Failure, InDoubtWrites, Prepared, Sent, SourceError};
+use wtcache::{ByteCache, Bytes, Clock, Failure, InDoubtWrites, Optimistic, Prepared, Sent, SourceError};
 
-use crate::input::{Confirm, DEADLINE, Input, Lands, Operation, What};
-use crate::truth::{Record, Sending};
+use crate::input::{Confirm, DEADLINE, Input, Inside, Lands, Operation, PendingOperation, Step, What, WriteDoes};
+use crate::truth::{PENDING_DEADLINE, Record, Sending};
 use crate::world::{Scripted, UNIT, World, confirmed, weight};
 
 /// More operations find nothing that as many do not find.
@@ -43,21 +44,41 @@ fn run(input: &Input) {
         .absent_after_delete(options.absent_after_delete)
         .in_doubt_writes(if options.writes_wait { InDoubtWrites::Wait } else { InDoubtWrites::Send })
         .clean_start(options.early.is_none())
+        // Nothing that is pending is ended by time.
+        .optimistic(Optimistic::new().deadline(UNIT * u32::try_from(PENDING_DEADLINE).expect("small")))
         .indexes(["group"], |_, value, rows| rows.add(0, &[(world::number(value) % 3) as u8]));
     if let Some(lifetime) = options.lifetime {
         builder = builder.lifetime(UNIT * u32::from(lifetime));
     }
     world.set_cache(Some(builder.build().expect("the options make sense")));
     let mut permits = Permits { world: &world, all: Vec::new() };
-    for operation in input.operations.iter().take(MOST_OPERATIONS) {
-        permits.run(operation);
+    for step in input.operations.iter().take(MOST_OPERATIONS) {
+        match step {
+            Step::Do(operation) => permits.run(operation),
+            Step::Pending(operation) => pending(&world, operation),
+        }
     }
     while !permits.all.is_empty() {
         permits.drop(0);
     }
+    world.settle_all();
     world.rest();
     // The source owns the world, and the world the cache: the circle ends here.
     world.set_cache(None);
+}
+
+fn pending(world: &World, operation: &PendingOperation) {
+    match operation {
+        PendingOperation::Leave(key, left) => world.leave(key.number(), *left),
+        PendingOperation::Settle(key, does) => {
+            // It is on another thread, from which nothing may be asked of the world in between.
+            let does = WriteDoes { inside: Inside::Nothing, ..does.clone() };
+            world.settle_pending(key.number(), does);
+        }
+        PendingOperation::Cancel(key, place) => world.cancel(key.number(), *place),
+        PendingOperation::Get(key) if world.is_pending(key.number()) => world.get_pending(key.number()),
+        PendingOperation::Get(key) => world.get(key.number()),
+    }
 }
 
 /// A write of the program's own.
@@ -164,7 +185,7 @@ impl Permits<'_> {
         let since = state.truth.now();
         assert_eq!(result.is_ok(), since < deadline, "P7: {:?}", result.err());
         let Ok(sent) = result else { return };
-        state.truth.sends(key, Sending::first(send), deadline, None);
+        state.truth.sends(key, Sending::first(send), (deadline, DEADLINE), None);
         let number = state.truth.number();
         drop(state);
         let record = (what == What::Put).then_some(number);

@@ -8,10 +8,13 @@
 
 use std::collections::HashMap;
 
-use crate::input::{DEADLINE, KEYS, WINDOW};
+use crate::input::{KEYS, WINDOW};
 
 /// A record's value; `None` is no record.
 pub(crate) type Record = Option<u64>;
+
+/// A pending write has as long, which is longer than all that is done here.
+pub(crate) const PENDING_DEADLINE: u64 = 1_000_000;
 
 /// How many sends of one doubt are told apart: with more, only time is sure to end it.
 const SENDS_TOLD_APART: usize = 16;
@@ -260,8 +263,14 @@ impl Truth {
     }
 
     /// P3: what has not the turn is not sent.
-    pub(crate) fn sends(&mut self, key: usize, send: Sending, deadline: u64, condition: Option<Condition>) {
-        assert!(deadline > self.now && deadline <= self.now + DEADLINE, "sent with {deadline} at {}", self.now);
+    pub(crate) fn sends(
+        &mut self,
+        key: usize,
+        send: Sending,
+        (deadline, longest): (u64, u64),
+        condition: Option<Condition>,
+    ) {
+        assert!(deadline > self.now && deadline <= self.now + longest, "sent with {deadline} at {}", self.now);
         // C0: what began in the first window is served to its end at the latest.
         let unsure = self.is_unsure();
         let of = &mut self.keys[key];

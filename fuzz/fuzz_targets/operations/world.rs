@@ -1,22 +1,27 @@
 //! The world around a cache: its clock, and a source that does what a script says and tells the truth about it.
 //!
-//! Everything happens on one thread. Invariant: no lock of this file is held while the cache is called.
+//! Everything happens on one thread, or while it waits (`pending.rs`). Invariant: no lock of this file is held while the cache is called.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::panic::resume_unwind;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 use std::task::Waker;
+use std::thread::{self, ThreadId};
 use std::time::Duration;
 
+pub(crate) use wtcache::Bytes;
 use wtcache::{
-    Alarm, ByteCache, Bytes, Clock, Condition as OnWrite, Confirmed, Declared, Entry, Failure, IdempotencyKey, InDoubt,
+    Alarm, ByteCache, Clock, Condition as OnWrite, Confirmed, Declared, Entry, Failure, IdempotencyKey, InDoubt,
     Lifetime, LoadCx, LoadError, Loaded, Outcome, Record as Stored, Rejection, Source, SourceError, Tick, Version,
     WriteCx,
 };
 
-use crate::input::{Confirm, Ends, Inside, Lands, Life, LoadAnswer, LoadDoes, Options, WINDOW, What, WriteDoes};
-use crate::truth::{Condition, Ended, Record, Sending, Truth};
+use crate::input::{
+    Confirm, DEADLINE, Ends, Inside, KEYS, Lands, Life, LoadAnswer, LoadDoes, Options, WINDOW, What, WriteDoes,
+};
+use crate::pending::Above;
+use crate::truth::{Condition, Ended, PENDING_DEADLINE, Record, Sending, Truth};
 
 /// One unit of time.
 pub(crate) const UNIT: Duration = Duration::from_millis(1);
@@ -25,8 +30,9 @@ pub(crate) fn units(duration: Duration) -> u64 {
     u64::try_from(duration.as_nanos() / UNIT.as_nanos()).expect("no test takes that long")
 }
 
-/// A clock on which only waiting takes time: whoever would sleep until some tick is there at once.
-pub(crate) struct JumpingClock(AtomicU64);
+/// A clock on which only waiting takes time: if this thread would sleep until some tick, it is there at once. The threads of the cache
+/// sleep until they are woken, for nothing that they wait for comes with time.
+pub(crate) struct JumpingClock(AtomicU64, ThreadId);
 
 impl JumpingClock {
     pub(crate) fn advance(&self, by: u64) {
@@ -44,6 +50,9 @@ impl Clock for JumpingClock {
     }
 
     fn alarm(&self, at: Tick, _: &Waker) -> Alarm {
+        if thread::current().id() != self.1 {
+            return Alarm::Set;
+        }
         self.0.fetch_max(units(at.since(Tick::ZERO)), Ordering::Relaxed);
         Alarm::After(Duration::ZERO)
     }
@@ -92,12 +101,22 @@ pub(crate) struct State {
     pub(crate) inside_of: Vec<usize>,
     pub(crate) counts: Counts,
     pub(crate) doubts: Vec<Doubted>,
+    /// The pending writes of each key, and those that were not yet told what becomes of them.
+    pub(crate) above: [VecDeque<Above>; KEYS],
+    pub(crate) left: HashSet<u64>,
+    /// The write of each key that is at the gate, and what it is to do.
+    pub(crate) arrived: [Option<u64>; KEYS],
+    pub(crate) answers: [Option<WriteDoes>; KEYS],
+    /// How many were taken back: the cache counts each some time after that.
+    pub(crate) cancelled: u64,
 }
 
 pub(crate) struct World {
     pub(crate) options: Options,
     pub(crate) clock: Arc<JumpingClock>,
     state: Mutex<State>,
+    /// Something at a gate may go on.
+    pub(crate) moves: Condvar,
     cache: Mutex<Option<ByteCache>>,
 }
 
@@ -150,7 +169,7 @@ fn error(failure: Failure) -> SourceError {
 
 impl World {
     pub(crate) fn new(options: &Options) -> Self {
-        let clock = Arc::new(JumpingClock(AtomicU64::new(1000)));
+        let clock = Arc::new(JumpingClock(AtomicU64::new(1000), thread::current().id()));
         let conditions_settle = options.honours_preconditions && options.versions_never_reused;
         let mut truth =
             Truth::new(clock.units(), options.early.is_some(), options.honours_idempotency, conditions_settle);
@@ -167,8 +186,14 @@ impl World {
             inside_of: Vec::new(),
             counts: Counts::default(),
             doubts: Vec::new(),
+            above: Default::default(),
+            left: HashSet::new(),
+            arrived: Default::default(),
+            answers: Default::default(),
+            cancelled: 0,
         };
-        Self { options: options.clone(), clock, state: Mutex::new(state), cache: Mutex::new(None) }
+        let (state, moves, cache) = (Mutex::new(state), Condvar::new(), Mutex::new(None));
+        Self { options: options.clone(), clock, state, moves, cache }
     }
 
     pub(crate) fn set_cache(&self, cache: Option<ByteCache>) {
@@ -228,7 +253,7 @@ impl World {
             OnWrite::Exists => Condition::Exists,
             _ => unreachable!("there are no others"),
         });
-        let (since, deadline, send, does) = {
+        let (since, deadline, send) = {
             let mut state = self.at();
             let since = state.truth.now();
             let send = match state.sent.insert(write, (record, condition)) {
@@ -239,10 +264,13 @@ impl World {
                 }
             };
             let deadline = since + units(cx.remaining());
-            state.truth.sends(key, send, deadline, condition);
-            state.inside_of.push(key);
-            (since, deadline, send, state.writes.pop_front().unwrap_or(WriteDoes::HONEST))
+            let longest = if state.left.contains(&write) { PENDING_DEADLINE } else { DEADLINE };
+            state.truth.sends(key, send, (deadline, longest), condition);
+            (since, deadline, send)
         };
+        let told = self.stands_at_the_gate(key, write);
+        let does = told.unwrap_or_else(|| self.at().writes.pop_front().unwrap_or(WriteDoes::HONEST));
+        self.at().inside_of.push(key);
         if let Some(lands) = does.stray {
             cx.leaves_stray();
             self.lands(lands, key, write, record, condition);
@@ -368,7 +396,7 @@ impl World {
 }
 
 impl WriteDoes {
-    const HONEST: Self =
+    pub(crate) const HONEST: Self =
         Self { stray: None, inside: Inside::Nothing, ends: Ends::Applied(Confirm::Record(Life::Default)), takes: 0 };
 }
 
