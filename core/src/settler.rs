@@ -39,11 +39,19 @@ struct State {
     threads: usize,
     /// Of these, those that have not looked yet what there is to do.
     coming: usize,
-    /// Those that sleep.
-    idle: Vec<Waker>,
+    /// Those that sleep, and until when.
+    idle: Vec<(Waker, Tick)>,
     /// How many there are, also of those that nobody is at and nobody has to look at yet.
     tasks: usize,
     ended: bool,
+}
+
+impl State {
+    /// Nobody who sleeps wakes by the next time: those that are at work may be long at their sources.
+    fn is_unwatched(&self) -> bool {
+        let next = self.times.first_key_value().map(|(time, _)| time.0);
+        next.is_some_and(|next| self.idle.iter().all(|(_, until)| *until > next))
+    }
 }
 
 /// A story between its steps.
@@ -95,7 +103,7 @@ impl Settler {
             state.ended = true;
             std::mem::take(&mut state.idle)
         };
-        idle.into_iter().for_each(Waker::wake);
+        idle.into_iter().for_each(|(waker, _)| waker.wake());
     }
 }
 
@@ -175,7 +183,7 @@ impl Drop for Task {
             state.tasks -= 1;
             if state.ended && state.tasks == 0 { std::mem::take(&mut state.idle) } else { Vec::new() }
         };
-        idle.into_iter().for_each(Waker::wake);
+        idle.into_iter().for_each(|(waker, _)| waker.wake());
     }
 }
 
@@ -213,7 +221,7 @@ impl Shared {
             state.coming += usize::from(another);
             (idle, another)
         };
-        idle.into_iter().for_each(Waker::wake);
+        idle.into_iter().for_each(|(waker, _)| waker.wake());
         if another {
             // Without it, those that are busy look when they are done.
             let _ = self.spawn();
@@ -238,7 +246,7 @@ impl Shared {
         };
         while let Some((task, more)) = self.next(&parker, &*clock) {
             if more {
-                // Who made them ready may have counted on this thread for all of them.
+                // Who made them ready may have counted on this thread for all of them, and who waits on it for the time.
                 self.call_one();
             }
             // A drop of the program's may panic: what it was about is over, and the next is another's.
@@ -246,21 +254,21 @@ impl Shared {
         }
     }
 
-    /// The next that can go on, and whether there are more; `None` once all is over.
+    /// The next that can go on, and whether another thread has to look after the others; `None` once all is over.
     fn next(&self, parker: &Parker, clock: &dyn Clock) -> Option<(Arc<Task>, bool)> {
         loop {
             let now = clock.now();
             let until = {
                 let mut state = self.state.lock();
-                state.idle.retain(|waker| !waker.will_wake(parker.waker()));
+                state.idle.retain(|(waker, _)| !waker.will_wake(parker.waker()));
                 if let Some(task) = state.ready.pop_front() {
-                    return Some((task, !state.ready.is_empty()));
+                    return Some((task, !state.ready.is_empty() || state.is_unwatched()));
                 }
                 let first = state.times.first_key_value().map(|(time, _)| time.0);
                 match first {
                     Some(first) if first <= now => {
                         let (_, task) = state.times.pop_first()?;
-                        return Some((task, !state.times.is_empty()));
+                        return Some((task, state.is_unwatched()));
                     }
                     None if state.ended && state.tasks == 0 => {
                         state.threads -= 1;
@@ -268,8 +276,9 @@ impl Shared {
                     }
                     _ => {}
                 }
-                state.idle.push(parker.waker().clone());
-                first.unwrap_or(Tick::NEVER)
+                let until = first.unwrap_or(Tick::NEVER);
+                state.idle.push((parker.waker().clone(), until));
+                until
             };
             parker.park_until(clock, until);
         }
