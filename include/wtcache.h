@@ -143,6 +143,7 @@
 
 /**
  * A write from inside a source's callback found the turn of its key taken; such a write never waits. It was not sent.
+ * Or a read of many keys: transactions changed them whenever they had been loaded.
  */
 #define WTCACHE_ERR_BUSY -13
 
@@ -185,6 +186,11 @@
  * Keys of which nobody knows whether their last writes were, or will be, applied.
  */
 #define WTCACHE_CLOSE_IN_DOUBT 1
+
+/**
+ * Keys of pending writes that were not sent and were rolled back: nobody will send them.
+ */
+#define WTCACHE_CLOSE_ROLLED_BACK 2
 
 /**
  * A write without condition.
