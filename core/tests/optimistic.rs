@@ -451,24 +451,20 @@ fn b2_one_that_waits_beyond_its_deadline_is_rolled_back_by_itself() {
     applied(first).expect("a record");
 }
 
-/// Whoever slept until then was given another write, whose source is slow.
 #[test]
 fn b2_a_deadline_is_noticed_though_all_threads_that_have_begun_are_busy() {
     let w = world();
     let held = ["a", "b"].map(|key| w.script.hold(Op::Put, key, When::Before));
-    let begins = |key: &str, deadline| {
-        let call = Call::new().deadline(deadline);
-        w.cache.put_optimistic_with(key, "1".to_owned(), &call).expect("admitted")
-    };
-    let first = begins("a", LONG);
+    let begins =
+        |key: &str, deadline| w.cache.put_optimistic_with(key, "1".to_owned(), &within(deadline)).expect("admitted");
+    let _first = begins("a", LONG);
     held[0].wait_arrived();
     let waits = begins("a", secs(2));
-    let other = begins("b", LONG);
+    let _other = begins("b", LONG);
     held[1].wait_arrived();
     w.clock.advance(secs(3));
     assert!(matches!(not_sent(outcome(waits)), NotSent::Deadline));
     held.into_iter().for_each(wtcache_testkit::Gate::release);
-    [first, other].into_iter().for_each(|pending| drop(applied(pending)));
 }
 
 #[test]

@@ -363,11 +363,11 @@ impl State {
         self.keys[key].load = None;
         self.counts();
         for reader in &mut self.readers {
-            if let Reading::Round(round) = &mut reader.phase {
-                if round.joined.is_some_and(|(joined, _)| joined == key) {
-                    round.joined = None;
-                    round.moved = 1;
-                }
+            if let Reading::Round(round) = &mut reader.phase
+                && round.joined.is_some_and(|(joined, _)| joined == key)
+            {
+                round.joined = None;
+                round.moved = 1;
             }
         }
     }
