@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use common::*;
 use wtcache::{
-    Cache, Call, Change, EventKind, How, LoadError, NotSent, Optimistic, PendingWrite, Settlement, WriteError, Written,
+    Call, Change, EventKind, How, LoadError, NotSent, Optimistic, PendingWrite, Settlement, WriteError, Written,
 };
 use wtcache_testkit::{Does, Op, Script, When, spawn};
 
@@ -440,17 +440,6 @@ fn o4_the_number_and_the_weight_of_pending_writes_are_bounded() {
 }
 
 #[test]
-fn b2_of_one_key_as_many_are_pending_as_may_wait_for_its_turn() {
-    let w = world_with(Script::new(), |builder| builder.turn_queue(1));
-    let held = w.script.hold(Op::Put, "k", When::Before);
-    let pending = [w.set("k", "1"), w.set("k", "2")];
-    assert!(matches!(w.cache.put_optimistic("k", "3".to_owned()), Err(NotSent::QueueFull)));
-    assert_eq!((w.peek("k").as_deref(), w.cache.stats().pending), (Some("2"), 2));
-    held.release();
-    pending.into_iter().for_each(|pending| drop(applied(pending)));
-}
-
-#[test]
 fn b2_one_that_waits_beyond_its_deadline_is_rolled_back_by_itself() {
     let w = world();
     w.seed("k", "1");
@@ -468,24 +457,20 @@ fn b2_one_that_waits_beyond_its_deadline_is_rolled_back_by_itself() {
     applied(first).expect("a record");
 }
 
-/// Whoever slept until then was given another write, whose source is slow.
 #[test]
 fn b2_a_deadline_is_noticed_though_all_threads_that_have_begun_are_busy() {
     let w = world();
     let held = ["a", "b"].map(|key| w.script.hold(Op::Put, key, When::Before));
-    let begins = |key: &str, deadline| {
-        let call = Call::new().deadline(deadline);
-        w.cache.put_optimistic_with(key, "1".to_owned(), &call).expect("admitted")
-    };
-    let first = begins("a", LONG);
+    let begins =
+        |key: &str, deadline| w.cache.put_optimistic_with(key, "1".to_owned(), &within(deadline)).expect("admitted");
+    let _first = begins("a", LONG);
     held[0].wait_arrived();
     let waits = begins("a", secs(2));
-    let other = begins("b", LONG);
+    let _other = begins("b", LONG);
     held[1].wait_arrived();
     w.clock.advance(secs(3));
     assert!(matches!(not_sent(outcome(waits)), NotSent::Deadline));
     held.into_iter().for_each(wtcache_testkit::Gate::release);
-    [first, other].into_iter().for_each(|pending| drop(applied(pending)));
 }
 
 #[test]
@@ -705,13 +690,4 @@ fn p8_merge_functions_run_under_no_lock() {
     assert_eq!(w.start(|cache| cache.get_many(["k", "other"]).len()).join(), 2);
     held.release();
     assert_eq!(applied(pending).as_deref(), Some("1o"));
-}
-
-#[test]
-fn b2_options_that_make_no_sense_are_refused() {
-    let new = Optimistic::new;
-    for optimistic in [new().threads(0), new().most(0), new().weight(0), new().deadline(Duration::ZERO)] {
-        let refused = Cache::<String, String>::builder(Script::new()).optimistic(optimistic).build().map(drop);
-        assert_eq!(refused.expect_err("no sense").option, "optimistic");
-    }
 }

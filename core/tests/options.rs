@@ -7,7 +7,7 @@ mod shelf;
 use std::time::Duration;
 
 use shelf::Shelf;
-use wtcache::{Audit, Builder, Cache, Typed};
+use wtcache::{Audit, Builder, Cache, Optimistic, Typed};
 
 type Options = Builder<Typed<u32, u64>>;
 
@@ -91,4 +91,19 @@ fn an_audit_checks_every_millisecond_to_every_day() {
 #[test]
 fn an_index_named_twice_is_refused() {
     refused("indexes", "the name \"size\" is given twice", |o| o.indexes(["size", "hue", "size"], |_, _, _| {}));
+}
+
+#[test]
+fn b2_what_bounds_pending_writes_is_more_than_nothing() {
+    let new = Optimistic::new;
+    let message = "one thread, one pending write and a weight of one are the least";
+    for optimistic in [new().threads(0), new().most(0), new().weight(0)] {
+        refused("optimistic", message, |o| o.optimistic(optimistic));
+    }
+    for deadline in [Duration::ZERO, Duration::from_secs(86_401)] {
+        refused("optimistic", "its deadline is more than zero and a day at most", |o| {
+            o.optimistic(new().deadline(deadline))
+        });
+    }
+    accepted(|o| o.optimistic(new().threads(1).most(1).weight(1).deadline(Duration::from_secs(86_400))));
 }

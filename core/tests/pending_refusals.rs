@@ -1,4 +1,4 @@
-//! Merges that refuse what is there, and what they weigh: promises of chapter 5.
+//! Merges that refuse what is there, what they weigh, and how many pending writes a key may have: promises of chapters 5 and 9.
 
 mod common;
 
@@ -64,4 +64,15 @@ fn o4_a_merge_weighs_as_it_is_told_to() {
     assert!(spawn(move || six.wait()).join().is_ok());
     let eight = merge("is eight").expect("the weight was given back");
     assert!(spawn(move || eight.wait()).join().is_ok());
+}
+
+#[test]
+fn b2_of_one_key_as_many_are_pending_as_may_wait_for_its_turn() {
+    let w = world_with(Script::new(), |builder| builder.turn_queue(1));
+    let held = w.script.hold(Op::Put, "k", When::Before);
+    let pending = ["1", "2"].map(|value| w.cache.put_optimistic("k", value.to_owned()).expect("admitted"));
+    assert!(matches!(w.cache.put_optimistic("k", "3".to_owned()), Err(NotSent::QueueFull)));
+    assert_eq!((w.peek("k").as_deref(), w.cache.stats().pending), (Some("2"), 2));
+    held.release();
+    pending.into_iter().for_each(|pending| _ = spawn(move || pending.wait()).join().expect("applied"));
 }

@@ -572,6 +572,22 @@ fn t1_get_many_sees_all_of_one_that_is_started_while_it_loads() {
     assert!(spawn(move || pending.wait()).join().is_committed());
 }
 
+/// It needs no load: also where the settle window of an earlier write has just passed, which nobody has noticed yet.
+#[test]
+fn t1_get_many_does_not_wait_for_one_that_is_shown_when_a_doubt_of_its_key_ends() {
+    let w = seeded();
+    let doubt = w.doubt("a", "2", Does::Unknown);
+    let held = w.script.hold(Op::Put, "b", When::Before);
+    let transaction = w.cache.transaction().step(put("b", "3")).step(put("a", "3")).deadline(LONG);
+    let pending = transaction.start().expect("admitted");
+    held.wait_arrived();
+    w.clock.advance(WINDOW);
+    assert_eq!(w.start(|cache| pair(&cache)).join(), both("3"));
+    drop(doubt);
+    held.release();
+    assert!(spawn(move || pending.wait()).join().is_committed());
+}
+
 // --- invalidation
 
 #[test]

@@ -52,6 +52,8 @@ fn border() -> Result<(), String> {
 fn tests(sanitizer: &str, dir: &str) -> Command {
     let mut tests = cargo(&["test", "--package", "wtcache", "--package", "wtcache-http-source"]);
     tests.args(["--features", "wtcache/tokio", "--lib", "--tests", "--target", TRIPLE]);
+    // What it is for is memory: a part of the histories will do.
+    tests.env("WTCACHE_STEPS", "50000");
     sanitized(tests, sanitizer, dir)
 }
 

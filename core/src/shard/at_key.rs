@@ -434,8 +434,12 @@ impl<'a, L: Layout> AtKey<'a, L> {
         }
     }
 
-    /// Leaves a waker for the end of the transaction that runs on the key; says when time changes its state. `None`: none runs.
+    /// Leaves a waker for the end of the transaction that runs on the key; says when time changes its state. `None`: none runs, or what is
+    /// pending can be shown without a load.
     pub(crate) fn wait_for_transaction(&mut self, waker: &Waker) -> Option<Tick> {
+        if matches!(self.shown(), Some(Shown::Is(_) | Shown::Fold(..))) {
+            return None;
+        }
         let cell = self.cell().filter(|cell| cell.in_transaction)?;
         if !cell.waiting.iter().any(|other| other.will_wake(waker)) {
             cell.waiting.push(waker.clone());

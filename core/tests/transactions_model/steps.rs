@@ -202,6 +202,7 @@ impl State {
         self.transactions[transaction].confirmed[key] = None;
         if !config.is(Wrong::UnknownIsRejected) {
             self.keys[key].base = None;
+            self.moves_fence(key);
         }
         self.ends(config, transaction);
     }
@@ -215,10 +216,12 @@ impl State {
             if let Some(value) = confirmed[key] {
                 own.base = Some(value).filter(|_| !own.doubt && !dirty[key]);
             }
-            if !config.is(Wrong::EndKeepsFence) {
+            // What nothing has written is as it was: a load that began before brings no more and no less than one that begins now.
+            if confirmed[key].is_some() && !config.is(Wrong::EndKeepsFence) {
                 self.moves_fence(key);
             }
         }
+        self.counts();
         let done = Transaction { phase: Phase::Done, confirmed: [None; 2], dirty: [false; 2] };
         self.transactions[transaction] = done;
         self.promote();
@@ -346,16 +349,25 @@ impl State {
         *own = Reader { done: own.done + 1, phase: Reading::Rest };
     }
 
-    /// Detaches the key's load, and tells every reader of the key.
-    fn moves_fence(&mut self, key: usize) {
-        self.keys[key].load = None;
+    /// A transaction has ended, however it did: who reads both keys must not show one from before and one from after.
+    fn counts(&mut self) {
         for reader in &mut self.readers {
             if let Reading::Round(round) = &mut reader.phase {
                 round.moves = true;
-                if round.joined.is_some_and(|(joined, _)| joined == key) {
-                    round.joined = None;
-                    round.moved = 1;
-                }
+            }
+        }
+    }
+
+    /// Detaches the key's load, and tells every reader of the key.
+    fn moves_fence(&mut self, key: usize) {
+        self.keys[key].load = None;
+        self.counts();
+        for reader in &mut self.readers {
+            if let Reading::Round(round) = &mut reader.phase
+                && round.joined.is_some_and(|(joined, _)| joined == key)
+            {
+                round.joined = None;
+                round.moved = 1;
             }
         }
     }
