@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use common::*;
 use wtcache::{
-    Call, Change, EventKind, How, LoadError, NotSent, Optimistic, PendingWrite, Settlement, WriteError, Written,
+    Cache, Call, Change, EventKind, How, LoadError, NotSent, Optimistic, PendingWrite, Settlement, WriteError, Written,
 };
 use wtcache_testkit::{Does, Op, Script, When, spawn};
 

@@ -332,7 +332,7 @@ impl Run {
         self.origin.forgets_strays();
         self.clock.advance(secs(WAIT));
         let mut out = Vec::new();
-        for key in 0..self.keys {
+        for (key, name) in KEYS.iter().enumerate().take(self.keys) {
             let had_turn = self.above[key].front().is_some_and(is_short);
             let (short, left): (VecDeque<_>, VecDeque<_>) =
                 std::mem::take(&mut self.above[key]).into_iter().partition(is_short);
@@ -349,7 +349,7 @@ impl Run {
                     &outcome,
                     Err(WriteError::NotSent(NotSent::Deadline | NotSent::Unread(LoadError::Deadline)))
                 );
-                check!(late, "overdue, place {place} of {} ended as {:?}", KEYS[key], outcome.map(drop));
+                check!(late, "overdue, place {place} of {} ended as {:?}", name, outcome.map(drop));
             }
         }
         self.check()?;
@@ -536,13 +536,13 @@ impl Run {
         }
         let stats = self.cache.stats();
         check!((stats.in_doubt, stats.writes_open) == (0, 0), "at rest, {stats:?}");
-        for key in 0..self.keys {
+        for (key, name) in KEYS.iter().enumerate().take(self.keys) {
             let truth = self.origin.truth(key);
-            for read in [self.cache.get(KEYS[key]), self.cache.get_confirmed(KEYS[key])] {
+            for read in [self.cache.get(*name), self.cache.get_confirmed(*name)] {
                 let read = text(read);
-                check!(read == truth, "at rest, {} is {read:?}, and {truth:?} at the origin", KEYS[key]);
+                check!(read == truth, "at rest, {} is {read:?}, and {truth:?} at the origin", name);
             }
-            check!(truth.is_none() || self.cache.peek(KEYS[key]).is_some(), "at rest, {} is not kept", KEYS[key]);
+            check!(truth.is_none() || self.cache.peek(*name).is_some(), "at rest, {} is not kept", name);
         }
         Ok(())
     }
