@@ -113,11 +113,12 @@ static void writes_of_a_key_keep_their_order(void)
     shelf self;
     wtcache_cache *cache = open_shelf(&self);
     wtcache_queue *queue = queue_of(4, 100);
+    wtcache_call patient = {sizeof patient, 60000, NULL, 0, 0};
     uint64_t ids[20];
     for (int i = 0; i < 20; i++) {
         char value[8];
         size_t len = (size_t)snprintf(value, sizeof value, "v%d", i);
-        SUCCEEDS(wtcache_put_async(queue, cache, BYTES("gated"), value, len, NULL, NULL, NULL, &ids[i], &error));
+        SUCCEEDS(wtcache_put_async(queue, cache, BYTES("gated"), value, len, NULL, &patient, NULL, &ids[i], &error));
     }
     wait_at_gate(&self, 1);
     /* Another key is not kept waiting by them. */

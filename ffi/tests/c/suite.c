@@ -562,7 +562,10 @@ static void forks(void)
 static void forks_with_every_handle(void)
 {
     shelf self;
-    wtcache_cache *cache = open_shelf(&self);
+    wtcache_config *config = wtcache_config_new();
+    SUCCEEDS(wtcache_config_set_deadline_ms(config, 60000, &error));
+    wtcache_cache *cache = open_with(config, &self);
+    wtcache_config_free(config);
     wtcache_permit *permit = NULL;
     wtcache_pending *pending = NULL;
     wtcache_queue *queue = NULL;

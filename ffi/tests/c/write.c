@@ -76,6 +76,15 @@ static void conditions_that_make_no_sense(void)
     NULL_IS_REFUSED(wtcache_delete_if(cache, NULL, 1, &expect, NULL, &error));
     NULL_IS_REFUSED(wtcache_delete_if(cache, "k", 1, NULL, NULL, &error));
     CHECK(wtcache_error_existing(NULL) == NULL);
+    /* Neither a part of the struct, nor what this library does not know. */
+    expect.struct_size = offsetof(wtcache_expect, versions);
+    FAILS(wtcache_delete_if(cache, "k", 1, &expect, NULL, &error), WTCACHE_ERR_ARGUMENT, "expect.struct_size");
+    struct {
+        wtcache_expect known;
+        size_t unknown;
+    } newer = {expecting(WTCACHE_EXPECT_EXISTS), 1};
+    newer.known.struct_size = sizeof newer;
+    FAILS(wtcache_delete_if(cache, "k", 1, &newer.known, NULL, &error), WTCACHE_ERR_ARGUMENT, "does not know");
     CHECK(self.gets + self.puts + self.removes == 0);
     wtcache_cache_free(cache);
 }
