@@ -802,6 +802,11 @@ typedef struct wtcache_call {
      * Zero.
      */
     int32_t reserved;
+    /**
+     * Of a write: how long its record may be served where the source says nothing of that, in milliseconds, or one of `WTCACHE_LIFETIME_*`. A
+     * delete has no record, and a read refuses a lifetime.
+     */
+    int64_t lifetime_ms;
 } wtcache_call;
 
 /**

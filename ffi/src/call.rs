@@ -3,9 +3,10 @@
 use std::ffi::c_void;
 use std::time::Duration;
 
-use wtcache::{ByteCache, Bytes, Call, Entry, IdempotencyKey, LoadError};
+use wtcache::{ByteCache, Bytes, Call, Entry, IdempotencyKey, Lifetime, LoadError};
 
 use crate::arguments::{Growing, Refused, bytes, growing};
+use crate::reply::lifetime_of;
 
 /// Bytes in a list: a key, a value, a version or a tag.
 #[repr(C)]
@@ -49,6 +50,9 @@ pub struct wtcache_call {
     pub mode: i32,
     /// Zero.
     pub reserved: i32,
+    /// Of a write: how long its record may be served where the source says nothing of that, in milliseconds, or one of `WTCACHE_LIFETIME_*`. A
+    /// delete has no record, and a read refuses a lifetime.
+    pub lifetime_ms: i64,
 }
 
 // SAFETY: `repr(C)`, begins with its size, and integers and pointers may be zero.
@@ -95,7 +99,22 @@ impl wtcache_call {
     /// `call` is NULL or points to one, whose key is NULL or has 16 bytes.
     pub(crate) unsafe fn of_read(call: *const Self) -> Result<AskedRead, Refused> {
         // SAFETY: the caller's promise.
-        unsafe { Self::read(call) }
+        match unsafe { Self::read(call) }? {
+            (asked, Lifetime::Default) => Ok(asked),
+            _ => Err(Refused::argument("call.lifetime_ms is of a write only")),
+        }
+    }
+
+    /// Of a read of many keys: the call, with the deadline that it has of its own.
+    ///
+    /// # Safety
+    /// As [`Self::of_read`].
+    pub(crate) unsafe fn of_reads(call: *const Self) -> Result<(Call, Option<Duration>), Refused> {
+        // SAFETY: the caller's promise.
+        match unsafe { Self::of_read(call) }? {
+            AskedRead { call, deadline, mode: Mode::Default } => Ok((call, deadline)),
+            _ => Err(Refused::argument("call.mode is of a read of one key only")),
+        }
     }
 
     /// Of any other call.
@@ -114,15 +133,15 @@ impl wtcache_call {
     pub(crate) unsafe fn of_late_write(call: *const Self) -> Result<(Call, Option<Duration>), Refused> {
         // SAFETY: the caller's promise.
         match unsafe { Self::read(call) }? {
-            AskedRead { call, deadline, mode: Mode::Default } => Ok((call, deadline)),
+            (AskedRead { call, deadline, mode: Mode::Default }, lifetime) => Ok((call.lifetime(lifetime), deadline)),
             _ => Err(Refused::argument("call.mode is of a read of one key only")),
         }
     }
 
-    unsafe fn read(call: *const Self) -> Result<AskedRead, Refused> {
+    unsafe fn read(call: *const Self) -> Result<(AskedRead, Lifetime), Refused> {
         let (mut options, mut deadline) = (Call::new(), None);
         if call.is_null() {
-            return Ok(AskedRead { call: options, deadline, mode: Mode::Default });
+            return Ok((AskedRead { call: options, deadline, mode: Mode::Default }, Lifetime::Default));
         }
         // SAFETY: the caller's promise.
         let call = unsafe { growing(call) }?.all()?;
@@ -141,6 +160,7 @@ impl wtcache_call {
             WTCACHE_MODE_CONFIRMED => Mode::Confirmed,
             other => return Err(Refused::argument(format!("call.mode is {other}, which is no WTCACHE_MODE"))),
         };
-        Ok(AskedRead { call: options, deadline, mode })
+        let lifetime = lifetime_of("call.lifetime_ms", call.lifetime_ms)?;
+        Ok((AskedRead { call: options, deadline, mode }, lifetime))
     }
 }

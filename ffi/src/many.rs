@@ -55,7 +55,7 @@ pub unsafe extern "C" fn wtcache_get_many(
         border::call(err, || {
             let results = output("results", results, ptr::null_mut())?;
             let (cache, keys, call) =
-                (wtcache_cache::of(cache)?, all("keys", keys, count)?, wtcache_call::of_write(call)?);
+                (wtcache_cache::of(cache)?, all("keys", keys, count)?, wtcache_call::of_reads(call)?.0);
             *results = border::give(wtcache_results::of_reads(cache.read_many(keys, &call)));
             Ok(WTCACHE_OK)
         })

@@ -292,7 +292,7 @@ pub unsafe extern "C" fn wtcache_get_many_async(
     // SAFETY: the caller keeps the rules at the header's top.
     unsafe {
         border::call(err, || {
-            let (call, deadline) = wtcache_call::of_late_write(call)?;
+            let (call, deadline) = wtcache_call::of_reads(call)?;
             let given = Given::of(queue, cache, token, id)?;
             let keys: Vec<Vec<u8>> = all("keys", keys, count)?.into_iter().map(<[u8]>::to_vec).collect();
             given.run(None, deadline, WTCACHE_OUTCOME_NOT_APPLIED, move |opened, left| {

@@ -124,6 +124,7 @@ fn an_answer_at_the_deadline_counts_for_both_sides_or_for_neither() {
         idempotency_key: ptr::null(),
         mode: WTCACHE_MODE_DEFAULT,
         reserved: 0,
+        lifetime_ms: WTCACHE_LIFETIME_DEFAULT,
     };
     let (answered, refused, not_sent) = std::thread::scope(|scope| {
         let (told, hear) = mpsc::channel();

@@ -22,10 +22,35 @@ static void modes_of_a_read(void)
     /* The same for a read into a buffer. */
     char buffer[8];
     size_t len;
-    wtcache_call call = {sizeof call, 0, NULL, WTCACHE_MODE_CACHED, 0};
+    wtcache_call call = {sizeof call, 0, NULL, WTCACHE_MODE_CACHED, 0, 0};
     SUCCEEDS(wtcache_get_into(cache, BYTES("bolts"), &call, buffer, sizeof buffer, &len, &error));
     CHECK(wtcache_get_into(cache, BYTES("nuts"), &call, buffer, sizeof buffer, &len, &error) == WTCACHE_NOT_FOUND);
     CHECK(self.gets == gets + 1);
+    wtcache_cache_free(cache);
+}
+
+static void a_write_has_a_lifetime_of_its_own(void)
+{
+    shelf self;
+    wtcache_config *config = wtcache_config_new();
+    SUCCEEDS(wtcache_config_set_clean_start(config, 1, &error));
+    wtcache_cache *cache = open_with(config, &self);
+    wtcache_config_free(config);
+    wtcache_entry *entry = NULL;
+    wtcache_call call = {sizeof call, 0, NULL, 0, 0, 60000};
+    SUCCEEDS(wtcache_put(cache, "k", 1, "v", 1, &call, &entry, &error));
+    CHECK(wtcache_entry_remaining_ms(entry, cache) > 20000 && wtcache_entry_remaining_ms(entry, cache) <= 60000);
+    wtcache_entry_free(entry);
+    /* The source knows better. */
+    SUCCEEDS(wtcache_put(cache, BYTES("kept"), "v", 1, &call, &entry, &error));
+    CHECK(wtcache_entry_remaining_ms(entry, cache) > 60000);
+    wtcache_entry_free(entry);
+    FAILS(wtcache_get(cache, "k", 1, &call, &entry, &error), WTCACHE_ERR_ARGUMENT, "call.lifetime_ms is of a write");
+    call.lifetime_ms = WTCACHE_LIFETIME_NOT_KEPT;
+    SUCCEEDS(wtcache_put(cache, "k", 1, "v", 1, &call, NULL, &error));
+    check_read(cache, "k", WTCACHE_MODE_CACHED, NULL);
+    call.lifetime_ms = -2;
+    FAILS(wtcache_put(cache, "k", 1, "v", 1, &call, NULL, &error), WTCACHE_ERR_ARGUMENT, "call.lifetime_ms is -2");
     wtcache_cache_free(cache);
 }
 
@@ -34,7 +59,7 @@ static void options_that_no_call_has(void)
     shelf self;
     wtcache_cache *cache = open_shelf(&self);
     wtcache_entry *entry = NULL;
-    wtcache_call call = {sizeof call, 0, NULL, 3, 0};
+    wtcache_call call = {sizeof call, 0, NULL, 3, 0, 0};
     FAILS(wtcache_get(cache, "k", 1, &call, &entry, &error), WTCACHE_ERR_ARGUMENT, "call.mode is 3");
     call.mode = -1;
     FAILS(wtcache_get(cache, "k", 1, &call, &entry, &error), WTCACHE_ERR_ARGUMENT, "call.mode is -1");
@@ -46,7 +71,7 @@ static void options_that_no_call_has(void)
     struct {
         wtcache_call known;
         uint64_t unknown;
-    } newer = {{sizeof newer, 0, NULL, 0, 0}, 0};
+    } newer = {{sizeof newer, 0, NULL, 0, 0, 0}, 0};
     CHECK(wtcache_get(cache, "k", 1, &newer.known, &entry, &error) == WTCACHE_NOT_FOUND);
     newer.unknown = 1;
     FAILS(wtcache_get(cache, "k", 1, &newer.known, &entry, &error), WTCACHE_ERR_ARGUMENT, "does not know");
@@ -94,6 +119,7 @@ static void an_entry_knows_its_times(void)
 
 const test_case call_cases[] = {
     {"modes_of_a_read", modes_of_a_read},
+    {"a_write_has_a_lifetime_of_its_own", a_write_has_a_lifetime_of_its_own},
     {"options_that_no_call_has", options_that_no_call_has},
     {"an_entry_knows_its_times", an_entry_knows_its_times},
     {NULL, NULL},

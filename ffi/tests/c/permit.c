@@ -44,7 +44,7 @@ static void a_permit_goes_the_whole_way(void)
     check_value(entry, "old");
     wtcache_entry_free(entry);
     /* The turn is held: no other write of the key goes out. */
-    wtcache_call soon = {sizeof soon, 20, NULL, 0, 0};
+    wtcache_call soon = {sizeof soon, 20, NULL, 0, 0, 0};
     FAILS(wtcache_put(cache, "k", 1, "x", 1, &soon, NULL, &error), WTCACHE_ERR_DEADLINE, "deadline");
     check_read(cache, "k", WTCACHE_MODE_CACHED, "old");
     SUCCEEDS(wtcache_permit_send(permit, &error));

@@ -124,7 +124,7 @@ static void replies(void)
     CHECK(self.released == 2);
 
     /* No answer: a read ends with its deadline, a write in doubt; and the answer that comes then is refused. */
-    wtcache_call call = {sizeof call, 20, NULL, 0, 0};
+    wtcache_call call = {sizeof call, 20, NULL, 0, 0, 0};
     int32_t status;
     do {
         /* On a busy machine the deadline may pass before the source is asked; so below. */
@@ -274,7 +274,7 @@ static void sizes_of_structs(void)
     SUCCEEDS(wtcache_get_stats(cache, &stats.known, &error));
     CHECK(stats.known.hits == 0 && stats.known.loads == 0xeeeeeeeeeeeeeeee);
     /* An older program's options end before the idempotency key, a newer one's have more. */
-    wtcache_call call = {sizeof(size_t) * 2, 1000, (const void *)1, 99, 0};
+    wtcache_call call = {sizeof(size_t) * 2, 1000, (const void *)1, 99, 0, 0};
     CHECK(wtcache_get(cache, "k", 1, &call, &entry, &error) == WTCACHE_NOT_FOUND);
     wtcache_cache_free(cache);
 }
