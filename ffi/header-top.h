@@ -36,6 +36,19 @@
  *         return status < 0;
  *     }
  *
+ * What is here, in this order; first the numbers, then the structs, then the functions:
+ *
+ *   open            wtcache_config_*, wtcache_open, wtcache_open_with_source, wtcache_close
+ *   read            wtcache_get, wtcache_get_into, wtcache_peek, wtcache_get_many
+ *   write through   wtcache_put, wtcache_delete, wtcache_put_if, wtcache_delete_if, wtcache_update, wtcache_put_many
+ *   forget          wtcache_invalidate, _prefix, _pattern, _tag
+ *   doubts          wtcache_error_doubt, wtcache_doubt_*, wtcache_settle, wtcache_list_doubts
+ *   two phases      wtcache_prepare, wtcache_permit_*
+ *   optimistic      wtcache_put_optimistic, wtcache_delete_optimistic, wtcache_merge_optimistic, wtcache_pending_*
+ *   transactions    wtcache_transaction_*, wtcache_transacted_*, wtcache_started_*
+ *   event loops     wtcache_queue_*, wtcache_get_async and its like, wtcache_completion_*
+ *   a source        wtcache_source, wtcache_request, wtcache_reply_*
+ *
  * What holds for every function:
  *
  * - It gives a status: 0 is WTCACHE_OK, positive is no error, negative is one. Codes are only ever added.
@@ -48,7 +61,11 @@
  * - A struct begins with `struct_size`, to be set to its sizeof. Set it to all zeros first, so that what is added to it later is
  *   zero in a program that is compiled again.
  * - A handle that is taken as `const` may be used from any thread at once; one that is not belongs to one thread at a time. A handle is
- *   freed once, when no other thread uses it. A function that frees takes NULL, and does nothing then.
+ *   freed once, when no other thread uses it. A function that frees takes NULL, and does nothing then. Handles that have a function to
+ *   clone them are counted; what they stand for goes with the last.
+ * - Callbacks are called by the thread that makes the call which needs them. But for what goes on in the background, by threads of
+ *   the library's: pending writes, transactions that were started, refreshes, the auditor, and the calls of a queue. What is handed over
+ *   with a callback is used from any thread then. A destructor that comes with it is called once, after the last callback returned.
  * - After a fork, in the child, handles of the parent's give WTCACHE_ERR_FORKED. Open a cache after the fork.
  * - No C++ exception may come out of a callback, and none comes out of the library.
  */

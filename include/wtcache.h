@@ -36,6 +36,19 @@
  *         return status < 0;
  *     }
  *
+ * What is here, in this order; first the numbers, then the structs, then the functions:
+ *
+ *   open            wtcache_config_*, wtcache_open, wtcache_open_with_source, wtcache_close
+ *   read            wtcache_get, wtcache_get_into, wtcache_peek, wtcache_get_many
+ *   write through   wtcache_put, wtcache_delete, wtcache_put_if, wtcache_delete_if, wtcache_update, wtcache_put_many
+ *   forget          wtcache_invalidate, _prefix, _pattern, _tag
+ *   doubts          wtcache_error_doubt, wtcache_doubt_*, wtcache_settle, wtcache_list_doubts
+ *   two phases      wtcache_prepare, wtcache_permit_*
+ *   optimistic      wtcache_put_optimistic, wtcache_delete_optimistic, wtcache_merge_optimistic, wtcache_pending_*
+ *   transactions    wtcache_transaction_*, wtcache_transacted_*, wtcache_started_*
+ *   event loops     wtcache_queue_*, wtcache_get_async and its like, wtcache_completion_*
+ *   a source        wtcache_source, wtcache_request, wtcache_reply_*
+ *
  * What holds for every function:
  *
  * - It gives a status: 0 is WTCACHE_OK, positive is no error, negative is one. Codes are only ever added.
@@ -48,7 +61,11 @@
  * - A struct begins with `struct_size`, to be set to its sizeof. Set it to all zeros first, so that what is added to it later is
  *   zero in a program that is compiled again.
  * - A handle that is taken as `const` may be used from any thread at once; one that is not belongs to one thread at a time. A handle is
- *   freed once, when no other thread uses it. A function that frees takes NULL, and does nothing then.
+ *   freed once, when no other thread uses it. A function that frees takes NULL, and does nothing then. Handles that have a function to
+ *   clone them are counted; what they stand for goes with the last.
+ * - Callbacks are called by the thread that makes the call which needs them. But for what goes on in the background, by threads of
+ *   the library's: pending writes, transactions that were started, refreshes, the auditor, and the calls of a queue. What is handed over
+ *   with a callback is used from any thread then. A destructor that comes with it is called once, after the last callback returned.
  * - After a fork, in the child, handles of the parent's give WTCACHE_ERR_FORKED. Open a cache after the fork.
  * - No C++ exception may come out of a callback, and none comes out of the library.
  */
@@ -79,6 +96,16 @@
  * Not an error: the value is longer than the buffer. The buffer is as it was, and the length is told.
  */
 #define WTCACHE_TOO_SMALL 2
+
+/**
+ * Not an error: what was waited for has not ended yet.
+ */
+#define WTCACHE_PENDING 3
+
+/**
+ * Not an error: it could not be taken back, since it is under way already, or has ended.
+ */
+#define WTCACHE_TOO_LATE 4
 
 /**
  * An argument is NULL, has no such value, or does not fit with another. Nothing was done.
@@ -168,6 +195,26 @@
 #define WTCACHE_ERR_PANIC -17
 
 /**
+ * A write was taken back by the program before it was sent.
+ */
+#define WTCACHE_ERR_CANCELLED -18
+
+/**
+ * What the write expected of the existing record does not hold. It was not sent; `wtcache_error_existing` gives the record that is there.
+ */
+#define WTCACHE_ERR_UNMET -19
+
+/**
+ * A handle was used out of its order: a permit that was not sent yet, or has ended; a transaction that was run before. Nothing was done.
+ */
+#define WTCACHE_ERR_STATE -20
+
+/**
+ * A transaction: a step was refused after others had been applied that are not all undone. Its result says what came of each.
+ */
+#define WTCACHE_ERR_PARTIAL -21
+
+/**
  * The origin did not apply anything for this call, and will not.
  */
 #define WTCACHE_OUTCOME_NOT_APPLIED 0
@@ -176,6 +223,86 @@
  * The origin may have applied the write, or may still.
  */
 #define WTCACHE_OUTCOME_IN_DOUBT 1
+
+/**
+ * Of a transaction: some of its steps were applied and stand, others were not.
+ */
+#define WTCACHE_OUTCOME_PARTIAL 2
+
+/**
+ * Something that this header does not know yet.
+ */
+#define WTCACHE_EVENT_OTHER 0
+
+/**
+ * What a load brought is resident now; `absent`: it is the absence of a record.
+ */
+#define WTCACHE_EVENT_RETAINED 1
+
+/**
+ * The origin applied a put; `kept`: its record is resident now.
+ */
+#define WTCACHE_EVENT_PUT 2
+
+/**
+ * The origin applied a delete; `kept`: the absence is resident now.
+ */
+#define WTCACHE_EVENT_DELETED 3
+
+/**
+ * A pending write was admitted. It ends with PUT, DELETED, `ROLLED_BACK` or `IN_DOUBT`.
+ */
+#define WTCACHE_EVENT_PENDING 4
+
+/**
+ * A pending write left without having been applied.
+ */
+#define WTCACHE_EVENT_ROLLED_BACK 5
+
+/**
+ * The origin refused a write, which proved out of date what was held of the key.
+ */
+#define WTCACHE_EVENT_REFUSED_STALE 6
+
+/**
+ * The key was invalidated, alone or with others.
+ */
+#define WTCACHE_EVENT_INVALIDATED 7
+
+/**
+ * What was resident went, since a reader was given a later answer that is not kept.
+ */
+#define WTCACHE_EVENT_DROPPED 8
+
+/**
+ * What was resident went for room.
+ */
+#define WTCACHE_EVENT_EVICTED 9
+
+/**
+ * What is resident has passed its lifetime; noticed by the next call of the key that is more than a hit.
+ */
+#define WTCACHE_EVENT_EXPIRED 10
+
+/**
+ * A record is too heavy to be resident; the older one is not either.
+ */
+#define WTCACHE_EVENT_TOO_HEAVY 11
+
+/**
+ * Nobody can know whether a write of the key was applied. Nothing is held until it is settled.
+ */
+#define WTCACHE_EVENT_IN_DOUBT 12
+
+/**
+ * The key is in doubt no more.
+ */
+#define WTCACHE_EVENT_SETTLED 13
+
+/**
+ * The auditor finds that what is resident has differed from the origin's record for longer than `differs_ms`.
+ */
+#define WTCACHE_EVENT_DIFFERS 14
 
 /**
  * Keys with writes that were sent and had not ended: they run on, and nobody shows their result.
@@ -193,6 +320,128 @@
 #define WTCACHE_CLOSE_ROLLED_BACK 2
 
 /**
+ * Reads from the cache, else from the origin. What is pending is shown.
+ */
+#define WTCACHE_MODE_DEFAULT 0
+
+/**
+ * Reads what is resident and fresh, or pending, and nothing else: never waits, and never calls the source.
+ */
+#define WTCACHE_MODE_CACHED 1
+
+/**
+ * Reads what the origin confirmed, from the cache or else from the origin, whatever is pending above it.
+ */
+#define WTCACHE_MODE_CONFIRMED 2
+
+/**
+ * There is no record.
+ */
+#define WTCACHE_EXPECT_ABSENT 1
+
+/**
+ * There is a record, whatever its version.
+ */
+#define WTCACHE_EXPECT_EXISTS 2
+
+/**
+ * The record has one of `versions`. A record without a version has none of them.
+ */
+#define WTCACHE_EXPECT_VERSION 3
+
+/**
+ * Nothing is known yet of a write in doubt: it may still be under way.
+ */
+#define WTCACHE_SETTLEMENT_NONE 0
+
+/**
+ * It was applied, and nothing of it is under way any more.
+ */
+#define WTCACHE_SETTLEMENT_APPLIED 1
+
+/**
+ * It was not applied, and never will be.
+ */
+#define WTCACHE_SETTLEMENT_NOT_APPLIED 2
+
+/**
+ * Nothing of it is under way any more. Whether it was applied is not known: a read shows what is there.
+ */
+#define WTCACHE_SETTLEMENT_OVER 3
+
+/**
+ * Of undoing a step: nothing was declared. Where a later step is refused, one that was applied and cannot be undone makes the transaction
+ * end in part.
+ */
+#define WTCACHE_DO_UNDECLARED 0
+
+/**
+ * The cache's source puts a value.
+ */
+#define WTCACHE_DO_PUT 1
+
+/**
+ * The cache's source removes a record.
+ */
+#define WTCACHE_DO_DELETE 2
+
+/**
+ * A callback of the program's does it.
+ */
+#define WTCACHE_DO_CALL 3
+
+/**
+ * Of undoing a step: it leaves nothing that would have to be undone.
+ */
+#define WTCACHE_DO_NOTHING 4
+
+/**
+ * All steps were applied: the keys show what they confirmed.
+ */
+#define WTCACHE_COMMITTED 0
+
+/**
+ * Nothing of it stands: no step was applied, or all that were are undone. Keys that nothing wrote are as they were.
+ */
+#define WTCACHE_ROLLED_BACK 1
+
+/**
+ * A step was refused after others had been applied that are not all undone. Written keys show what was confirmed of them last, or are asked
+ * for; never what the cache held before.
+ */
+#define WTCACHE_PARTIAL 2
+
+/**
+ * The outcome of a step is not known. The keys that it writes are in doubt.
+ */
+#define WTCACHE_IN_DOUBT 3
+
+/**
+ * A step, or undoing it, was not run.
+ */
+#define WTCACHE_STEP_NOT_RUN 0
+
+/**
+ * It was applied.
+ */
+#define WTCACHE_STEP_APPLIED 1
+
+/**
+ * It certainly was not applied, and will not be.
+ */
+#define WTCACHE_STEP_REJECTED 2
+
+/**
+ * It was not begun: the error says why.
+ */
+#define WTCACHE_STEP_NOT_SENT 3
+
+/**
+ * Nobody can know.
+ */
+#define WTCACHE_STEP_UNKNOWN 4
+
+/**
  * A write without condition.
  */
 #define WTCACHE_CONDITION_NONE 0
@@ -206,6 +455,11 @@
  * A write that is to be applied only if the origin's record has the version in `condition_version` (HTTP: If-Match).
  */
 #define WTCACHE_CONDITION_VERSION 2
+
+/**
+ * A write that is to be applied only if the origin has a record, whatever its version (HTTP: If-Match: *).
+ */
+#define WTCACHE_CONDITION_EXISTS 3
 
 /**
  * The lifetime of a record: that of the cache's configuration.
@@ -234,9 +488,35 @@
 #define WTCACHE_VERDICT_CONFLICT 2
 
 /**
+ * Of a key that a step writes: something that is not known; the next read asks. So it is of keys that a step declares and says nothing of.
+ */
+#define WTCACHE_WROTE_UNSEEN 0
+
+/**
+ * The value that is given with it, as it now stands at the origin.
+ */
+#define WTCACHE_WROTE_VALUE 1
+
+/**
+ * Exactly what the transaction shows of the key.
+ */
+#define WTCACHE_WROTE_AS_SENT 2
+
+/**
+ * No record.
+ */
+#define WTCACHE_WROTE_DELETED 3
+
+/**
  * A cache. Every function that takes it as `const` may be called from any thread at once.
  */
 typedef struct wtcache_cache wtcache_cache;
+
+/**
+ * Where a callback says what is to become of a record. It is valid until the callback returns, in its thread. One of the
+ * `wtcache_change_*` functions is called on it, once; a further one is refused with `WTCACHE_ERR_ANSWERED`.
+ */
+typedef struct wtcache_change wtcache_change;
 
 /**
  * What closing a cache left unfinished, by key. It never changes, and may be read from any thread.
@@ -244,9 +524,25 @@ typedef struct wtcache_cache wtcache_cache;
 typedef struct wtcache_close_report wtcache_close_report;
 
 /**
+ * What became of a call. It never changes, and may be read from any thread. What it gives pointers to is valid until it is freed.
+ */
+typedef struct wtcache_completion wtcache_completion;
+
+/**
  * What a cache is to be opened with. It belongs to one thread at a time.
  */
 typedef struct wtcache_config wtcache_config;
+
+/**
+ * A write in doubt, from `wtcache_error_doubt` and its like. It keeps the value that was to be written, but not the cache: once that is
+ * gone, nothing is sent again. It may be used from any thread.
+ */
+typedef struct wtcache_doubt wtcache_doubt;
+
+/**
+ * Keys in doubt as they stood when they were listed. It never changes, and may be read from any thread.
+ */
+typedef struct wtcache_doubt_list wtcache_doubt_list;
 
 /**
  * A record that the cache handed out: key, value and version, which stay valid and unchanged until it is freed, also
@@ -261,12 +557,101 @@ typedef struct wtcache_entry wtcache_entry;
 typedef struct wtcache_error wtcache_error;
 
 /**
+ * A pending write: shown, and not settled yet, or how it ended. It may be used from any thread. The write is settled though nobody holds
+ * its handle.
+ */
+typedef struct wtcache_pending wtcache_pending;
+
+/**
+ * A key's turn, held by a program that writes to the origin itself: prepare → send → commit, reject or in doubt; before the send, abort.
+ * It belongs to one thread at a time. Until its end or its deadline no other write of the key goes out.
+ *
+ * A call that does not fit its state gives `WTCACHE_ERR_STATE`, and nothing was done.
+ */
+typedef struct wtcache_permit wtcache_permit;
+
+/**
+ * A queue of completions, with a few threads of its own. It may be used from any thread.
+ */
+typedef struct wtcache_queue wtcache_queue;
+
+/**
  * One call of a source that waits for its answer. Answer it once, with one of the `wtcache_reply_*` functions that suits the call, from
  * any thread, inside the callback or later. There is nothing to free, and it may be used at any time: once it was answered, or its deadline has
  * passed, a further answer is refused with `WTCACHE_ERR_ANSWERED`. A call that has no answer by its deadline ends: a read
  * with an error, a write in doubt.
  */
 typedef struct wtcache_reply wtcache_reply;
+
+/**
+ * The answers of a call for many keys, in the order of the keys. It never changes, and may be read from any thread. What it gives
+ * pointers to is valid until it is freed.
+ */
+typedef struct wtcache_results wtcache_results;
+
+/**
+ * A transaction that runs in the background, or how it ended. It may be used from any thread. It runs on though nobody holds its handle.
+ */
+typedef struct wtcache_started wtcache_started;
+
+/**
+ * What came of a transaction. It never changes, and may be read from any thread. What it gives pointers to is valid until it is freed.
+ */
+typedef struct wtcache_transacted wtcache_transacted;
+
+/**
+ * A transaction that is described, until it is run or started. It belongs to one thread at a time.
+ */
+typedef struct wtcache_transaction wtcache_transaction;
+
+/**
+ * What happened to a key. It is the library's, and valid until the callback returns. Members may be added at its end.
+ */
+typedef struct wtcache_event {
+    /**
+     * How many bytes of this struct there are.
+     */
+    size_t struct_size;
+    /**
+     * One of `WTCACHE_EVENT_*`.
+     */
+    int32_t kind;
+    /**
+     * See `WTCACHE_EVENT_RETAINED`; else 0.
+     */
+    int32_t absent;
+    /**
+     * See `WTCACHE_EVENT_PUT` and `WTCACHE_EVENT_DELETED`; else 0.
+     */
+    int32_t kept;
+    /**
+     * Zero.
+     */
+    int32_t reserved;
+    /**
+     * The key.
+     */
+    const void *key;
+    /**
+     * The bytes of `key`.
+     */
+    size_t key_len;
+    /**
+     * Grows along the events of one key: of two that different threads tell, the one with the larger number is the later.
+     */
+    uint64_t sequence;
+    /**
+     * See `WTCACHE_EVENT_DIFFERS`; else 0.
+     */
+    uint64_t differs_ms;
+} wtcache_event;
+
+/**
+ * Is told what happened to a key. It is called from any thread, from many at once, by the one that caused the event, before its own call
+ * returns; of pending writes, refreshes and the auditor that is a thread of the cache's. It may call the cache: a read never waits then,
+ * and a write of the same key is refused with `WTCACHE_ERR_REENTRANT`. No exception may leave it.
+ */
+typedef void (*wtcache_listener_call)(void *user_data, const struct wtcache_event *event);
 
 /**
  * What a source is asked. It is the library's, with all that it points to, and valid until the callback returns: what
@@ -278,7 +663,7 @@ typedef struct wtcache_request {
      */
     size_t struct_size;
     /**
-     * The key.
+     * The key; of a step of a transaction NULL.
      */
     const void *key;
     /**
@@ -307,7 +692,7 @@ typedef struct wtcache_request {
      */
     size_t version_len;
     /**
-     * Of a write: the key under which every send of it is to go out, 32 hexadecimal digits and a NUL. Else NULL.
+     * Of a write or a step: the key under which every send of it is to go out, 32 hexadecimal digits and a NUL. Else NULL.
      */
     const char *idempotency_key;
     /**
@@ -405,10 +790,292 @@ typedef struct wtcache_call {
      */
     uint64_t deadline_ms;
     /**
-     * Of a write: 16 bytes under which it goes out to an origin that recognises resends. NULL: a random one.
+     * Of a write: 16 bytes under which it goes out to an origin that recognises resends. NULL: random ones. A call that writes many
+     * records, or none, has no use for it.
      */
     const void *idempotency_key;
+    /**
+     * Of a read of one key: one of `WTCACHE_MODE_*`. Any other call refuses a mode.
+     */
+    int32_t mode;
+    /**
+     * Zero.
+     */
+    int32_t reserved;
+    /**
+     * Of a write: how long its record may be served where the source says nothing of that, in milliseconds, or one of `WTCACHE_LIFETIME_*`. A
+     * delete has no record, and a read refuses a lifetime.
+     */
+    int64_t lifetime_ms;
 } wtcache_call;
+
+/**
+ * Bytes in a list: a key, a value, a version or a tag.
+ */
+typedef struct wtcache_bytes {
+    /**
+     * Where they are; NULL only with length 0.
+     */
+    const void *data;
+    /**
+     * How many they are.
+     */
+    size_t len;
+} wtcache_bytes;
+
+/**
+ * What a write expects of the existing record. Set `struct_size` to its `sizeof`, and to zero what is not used.
+ */
+typedef struct wtcache_expect {
+    /**
+     * `sizeof(wtcache_expect)`.
+     */
+    size_t struct_size;
+    /**
+     * One of `WTCACHE_EXPECT_*`. Zero is none of them: a write that expects nothing is a `wtcache_put`.
+     */
+    int32_t kind;
+    /**
+     * Zero.
+     */
+    int32_t reserved;
+    /**
+     * Of `WTCACHE_EXPECT_VERSION`: the versions, each 65,535 bytes at most.
+     */
+    const struct wtcache_bytes *versions;
+    /**
+     * How many they are.
+     */
+    size_t version_count;
+} wtcache_expect;
+
+/**
+ * Why a source could not do what it was asked. Set `struct_size` to its `sizeof`, and the rest to zero where there is
+ * nothing to say.
+ */
+typedef struct wtcache_failure {
+    /**
+     * `sizeof(wtcache_failure)`.
+     */
+    size_t struct_size;
+    /**
+     * One of `WTCACHE_VERDICT_*`.
+     */
+    int32_t verdict;
+    /**
+     * 1 if the same call may succeed later with nothing changed, else 0.
+     */
+    int32_t retryable;
+    /**
+     * The source's own code; 0 for none.
+     */
+    int32_t code;
+    /**
+     * Zero.
+     */
+    int32_t reserved;
+    /**
+     * When the origin may be asked again, in milliseconds; 0 where nobody said.
+     */
+    uint64_t retry_after_ms;
+    /**
+     * What happened, in words, UTF-8; NULL for none. It is copied.
+     */
+    const char *message;
+    /**
+     * The bytes of `message`.
+     */
+    size_t message_len;
+    /**
+     * Anything of the program's, found again with `wtcache_error_cause` in every error that comes of this failure.
+     */
+    void *cause;
+    /**
+     * Called once with `cause`, from any thread, when no error has it any more, or at once if this reply is refused. May be
+     * NULL.
+     */
+    void (*release_cause)(void *cause);
+} wtcache_failure;
+
+/**
+ * Says through `change` what is to become of the record that is there: `existing`, or NULL where there is none. It is the library's and
+ * valid until the callback returns. Reads of the cache from here never wait, and a write of the same key is refused with
+ * `WTCACHE_ERR_REENTRANT`. No exception may leave it.
+ */
+typedef void (*wtcache_update_call)(void *user_data,
+                                    const struct wtcache_entry *existing,
+                                    struct wtcache_change *change);
+
+/**
+ * What forgetting many keys came to. Set `struct_size` to its `sizeof`.
+ */
+typedef struct wtcache_forgotten {
+    /**
+     * `sizeof(wtcache_forgotten)`.
+     */
+    size_t struct_size;
+    /**
+     * How many resident entries went, expired ones and remembered absences included.
+     */
+    uint64_t entries;
+    /**
+     * 1 if it had to look at entries that it did not mean, so that its cost grows with what is resident; else 0.
+     */
+    int32_t scanned;
+    /**
+     * Zero.
+     */
+    int32_t reserved;
+} wtcache_forgotten;
+
+/**
+ * A key in doubt. Set `struct_size` to its `sizeof`.
+ */
+typedef struct wtcache_key_in_doubt {
+    /**
+     * `sizeof(wtcache_key_in_doubt)`.
+     */
+    size_t struct_size;
+    /**
+     * The key. Valid until the list is freed.
+     */
+    const void *key;
+    /**
+     * The bytes of `key`.
+     */
+    size_t key_len;
+    /**
+     * For how long it had been in doubt, in milliseconds, when it was listed.
+     */
+    uint64_t since_ms;
+    /**
+     * In how many milliseconds from then the doubt ends by itself, unless another write of the key ends in doubt.
+     */
+    uint64_t remaining_ms;
+    /**
+     * How many sends may still land.
+     */
+    uint64_t unsettled;
+} wtcache_key_in_doubt;
+
+/**
+ * What the origin said about a record. Set `struct_size` to its `sizeof`, and the rest to zero where nothing is known.
+ */
+typedef struct wtcache_record {
+    /**
+     * `sizeof(wtcache_record)`.
+     */
+    size_t struct_size;
+    /**
+     * The origin's version of it (HTTP: the ETag), 65,535 bytes at most; NULL where it has none.
+     */
+    const void *version;
+    /**
+     * The bytes of `version`.
+     */
+    size_t version_len;
+    /**
+     * How long it may be served, in milliseconds, or one of `WTCACHE_LIFETIME_*`.
+     */
+    int64_t lifetime_ms;
+    /**
+     * Of a record: by what it is forgotten together with others, see `wtcache_invalidate_tag`; NULL for nothing.
+     */
+    const struct wtcache_bytes *tags;
+    /**
+     * How many tags there are.
+     */
+    size_t tag_count;
+} wtcache_record;
+
+/**
+ * Says through `change` what becomes of a value: `value`, of `value_len` bytes, valid until the callback returns, or NULL where there is
+ * no record. It has to be pure: it is called again whenever what is beneath it has changed, from any thread. `wtcache_change_refuse` is
+ * not for it. One that says nothing counts for nothing in a read, and ends its write unsent, with `WTCACHE_ERR_PANIC`. No exception may
+ * leave it.
+ */
+typedef void (*wtcache_merge_call)(void *user_data,
+                                   const void *value,
+                                   size_t value_len,
+                                   struct wtcache_change *change);
+
+/**
+ * A step of a transaction, and how it is undone where a later one is refused. Set `struct_size` to its `sizeof`, and to zero what
+ * is not used.
+ *
+ * `call` and `undo_call` answer through their reply as a source does: `wtcache_reply_applied`, or `wtcache_reply_value` with a value for
+ * `wtcache_transacted_value`, after `wtcache_reply_wrote` for what they wrote; or `wtcache_reply_error`, whose verdict says whether
+ * anything of it was done, or may still be. No answer by the deadline is unknown. Their request has no key; what it has is the
+ * time that remains and an idempotency key, one for the step and another for undoing it.
+ */
+typedef struct wtcache_step {
+    /**
+     * `sizeof(wtcache_step)`.
+     */
+    size_t struct_size;
+    /**
+     * `WTCACHE_DO_PUT`, `WTCACHE_DO_DELETE` or `WTCACHE_DO_CALL`.
+     */
+    int32_t does;
+    /**
+     * How it is undone: one of `WTCACHE_DO_*`.
+     */
+    int32_t undo;
+    /**
+     * Of PUT and DELETE: the key.
+     */
+    struct wtcache_bytes key;
+    /**
+     * Of PUT: the value.
+     */
+    struct wtcache_bytes value;
+    /**
+     * Of CALL: what it does.
+     */
+    wtcache_source_call call;
+    /**
+     * Of CALL: the keys that it writes, or undoing it does.
+     */
+    const struct wtcache_bytes *writes;
+    /**
+     * How many they are.
+     */
+    size_t write_count;
+    /**
+     * Where `undo` is PUT or DELETE: the key.
+     */
+    struct wtcache_bytes undo_key;
+    /**
+     * Where `undo` is PUT: the value.
+     */
+    struct wtcache_bytes undo_value;
+    /**
+     * Where `undo` is CALL: what it does.
+     */
+    wtcache_source_call undo_call;
+    /**
+     * Handed to `call` and `undo_call`. They are called by the thread that runs the transaction, or by one of the cache's where it is
+     * started.
+     */
+    void *user_data;
+    /**
+     * Called exactly once with `user_data`, from any thread: when neither can be called any more, or here if the step is refused. May be
+     * NULL.
+     */
+    void (*destroy)(void *user_data);
+    /**
+     * How long it may take in milliseconds; the transaction's deadline holds as well. Zero: that alone.
+     */
+    uint64_t deadline_ms;
+    /**
+     * 1: it is undone also where the outcome of a step, this one or a later one, is not known.
+     */
+    int32_t undo_if_unknown;
+    /**
+     * Zero.
+     */
+    int32_t reserved;
+} wtcache_step;
 
 /**
  * The counts of a cache since it was opened, and what it holds now. Set `struct_size` to its `sizeof`.
@@ -486,81 +1153,65 @@ typedef struct wtcache_stats {
      * Writes sent and not ended now.
      */
     uint64_t writes_open;
+    /**
+     * Reads answered with an expired record, within the windows that were declared.
+     */
+    uint64_t stale;
+    /**
+     * Loads that refreshed a record in the background, or tried to.
+     */
+    uint64_t refreshes;
+    /**
+     * Refreshes that were not begun, since as many waited already as may.
+     */
+    uint64_t refreshes_refused;
+    /**
+     * Events that no listener was told, since they came about in calls of listeners nested too deeply.
+     */
+    uint64_t events_untold;
+    /**
+     * Calls of the source's `get` by the auditor; they are not counted as loads.
+     */
+    uint64_t audits;
+    /**
+     * Those that gave no answer in time.
+     */
+    uint64_t audits_failed;
+    /**
+     * Differences that the auditor did not follow up, since it follows as many as it can already.
+     */
+    uint64_t audits_unfollowed;
+    /**
+     * Resident entries of which the auditor found that they differ from the origin for longer than 1 s.
+     */
+    uint64_t differs_1s;
+    /**
+     * Of these, those for longer than 10 s.
+     */
+    uint64_t differs_10s;
+    /**
+     * Of these, those for longer than 60 s.
+     */
+    uint64_t differs_60s;
+    /**
+     * Pending writes that left without having been applied.
+     */
+    uint64_t rolled_back;
+    /**
+     * Merge callbacks that said nothing in a read: what was shown was as if their write were not pending.
+     */
+    uint64_t merges_failed;
+    /**
+     * Writes pending now.
+     */
+    uint64_t pending;
 } wtcache_stats;
-
-/**
- * What the origin said about a record. Set `struct_size` to its `sizeof`, and the rest to zero where nothing is known.
- */
-typedef struct wtcache_record {
-    /**
-     * `sizeof(wtcache_record)`.
-     */
-    size_t struct_size;
-    /**
-     * The origin's version of it (HTTP: the ETag), 65,535 bytes at most; NULL where it has none.
-     */
-    const void *version;
-    /**
-     * The bytes of `version`.
-     */
-    size_t version_len;
-    /**
-     * How long it may be served, in milliseconds, or one of `WTCACHE_LIFETIME_*`.
-     */
-    int64_t lifetime_ms;
-} wtcache_record;
-
-/**
- * Why a source could not do what it was asked. Set `struct_size` to its `sizeof`, and the rest to zero where there is
- * nothing to say.
- */
-typedef struct wtcache_failure {
-    /**
-     * `sizeof(wtcache_failure)`.
-     */
-    size_t struct_size;
-    /**
-     * One of `WTCACHE_VERDICT_*`.
-     */
-    int32_t verdict;
-    /**
-     * 1 if the same call may succeed later with nothing changed, else 0.
-     */
-    int32_t retryable;
-    /**
-     * The source's own code; 0 for none.
-     */
-    int32_t code;
-    /**
-     * Zero.
-     */
-    int32_t reserved;
-    /**
-     * When the origin may be asked again, in milliseconds; 0 where nobody said.
-     */
-    uint64_t retry_after_ms;
-    /**
-     * What happened, in words, UTF-8; NULL for none. It is copied.
-     */
-    const char *message;
-    /**
-     * The bytes of `message`.
-     */
-    size_t message_len;
-    /**
-     * Anything of the program's, found again with `wtcache_error_cause` in every error that comes of this failure.
-     */
-    void *cause;
-    /**
-     * Called once with `cause`, from any thread, when no error has it any more, or at once if this reply is refused. May be
-     * NULL.
-     */
-    void (*release_cause)(void *cause);
-} wtcache_failure;
 
 #ifdef __cplusplus
 extern "C" {
 #endif // __cplusplus
+
+/* ---- The number of the ABI ---- */
 
 /**
  * The ABI of the library that is loaded.
@@ -574,6 +1225,8 @@ uint32_t wtcache_abi_version(void);
  */
 int32_t wtcache_check_abi(uint32_t compiled,
                           struct wtcache_error **err);
+
+/* ---- Errors ---- */
 
 /**
  * The status that the call gave, or 0 for NULL.
@@ -619,9 +1272,23 @@ int32_t wtcache_error_source_code(const struct wtcache_error *error);
 void *wtcache_error_cause(const struct wtcache_error *error);
 
 /**
+ * Of a write in doubt: the handle to wait for the end of the doubt, send the write again or say what became of it; to be freed with
+ * `wtcache_doubt_free`. It outlives the error. NULL where no write is in doubt.
+ */
+struct wtcache_doubt *wtcache_error_doubt(const struct wtcache_error *error);
+
+/**
+ * Of `WTCACHE_ERR_UNMET`: the record that is there, to be freed with `wtcache_entry_free`. It outlives the error. NULL where there is
+ * none.
+ */
+struct wtcache_entry *wtcache_error_existing(const struct wtcache_error *error);
+
+/**
  * Frees an error, and releases its cause if no other error has it. NULL is fine.
  */
 void wtcache_error_free(struct wtcache_error *error);
+
+/* ---- Configuration ---- */
 
 /**
  * A configuration with all defaults, to be freed with `wtcache_config_free`. Never NULL.
@@ -642,6 +1309,28 @@ void wtcache_config_free(struct wtcache_config *config);
  *   "lifetime_ms": 300000,
  *   "negative_lifetime_ms": 5000,
  *   "deadline_ms": 5000,
+ *   "stale_while_revalidate_ms": 0,
+ *   "stale_if_error_ms": 0,
+ *   "refresh_ahead": 0.0,
+ *   "refresh_threads": 2,
+ *   "refresh_queue": 1024,
+ *   "jitter": 0.0,
+ *   "in_doubt_writes_wait": false,
+ *   "absent_after_delete": false,
+ *   "clean_start": false,
+ *   "most_doubts": 65536,
+ *   "turn_queue": 1024,
+ *   "load_queue": 65536,
+ *   "longest_key_bytes": 1024,
+ *   "shards": 8,
+ *   "key_index": false,
+ *   "separator": ":",
+ *   "tag_memory": 1024,
+ *   "optimistic_threads": 4,
+ *   "optimistic_most": 16384,
+ *   "optimistic_weight_bytes": 67108864,
+ *   "optimistic_deadline_ms": 5000,
+ *   "audit_every_ms": 1000,
  *   "http": {
  *     "url": "http://inventory.internal:8080/items/{id}",
  *     "headers": { "Authorization": "Bearer secret" },
@@ -658,7 +1347,8 @@ void wtcache_config_free(struct wtcache_config *config);
  * }
  * ```
  *
- * These are the defaults, but for `lifetime_ms`, which is without end, and url and headers, which have none. A member that is not
+ * These are the defaults, but for `lifetime_ms`, which is without end, `shards`, which depend on the machine, `audit_every_ms`, which is off,
+ * and url and headers, which have none. What each member means, its setter says. A member that is not
  * known, or of another type, or given twice, is an error whose message names it; then nothing was set.
  */
 int32_t wtcache_config_load_json(struct wtcache_config *config,
@@ -695,6 +1385,172 @@ int32_t wtcache_config_set_deadline_ms(struct wtcache_config *config,
                                        struct wtcache_error **err);
 
 /**
+ * For this long after it expired, a record is served stale while it is refreshed in the background: `wtcache_entry_stale_ms` says so. Never
+ * an absence, and never what was invalidated, written or is in doubt. Default 0: not at all.
+ */
+int32_t wtcache_config_set_stale_while_revalidate_ms(struct wtcache_config *config,
+                                                     uint64_t window_ms,
+                                                     struct wtcache_error **err);
+
+/**
+ * For this long after it expired, a record is served stale where its load fails or is late; not where the origin answered that it
+ * refuses. Otherwise as `wtcache_config_set_stale_while_revalidate_ms`. Default 0: not at all.
+ */
+int32_t wtcache_config_set_stale_if_error_ms(struct wtcache_config *config,
+                                             uint64_t window_ms,
+                                             struct wtcache_error **err);
+
+/**
+ * In this last share of its lifetime, from 0 to less than 1, a record that is read is refreshed in the background before it expires. Default
+ * 0: not at all.
+ */
+int32_t wtcache_config_set_refresh_ahead(struct wtcache_config *config,
+                                         double share,
+                                         struct wtcache_error **err);
+
+/**
+ * How many threads of the cache's own refresh records. They begin with the first refresh and end with the cache. Default 2.
+ */
+int32_t wtcache_config_set_refresh_threads(struct wtcache_config *config,
+                                           size_t threads,
+                                           struct wtcache_error **err);
+
+/**
+ * How many refreshes may wait for a thread; what is more is counted and not done. Default 1,024.
+ */
+int32_t wtcache_config_set_refresh_queue(struct wtcache_config *config,
+                                         size_t waiting,
+                                         struct wtcache_error **err);
+
+/**
+ * Shortens each lifetime at random by up to this share, 0 to 1, so that what was loaded together does not expire together. Default 0.
+ */
+int32_t wtcache_config_set_jitter(struct wtcache_config *config,
+                                  double share,
+                                  struct wtcache_error **err);
+
+/**
+ * 1: an unconditional write of a key in doubt waits for the end of the doubt if that comes within its deadline, and is refused with
+ * `WTCACHE_ERR_HELD_BACK` else. 0, the default: it goes out in its turn.
+ */
+int32_t wtcache_config_set_in_doubt_writes_wait(struct wtcache_config *config,
+                                                int32_t wait,
+                                                struct wtcache_error **err);
+
+/**
+ * 1: after an applied delete, the absence is remembered at once. 0, the default: the next read asks.
+ */
+int32_t wtcache_config_set_absent_after_delete(struct wtcache_config *config,
+                                               int32_t yes,
+                                               struct wtcache_error **err);
+
+/**
+ * 1 asserts that no write of an earlier process can still be under way at the origin. 0, the default: what is read or written within the
+ * first settle window is served no longer than to its end.
+ */
+int32_t wtcache_config_set_clean_start(struct wtcache_config *config,
+                                       int32_t yes,
+                                       struct wtcache_error **err);
+
+/**
+ * How many keys in doubt and writes on their way there may be at once; when it is met, writes are refused. Default 65,536.
+ */
+int32_t wtcache_config_set_most_doubts(struct wtcache_config *config,
+                                       size_t keys,
+                                       struct wtcache_error **err);
+
+/**
+ * How many writes of one key may wait for their turn. Default 1,024.
+ */
+int32_t wtcache_config_set_turn_queue(struct wtcache_config *config,
+                                      size_t writes,
+                                      struct wtcache_error **err);
+
+/**
+ * How many reads may wait for one load. Default 65,536.
+ */
+int32_t wtcache_config_set_load_queue(struct wtcache_config *config,
+                                      size_t reads,
+                                      struct wtcache_error **err);
+
+/**
+ * The longest key, in bytes; 1 MiB at most. Default 1,024.
+ */
+int32_t wtcache_config_set_longest_key_bytes(struct wtcache_config *config,
+                                             size_t bytes,
+                                             struct wtcache_error **err);
+
+/**
+ * Into how many parts the cache is divided, each with a lock of its own: 1 to 1,024, rounded up to a power of two. Default: four a core,
+ * fewer where there is room for few entries.
+ */
+int32_t wtcache_config_set_shards(struct wtcache_config *config,
+                                  size_t shards,
+                                  struct wtcache_error **err);
+
+/**
+ * 1: the entries are kept in the order of their keys too, so that `wtcache_invalidate_prefix` costs what it matches. It takes some 40 bytes
+ * an entry. Default 0.
+ */
+int32_t wtcache_config_set_key_index(struct wtcache_config *config,
+                                     int32_t yes,
+                                     struct wtcache_error **err);
+
+/**
+ * What parts the sections of a key: a star in a pattern does not match it. No star and no backslash. Default `:`.
+ */
+int32_t wtcache_config_set_separator(struct wtcache_config *config,
+                                     uint8_t separator,
+                                     struct wtcache_error **err);
+
+/**
+ * How many of the latest invalidations of tags are remembered; where more come while a load or write runs, nothing with a tag that it brings
+ * is kept. Default 1,024.
+ */
+int32_t wtcache_config_set_tag_memory(struct wtcache_config *config,
+                                      size_t invalidations,
+                                      struct wtcache_error **err);
+
+/**
+ * How many threads of the cache's own settle pending writes: so many are at the origin at once. They begin with the first pending write and
+ * end with the cache. Default 4.
+ */
+int32_t wtcache_config_set_optimistic_threads(struct wtcache_config *config,
+                                              size_t threads,
+                                              struct wtcache_error **err);
+
+/**
+ * How many writes may be pending at once; what is more is refused with `WTCACHE_ERR_OVERLOADED`. Default 16,384.
+ */
+int32_t wtcache_config_set_optimistic_most(struct wtcache_config *config,
+                                           size_t writes,
+                                           struct wtcache_error **err);
+
+/**
+ * How much all pending writes may weigh together, in bytes of keys, values and headers. Default 64 MiB.
+ */
+int32_t wtcache_config_set_optimistic_weight_bytes(struct wtcache_config *config,
+                                                   uint64_t weight_bytes,
+                                                   struct wtcache_error **err);
+
+/**
+ * How long a pending write may take that says nothing itself, the wait for its turn included; a day at most. Default: the deadline of
+ * calls.
+ */
+int32_t wtcache_config_set_optimistic_deadline_ms(struct wtcache_config *config,
+                                                  uint64_t deadline_ms,
+                                                  struct wtcache_error **err);
+
+/**
+ * Turns the auditor on, for an origin that others write to without telling this cache: a thread of the cache's own that asks the source
+ * again about entries picked at random, one call in each interval of this length; 1 ms to a day. What differs for longer than 1, 10 and
+ * 60 s is counted and told to the listener; nothing is changed. Default: off.
+ */
+int32_t wtcache_config_set_audit_every_ms(struct wtcache_config *config,
+                                          uint64_t interval_ms,
+                                          struct wtcache_error **err);
+
+/**
  * The URL of the HTTP origin's records: absolute, http or https, with `{id}` once in its path, where the key is put, percent-encoded. It
  * is checked when the cache is opened.
  */
@@ -713,6 +1569,23 @@ int32_t wtcache_config_add_http_header(struct wtcache_config *config,
                                        const void *value,
                                        size_t value_len,
                                        struct wtcache_error **err);
+
+/* ---- A listener ---- */
+
+/**
+ * The caches that are opened with this configuration tell `listener` what happens to their keys; it takes the place of one that was
+ * set before.
+ *
+ * `destroy`, which may be NULL, is called exactly once with `user_data`: after the last callback returned, when configuration and caches
+ * are gone, or here if this is refused.
+ */
+int32_t wtcache_config_set_listener(struct wtcache_config *config,
+                                    wtcache_listener_call listener,
+                                    void *user_data,
+                                    void (*destroy)(void *user_data),
+                                    struct wtcache_error **err);
+
+/* ---- Open, share, close ---- */
 
 /**
  * Opens a cache over the HTTP origin that `config` names. The origin is not asked yet.
@@ -735,7 +1608,8 @@ int32_t wtcache_open_with_source(const struct wtcache_config *config,
                                  struct wtcache_error **err);
 
 /**
- * Another handle on the same cache, to be freed like the first. NULL for NULL.
+ * Another handle on the same cache, to be freed like the first. NULL for NULL, and in the child of a fork for a handle of the
+ * parent's.
  */
 struct wtcache_cache *wtcache_cache_clone(const struct wtcache_cache *cache);
 
@@ -775,6 +1649,8 @@ const void *wtcache_close_report_key(const struct wtcache_close_report *report,
  * Frees a report. NULL is fine.
  */
 void wtcache_close_report_free(struct wtcache_close_report *report);
+
+/* ---- Read ---- */
 
 /**
  * Reads the record of a key: from the cache, else from the origin. Waits to the deadline at most; a hit never waits.
@@ -835,6 +1711,25 @@ const void *wtcache_entry_version(const struct wtcache_entry *entry,
                                   size_t *len);
 
 /**
+ * 1 if pending writes have a part in it, so that the origin has not confirmed it; else 0, also for NULL.
+ */
+int32_t wtcache_entry_is_pending(const struct wtcache_entry *entry);
+
+/**
+ * How long it may still be served as fresh, in milliseconds; `UINT64_MAX` without end, 0 where it has expired. `cache` is the one that
+ * gave it. 0 for NULL, and in the child of a fork.
+ */
+uint64_t wtcache_entry_remaining_ms(const struct wtcache_entry *entry,
+                                    const struct wtcache_cache *cache);
+
+/**
+ * For how long it has been expired, in milliseconds: more than 0 only for what was served stale, in a window that the configuration
+ * declares, or has expired since it was given. Otherwise as `wtcache_entry_remaining_ms`.
+ */
+uint64_t wtcache_entry_stale_ms(const struct wtcache_entry *entry,
+                                const struct wtcache_cache *cache);
+
+/**
  * Another handle on the same record, to be freed like the first. NULL for NULL.
  */
 struct wtcache_entry *wtcache_entry_clone(const struct wtcache_entry *entry);
@@ -843,6 +1738,69 @@ struct wtcache_entry *wtcache_entry_clone(const struct wtcache_entry *entry);
  * Frees an entry, and with it what it gave pointers to. NULL is fine.
  */
 void wtcache_entry_free(struct wtcache_entry *entry);
+
+/* ---- Many keys in one call ---- */
+
+/**
+ * Reads the records of many keys: an answer for each, as `wtcache_get` gives it. What is resident is taken in one step, so that no part
+ * of a transaction is seen. Waits to the deadline at most, which is that of the whole call.
+ *
+ * `keys` are `count` keys, of which some may be alike. `*results` has an answer for each, to be freed with `wtcache_results_free`, or is
+ * NULL. `call` may be NULL. Gives `WTCACHE_OK` also where some keys could not be read: `wtcache_results_status` says so of each.
+ */
+int32_t wtcache_get_many(const struct wtcache_cache *cache,
+                         const struct wtcache_bytes *keys,
+                         size_t count,
+                         const struct wtcache_call *call,
+                         struct wtcache_results **results,
+                         struct wtcache_error **err);
+
+/**
+ * Writes many records, one after the other in the order given, each as `wtcache_put` does. It is no transaction: a write that fails stops
+ * none of the others. Waits to the deadline at most, which is that of the whole call; what was not sent by then is not sent.
+ *
+ * `keys` and `values` are `count` each. `*results` has an answer for each, to be freed with `wtcache_results_free`, or is NULL. `call` may be
+ * NULL. Gives `WTCACHE_OK` also where some were not applied: `wtcache_results_status` says so of each.
+ */
+int32_t wtcache_put_many(const struct wtcache_cache *cache,
+                         const struct wtcache_bytes *keys,
+                         const struct wtcache_bytes *values,
+                         size_t count,
+                         const struct wtcache_call *call,
+                         struct wtcache_results **results,
+                         struct wtcache_error **err);
+
+/**
+ * How many answers there are; 0 for NULL.
+ */
+size_t wtcache_results_count(const struct wtcache_results *results);
+
+/**
+ * The status of one answer, as `wtcache_get` or `wtcache_put` would have given it. `WTCACHE_ERR_ARGUMENT` where there is no answer of that
+ * index.
+ */
+int32_t wtcache_results_status(const struct wtcache_results *results,
+                               size_t index);
+
+/**
+ * The record of one answer, which is the results': not to be freed; `wtcache_entry_clone` makes a handle that outlives them. NULL where
+ * there is none.
+ */
+const struct wtcache_entry *wtcache_results_entry(const struct wtcache_results *results,
+                                                  size_t index);
+
+/**
+ * The error of one answer, which is the results': not to be freed. NULL where there is none.
+ */
+const struct wtcache_error *wtcache_results_error(const struct wtcache_results *results,
+                                                  size_t index);
+
+/**
+ * Frees results, with all entries and errors in them. NULL is fine.
+ */
+void wtcache_results_free(struct wtcache_results *results);
+
+/* ---- Write through, also on a condition ---- */
 
 /**
  * Writes a value to the origin as the record of a key, and keeps what the origin confirmed. Waits for its turn among the writers
@@ -873,6 +1831,81 @@ int32_t wtcache_delete(const struct wtcache_cache *cache,
                        struct wtcache_error **err);
 
 /**
+ * As `wtcache_put`, if what is expected holds of the existing record: the resident one, else the origin's, asked now. It is checked in
+ * the write's turn, so that no other writer of this process comes between, and goes on to an origin that is declared to honour
+ * preconditions; else it is checked here only, and a writer elsewhere may come between.
+ *
+ * Gives `WTCACHE_ERR_UNMET` where it does not hold: nothing was sent, nothing has changed, and `wtcache_error_existing` is the record
+ * that is there. `WTCACHE_ERR_CONFLICT` where the origin found so: what was cached was dropped.
+ */
+int32_t wtcache_put_if(const struct wtcache_cache *cache,
+                       const void *key,
+                       size_t key_len,
+                       const void *value,
+                       size_t value_len,
+                       const struct wtcache_expect *expect,
+                       const struct wtcache_call *call,
+                       struct wtcache_entry **entry,
+                       struct wtcache_error **err);
+
+/**
+ * As `wtcache_delete`, if what is expected holds of the existing record: see `wtcache_put_if`. What the origin no longer has is a
+ * conflict here.
+ */
+int32_t wtcache_delete_if(const struct wtcache_cache *cache,
+                          const void *key,
+                          size_t key_len,
+                          const struct wtcache_expect *expect,
+                          const struct wtcache_call *call,
+                          struct wtcache_error **err);
+
+/* ---- Update: read, change and write in one turn ---- */
+
+/**
+ * This becomes the record. `value`, of `value_len` bytes, is copied.
+ */
+int32_t wtcache_change_put(struct wtcache_change *change,
+                           const void *value,
+                           size_t value_len,
+                           struct wtcache_error **err);
+
+/**
+ * The record goes.
+ */
+int32_t wtcache_change_delete(struct wtcache_change *change, struct wtcache_error **err);
+
+/**
+ * Everything stays as it is; nothing is sent.
+ */
+int32_t wtcache_change_keep(struct wtcache_change *change, struct wtcache_error **err);
+
+/**
+ * The update is not to be made: the call that asked for it fails with `WTCACHE_ERR_REJECTED` and this failure, whose verdict says nothing, for
+ * nothing is sent. Of a merge it is refused. If this is refused, `release_cause` was called, as by `wtcache_reply_error`.
+ */
+int32_t wtcache_change_refuse(struct wtcache_change *change,
+                              const struct wtcache_failure *failure,
+                              struct wtcache_error **err);
+
+/**
+ * Reads the record of a key, has `update` say what becomes of it, and writes that, all in one turn: between writers of this process no
+ * update is lost. `update` is called once at most, in this thread, before this returns. What is pending is not shown to it.
+ *
+ * `entry` and `call` may be NULL. Gives `WTCACHE_OK` once it was applied, with `*entry` as by `wtcache_put`, or kept, with the record
+ * that is there; and errors as `wtcache_put`. A callback that says nothing is `WTCACHE_ERR_REJECTED`: nothing was sent.
+ */
+int32_t wtcache_update(const struct wtcache_cache *cache,
+                       const void *key,
+                       size_t key_len,
+                       wtcache_update_call update,
+                       void *user_data,
+                       const struct wtcache_call *call,
+                       struct wtcache_entry **entry,
+                       struct wtcache_error **err);
+
+/* ---- Forget ---- */
+
+/**
  * Forgets what is held of a key; the origin is not asked. No read that starts after this returned gives what was cached
  * before it, and nothing that is under way now is kept. It never waits.
  */
@@ -880,6 +1913,683 @@ int32_t wtcache_invalidate(const struct wtcache_cache *cache,
                            const void *key,
                            size_t key_len,
                            struct wtcache_error **err);
+
+/**
+ * Forgets all keys that begin with `prefix`, as `wtcache_invalidate` forgets one; with an empty one, all there are. Costs what it
+ * matches where `wtcache_config_set_key_index` is on; else it looks at all entries. It never waits for the source.
+ *
+ * `forgotten` may be NULL; else it is told what it came to.
+ */
+int32_t wtcache_invalidate_prefix(const struct wtcache_cache *cache,
+                                  const void *prefix,
+                                  size_t prefix_len,
+                                  struct wtcache_forgotten *forgotten,
+                                  struct wtcache_error **err);
+
+/**
+ * Forgets all keys that match `pattern`: in it, `*` is anything but a separator (`:`, unless configured otherwise), a `*` at the end
+ * is the whole rest, and `\*` is a star. Otherwise as `wtcache_invalidate_prefix`; the key index helps with what comes before the
+ * first star.
+ *
+ * A backslash before something else than a star is refused with `WTCACHE_ERR_ARGUMENT`; nothing was forgotten then.
+ */
+int32_t wtcache_invalidate_pattern(const struct wtcache_cache *cache,
+                                   const void *pattern,
+                                   size_t pattern_len,
+                                   struct wtcache_forgotten *forgotten,
+                                   struct wtcache_error **err);
+
+/**
+ * Forgets all records that have `tag`; a source gives tags with `wtcache_record.tags`. What is under way now is not kept if it has it.
+ * A remembered absence has no tags. Costs what it matches.
+ *
+ * `forgotten` may be NULL; else it is told what it came to.
+ */
+int32_t wtcache_invalidate_tag(const struct wtcache_cache *cache,
+                               const void *tag,
+                               size_t tag_len,
+                               struct wtcache_forgotten *forgotten,
+                               struct wtcache_error **err);
+
+/* ---- Writes in doubt ---- */
+
+/**
+ * The key of the write, and its length in `*len`, which may be NULL. Valid until the handle is freed. NULL for NULL, and in the child of
+ * a fork.
+ */
+const void *wtcache_doubt_key(const struct wtcache_doubt *doubt,
+                              size_t *len);
+
+/**
+ * The key under which every send of the write goes out: 32 hexadecimal digits and a NUL. Valid until the handle is freed. NULL for NULL,
+ * and in the child of a fork.
+ */
+const char *wtcache_doubt_idempotency_key(const struct wtcache_doubt *doubt);
+
+/**
+ * In how many milliseconds the doubt of the key ends by itself, unless a later write prolongs it; 0 where it has ended, for NULL, and in
+ * the child of a fork.
+ */
+uint64_t wtcache_doubt_remaining_ms(const struct wtcache_doubt *doubt);
+
+/**
+ * What became of the write, one of `WTCACHE_SETTLEMENT_*`. Never waits. `WTCACHE_SETTLEMENT_NONE` for NULL, and in the child of a
+ * fork.
+ */
+int32_t wtcache_doubt_outcome(const struct wtcache_doubt *doubt);
+
+/**
+ * Waits until the doubt of the key has ended, for `timeout_ms` at most. Gives `WTCACHE_OK` where it has, and `wtcache_doubt_outcome` says
+ * what is known; else `WTCACHE_PENDING`.
+ */
+int32_t wtcache_doubt_wait(const struct wtcache_doubt *doubt,
+                           uint64_t timeout_ms,
+                           struct wtcache_error **err);
+
+/**
+ * Sends the very same write again, with its idempotency key and its condition, in a turn of its key; the idempotency key of `call`, which
+ * may be NULL, does not count. Where the source declares `honours_idempotency`, the answer settles the doubt; elsewhere it is
+ * one more send, which may be applied on top of the first and on what was written since, and the doubt goes on.
+ *
+ * `entry` as by `wtcache_put`. Gives `WTCACHE_OK` once it was applied. `WTCACHE_ERR_REJECTED`: the write was not applied, and will not be.
+ * `WTCACHE_ERR_IN_DOUBT`: as before. Other errors say why nothing was sent; their outcome says that the write is in doubt as before:
+ * `WTCACHE_ERR_CLOSED` also where the cache is gone, `WTCACHE_ERR_STATE` where the program sent the write itself, with a permit or in a
+ * step.
+ */
+int32_t wtcache_doubt_replay(const struct wtcache_doubt *doubt,
+                             const struct wtcache_call *call,
+                             struct wtcache_entry **entry,
+                             struct wtcache_error **err);
+
+/**
+ * Says what became of this write, on the word of a program that knows: `settlement` is one of `WTCACHE_SETTLEMENT_*` but NONE. A word that is
+ * not true makes the cache serve what is not so. Never waits, and calls no source.
+ *
+ * Gives `WTCACHE_OK` where the key is no longer in doubt, or its cache is gone; `WTCACHE_PENDING` where other writes of it still are.
+ */
+int32_t wtcache_doubt_settle(const struct wtcache_doubt *doubt,
+                             int32_t settlement,
+                             struct wtcache_error **err);
+
+/**
+ * Frees a handle; the doubt goes on. NULL is fine.
+ */
+void wtcache_doubt_free(struct wtcache_doubt *doubt);
+
+/**
+ * Ends the doubt of a key, on the word of a program that knows that none of its writes in doubt can land any more: `settlement`, as by
+ * `wtcache_doubt_settle`, says what became of them all. Gives `WTCACHE_NOT_FOUND` where the key is not in doubt; nothing has changed then.
+ * Never waits, and calls no source.
+ */
+int32_t wtcache_settle(const struct wtcache_cache *cache,
+                       const void *key,
+                       size_t key_len,
+                       int32_t settlement,
+                       struct wtcache_error **err);
+
+/**
+ * Lists the keys of which nobody knows whether their last writes were, or will be, applied: `most` of them at most, in no order. The
+ * member `in_doubt` of `wtcache_stats` counts them all. Never waits, and calls no source.
+ *
+ * `*list` is to be freed with `wtcache_doubt_list_free`, or NULL.
+ */
+int32_t wtcache_list_doubts(const struct wtcache_cache *cache,
+                            size_t most,
+                            struct wtcache_doubt_list **list,
+                            struct wtcache_error **err);
+
+/**
+ * How many keys a list has; 0 for NULL.
+ */
+size_t wtcache_doubt_list_count(const struct wtcache_doubt_list *list);
+
+/**
+ * Tells of one of these keys, as far as `doubt->struct_size` says. `WTCACHE_NOT_FOUND` where there is none of that index.
+ */
+int32_t wtcache_doubt_list_get(const struct wtcache_doubt_list *list,
+                               size_t index,
+                               struct wtcache_key_in_doubt *doubt,
+                               struct wtcache_error **err);
+
+/**
+ * Frees a list. NULL is fine.
+ */
+void wtcache_doubt_list_free(struct wtcache_doubt_list *list);
+
+/* ---- Two phases, for programs that do their own I/O ---- */
+
+/**
+ * Takes the turn of a key. Waits for it to the deadline of the call, which is also the permit's: a permit that was not sent by then is
+ * aborted, one that was is in doubt, and a later commit or reject counts as its late answer.
+ *
+ * `*permit` is to be freed with `wtcache_permit_free`, or NULL. `call` may be NULL. After an error nothing has happened.
+ */
+int32_t wtcache_prepare(const struct wtcache_cache *cache,
+                        const void *key,
+                        size_t key_len,
+                        const struct wtcache_call *call,
+                        struct wtcache_permit **permit,
+                        struct wtcache_error **err);
+
+/**
+ * Before the send: the existing record, the resident one or else asked of the source now. The turn is held on, whatever this gives.
+ *
+ * `*entry` is the record, to be freed with `wtcache_entry_free`, or NULL. Gives `WTCACHE_OK`, `WTCACHE_NOT_FOUND`, or why it could not be
+ * read.
+ */
+int32_t wtcache_permit_existing(struct wtcache_permit *permit,
+                                struct wtcache_entry **entry,
+                                struct wtcache_error **err);
+
+/**
+ * Before the send: how long the permit still holds, in milliseconds. 0 once it was sent or has ended, for NULL, and in the child of a
+ * fork.
+ */
+uint64_t wtcache_permit_remaining_ms(struct wtcache_permit *permit);
+
+/**
+ * The key under which every send of the write should go out: 32 hexadecimal digits and a NUL. Valid until the permit is freed. NULL for
+ * NULL, and in the child of a fork.
+ */
+const char *wtcache_permit_idempotency_key(struct wtcache_permit *permit);
+
+/**
+ * Gives the turn back before the send. Nothing has happened.
+ */
+int32_t wtcache_permit_abort(struct wtcache_permit *permit, struct wtcache_error **err);
+
+/**
+ * Says that the write leaves now: to be called before its first byte does. From here on, only a definite answer makes it certain.
+ *
+ * After `WTCACHE_ERR_DEADLINE` or `WTCACHE_ERR_CLOSED` nothing may be sent: the permit has ended, and nothing has happened.
+ */
+int32_t wtcache_permit_send(struct wtcache_permit *permit,
+                            struct wtcache_error **err);
+
+/**
+ * The origin applied a put, and this is the record as it now stands there: reads are given it from now on. `record` says what is known
+ * about it, and may be NULL. `entry` as by `wtcache_put`.
+ */
+int32_t wtcache_permit_commit(struct wtcache_permit *permit,
+                              const void *value,
+                              size_t value_len,
+                              const struct wtcache_record *record,
+                              struct wtcache_entry **entry,
+                              struct wtcache_error **err);
+
+/**
+ * The origin applied a put, and its record is not known: the next read asks for it.
+ */
+int32_t wtcache_permit_commit_unseen(struct wtcache_permit *permit, struct wtcache_error **err);
+
+/**
+ * The origin applied a delete.
+ */
+int32_t wtcache_permit_commit_deleted(struct wtcache_permit *permit, struct wtcache_error **err);
+
+/**
+ * The origin certainly did not apply the write, and never will. `stale_base`, 0 or 1: its refusal proves that what is cached is not the
+ * origin's record any more.
+ */
+int32_t wtcache_permit_reject(struct wtcache_permit *permit,
+                              int32_t stale_base,
+                              struct wtcache_error **err);
+
+/**
+ * Nobody can know whether the origin applied the write, for the reason in `failure`, whose verdict does not count: the key is in doubt.
+ *
+ * `doubt` may be NULL; else `*doubt` is the handle on it, to be freed with `wtcache_doubt_free`: only the program can send that write again,
+ * and tells with `wtcache_doubt_settle` what came of it.
+ */
+int32_t wtcache_permit_in_doubt(struct wtcache_permit *permit,
+                                const struct wtcache_failure *failure,
+                                struct wtcache_doubt **doubt,
+                                struct wtcache_error **err);
+
+/**
+ * Frees a permit: one that was not sent is aborted, one that was sent and has not ended leaves the key in doubt. NULL is fine.
+ */
+void wtcache_permit_free(struct wtcache_permit *permit);
+
+/* ---- Optimistic writes: shown before they are confirmed ---- */
+
+/**
+ * Shows a value as the record of a key at once, marked pending, and writes it to the origin in the background, in its turn among all
+ * writes of the key. If the origin refuses it, it is as if it had never been, and later writes of anyone stay. Never waits, and calls
+ * no source in this thread.
+ *
+ * `pending` may be NULL; else `*pending` tells how it ended, to be freed with `wtcache_pending_free`, or is NULL. The deadline of `call`,
+ * which may be NULL, is that of the write: its wait for the turn, and the source's work. After an error it was not admitted, and nothing
+ * has changed; `WTCACHE_ERR_OVERLOADED` says that too much is pending.
+ */
+int32_t wtcache_put_optimistic(const struct wtcache_cache *cache,
+                               const void *key,
+                               size_t key_len,
+                               const void *value,
+                               size_t value_len,
+                               const struct wtcache_call *call,
+                               struct wtcache_pending **pending,
+                               struct wtcache_error **err);
+
+/**
+ * Shows at once that there is no record of a key, and deletes it at the origin in the background: otherwise as `wtcache_put_optimistic`.
+ */
+int32_t wtcache_delete_optimistic(const struct wtcache_cache *cache,
+                                  const void *key,
+                                  size_t key_len,
+                                  const struct wtcache_call *call,
+                                  struct wtcache_pending **pending,
+                                  struct wtcache_error **err);
+
+/**
+ * Shows at once what `merge` makes of the record of a key; in the background, in the write's turn, `merge` is given what the origin
+ * confirmed, and what it makes of that is sent. Otherwise as `wtcache_put_optimistic`.
+ *
+ * `destroy`, which may be NULL, is called exactly once with `user_data`, from any thread, after the last call of `merge` returned, also
+ * after an error.
+ */
+int32_t wtcache_merge_optimistic(const struct wtcache_cache *cache,
+                                 const void *key,
+                                 size_t key_len,
+                                 wtcache_merge_call merge,
+                                 void *user_data,
+                                 void (*destroy)(void *user_data),
+                                 const struct wtcache_call *call,
+                                 struct wtcache_pending **pending,
+                                 struct wtcache_error **err);
+
+/**
+ * Waits for the outcome, for `timeout_ms` at most. Gives `WTCACHE_PENDING` if it has not ended by then; else the same as `wtcache_put` or
+ * `wtcache_delete` would have: `WTCACHE_OK` where it was applied, or why it was not, whoever asks and how often.
+ *
+ * `entry` may be NULL; else as by `wtcache_put`. From inside a callback that the write waits for, let the timeout be 0.
+ */
+int32_t wtcache_pending_wait(const struct wtcache_pending *pending,
+                             uint64_t timeout_ms,
+                             struct wtcache_entry **entry,
+                             struct wtcache_error **err);
+
+/**
+ * 1 if its outcome is there, else 0, also for NULL and in the child of a fork. Never waits.
+ */
+int32_t wtcache_pending_has_ended(const struct wtcache_pending *pending);
+
+/**
+ * Takes it back while it waits for its turn, so that it is as if it had never been: its outcome is `WTCACHE_ERR_CANCELLED`. Gives
+ * `WTCACHE_TOO_LATE` where it has its turn already, or has ended, and goes on as it would. Never waits.
+ */
+int32_t wtcache_pending_cancel(const struct wtcache_pending *pending,
+                               struct wtcache_error **err);
+
+/**
+ * Frees a handle; the write goes on. NULL is fine.
+ */
+void wtcache_pending_free(struct wtcache_pending *pending);
+
+/* ---- Transactions: describe and run ---- */
+
+/**
+ * Begins to describe a transaction on a cache. Nothing happens before it is run or started.
+ *
+ * `*transaction` is to be freed with `wtcache_transaction_free`, or NULL. It keeps the cache until it is run or freed.
+ */
+int32_t wtcache_transaction_new(const struct wtcache_cache *cache,
+                                struct wtcache_transaction **transaction,
+                                struct wtcache_error **err);
+
+/**
+ * A value is to be shown as the record of a key, for `lifetime_ms` or one of `WTCACHE_LIFETIME_*`. Where no step writes the key, it is
+ * kept as it is once all steps have been applied.
+ */
+int32_t wtcache_transaction_update(struct wtcache_transaction *transaction,
+                                   const void *key,
+                                   size_t key_len,
+                                   const void *value,
+                                   size_t value_len,
+                                   int64_t lifetime_ms,
+                                   struct wtcache_error **err);
+
+/**
+ * There is to be no record of a key: as `wtcache_transaction_update`.
+ */
+int32_t wtcache_transaction_remove(struct wtcache_transaction *transaction,
+                                   const void *key,
+                                   size_t key_len,
+                                   struct wtcache_error **err);
+
+/**
+ * Adds a step: they are run in the order in which they were added. What a put or delete by the source writes is an update, too.
+ *
+ * `step` is copied, with what it points to; its `destroy` is called once, whatever this gives, unless `step` is NULL or its
+ * `struct_size` wrong.
+ */
+int32_t wtcache_transaction_step(struct wtcache_transaction *transaction,
+                                 const struct wtcache_step *step,
+                                 struct wtcache_error **err);
+
+/**
+ * Once the steps have been applied, or may have been, all keys that begin with `prefix` are forgotten. If nothing was, they stay.
+ */
+int32_t wtcache_transaction_invalidate_prefix(struct wtcache_transaction *transaction,
+                                              const void *prefix,
+                                              size_t prefix_len,
+                                              struct wtcache_error **err);
+
+/**
+ * The same for all keys that match `pattern`: see `wtcache_invalidate_pattern`. What is no pattern is refused with
+ * `WTCACHE_ERR_ARGUMENT`, and the transaction is as it was.
+ */
+int32_t wtcache_transaction_invalidate_pattern(struct wtcache_transaction *transaction,
+                                               const void *pattern,
+                                               size_t pattern_len,
+                                               struct wtcache_error **err);
+
+/**
+ * The same for all records that have `tag`.
+ */
+int32_t wtcache_transaction_invalidate_tag(struct wtcache_transaction *transaction,
+                                           const void *tag,
+                                           size_t tag_len,
+                                           struct wtcache_error **err);
+
+/**
+ * How long it may take in milliseconds, the wait for the turns of its keys included; a day at most. Undoing has a time of its own. Default:
+ * that of a write.
+ */
+int32_t wtcache_transaction_set_deadline_ms(struct wtcache_transaction *transaction,
+                                            uint64_t deadline_ms,
+                                            struct wtcache_error **err);
+
+/**
+ * How long undoing may take beyond the deadline, in milliseconds: for so long the turns are held. Default: the deadline of the cache's
+ * calls where a step says how it is undone, else nothing.
+ */
+int32_t wtcache_transaction_set_undo_deadline_ms(struct wtcache_transaction *transaction,
+                                                 uint64_t deadline_ms,
+                                                 struct wtcache_error **err);
+
+/**
+ * Runs it in this thread: takes the turns of all its keys at once, runs its steps one after the other, and shows its updates, all in one
+ * step, once all were applied. Where a step is refused, those before it are undone, the last one first, as far as they say how.
+ *
+ * It is run once: then it is only to be freed, and other calls give `WTCACHE_ERR_STATE`. `result` may be NULL; else `*result` is what came of
+ * each step, also after an error, to be freed with `wtcache_transacted_free`; NULL where it was not run. Gives `WTCACHE_OK` where it is
+ * committed: all steps were applied. `WTCACHE_ERR_PARTIAL` and `WTCACHE_ERR_IN_DOUBT`: see there. Any other error is that of the step which
+ * was refused, and says that nothing of the transaction stands: no step was applied, or all that were are undone.
+ */
+int32_t wtcache_transaction_run(struct wtcache_transaction *transaction,
+                                struct wtcache_transacted **result,
+                                struct wtcache_error **err);
+
+/**
+ * Shows its updates at once, all in one step, and runs it in the background: what it shows leaves as it came. A step that only declares a
+ * key shows nothing of it. Never waits, and calls nothing of the program's in this thread. Otherwise as `wtcache_transaction_run`.
+ *
+ * `started` may be NULL; else `*started` tells how it ended, to be freed with `wtcache_started_free`, or is NULL. After an error it was not
+ * admitted, nothing has changed, and it is only to be freed.
+ */
+int32_t wtcache_transaction_start(struct wtcache_transaction *transaction,
+                                  struct wtcache_started **started,
+                                  struct wtcache_error **err);
+
+/**
+ * Frees a transaction; one that was started runs on. NULL is fine.
+ */
+void wtcache_transaction_free(struct wtcache_transaction *transaction);
+
+/* ---- Transactions: what came of them ---- */
+
+/**
+ * How it ended: `WTCACHE_COMMITTED`, `WTCACHE_ROLLED_BACK`, `WTCACHE_PARTIAL` or `WTCACHE_IN_DOUBT`; that for NULL, too.
+ */
+int32_t wtcache_transacted_end(const struct wtcache_transacted *result);
+
+/**
+ * Why it did not commit: the error that the call gave which ran it. It is the result's, and not to be freed. NULL where it did.
+ */
+const struct wtcache_error *wtcache_transacted_error(const struct wtcache_transacted *result);
+
+/**
+ * How many steps it tells of: all, unless the transaction was lost half-way by a fault of this library. 0 for NULL.
+ */
+size_t wtcache_transacted_step_count(const struct wtcache_transacted *result);
+
+/**
+ * What came of a step, by its place from zero on: one of `WTCACHE_STEP_*`; `WTCACHE_STEP_NOT_RUN` where there is none.
+ */
+int32_t wtcache_transacted_step(const struct wtcache_transacted *result,
+                                size_t index);
+
+/**
+ * Why a step was not applied, or is not known to be. It is the result's, and not to be freed. NULL where there is nothing to say.
+ */
+const struct wtcache_error *wtcache_transacted_step_error(const struct wtcache_transacted *result,
+                                                          size_t index);
+
+/**
+ * What came of undoing a step: one of `WTCACHE_STEP_*`; `WTCACHE_STEP_NOT_RUN` also where nothing was declared, or there was no need.
+ */
+int32_t wtcache_transacted_undo(const struct wtcache_transacted *result,
+                                size_t index);
+
+/**
+ * Why a step was not undone, or is not known to be. It is the result's, and not to be freed. NULL where there is nothing to say.
+ */
+const struct wtcache_error *wtcache_transacted_undo_error(const struct wtcache_transacted *result,
+                                                          size_t index);
+
+/**
+ * Of a put by the source that was applied: the record of its key, as it was confirmed last in the transaction. It is the result's, and not to
+ * be freed. NULL where there is none.
+ */
+const struct wtcache_entry *wtcache_transacted_entry(const struct wtcache_transacted *result,
+                                                     size_t index);
+
+/**
+ * Of a callback that answered with `wtcache_reply_value`: that value, and its length in `*len`, which may be NULL. NULL where there is
+ * none.
+ */
+const void *wtcache_transacted_value(const struct wtcache_transacted *result,
+                                     size_t index,
+                                     size_t *len);
+
+/**
+ * How many keys it left in doubt; 0 for NULL.
+ */
+size_t wtcache_transacted_doubt_count(const struct wtcache_transacted *result);
+
+/**
+ * The handle on one of them, to be freed with `wtcache_doubt_free`. It outlives the result. NULL where there is none of that index.
+ */
+struct wtcache_doubt *wtcache_transacted_doubt(const struct wtcache_transacted *result,
+                                               size_t index);
+
+/**
+ * Frees a result, with all errors and entries in it. NULL is fine.
+ */
+void wtcache_transacted_free(struct wtcache_transacted *result);
+
+/**
+ * Waits for the end, for `timeout_ms` at most. Gives `WTCACHE_PENDING` if it has not ended by then; else status, error and `*result` as by
+ * `wtcache_transaction_run`, whoever asks and how often. From inside a callback of it, let the timeout be 0.
+ */
+int32_t wtcache_started_wait(const struct wtcache_started *started,
+                             uint64_t timeout_ms,
+                             struct wtcache_transacted **result,
+                             struct wtcache_error **err);
+
+/**
+ * 1 if it has ended, else 0, also for NULL and in the child of a fork. Never waits.
+ */
+int32_t wtcache_started_has_ended(const struct wtcache_started *started);
+
+/**
+ * Frees a handle; the transaction runs on. NULL is fine.
+ */
+void wtcache_started_free(struct wtcache_started *started);
+
+/* ---- Event loops: calls that complete in a queue ---- */
+
+/**
+ * Makes a queue. `threads`, 1 at the least, is how many calls that are no hits are under way at once; the threads begin with the first, and
+ * end after the queue is freed. `most`, 1 at the least, is how many calls may be under way or complete and not taken out; further ones
+ * are refused with `WTCACHE_ERR_OVERLOADED`.
+ *
+ * `*queue` is to be freed with `wtcache_queue_free`, or NULL.
+ */
+int32_t wtcache_queue_new(size_t threads,
+                          size_t most,
+                          struct wtcache_queue **queue,
+                          struct wtcache_error **err);
+
+/**
+ * The descriptor to poll: it can be read (POLLIN) exactly while there are completions to take out. It is the queue's: neither to be read nor
+ * closed. -1 for NULL, and in the child of a fork.
+ */
+int32_t wtcache_queue_descriptor(const struct wtcache_queue *queue);
+
+/**
+ * Takes a completion out. Never waits. `*completion` is to be freed with `wtcache_completion_free`, or NULL. Gives `WTCACHE_OK`, or
+ * `WTCACHE_NOT_FOUND` where there is none now.
+ */
+int32_t wtcache_queue_next(const struct wtcache_queue *queue,
+                           struct wtcache_completion **completion,
+                           struct wtcache_error **err);
+
+/**
+ * Takes a call back that has not begun: it completes with `WTCACHE_ERR_CANCELLED`, and nothing was done for it. Gives `WTCACHE_TOO_LATE`
+ * where it is under way, and completes with its own outcome, or has completed. Never waits.
+ */
+int32_t wtcache_queue_cancel(const struct wtcache_queue *queue,
+                             uint64_t id,
+                             struct wtcache_error **err);
+
+/**
+ * Frees a queue, without waiting: calls that have not begun never do, those under way run to their end, and nobody learns it. No
+ * other thread may use the queue then. NULL is fine.
+ */
+void wtcache_queue_free(struct wtcache_queue *queue);
+
+/**
+ * The number that the call was given; 0 for NULL.
+ */
+uint64_t wtcache_completion_id(const struct wtcache_completion *completion);
+
+/**
+ * The token that was given with the call; NULL for NULL.
+ */
+void *wtcache_completion_token(const struct wtcache_completion *completion);
+
+/**
+ * The status that the call which waits would have given; `WTCACHE_OK` for NULL.
+ */
+int32_t wtcache_completion_status(const struct wtcache_completion *completion);
+
+/**
+ * The record that was read or written. It is the completion's, and not to be freed: `wtcache_entry_clone` makes a handle that outlives
+ * it. NULL where there is none.
+ */
+const struct wtcache_entry *wtcache_completion_entry(const struct wtcache_completion *completion);
+
+/**
+ * Why the call failed. It is the completion's, and not to be freed. NULL where it did not.
+ */
+const struct wtcache_error *wtcache_completion_error(const struct wtcache_completion *completion);
+
+/**
+ * Of a call for many keys: the answers. They are the completion's, and not to be freed. Else NULL.
+ */
+const struct wtcache_results *wtcache_completion_results(const struct wtcache_completion *completion);
+
+/**
+ * Of a transaction: what came of it. It is the completion's, and not to be freed. Else NULL, also where it was not run.
+ */
+const struct wtcache_transacted *wtcache_completion_transacted(const struct wtcache_completion *completion);
+
+/**
+ * Frees a completion, with all that it gave pointers to. NULL is fine.
+ */
+void wtcache_completion_free(struct wtcache_completion *completion);
+
+/**
+ * As `wtcache_get`, but that it never waits: it completes in `queue`, a hit at once. Everything that is handed in is copied; the cache lives
+ * on until it has completed. The deadline counts from now.
+ *
+ * `token` is anything of the program's, found again with `wtcache_completion_token`. `id` may be NULL; else `*id` is the number of the call,
+ * for `wtcache_queue_cancel`, and never 0. After an error nothing completes.
+ */
+int32_t wtcache_get_async(const struct wtcache_queue *queue,
+                          const struct wtcache_cache *cache,
+                          const void *key,
+                          size_t key_len,
+                          const struct wtcache_call *call,
+                          void *token,
+                          uint64_t *id,
+                          struct wtcache_error **err);
+
+/**
+ * As `wtcache_get_many`, otherwise as `wtcache_get_async`.
+ */
+int32_t wtcache_get_many_async(const struct wtcache_queue *queue,
+                               const struct wtcache_cache *cache,
+                               const struct wtcache_bytes *keys,
+                               size_t count,
+                               const struct wtcache_call *call,
+                               void *token,
+                               uint64_t *id,
+                               struct wtcache_error **err);
+
+/**
+ * As `wtcache_put`, otherwise as `wtcache_get_async`. Writes of one key that are given to one queue go out in the order in which they were
+ * given. `expect` may be NULL; else as by `wtcache_put_if`.
+ */
+int32_t wtcache_put_async(const struct wtcache_queue *queue,
+                          const struct wtcache_cache *cache,
+                          const void *key,
+                          size_t key_len,
+                          const void *value,
+                          size_t value_len,
+                          const struct wtcache_expect *expect,
+                          const struct wtcache_call *call,
+                          void *token,
+                          uint64_t *id,
+                          struct wtcache_error **err);
+
+/**
+ * As `wtcache_delete`, otherwise as `wtcache_put_async`. `expect` may be NULL; else as by `wtcache_delete_if`.
+ */
+int32_t wtcache_delete_async(const struct wtcache_queue *queue,
+                             const struct wtcache_cache *cache,
+                             const void *key,
+                             size_t key_len,
+                             const struct wtcache_expect *expect,
+                             const struct wtcache_call *call,
+                             void *token,
+                             uint64_t *id,
+                             struct wtcache_error **err);
+
+/**
+ * As `wtcache_transaction_run`, but that it completes in `queue`, with `wtcache_completion_transacted`; its callbacks are called by a thread of
+ * the queue's. Otherwise as `wtcache_get_async`; its deadline counts from when it begins. After an
+ * error it is only to be freed.
+ */
+int32_t wtcache_transaction_async(const struct wtcache_queue *queue,
+                                  struct wtcache_transaction *transaction,
+                                  void *token,
+                                  uint64_t *id,
+                                  struct wtcache_error **err);
+
+/**
+ * Completes in `queue` once a pending write has ended, as by `wtcache_pending_wait`. It cannot be cancelled as a call: `wtcache_pending_cancel`
+ * takes the write back, which then completes. Otherwise as `wtcache_get_async`.
+ */
+int32_t wtcache_pending_async(const struct wtcache_queue *queue,
+                              const struct wtcache_pending *pending,
+                              void *token,
+                              uint64_t *id,
+                              struct wtcache_error **err);
+
+/* ---- Counts ---- */
 
 /**
  * Writes the counts into `stats`, as far as its `struct_size` says. Never waits.
@@ -902,6 +2612,8 @@ int32_t wtcache_get_stats_json(const struct wtcache_cache *cache,
  */
 void wtcache_string_free(char *string);
 
+/* ---- A source of the program's own ---- */
+
 /**
  * Within a callback of a put or a remove, and in its thread: the existing record of the key, the resident one, else asked of the
  * source now, within the write's turn and deadline.
@@ -913,8 +2625,11 @@ int32_t wtcache_reply_existing(const struct wtcache_reply *reply,
                                struct wtcache_entry **entry,
                                struct wtcache_error **err);
 
+/* ---- Its answers ---- */
+
 /**
- * Answers a read: this is the record. Answers a put: it was applied, and this is the record as it now stands at the origin.
+ * Answers a read: this is the record. Answers a put: it was applied, and this is the record as it now stands at the origin. Answers a
+ * step of a transaction: it was applied, and this is its value, which is no key's, and of which `record` says nothing.
  *
  * `value`, of `value_len` bytes, is copied. `record` says what is known about it, and may be NULL.
  */
@@ -950,9 +2665,10 @@ int32_t wtcache_reply_unchanged(struct wtcache_reply *reply,
                                 struct wtcache_error **err);
 
 /**
- * Answers a put or a remove: it was applied. What the record is now, the next read asks.
+ * Answers a put, a remove or a step of a transaction: it was applied. Of a put, what the record is now, the next read asks.
  */
-int32_t wtcache_reply_applied(struct wtcache_reply *reply, struct wtcache_error **err);
+int32_t wtcache_reply_applied(struct wtcache_reply *reply,
+                              struct wtcache_error **err);
 
 /**
  * Answers a put: it was applied, and the origin keeps exactly what it was sent. Believed only of a source that declares
@@ -978,6 +2694,20 @@ int32_t wtcache_reply_error(struct wtcache_reply *reply,
  */
 int32_t wtcache_reply_leaves_stray(struct wtcache_reply *reply,
                                    struct wtcache_error **err);
+
+/**
+ * Says of a step of a transaction what it has left of a key, before its answer, once a key: `wrote` is one of `WTCACHE_WROTE_*`. `value`, of
+ * `value_len` bytes, and `record`, which may be NULL, are those of `WTCACHE_WROTE_VALUE`. It counts only if the step is answered as
+ * applied; a key that the step did not declare is invalidated.
+ */
+int32_t wtcache_reply_wrote(struct wtcache_reply *reply,
+                            const void *key,
+                            size_t key_len,
+                            int32_t wrote,
+                            const void *value,
+                            size_t value_len,
+                            const struct wtcache_record *record,
+                            struct wtcache_error **err);
 
 #ifdef __cplusplus
 }  // extern "C"

@@ -20,7 +20,7 @@ use crate::metrics::Event;
 use crate::nesting::Scope;
 use crate::shard::AtKey;
 use crate::slot::PermitId;
-use crate::source::{Condition, IdempotencyKey, Record, Rejection, SourceError};
+use crate::source::{Condition, IdempotencyKey, Lifetime, Record, Rejection, SourceError};
 use crate::sync::{Arc, Ordering};
 use crate::tags::Running;
 
@@ -42,6 +42,8 @@ pub(crate) struct Permit<L: Layout> {
     pub(crate) id: PermitId,
     pub(crate) deadline: Tick,
     pub(crate) idempotency_key: IdempotencyKey,
+    /// Of a record that says nothing of its own.
+    pub(crate) lifetime: Lifetime,
     /// Of a pending write: it is sent also while the cache closes.
     pub(crate) is_pending: bool,
 }
@@ -302,6 +304,8 @@ impl<L: Layout> Sent<L> {
         // The record is made while the permit is armed: should that unwind, the key is in doubt.
         let made = record.map(|record| {
             let permit = self.permit();
+            let own = record.lifetime != Lifetime::Default;
+            let record = if own { record } else { record.lifetime(permit.lifetime) };
             permit.engine.record(permit.hash, &permit.key, record, self.since)
         });
         self.ends_applied(made, stray, |kept| EventKind::Put { kept })

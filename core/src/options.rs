@@ -17,7 +17,7 @@ use crate::key_index::ToBytes;
 use crate::listener::KeyEvent;
 use crate::nesting::Scope;
 use crate::pattern::KeyBytes;
-use crate::source::{AnySource, IdempotencyKey};
+use crate::source::{AnySource, IdempotencyKey, Lifetime};
 use crate::sync::Arc;
 use crate::tags::Tags;
 
@@ -578,6 +578,7 @@ pub struct Call {
     pub(crate) deadline: Option<Duration>,
     pub(crate) scope: Option<Scope>,
     pub(crate) idempotency_key: Option<IdempotencyKey>,
+    pub(crate) lifetime: Lifetime,
 }
 
 impl Call {
@@ -595,6 +596,13 @@ impl Call {
     /// The call is part of the source call that `scope` came from, though it comes from another thread.
     pub fn within(mut self, scope: &Scope) -> Self {
         self.scope = Some(scope.clone());
+        self
+    }
+
+    /// How long the record that a put leaves may be served, where the source says nothing of it. It says nothing of what is loaded, and goes
+    /// with this call: a [replay](crate::InDoubt::replay) has its own.
+    pub fn lifetime(mut self, lifetime: Lifetime) -> Self {
+        self.lifetime = lifetime;
         self
     }
 

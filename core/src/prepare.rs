@@ -18,7 +18,7 @@ use crate::layers::{Layer, Op, PendingPlace};
 use crate::nesting::Nesting;
 use crate::options::{Call, InDoubtWrites};
 use crate::slot::PermitId;
-use crate::source::{IdempotencyKey, SourceError};
+use crate::source::{IdempotencyKey, Lifetime, SourceError};
 use crate::sync::{Arc, Mutex};
 
 /// A writer in the queue of a key.
@@ -142,6 +142,7 @@ pub(crate) struct TakeTurn<L: Layout> {
     yields_to_doubt: bool,
     permit: PermitId,
     idempotency_key: IdempotencyKey,
+    lifetime: Lifetime,
     /// Where the turn is free, the write counts as sent in the step that takes it.
     sends_at_once: bool,
     ticket: Option<Arc<Ticket>>,
@@ -164,6 +165,7 @@ impl<L: Layout> TakeTurn<L> {
             nesting: Nesting::of(engine.frame(hash), call.scope.as_ref()),
             yields_to_doubt: engine.in_doubt_writes == InDoubtWrites::Wait && !conditional,
             idempotency_key: call.idempotency_key.unwrap_or_else(|| engine.idempotency_key(permit)),
+            lifetime: call.lifetime,
             permit,
             sends_at_once: false,
             ticket: None,
@@ -318,6 +320,7 @@ impl<L: Layout> TakeTurn<L> {
             id,
             deadline: self.deadline,
             idempotency_key: self.idempotency_key,
+            lifetime: self.lifetime,
             is_pending: self.is_pending,
         }
     }

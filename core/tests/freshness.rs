@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use shelf::{Fns, SECOND, Shelf};
-use wtcache::{Cache, Confirmed, How, Lifetime, Loaded, Outcome, Record, Typed};
+use wtcache::{Cache, Call, Change, Confirmed, How, Lifetime, Loaded, Outcome, Record, Typed, Written};
 use wtcache_testkit::ManualClock;
 
 type Shop = Shelf<u32, u64>;
@@ -45,6 +45,26 @@ fn f1_the_records_lifetime_goes_before_the_caches() {
         clock.advance(Duration::from_nanos(1));
         assert!(cache.peek(&1).is_none() && cache.peek(&2).is_none());
     }
+}
+
+#[test]
+fn f1_a_writes_own_lifetime_holds_where_the_record_says_none() {
+    let clock = ManualClock::new();
+    let (shelf, cache) = shop(&clock, 60 * SECOND);
+    let short = Call::new().lifetime(Lifetime::For(5 * SECOND));
+    let left = |written: Written<Typed<u32, u64>>| written.entry.unwrap().remaining(cache.now());
+    assert_eq!(left(cache.put_with(&1, 11, &short).unwrap()), 5 * SECOND);
+    assert_eq!(left(cache.update_with(&1, |_| Ok(Change::Put(12)), &short).unwrap()), 5 * SECOND);
+    assert_eq!(left(cache.prepare(&1, &short).unwrap().send().unwrap().commit(Some(Record::new(13)))), 5 * SECOND);
+    assert_eq!(left(cache.put_optimistic_with(&1, 14, &short).unwrap().wait().unwrap()), 5 * SECOND);
+    let not_kept = cache.put_with(&1, 15, &Call::new().lifetime(Lifetime::NotKept)).unwrap();
+    assert!(!not_kept.kept && cache.peek(&1).is_none());
+    // It is the write's: what is loaded, and the next write, have the cache's.
+    assert_eq!(cache.read(&1, &short).unwrap().entry.unwrap().remaining(cache.now()), 60 * SECOND);
+    assert_eq!(left(cache.put(&1, 16).unwrap()), 60 * SECOND);
+    // The origin knows better.
+    shelf.lifetime(Lifetime::For(500 * SECOND));
+    assert_eq!(left(cache.put_with(&1, 17, &short).unwrap()), 500 * SECOND);
 }
 
 #[test]
@@ -133,7 +153,7 @@ fn f1_a_record_that_is_not_to_be_kept_still_removes_the_older_entry() {
         assert!(!written.kept);
         assert_eq!(written.entry.map(|e| *e), Some(2));
         assert!(cache.peek(&1).is_none());
-        let read = cache.read(&1, &wtcache::Call::new()).unwrap();
+        let read = cache.read(&1, &Call::new()).unwrap();
         assert_eq!(read.how, How::Loaded { kept: false });
         assert_eq!(read.entry.map(|e| *e), Some(2));
         assert_eq!(cache.stats().entries, 0);

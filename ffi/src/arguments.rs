@@ -40,6 +40,24 @@ pub(crate) unsafe fn bytes<'a>(name: &str, pointer: *const c_void, len: usize) -
     Ok(unsafe { std::slice::from_raw_parts(pointer.cast(), len) })
 }
 
+/// `count` values at `pointer`; NULL stands for none.
+///
+/// # Safety
+/// `pointer` is NULL or points to `count` values of its type that outlive `'a`.
+pub(crate) unsafe fn array<'a, T>(name: &str, pointer: *const T, count: usize) -> Result<&'a [T], Refused> {
+    if pointer.is_null() {
+        return if count == 0 { Ok(&[]) } else { Err(Refused::argument(format!("{name} is NULL, but not empty"))) };
+    }
+    if !pointer.is_aligned() {
+        return Err(Refused::argument(format!("{name} is not aligned")));
+    }
+    if count.checked_mul(size_of::<T>()).is_none_or(|bytes| isize::try_from(bytes).is_err()) {
+        return Err(Refused::argument(format!("{name} has a length that no memory has: {count}")));
+    }
+    // SAFETY: not NULL and aligned, so the caller's promise holds.
+    Ok(unsafe { std::slice::from_raw_parts(pointer, count) })
+}
+
 /// The same, as text.
 ///
 /// # Safety

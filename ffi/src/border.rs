@@ -29,6 +29,22 @@ pub(crate) fn quietly<T>(otherwise: T, body: impl FnOnce() -> T) -> T {
     catch_unwind(AssertUnwindSafe(body)).unwrap_or(otherwise)
 }
 
+/// Hands a value out as a handle.
+pub(crate) fn give<T>(value: T) -> *mut T {
+    Box::into_raw(Box::new(value))
+}
+
+/// Takes a handle back and drops what it holds. NULL is fine.
+///
+/// # Safety
+/// `handle` is NULL or came from [`give`], and is given back once.
+pub(crate) unsafe fn free<T>(handle: *mut T) {
+    if !handle.is_null() {
+        // SAFETY: the caller's promise.
+        quietly((), || drop(unsafe { Box::from_raw(handle) }));
+    }
+}
+
 unsafe fn run(
     err: *mut *mut wtcache_error,
     after_panic: i32,
@@ -48,7 +64,8 @@ unsafe fn run(
     status
 }
 
-fn message(panic: &(dyn Any + Send)) -> String {
+/// The words of a panic.
+pub(crate) fn message(panic: &(dyn Any + Send)) -> String {
     let text = panic.downcast_ref::<&str>().copied();
     text.or_else(|| panic.downcast_ref::<String>().map(String::as_str)).unwrap_or("no message").to_owned()
 }

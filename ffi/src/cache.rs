@@ -2,22 +2,31 @@
 
 use std::ffi::c_void;
 use std::ptr;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use wtcache::{ByteCache, Bytes, CloseReport, Source};
 
 use crate::arguments::{Refused, optional_output, output, required};
 use crate::border;
-use crate::config::{Options, wtcache_config};
+use crate::config::wtcache_config;
 use crate::error::wtcache_error;
-use crate::fork::Process;
+use crate::fork::Owned;
+use crate::options::Options;
 use crate::source::{CallbackSource, wtcache_source};
-use crate::status::{WTCACHE_ERR_FORKED, WTCACHE_OK};
+use crate::status::WTCACHE_OK;
 
 /// A cache. Every function that takes it as `const` may be called from any thread at once.
-pub struct wtcache_cache {
-    cache: ByteCache,
-    opened_in: Process,
+pub struct wtcache_cache(Owned<Opened>);
+
+/// A cache, and what calls on it in other threads need to know.
+#[derive(Clone)]
+pub(crate) struct Opened {
+    pub(crate) cache: ByteCache,
+    /// The same for all handles on it.
+    pub(crate) number: u64,
+    /// How long a call takes at most that says nothing itself.
+    pub(crate) deadline: Duration,
 }
 
 impl wtcache_cache {
@@ -27,18 +36,30 @@ impl wtcache_cache {
     /// `handle` is NULL or points to one that is not freed for `'a`.
     pub(crate) unsafe fn of<'a>(handle: *const Self) -> Result<&'a ByteCache, Refused> {
         // SAFETY: the caller's promise.
-        let handle = unsafe { required("cache", handle) }?;
-        if !handle.opened_in.is_current() {
-            let message = "the cache was opened before a fork, in the parent: open one after the fork";
-            return Err(Refused::new(WTCACHE_ERR_FORKED, message));
-        }
-        Ok(&handle.cache)
+        unsafe { Self::opened(handle) }.map(|opened| &opened.cache)
     }
 
-    fn open(options: &Options, source: impl Source<Bytes>) -> Result<*mut Self, wtcache_error> {
-        let opened_in = Process::current();
-        let cache = options.apply(ByteCache::builder(source)).build()?;
-        Ok(Box::into_raw(Box::new(Self { cache, opened_in })))
+    /// The same, with what is known of it.
+    ///
+    /// # Safety
+    /// As [`Self::of`].
+    pub(crate) unsafe fn opened<'a>(handle: *const Self) -> Result<&'a Opened, Refused> {
+        // SAFETY: the caller's promise.
+        unsafe { required("cache", handle) }?.0.get()
+    }
+
+    fn open(config: Option<&wtcache_config>, source: impl Source<Bytes>) -> Result<*mut Self, wtcache_error> {
+        static NEXT: AtomicU64 = AtomicU64::new(0);
+        let default = Options::default();
+        let options = config.map_or(&default, wtcache_config::options);
+        let mut builder = options.apply(ByteCache::builder(source));
+        if let Some(listener) = config.and_then(|config| config.listener.clone()) {
+            builder = builder.listener(move |event| listener.tell(event));
+        }
+        // Relaxed: each number is given once.
+        let number = NEXT.fetch_add(1, Ordering::Relaxed);
+        let opened = Opened { cache: builder.build()?, number, deadline: options.deadline() };
+        Ok(border::give(Self(Owned::new(opened))))
     }
 }
 
@@ -55,8 +76,8 @@ pub unsafe extern "C" fn wtcache_open(
     unsafe {
         border::call(err, || {
             let cache = output("cache", cache, ptr::null_mut())?;
-            let options = required("config", config)?.options();
-            *cache = wtcache_cache::open(options, options.http_source()?)?;
+            let config = required("config", config)?;
+            *cache = wtcache_cache::open(Some(config), config.options().http_source()?)?;
             Ok(WTCACHE_OK)
         })
     }
@@ -79,38 +100,29 @@ pub unsafe extern "C" fn wtcache_open_with_source(
             let cache = optional_output(cache, ptr::null_mut());
             let source = CallbackSource::take(source)?;
             let cache = cache.ok_or_else(|| Refused::argument("cache is NULL"))?;
-            let default = Options::default();
-            let options = config.as_ref().map_or(&default, wtcache_config::options);
-            options.names_no_origin()?;
-            *cache = wtcache_cache::open(options, source)?;
+            let config = config.as_ref();
+            config.map_or(Ok(()), |config| config.options().names_no_origin())?;
+            *cache = wtcache_cache::open(config, source)?;
             Ok(WTCACHE_OK)
         })
     }
 }
 
-/// Another handle on the same cache, to be freed like the first. NULL for NULL.
+/// Another handle on the same cache, to be freed like the first. NULL for NULL, and in the child of a fork for a handle of the
+/// parent's.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn wtcache_cache_clone(cache: *const wtcache_cache) -> *mut wtcache_cache {
     // SAFETY: the caller keeps the rules at the header's top.
-    let Some(handle) = (unsafe { cache.as_ref() }) else { return ptr::null_mut() };
-    // In a child of a fork too: counting a reference up waits for nobody.
-    Box::into_raw(Box::new(wtcache_cache { cache: handle.cache.clone(), opened_in: handle.opened_in }))
+    let opened = unsafe { wtcache_cache::opened(cache) };
+    opened.map_or(ptr::null_mut(), |opened| border::give(wtcache_cache(Owned::new(opened.clone()))))
 }
 
 /// Frees a handle; with the last one the cache goes, once the calls on it have ended, without waiting for them. Entries that were handed out
 /// stay valid. NULL is fine. In the child of a fork, a handle of the parent's is left as it is, and no destructor runs.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn wtcache_cache_free(cache: *mut wtcache_cache) {
-    if cache.is_null() {
-        return;
-    }
-    // SAFETY: it came from `Box::into_raw`, and the caller gives it back once.
-    let handle = unsafe { Box::from_raw(cache) };
-    if handle.opened_in.is_current() {
-        border::quietly((), || drop(handle));
-    } else {
-        std::mem::forget(handle);
-    }
+    // SAFETY: the caller gives it back once.
+    unsafe { border::free(cache) };
 }
 
 /// Ends the cache: no call begins any more, those who wait are told `WTCACHE_ERR_CLOSED`, and writes that were sent get up to
@@ -131,7 +143,7 @@ pub unsafe extern "C" fn wtcache_close(
             let report = optional_output(report, ptr::null_mut());
             let closed = wtcache_cache::of(cache)?.close(Duration::from_millis(timeout_ms));
             if let Some(report) = report {
-                *report = Box::into_raw(Box::new(wtcache_close_report(closed)));
+                *report = border::give(wtcache_close_report(closed));
             }
             Ok(WTCACHE_OK)
         })
@@ -187,8 +199,6 @@ pub unsafe extern "C" fn wtcache_close_report_key(
 /// Frees a report. NULL is fine.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn wtcache_close_report_free(report: *mut wtcache_close_report) {
-    if !report.is_null() {
-        // SAFETY: it came from `Box::into_raw`, and the caller gives it back once.
-        border::quietly((), || drop(unsafe { Box::from_raw(report) }));
-    }
+    // SAFETY: the caller gives it back once.
+    unsafe { border::free(report) };
 }

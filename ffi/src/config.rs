@@ -1,35 +1,34 @@
-//! What a cache is opened with: a builder with setters, and the options behind it.
+//! What a cache is opened with: a builder with setters.
 //!
 //! Invariant: a call that fails leaves the builder as it was.
 
 use std::ffi::c_void;
-use std::time::Duration;
 
-use wtcache::{Builder, Bytes};
-use wtcache_http_source::{BuildError, Freshness, HttpSource};
-
-use crate::arguments::{Refused, required, text};
+use crate::arguments::{Refused, flag, required, text};
 use crate::border;
 use crate::error::wtcache_error;
 use crate::json;
-use crate::status::{WTCACHE_ERR_CONFIG, WTCACHE_OK};
+use crate::listener::Listener;
+use crate::options::Options;
+use crate::status::WTCACHE_OK;
 
 /// What a cache is to be opened with. It belongs to one thread at a time.
-pub struct wtcache_config(Options);
+pub struct wtcache_config {
+    options: Options,
+    pub(crate) listener: Option<Listener>,
+}
 
 /// A configuration with all defaults, to be freed with `wtcache_config_free`. Never NULL.
 #[unsafe(no_mangle)]
 pub extern "C" fn wtcache_config_new() -> *mut wtcache_config {
-    Box::into_raw(Box::new(wtcache_config(Options::default())))
+    border::give(wtcache_config { options: Options::default(), listener: None })
 }
 
 /// Frees a configuration. NULL is fine.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn wtcache_config_free(config: *mut wtcache_config) {
-    if !config.is_null() {
-        // SAFETY: it came from `Box::into_raw`, and the caller gives it back once.
-        border::quietly((), || drop(unsafe { Box::from_raw(config) }));
-    }
+    // SAFETY: the caller gives it back once.
+    unsafe { border::free(config) };
 }
 
 /// Sets what a JSON object names, and leaves the rest as it is:
@@ -40,6 +39,28 @@ pub unsafe extern "C" fn wtcache_config_free(config: *mut wtcache_config) {
 ///   "lifetime_ms": 300000,
 ///   "negative_lifetime_ms": 5000,
 ///   "deadline_ms": 5000,
+///   "stale_while_revalidate_ms": 0,
+///   "stale_if_error_ms": 0,
+///   "refresh_ahead": 0.0,
+///   "refresh_threads": 2,
+///   "refresh_queue": 1024,
+///   "jitter": 0.0,
+///   "in_doubt_writes_wait": false,
+///   "absent_after_delete": false,
+///   "clean_start": false,
+///   "most_doubts": 65536,
+///   "turn_queue": 1024,
+///   "load_queue": 65536,
+///   "longest_key_bytes": 1024,
+///   "shards": 8,
+///   "key_index": false,
+///   "separator": ":",
+///   "tag_memory": 1024,
+///   "optimistic_threads": 4,
+///   "optimistic_most": 16384,
+///   "optimistic_weight_bytes": 67108864,
+///   "optimistic_deadline_ms": 5000,
+///   "audit_every_ms": 1000,
 ///   "http": {
 ///     "url": "http://inventory.internal:8080/items/{id}",
 ///     "headers": { "Authorization": "Bearer secret" },
@@ -56,7 +77,8 @@ pub unsafe extern "C" fn wtcache_config_free(config: *mut wtcache_config) {
 /// }
 /// ```
 ///
-/// These are the defaults, but for `lifetime_ms`, which is without end, and url and headers, which have none. A member that is not
+/// These are the defaults, but for `lifetime_ms`, which is without end, `shards`, which depend on the machine, `audit_every_ms`, which is off,
+/// and url and headers, which have none. What each member means, its setter says. A member that is not
 /// known, or of another type, or given twice, is an error whose message names it; then nothing was set.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn wtcache_config_load_json(
@@ -118,6 +140,262 @@ pub unsafe extern "C" fn wtcache_config_set_deadline_ms(
     unsafe { border::call(err, || change(config, |options| set(&mut options.deadline_ms, deadline_ms))) }
 }
 
+/// For this long after it expired, a record is served stale while it is refreshed in the background: `wtcache_entry_stale_ms` says so. Never
+/// an absence, and never what was invalidated, written or is in doubt. Default 0: not at all.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn wtcache_config_set_stale_while_revalidate_ms(
+    config: *mut wtcache_config,
+    window_ms: u64,
+    err: *mut *mut wtcache_error,
+) -> i32 {
+    // SAFETY: the caller keeps the rules at the header's top.
+    unsafe { border::call(err, || change(config, |options| set(&mut options.stale_while_revalidate_ms, window_ms))) }
+}
+
+/// For this long after it expired, a record is served stale where its load fails or is late; not where the origin answered that it
+/// refuses. Otherwise as `wtcache_config_set_stale_while_revalidate_ms`. Default 0: not at all.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn wtcache_config_set_stale_if_error_ms(
+    config: *mut wtcache_config,
+    window_ms: u64,
+    err: *mut *mut wtcache_error,
+) -> i32 {
+    // SAFETY: the caller keeps the rules at the header's top.
+    unsafe { border::call(err, || change(config, |options| set(&mut options.stale_if_error_ms, window_ms))) }
+}
+
+/// In this last share of its lifetime, from 0 to less than 1, a record that is read is refreshed in the background before it expires. Default
+/// 0: not at all.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn wtcache_config_set_refresh_ahead(
+    config: *mut wtcache_config,
+    share: f64,
+    err: *mut *mut wtcache_error,
+) -> i32 {
+    // SAFETY: the caller keeps the rules at the header's top.
+    unsafe { border::call(err, || change(config, |options| set(&mut options.refresh_ahead, share))) }
+}
+
+/// How many threads of the cache's own refresh records. They begin with the first refresh and end with the cache. Default 2.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn wtcache_config_set_refresh_threads(
+    config: *mut wtcache_config,
+    threads: usize,
+    err: *mut *mut wtcache_error,
+) -> i32 {
+    // SAFETY: the caller keeps the rules at the header's top.
+    unsafe { border::call(err, || change(config, |options| set(&mut options.refresh_threads, threads))) }
+}
+
+/// How many refreshes may wait for a thread; what is more is counted and not done. Default 1,024.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn wtcache_config_set_refresh_queue(
+    config: *mut wtcache_config,
+    waiting: usize,
+    err: *mut *mut wtcache_error,
+) -> i32 {
+    // SAFETY: the caller keeps the rules at the header's top.
+    unsafe { border::call(err, || change(config, |options| set(&mut options.refresh_queue, waiting))) }
+}
+
+/// Shortens each lifetime at random by up to this share, 0 to 1, so that what was loaded together does not expire together. Default 0.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn wtcache_config_set_jitter(
+    config: *mut wtcache_config,
+    share: f64,
+    err: *mut *mut wtcache_error,
+) -> i32 {
+    // SAFETY: the caller keeps the rules at the header's top.
+    unsafe { border::call(err, || change(config, |options| set(&mut options.jitter, share))) }
+}
+
+/// 1: an unconditional write of a key in doubt waits for the end of the doubt if that comes within its deadline, and is refused with
+/// `WTCACHE_ERR_HELD_BACK` else. 0, the default: it goes out in its turn.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn wtcache_config_set_in_doubt_writes_wait(
+    config: *mut wtcache_config,
+    wait: i32,
+    err: *mut *mut wtcache_error,
+) -> i32 {
+    // SAFETY: the caller keeps the rules at the header's top.
+    unsafe {
+        border::call(err, || change(config, |options| set(&mut options.in_doubt_writes_wait, flag("wait", wait)?)))
+    }
+}
+
+/// 1: after an applied delete, the absence is remembered at once. 0, the default: the next read asks.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn wtcache_config_set_absent_after_delete(
+    config: *mut wtcache_config,
+    yes: i32,
+    err: *mut *mut wtcache_error,
+) -> i32 {
+    // SAFETY: the caller keeps the rules at the header's top.
+    unsafe { border::call(err, || change(config, |options| set(&mut options.absent_after_delete, flag("yes", yes)?))) }
+}
+
+/// 1 asserts that no write of an earlier process can still be under way at the origin. 0, the default: what is read or written within the
+/// first settle window is served no longer than to its end.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn wtcache_config_set_clean_start(
+    config: *mut wtcache_config,
+    yes: i32,
+    err: *mut *mut wtcache_error,
+) -> i32 {
+    // SAFETY: the caller keeps the rules at the header's top.
+    unsafe { border::call(err, || change(config, |options| set(&mut options.clean_start, flag("yes", yes)?))) }
+}
+
+/// How many keys in doubt and writes on their way there may be at once; when it is met, writes are refused. Default 65,536.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn wtcache_config_set_most_doubts(
+    config: *mut wtcache_config,
+    keys: usize,
+    err: *mut *mut wtcache_error,
+) -> i32 {
+    // SAFETY: the caller keeps the rules at the header's top.
+    unsafe { border::call(err, || change(config, |options| set(&mut options.most_doubts, keys))) }
+}
+
+/// How many writes of one key may wait for their turn. Default 1,024.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn wtcache_config_set_turn_queue(
+    config: *mut wtcache_config,
+    writes: usize,
+    err: *mut *mut wtcache_error,
+) -> i32 {
+    // SAFETY: the caller keeps the rules at the header's top.
+    unsafe { border::call(err, || change(config, |options| set(&mut options.turn_queue, writes))) }
+}
+
+/// How many reads may wait for one load. Default 65,536.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn wtcache_config_set_load_queue(
+    config: *mut wtcache_config,
+    reads: usize,
+    err: *mut *mut wtcache_error,
+) -> i32 {
+    // SAFETY: the caller keeps the rules at the header's top.
+    unsafe { border::call(err, || change(config, |options| set(&mut options.load_queue, reads))) }
+}
+
+/// The longest key, in bytes; 1 MiB at most. Default 1,024.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn wtcache_config_set_longest_key_bytes(
+    config: *mut wtcache_config,
+    bytes: usize,
+    err: *mut *mut wtcache_error,
+) -> i32 {
+    // SAFETY: the caller keeps the rules at the header's top.
+    unsafe { border::call(err, || change(config, |options| set(&mut options.longest_key_bytes, bytes))) }
+}
+
+/// Into how many parts the cache is divided, each with a lock of its own: 1 to 1,024, rounded up to a power of two. Default: four a core,
+/// fewer where there is room for few entries.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn wtcache_config_set_shards(
+    config: *mut wtcache_config,
+    shards: usize,
+    err: *mut *mut wtcache_error,
+) -> i32 {
+    // SAFETY: the caller keeps the rules at the header's top.
+    unsafe { border::call(err, || change(config, |options| set(&mut options.shards, shards))) }
+}
+
+/// 1: the entries are kept in the order of their keys too, so that `wtcache_invalidate_prefix` costs what it matches. It takes some 40 bytes
+/// an entry. Default 0.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn wtcache_config_set_key_index(
+    config: *mut wtcache_config,
+    yes: i32,
+    err: *mut *mut wtcache_error,
+) -> i32 {
+    // SAFETY: the caller keeps the rules at the header's top.
+    unsafe { border::call(err, || change(config, |options| set(&mut options.key_index, flag("yes", yes)?))) }
+}
+
+/// What parts the sections of a key: a star in a pattern does not match it. No star and no backslash. Default `:`.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn wtcache_config_set_separator(
+    config: *mut wtcache_config,
+    separator: u8,
+    err: *mut *mut wtcache_error,
+) -> i32 {
+    // SAFETY: the caller keeps the rules at the header's top.
+    unsafe { border::call(err, || change(config, |options| set(&mut options.separator, separator))) }
+}
+
+/// How many of the latest invalidations of tags are remembered; where more come while a load or write runs, nothing with a tag that it brings
+/// is kept. Default 1,024.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn wtcache_config_set_tag_memory(
+    config: *mut wtcache_config,
+    invalidations: usize,
+    err: *mut *mut wtcache_error,
+) -> i32 {
+    // SAFETY: the caller keeps the rules at the header's top.
+    unsafe { border::call(err, || change(config, |options| set(&mut options.tag_memory, invalidations))) }
+}
+
+/// How many threads of the cache's own settle pending writes: so many are at the origin at once. They begin with the first pending write and
+/// end with the cache. Default 4.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn wtcache_config_set_optimistic_threads(
+    config: *mut wtcache_config,
+    threads: usize,
+    err: *mut *mut wtcache_error,
+) -> i32 {
+    // SAFETY: the caller keeps the rules at the header's top.
+    unsafe { border::call(err, || change(config, |options| set(&mut options.optimistic_threads, threads))) }
+}
+
+/// How many writes may be pending at once; what is more is refused with `WTCACHE_ERR_OVERLOADED`. Default 16,384.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn wtcache_config_set_optimistic_most(
+    config: *mut wtcache_config,
+    writes: usize,
+    err: *mut *mut wtcache_error,
+) -> i32 {
+    // SAFETY: the caller keeps the rules at the header's top.
+    unsafe { border::call(err, || change(config, |options| set(&mut options.optimistic_most, writes))) }
+}
+
+/// How much all pending writes may weigh together, in bytes of keys, values and headers. Default 64 MiB.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn wtcache_config_set_optimistic_weight_bytes(
+    config: *mut wtcache_config,
+    weight_bytes: u64,
+    err: *mut *mut wtcache_error,
+) -> i32 {
+    // SAFETY: the caller keeps the rules at the header's top.
+    unsafe { border::call(err, || change(config, |options| set(&mut options.optimistic_weight_bytes, weight_bytes))) }
+}
+
+/// How long a pending write may take that says nothing itself, the wait for its turn included; a day at most. Default: the deadline of
+/// calls.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn wtcache_config_set_optimistic_deadline_ms(
+    config: *mut wtcache_config,
+    deadline_ms: u64,
+    err: *mut *mut wtcache_error,
+) -> i32 {
+    // SAFETY: the caller keeps the rules at the header's top.
+    unsafe { border::call(err, || change(config, |options| set(&mut options.optimistic_deadline_ms, deadline_ms))) }
+}
+
+/// Turns the auditor on, for an origin that others write to without telling this cache: a thread of the cache's own that asks the source
+/// again about entries picked at random, one call in each interval of this length; 1 ms to a day. What differs for longer than 1, 10 and
+/// 60 s is counted and told to the listener; nothing is changed. Default: off.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn wtcache_config_set_audit_every_ms(
+    config: *mut wtcache_config,
+    interval_ms: u64,
+    err: *mut *mut wtcache_error,
+) -> i32 {
+    // SAFETY: the caller keeps the rules at the header's top.
+    unsafe { border::call(err, || change(config, |options| set(&mut options.audit_every_ms, interval_ms))) }
+}
+
 /// The URL of the HTTP origin's records: absolute, http or https, with `{id}` once in its path, where the key is put, percent-encoded. It
 /// is checked when the cache is opened.
 #[unsafe(no_mangle)]
@@ -161,7 +439,7 @@ pub unsafe extern "C" fn wtcache_config_add_http_header(
 
 impl wtcache_config {
     pub(crate) fn options(&self) -> &Options {
-        &self.0
+        &self.options
     }
 }
 
@@ -174,123 +452,14 @@ unsafe fn change(
     change: impl FnOnce(&mut Options) -> Result<(), Refused>,
 ) -> Result<i32, wtcache_error> {
     // SAFETY: the caller's promise.
-    let mut changed = unsafe { required("config", config) }?.0.clone();
+    let mut changed = unsafe { required("config", config) }?.options.clone();
     change(&mut changed)?;
     // SAFETY: the caller's promise; found not to be NULL.
-    unsafe { (*config).0 = changed };
+    unsafe { (*config).options = changed };
     Ok(WTCACHE_OK)
 }
 
 fn set<T>(option: &mut Option<T>, value: T) -> Result<(), Refused> {
     *option = Some(value);
     Ok(())
-}
-
-/// What was set; the rest is core's and the HTTP source's own default.
-#[derive(Clone, Default)]
-pub(crate) struct Options {
-    pub(crate) capacity_bytes: Option<u64>,
-    pub(crate) lifetime_ms: Option<u64>,
-    pub(crate) negative_lifetime_ms: Option<u64>,
-    pub(crate) deadline_ms: Option<u64>,
-    http: Option<Http>,
-}
-
-/// What was set of the HTTP source.
-#[derive(Clone, Default)]
-pub(crate) struct Http {
-    pub(crate) url: Option<String>,
-    pub(crate) headers: Vec<(String, String)>,
-    pub(crate) timeout_ms: Option<u64>,
-    pub(crate) connect_timeout_ms: Option<u64>,
-    pub(crate) body_limit_bytes: Option<usize>,
-    pub(crate) freshness: Option<Freshness>,
-    pub(crate) settle_window_ms: Option<u64>,
-    pub(crate) stores_verbatim: Option<bool>,
-    pub(crate) honours_preconditions: Option<bool>,
-    pub(crate) honours_idempotency: Option<bool>,
-    pub(crate) versions_never_reused: Option<bool>,
-}
-
-impl Options {
-    /// The options of the HTTP source, of which something is about to be set.
-    pub(crate) fn http(&mut self) -> &mut Http {
-        self.http.get_or_insert_default()
-    }
-
-    pub(crate) fn apply(&self, mut builder: Builder<Bytes>) -> Builder<Bytes> {
-        if let Some(capacity) = self.capacity_bytes {
-            builder = builder.capacity(capacity);
-        }
-        if let Some(ms) = self.lifetime_ms {
-            builder = builder.lifetime(Duration::from_millis(ms));
-        }
-        if let Some(ms) = self.negative_lifetime_ms {
-            builder = builder.negative_lifetime(Duration::from_millis(ms));
-        }
-        if let Some(ms) = self.deadline_ms {
-            builder = builder.deadline(Duration::from_millis(ms));
-        }
-        builder
-    }
-
-    pub(crate) fn names_no_origin(&self) -> Result<(), Refused> {
-        match self.http {
-            None => Ok(()),
-            Some(_) => Err(refuse("http: is set, and a source of the program's own is given too")),
-        }
-    }
-
-    pub(crate) fn http_source(&self) -> Result<HttpSource, Refused> {
-        let missing = || refuse("http.url: is missing");
-        let http = self.http.as_ref().ok_or_else(missing)?;
-        let mut source = HttpSource::builder(http.url.as_ref().ok_or_else(missing)?.as_str());
-        for (name, value) in &http.headers {
-            source = source.header(name.as_str(), value.as_str());
-        }
-        if let Some(ms) = http.timeout_ms {
-            source = source.timeout(Duration::from_millis(ms));
-        }
-        if let Some(ms) = http.connect_timeout_ms {
-            source = source.connect_timeout(Duration::from_millis(ms));
-        }
-        if let Some(bytes) = http.body_limit_bytes {
-            source = source.body_limit(bytes);
-        }
-        if let Some(freshness) = http.freshness {
-            source = source.freshness(freshness);
-        }
-        if let Some(ms) = http.settle_window_ms {
-            source = source.settle_window(Duration::from_millis(ms));
-        }
-        if let Some(declared) = http.stores_verbatim {
-            source = source.stores_verbatim(declared);
-        }
-        if let Some(declared) = http.honours_preconditions {
-            source = source.honours_preconditions(declared);
-        }
-        if let Some(declared) = http.honours_idempotency {
-            source = source.honours_idempotency(declared);
-        }
-        if let Some(declared) = http.versions_never_reused {
-            source = source.versions_never_reused(declared);
-        }
-        source.build().map_err(|error| match error {
-            BuildError::Url(why) => refuse(format!("http.url: {why}")),
-            BuildError::Header { name, why } => refuse(format!("http.headers.{name}: {why}")),
-            BuildError::Option { option, message } => {
-                let unit = match option {
-                    "timeout" | "connect_timeout" => "_ms",
-                    "body_limit" => "_bytes",
-                    _ => "",
-                };
-                refuse(format!("http.{option}{unit}: {message}"))
-            }
-            other => refuse(format!("http: {other}")),
-        })
-    }
-}
-
-fn refuse(message: impl Into<String>) -> Refused {
-    Refused::new(WTCACHE_ERR_CONFIG, message)
 }

@@ -5,16 +5,23 @@
 use std::error::Error;
 use std::ffi::{CString, c_char, c_void};
 use std::fmt;
+use std::ptr;
 use std::time::Duration;
 
-use wtcache::{Failure, Layout, LoadError, NotSent, OptionError, Rejection, SourceError, WriteError};
+use wtcache::{
+    Bytes, Entry, Failure, InDoubt, LoadError, NotSent, OptionError, PatternError, Rejection, ReplayError, SourceError,
+    WriteError,
+};
 
 use crate::arguments::Refused;
 use crate::border;
+use crate::doubt::wtcache_doubt;
+use crate::read::wtcache_entry;
 use crate::status::*;
 
 /// Why a call failed. It belongs to whoever was given it: free it with `wtcache_error_free`. It never changes, and may be
 /// read from any thread.
+#[derive(Clone)]
 pub struct wtcache_error {
     status: i32,
     outcome: i32,
@@ -24,6 +31,10 @@ pub struct wtcache_error {
     retry_after: Duration,
     /// The source's own error, kept for the cause that it carries.
     source: Option<SourceError>,
+    /// The write that is in doubt.
+    doubt: Option<InDoubt<Bytes>>,
+    /// The record that is there in place of what was expected.
+    existing: Option<Entry<Bytes>>,
 }
 
 /// The status that the call gave, or 0 for NULL.
@@ -84,16 +95,32 @@ pub unsafe extern "C" fn wtcache_error_cause(error: *const wtcache_error) -> *mu
     // SAFETY: the caller keeps the rules at the header's top.
     let error = unsafe { error.as_ref() };
     let foreign = error.and_then(|error| Foreign::of(error.source.as_ref()?));
-    foreign.map_or(std::ptr::null_mut(), |foreign| foreign.cause.pointer)
+    foreign.map_or(ptr::null_mut(), |foreign| foreign.cause.pointer)
+}
+
+/// Of a write in doubt: the handle to wait for the end of the doubt, send the write again or say what became of it; to be freed with
+/// `wtcache_doubt_free`. It outlives the error. NULL where no write is in doubt.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn wtcache_error_doubt(error: *const wtcache_error) -> *mut wtcache_doubt {
+    // SAFETY: the caller keeps the rules at the header's top.
+    let doubt = unsafe { error.as_ref() }.and_then(|error| error.doubt.clone());
+    doubt.map_or(ptr::null_mut(), |doubt| border::give(wtcache_doubt::new(doubt)))
+}
+
+/// Of `WTCACHE_ERR_UNMET`: the record that is there, to be freed with `wtcache_entry_free`. It outlives the error. NULL where there is
+/// none.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn wtcache_error_existing(error: *const wtcache_error) -> *mut wtcache_entry {
+    // SAFETY: the caller keeps the rules at the header's top.
+    let existing = unsafe { error.as_ref() }.and_then(|error| error.existing.clone());
+    existing.map_or(ptr::null_mut(), |existing| border::give(wtcache_entry::new(existing)))
 }
 
 /// Frees an error, and releases its cause if no other error has it. NULL is fine.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn wtcache_error_free(error: *mut wtcache_error) {
-    if !error.is_null() {
-        // SAFETY: it came from `Box::into_raw`, and the caller gives it back once.
-        border::quietly((), || drop(unsafe { Box::from_raw(error) }));
-    }
+    // SAFETY: the caller gives it back once.
+    unsafe { border::free(error) };
 }
 
 impl wtcache_error {
@@ -106,10 +133,30 @@ impl wtcache_error {
     }
 
     fn plain(status: i32, message: String) -> Self {
-        // A message of somebody else's may have a NUL in its middle, which C would take for its end.
-        let message = CString::new(message.replace('\0', "\u{fffd}")).expect("the NULs were replaced");
+        let message = without_nul(&message);
         let outcome = WTCACHE_OUTCOME_NOT_APPLIED;
-        Self { status, outcome, message, retryable: false, code: 0, retry_after: Duration::ZERO, source: None }
+        Self {
+            status,
+            outcome,
+            message,
+            retryable: false,
+            code: 0,
+            retry_after: Duration::ZERO,
+            source: None,
+            doubt: None,
+            existing: None,
+        }
+    }
+
+    /// A transaction that stands in part, for this reason.
+    pub(crate) fn partial(cause: Self) -> Self {
+        Self { status: WTCACHE_ERR_PARTIAL, outcome: WTCACHE_OUTCOME_PARTIAL, ..cause }
+    }
+
+    /// Of a transaction: a step's outcome is not known.
+    pub(crate) fn unknown(cause: &SourceError, doubt: Option<&InDoubt<Bytes>>) -> Self {
+        let (message, doubt) = (format!("in doubt: {cause}"), doubt.cloned());
+        Self { outcome: WTCACHE_OUTCOME_IN_DOUBT, doubt, ..Self::of_source(WTCACHE_ERR_IN_DOUBT, message, cause) }
     }
 
     fn retryable(self) -> Self {
@@ -143,9 +190,17 @@ impl From<OptionError> for wtcache_error {
         let member = match error.option {
             "capacity" => "capacity_bytes",
             "deadline" => "deadline_ms",
+            "longest_key" => "longest_key_bytes",
+            "audit" => "audit_every_ms",
             other => other,
         };
         Self::plain(WTCACHE_ERR_CONFIG, format!("{member}: {}", error.message))
+    }
+}
+
+impl From<PatternError> for wtcache_error {
+    fn from(error: PatternError) -> Self {
+        Self::plain(WTCACHE_ERR_ARGUMENT, error.to_string())
     }
 }
 
@@ -167,28 +222,68 @@ impl From<LoadError> for wtcache_error {
     }
 }
 
-impl<L: Layout> From<WriteError<L>> for wtcache_error {
-    fn from(error: WriteError<L>) -> Self {
+impl From<&WriteError<Bytes>> for wtcache_error {
+    fn from(error: &WriteError<Bytes>) -> Self {
         let message = error.to_string();
         match error {
-            WriteError::Rejected(Rejection { error, stale_base: true, .. }) => {
-                Self::of_source(WTCACHE_ERR_CONFLICT, message, &error)
+            WriteError::Rejected(rejection) => Self::rejected(rejection, message),
+            WriteError::NotSent(why) => Self::not_sent(why.clone(), message),
+            WriteError::Unmet(unmet) => {
+                Self { existing: unmet.existing.clone(), ..Self::plain(WTCACHE_ERR_UNMET, message) }
             }
-            WriteError::Rejected(Rejection { error, .. }) => Self::of_source(WTCACHE_ERR_REJECTED, message, &error),
-            WriteError::NotSent(why) => Self::not_sent(why, message),
-            WriteError::Unmet(_) => Self::plain(WTCACHE_ERR_CONFLICT, message),
-            WriteError::InDoubt(doubt) => Self {
-                outcome: WTCACHE_OUTCOME_IN_DOUBT,
-                retry_after: doubt.settles_in(),
-                ..Self::of_source(WTCACHE_ERR_IN_DOUBT, message, doubt.cause())
-            },
+            WriteError::InDoubt(doubt) => Self::in_doubt(doubt.clone(), message),
             // Nothing may be called certain of an outcome that this file does not know yet.
             _ => Self { outcome: WTCACHE_OUTCOME_IN_DOUBT, ..Self::plain(WTCACHE_ERR_IN_DOUBT, message) },
         }
     }
 }
 
+impl From<WriteError<Bytes>> for wtcache_error {
+    fn from(error: WriteError<Bytes>) -> Self {
+        Self::from(&error)
+    }
+}
+
+impl From<NotSent> for wtcache_error {
+    fn from(why: NotSent) -> Self {
+        Self::from(WriteError::from(why))
+    }
+}
+
+impl From<&Rejection> for wtcache_error {
+    fn from(rejection: &Rejection) -> Self {
+        Self::rejected(rejection, format!("not applied: {}", rejection.error))
+    }
+}
+
+impl From<ReplayError<Bytes>> for wtcache_error {
+    fn from(error: ReplayError<Bytes>) -> Self {
+        let message = error.to_string();
+        match error {
+            ReplayError::Rejected(rejection) => Self::rejected(&rejection, message),
+            // Of the write, as little is known as before.
+            ReplayError::NotSent(why) => Self { outcome: WTCACHE_OUTCOME_IN_DOUBT, ..Self::not_sent(why, message) },
+            ReplayError::InDoubt(doubt) => Self::in_doubt(doubt, message),
+            _ => Self { outcome: WTCACHE_OUTCOME_IN_DOUBT, ..Self::plain(WTCACHE_ERR_IN_DOUBT, message) },
+        }
+    }
+}
+
 impl wtcache_error {
+    fn rejected(rejection: &Rejection, message: String) -> Self {
+        let status = if rejection.stale_base { WTCACHE_ERR_CONFLICT } else { WTCACHE_ERR_REJECTED };
+        Self::of_source(status, message, &rejection.error)
+    }
+
+    fn in_doubt(doubt: InDoubt<Bytes>, message: String) -> Self {
+        Self {
+            outcome: WTCACHE_OUTCOME_IN_DOUBT,
+            retry_after: doubt.settles_in(),
+            doubt: Some(doubt.clone()),
+            ..Self::of_source(WTCACHE_ERR_IN_DOUBT, message, doubt.cause())
+        }
+    }
+
     fn not_sent(why: NotSent, message: String) -> Self {
         match why {
             NotSent::Deadline => Self::plain(WTCACHE_ERR_DEADLINE, message).retryable(),
@@ -201,7 +296,9 @@ impl wtcache_error {
             }
             NotSent::Reentrant => Self::plain(WTCACHE_ERR_REENTRANT, message),
             NotSent::Busy => Self::plain(WTCACHE_ERR_BUSY, message).retryable(),
-            NotSent::Unread(LoadError::Source(source)) => Self::of_source(WTCACHE_ERR_SOURCE, message, &source),
+            NotSent::Unread(error) => Self { message: without_nul(&message), ..Self::from(error) },
+            NotSent::Cancelled => Self::plain(WTCACHE_ERR_CANCELLED, message),
+            NotSent::NotOurs => Self::plain(WTCACHE_ERR_STATE, message),
             NotSent::KeyTooLong(_) | NotSent::ValueTooLarge(_) => Self::plain(WTCACHE_ERR_TOO_LARGE, message),
             NotSent::Panicked(_) => Self::plain(WTCACHE_ERR_PANIC, message),
             // Not sent, for a reason that this file does not know yet.
@@ -210,13 +307,18 @@ impl wtcache_error {
     }
 }
 
+/// A message of somebody else's may have a NUL in its middle, which C would take for its end.
+fn without_nul(message: &str) -> CString {
+    CString::new(message.replace('\0', "\u{fffd}")).expect("the NULs were replaced")
+}
+
 /// A failure of a source in Rust that a later call may not meet.
 fn may_pass(error: &SourceError) -> bool {
     error.retry_after().is_some()
         || matches!(error.failure(), Failure::Unreachable | Failure::TimedOut | Failure::Broken | Failure::Failed)
 }
 
-fn rounded_up_ms(duration: Duration) -> u64 {
+pub(crate) fn rounded_up_ms(duration: Duration) -> u64 {
     u64::try_from(duration.as_nanos().div_ceil(1_000_000)).unwrap_or(u64::MAX)
 }
 

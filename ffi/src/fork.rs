@@ -3,10 +3,13 @@
 //! A handle remembers the number of the process that made it. Invariant: no lock or thread of the parent is waited for in a
 //! child.
 
+use std::mem::ManuallyDrop;
 use std::sync::Once;
 use std::sync::atomic::{AtomicU32, Ordering};
 
+use crate::arguments::Refused;
 use crate::reply;
+use crate::status::WTCACHE_ERR_FORKED;
 
 static FORKS: AtomicU32 = AtomicU32::new(0);
 
@@ -37,4 +40,41 @@ impl Process {
 extern "C" fn in_child() {
     FORKS.fetch_add(1, Ordering::Relaxed);
     reply::forget_calls();
+}
+
+/// What a handle holds. In a child of a fork it is neither used nor dropped: what it would wait for is not there.
+pub(crate) struct Owned<T> {
+    held: ManuallyDrop<T>,
+    made_in: Process,
+}
+
+impl<T> Owned<T> {
+    pub(crate) fn new(held: T) -> Self {
+        Self { held: ManuallyDrop::new(held), made_in: Process::current() }
+    }
+
+    pub(crate) fn get(&self) -> Result<&T, Refused> {
+        self.is_ours().map(|()| &*self.held)
+    }
+
+    pub(crate) fn get_mut(&mut self) -> Result<&mut T, Refused> {
+        self.is_ours().map(|()| &mut *self.held)
+    }
+
+    fn is_ours(&self) -> Result<(), Refused> {
+        if self.made_in.is_current() {
+            return Ok(());
+        }
+        let message = "it and its cache were made before a fork, in the parent: open one after the fork";
+        Err(Refused::new(WTCACHE_ERR_FORKED, message))
+    }
+}
+
+impl<T> Drop for Owned<T> {
+    fn drop(&mut self) {
+        if self.made_in.is_current() {
+            // SAFETY: dropped here only, and not used again.
+            unsafe { ManuallyDrop::drop(&mut self.held) };
+        }
+    }
 }

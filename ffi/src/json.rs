@@ -8,7 +8,7 @@ use serde_json::value::RawValue;
 use wtcache_http_source::Freshness;
 
 use crate::arguments::Refused;
-use crate::config::{Http, Options};
+use crate::options::{Http, Options};
 use crate::status::WTCACHE_ERR_CONFIG;
 
 /// Sets what `text` names. After an error, some of it may be set.
@@ -20,6 +20,28 @@ pub(crate) fn load(options: &mut Options, text: &str) -> Result<(), Refused> {
             "lifetime_ms" => options.lifetime_ms = Some(at.whole()?),
             "negative_lifetime_ms" => options.negative_lifetime_ms = Some(at.whole()?),
             "deadline_ms" => options.deadline_ms = Some(at.whole()?),
+            "stale_while_revalidate_ms" => options.stale_while_revalidate_ms = Some(at.whole()?),
+            "stale_if_error_ms" => options.stale_if_error_ms = Some(at.whole()?),
+            "refresh_ahead" => options.refresh_ahead = Some(at.share()?),
+            "refresh_threads" => options.refresh_threads = Some(at.whole()?),
+            "refresh_queue" => options.refresh_queue = Some(at.whole()?),
+            "jitter" => options.jitter = Some(at.share()?),
+            "in_doubt_writes_wait" => options.in_doubt_writes_wait = Some(at.flag()?),
+            "absent_after_delete" => options.absent_after_delete = Some(at.flag()?),
+            "clean_start" => options.clean_start = Some(at.flag()?),
+            "most_doubts" => options.most_doubts = Some(at.whole()?),
+            "turn_queue" => options.turn_queue = Some(at.whole()?),
+            "load_queue" => options.load_queue = Some(at.whole()?),
+            "longest_key_bytes" => options.longest_key_bytes = Some(at.whole()?),
+            "shards" => options.shards = Some(at.whole()?),
+            "key_index" => options.key_index = Some(at.flag()?),
+            "separator" => options.separator = Some(at.character()?),
+            "tag_memory" => options.tag_memory = Some(at.whole()?),
+            "optimistic_threads" => options.optimistic_threads = Some(at.whole()?),
+            "optimistic_most" => options.optimistic_most = Some(at.whole()?),
+            "optimistic_weight_bytes" => options.optimistic_weight_bytes = Some(at.whole()?),
+            "optimistic_deadline_ms" => options.optimistic_deadline_ms = Some(at.whole()?),
+            "audit_every_ms" => options.audit_every_ms = Some(at.whole()?),
             "http" => load_http(options.http(), &at)?,
             _ => return Err(at.unknown()),
         }
@@ -90,6 +112,18 @@ impl At {
         self.value().as_bool().ok_or_else(|| self.is_not("true or false"))
     }
 
+    fn share(&self) -> Result<f64, Refused> {
+        self.value().as_f64().ok_or_else(|| self.is_not("a number"))
+    }
+
+    /// One ASCII character.
+    fn character(&self) -> Result<u8, Refused> {
+        match self.value().as_str().map(str::as_bytes) {
+            Some([character]) => Ok(*character),
+            _ => Err(self.is_not("one ASCII character")),
+        }
+    }
+
     fn freshness(&self) -> Result<Freshness, Refused> {
         match self.value().as_str() {
             Some("table") => Ok(Freshness::Table),
@@ -113,7 +147,8 @@ impl At {
             _ => "a number",
         };
         let path = if self.path.is_empty() { "the JSON" } else { &self.path };
-        if found == wanted || wanted == "\"table\" or \"origin\"" && found == "a string" {
+        let is_text = ["\"table\" or \"origin\"", "one ASCII character"].contains(&wanted) && found == "a string";
+        if found == wanted || is_text {
             return refuse(format!("{path}: is not {wanted}"));
         }
         refuse(format!("{path}: is {found}, not {wanted}"))

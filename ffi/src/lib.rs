@@ -1,8 +1,9 @@
 //! The C ABI of wtcache: what `include/wtcache.h` declares.
 //!
 //! Each file is one theme, and its public functions are the header's, in the header's order: `abi`, `status`, `error`, `config`,
-//! `cache`, `read`, `write`, `stats`, `source`, `reply`. Below them: `json` reads a configuration, `arguments` and `border` stand
-//! between the caller's pointers and safe code, `fork` knows in which process we are.
+//! `listener`, `cache`, `call`, `read`, `many`, `write`, `update`, `invalidate`, `doubt`, `stats`, `source`, `reply`. Below them: `options`
+//! and `json` are behind a configuration, `arguments` and `border` stand between the caller's pointers and safe code, `fork` knows in which
+//! process we are.
 //!
 //! Invariants: no panic crosses into C; no pointer is looked at before it was checked for NULL; an output is NULL or zero
 //! unless the call gave one; what the program entrusted to us (`user_data`, an owned value, a cause) is given back exactly once.
@@ -18,24 +19,49 @@ mod abi;
 mod arguments;
 mod border;
 mod cache;
+mod call;
 mod config;
+mod doubt;
 mod error;
 mod fork;
+mod invalidate;
 mod json;
+mod listener;
+mod many;
+mod optimistic;
+mod options;
+mod permit;
+mod pool;
+mod queue;
 mod read;
 mod reply;
 mod source;
 mod stats;
 mod status;
+mod transacted;
+mod transaction;
+mod update;
+mod watch;
 mod write;
 
 pub use abi::*;
 pub use cache::*;
+pub use call::*;
 pub use config::*;
+pub use doubt::*;
 pub use error::*;
+pub use invalidate::*;
+pub use listener::*;
+pub use many::*;
+pub use optimistic::*;
+pub use permit::*;
+pub use queue::*;
 pub use read::*;
 pub use reply::*;
 pub use source::*;
 pub use stats::*;
 pub use status::*;
+pub use transacted::*;
+pub use transaction::*;
+pub use update::*;
 pub use write::*;

@@ -4,54 +4,14 @@ use std::ffi::c_void;
 use std::ptr;
 use std::time::Duration;
 
-use wtcache::{Bytes, Call, Entry, IdempotencyKey};
+use wtcache::{Bytes, Entry, Tick};
 
-use crate::arguments::{Growing, Refused, bytes, growing, optional_output, output};
+use crate::arguments::{Refused, bytes, optional_output, output};
 use crate::border;
 use crate::cache::wtcache_cache;
-use crate::error::wtcache_error;
+use crate::call::wtcache_call;
+use crate::error::{rounded_up_ms, wtcache_error};
 use crate::status::{WTCACHE_NOT_FOUND, WTCACHE_OK, WTCACHE_TOO_SMALL};
-
-/// Options of one call; NULL stands for none. Set `struct_size` to its `sizeof`, and to zero what is not used.
-#[repr(C)]
-#[derive(Clone, Copy)]
-pub struct wtcache_call {
-    /// `sizeof(wtcache_call)`.
-    pub struct_size: usize,
-    /// How long the call may take in milliseconds, the source's work included; a day at most. Zero: as the cache is
-    /// configured.
-    pub deadline_ms: u64,
-    /// Of a write: 16 bytes under which it goes out to an origin that recognises resends. NULL: a random one.
-    pub idempotency_key: *const c_void,
-}
-
-// SAFETY: `repr(C)`, begins with its size, and integers and pointers may be zero.
-unsafe impl Growing for wtcache_call {
-    const NAME: &'static str = "call";
-    const LEAST: usize = size_of::<usize>();
-}
-
-impl wtcache_call {
-    /// # Safety
-    /// `call` is NULL or points to one, whose key is NULL or has 16 bytes.
-    pub(crate) unsafe fn read(call: *const Self) -> Result<Call, Refused> {
-        let mut options = Call::new();
-        if call.is_null() {
-            return Ok(options);
-        }
-        // SAFETY: the caller's promise.
-        let call = unsafe { growing(call) }?.all()?;
-        if call.deadline_ms != 0 {
-            options = options.deadline(Duration::from_millis(call.deadline_ms));
-        }
-        if !call.idempotency_key.is_null() {
-            // SAFETY: the caller's promise; an array of bytes is always aligned.
-            let bits = unsafe { call.idempotency_key.cast::<[u8; 16]>().read() };
-            options = options.idempotency_key(IdempotencyKey::from_bits(u128::from_be_bytes(bits)));
-        }
-        Ok(options)
-    }
-}
 
 /// A record that the cache handed out: key, value and version, which stay valid and unchanged until it is freed, also
 /// after the cache dropped it or is gone. It may be read from any thread.
@@ -74,9 +34,8 @@ pub unsafe extern "C" fn wtcache_get(
     unsafe {
         border::call(err, || {
             let entry = output("entry", entry, ptr::null_mut())?;
-            let (cache, key, call) =
-                (wtcache_cache::of(cache)?, bytes("key", key, key_len)?, wtcache_call::read(call)?);
-            Ok(deliver(cache.read(key, &call)?.entry, entry))
+            let (cache, key) = (wtcache_cache::of(cache)?, bytes("key", key, key_len)?);
+            Ok(deliver(wtcache_call::of_read(call)?.read(cache, key)?, entry))
         })
     }
 }
@@ -102,9 +61,9 @@ pub unsafe extern "C" fn wtcache_get_into(
             if buffer.is_null() && buffer_len != 0 {
                 return Err(Refused::argument("buffer is NULL, but not empty").into());
             }
-            let (cache, key, call) =
-                (wtcache_cache::of(cache)?, bytes("key", key, key_len)?, wtcache_call::read(call)?);
-            let Some(entry) = cache.read(key, &call)?.entry else { return Ok(WTCACHE_NOT_FOUND) };
+            let (cache, key) = (wtcache_cache::of(cache)?, bytes("key", key, key_len)?);
+            let found = wtcache_call::of_read(call)?.read(cache, key)?;
+            let Some(entry) = found else { return Ok(WTCACHE_NOT_FOUND) };
             let value = entry.value();
             *value_len = value.len();
             if value.len() > buffer_len {
@@ -162,28 +121,65 @@ pub unsafe extern "C" fn wtcache_entry_version(entry: *const wtcache_entry, len:
     unsafe { part(entry, len, Entry::version) }
 }
 
+/// 1 if pending writes have a part in it, so that the origin has not confirmed it; else 0, also for NULL.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn wtcache_entry_is_pending(entry: *const wtcache_entry) -> i32 {
+    // SAFETY: the caller keeps the rules at the header's top.
+    unsafe { entry.as_ref() }.is_some_and(|entry| entry.0.pending_since().is_some()).into()
+}
+
+/// How long it may still be served as fresh, in milliseconds; `UINT64_MAX` without end, 0 where it has expired. `cache` is the one that
+/// gave it. 0 for NULL, and in the child of a fork.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn wtcache_entry_remaining_ms(entry: *const wtcache_entry, cache: *const wtcache_cache) -> u64 {
+    // SAFETY: the caller keeps the rules at the header's top.
+    let Ok(cache) = (unsafe { wtcache_cache::of(cache) }) else { return 0 };
+    // SAFETY: as above.
+    let Some(entry) = (unsafe { entry.as_ref() }) else { return 0 };
+    if entry.0.expires() == Tick::NEVER { u64::MAX } else { whole_ms(entry.0.remaining(cache.now())) }
+}
+
+/// For how long it has been expired, in milliseconds: more than 0 only for what was served stale, in a window that the configuration
+/// declares, or has expired since it was given. Otherwise as `wtcache_entry_remaining_ms`.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn wtcache_entry_stale_ms(entry: *const wtcache_entry, cache: *const wtcache_cache) -> u64 {
+    // SAFETY: the caller keeps the rules at the header's top.
+    let Ok(cache) = (unsafe { wtcache_cache::of(cache) }) else { return 0 };
+    // SAFETY: as above. Rounded up, so that what is stale is never said to be fresh.
+    unsafe { entry.as_ref() }.map_or(0, |entry| rounded_up_ms(entry.0.stale_for(cache.now())))
+}
+
 /// Another handle on the same record, to be freed like the first. NULL for NULL.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn wtcache_entry_clone(entry: *const wtcache_entry) -> *mut wtcache_entry {
     // SAFETY: the caller keeps the rules at the header's top.
     let entry = unsafe { entry.as_ref() };
-    entry.map_or(ptr::null_mut(), |entry| Box::into_raw(Box::new(wtcache_entry(entry.0.clone()))))
+    entry.map_or(ptr::null_mut(), |entry| border::give(wtcache_entry(entry.0.clone())))
 }
 
 /// Frees an entry, and with it what it gave pointers to. NULL is fine.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn wtcache_entry_free(entry: *mut wtcache_entry) {
-    if !entry.is_null() {
-        // SAFETY: it came from `Box::into_raw`, and the caller gives it back once.
-        border::quietly((), || drop(unsafe { Box::from_raw(entry) }));
+    // SAFETY: the caller gives it back once.
+    unsafe { border::free(entry) };
+}
+
+impl wtcache_entry {
+    pub(crate) fn new(entry: Entry<Bytes>) -> Self {
+        Self(entry)
     }
+}
+
+/// Milliseconds, rounded down.
+pub(crate) fn whole_ms(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 
 /// Hands a record out, and gives the status that says whether there is one.
 pub(crate) fn deliver(found: Option<Entry<Bytes>>, entry: &mut *mut wtcache_entry) -> i32 {
     match found {
         Some(found) => {
-            *entry = Box::into_raw(Box::new(wtcache_entry(found)));
+            *entry = border::give(wtcache_entry(found));
             WTCACHE_OK
         }
         None => WTCACHE_NOT_FOUND,

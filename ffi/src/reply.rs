@@ -13,12 +13,14 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use wtcache::{Failure, Lifetime, Record, Rejection, SourceError, Version};
+use wtcache::{Failure, Lifetime, Record, Rejection, SourceError, Version, Wrote};
 
 use crate::arguments::{Growing, Refused, bytes, flag, growing};
 use crate::border;
+use crate::call::wtcache_bytes;
 use crate::error::{Entrusted, Foreign, wtcache_error};
 use crate::fork::Process;
+use crate::many::all;
 use crate::status::{WTCACHE_ERR_ANSWERED, WTCACHE_OK};
 
 /// One call of a source that waits for its answer. Answer it once, with one of the `wtcache_reply_*` functions that suits the call, from
@@ -44,6 +46,10 @@ pub struct wtcache_record {
     pub version_len: usize,
     /// How long it may be served, in milliseconds, or one of `WTCACHE_LIFETIME_*`.
     pub lifetime_ms: i64,
+    /// Of a record: by what it is forgotten together with others, see `wtcache_invalidate_tag`; NULL for nothing.
+    pub tags: *const wtcache_bytes,
+    /// How many tags there are.
+    pub tag_count: usize,
 }
 
 // SAFETY: `repr(C)`, begins with its size, and integers and pointers may be zero.
@@ -94,7 +100,8 @@ unsafe impl Growing for wtcache_failure {
     const LEAST: usize = size_of::<Self>();
 }
 
-/// Answers a read: this is the record. Answers a put: it was applied, and this is the record as it now stands at the origin.
+/// Answers a read: this is the record. Answers a put: it was applied, and this is the record as it now stands at the origin. Answers a
+/// step of a transaction: it was applied, and this is its value, which is no key's, and of which `record` says nothing.
 ///
 /// `value`, of `value_len` bytes, is copied. `record` says what is known about it, and may be NULL.
 #[unsafe(no_mangle)]
@@ -158,7 +165,7 @@ pub unsafe extern "C" fn wtcache_reply_unchanged(
     }
 }
 
-/// Answers a put or a remove: it was applied. What the record is now, the next read asks.
+/// Answers a put, a remove or a step of a transaction: it was applied. Of a put, what the record is now, the next read asks.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn wtcache_reply_applied(reply: *mut wtcache_reply, err: *mut *mut wtcache_error) -> i32 {
     // SAFETY: the caller keeps the rules at the header's top.
@@ -194,22 +201,8 @@ pub unsafe extern "C" fn wtcache_reply_error(
     // SAFETY: the caller keeps the rules at the header's top.
     unsafe {
         border::call(err, || {
-            let known = growing(failure)?;
-            let cause = Entrusted { pointer: known.members.cause, release: known.members.release_cause };
-            let failure = known.all()?;
-            let retryable = flag("failure.retryable", failure.retryable)?;
-            let message = bytes("failure.message", failure.message.cast(), failure.message_len)?;
-            let message = if message.is_empty() { "no message".into() } else { String::from_utf8_lossy(message) };
-            let verdict = Verdict::of(failure.verdict)?;
-            let kind = if verdict == Verdict::Unknown { Failure::Failed } else { Failure::Refused };
-            let mut error = SourceError::new(kind, message);
-            if failure.code != 0 {
-                error = error.with_code(failure.code);
-            }
-            if failure.retry_after_ms != 0 {
-                error = error.with_retry_after(Duration::from_millis(failure.retry_after_ms));
-            }
-            answer(reply, Answer::Failed(verdict, error.with_cause(Foreign { retryable, cause })))
+            let (verdict, error) = failure_of(failure)?;
+            answer(reply, Answer::Failed(verdict, error))
         })
     }
 }
@@ -225,28 +218,107 @@ pub unsafe extern "C" fn wtcache_reply_leaves_stray(reply: *mut wtcache_reply, e
             let id = Id::of(reply)?;
             let calls = calls(id);
             let pending = calls.get(&id).ok_or_else(answered)?;
-            if pending.kind == Kind::Get {
-                return Err(Refused::argument("a read leaves nothing that may land").into());
+            match pending.kind {
+                Kind::Put | Kind::Remove => {}
+                Kind::Get => return Err(Refused::argument("a read leaves nothing that may land").into()),
+                Kind::Step => return Err(Refused::argument("a step that may still land is unknown").into()),
             }
             // Release: pairs with the acquire in `Waiting::leaves_stray`.
-            pending.stray.store(true, Ordering::Release);
+            pending.notes.stray.store(true, Ordering::Release);
             Ok(WTCACHE_OK)
         })
     }
 }
 
+/// Of a key that a step writes: something that is not known; the next read asks. So it is of keys that a step declares and says nothing of.
+pub const WTCACHE_WROTE_UNSEEN: i32 = 0;
+/// The value that is given with it, as it now stands at the origin.
+pub const WTCACHE_WROTE_VALUE: i32 = 1;
+/// Exactly what the transaction shows of the key.
+pub const WTCACHE_WROTE_AS_SENT: i32 = 2;
+/// No record.
+pub const WTCACHE_WROTE_DELETED: i32 = 3;
+
+/// Says of a step of a transaction what it has left of a key, before its answer, once a key: `wrote` is one of `WTCACHE_WROTE_*`. `value`, of
+/// `value_len` bytes, and `record`, which may be NULL, are those of `WTCACHE_WROTE_VALUE`. It counts only if the step is answered as
+/// applied; a key that the step did not declare is invalidated.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn wtcache_reply_wrote(
+    reply: *mut wtcache_reply,
+    key: *const c_void,
+    key_len: usize,
+    wrote: i32,
+    value: *const c_void,
+    value_len: usize,
+    record: *const wtcache_record,
+    err: *mut *mut wtcache_error,
+) -> i32 {
+    // SAFETY: the caller keeps the rules at the header's top.
+    unsafe {
+        border::call(err, || {
+            let id = Id::of(reply)?;
+            let (key, value) = (bytes("key", key, key_len)?, bytes("value", value, value_len)?);
+            let said = Said::of(record)?;
+            let wrote = match wrote {
+                WTCACHE_WROTE_VALUE => Wrote::Record(said.record(value)),
+                _ if !value.is_empty() || !record.is_null() => {
+                    return Err(Refused::argument("value and record are of WTCACHE_WROTE_VALUE only").into());
+                }
+                WTCACHE_WROTE_UNSEEN => Wrote::Unseen,
+                WTCACHE_WROTE_AS_SENT => Wrote::AsSent,
+                WTCACHE_WROTE_DELETED => Wrote::Deleted,
+                other => return Err(Refused::argument(format!("wrote is {other}, which is no WTCACHE_WROTE")).into()),
+            };
+            let calls = calls(id);
+            let pending = calls.get(&id).ok_or_else(answered)?;
+            if pending.kind != Kind::Step {
+                return Err(Refused::argument("only a step says so what it wrote").into());
+            }
+            let mut told = pending.notes.wrote.lock().unwrap_or_else(PoisonError::into_inner);
+            told.push((key.into(), wrote));
+            Ok(WTCACHE_OK)
+        })
+    }
+}
+
+/// What a `wtcache_failure` of the program's says. If it is refused, its cause was released, unless the struct cannot be read at all.
+///
+/// # Safety
+/// `failure` is NULL or points to one whose message may be read.
+pub(crate) unsafe fn failure_of(failure: *const wtcache_failure) -> Result<(Verdict, SourceError), Refused> {
+    // SAFETY: the caller's promise.
+    let known = unsafe { growing(failure) }?;
+    let cause = Entrusted { pointer: known.members.cause, release: known.members.release_cause };
+    let failure = known.all()?;
+    let retryable = flag("failure.retryable", failure.retryable)?;
+    // SAFETY: the caller's promise.
+    let message = unsafe { bytes("failure.message", failure.message.cast(), failure.message_len) }?;
+    let message = if message.is_empty() { "no message".into() } else { String::from_utf8_lossy(message) };
+    let verdict = Verdict::of(failure.verdict)?;
+    let kind = if verdict == Verdict::Unknown { Failure::Failed } else { Failure::Refused };
+    let mut error = SourceError::new(kind, message);
+    if failure.code != 0 {
+        error = error.with_code(failure.code);
+    }
+    if failure.retry_after_ms != 0 {
+        error = error.with_retry_after(Duration::from_millis(failure.retry_after_ms));
+    }
+    Ok((verdict, error.with_cause(Foreign { retryable, cause })))
+}
+
 /// What a `wtcache_record` of the program's says.
-struct Said {
+pub(crate) struct Said {
     version: Option<Version>,
-    lifetime: Lifetime,
+    pub(crate) lifetime: Lifetime,
+    tags: Vec<Box<[u8]>>,
 }
 
 impl Said {
     /// # Safety
     /// `record` is NULL or points to one whose version may be read.
-    unsafe fn of(record: *const wtcache_record) -> Result<Self, Refused> {
+    pub(crate) unsafe fn of(record: *const wtcache_record) -> Result<Self, Refused> {
         if record.is_null() {
-            return Ok(Self { version: None, lifetime: Lifetime::Default });
+            return Ok(Self { version: None, lifetime: Lifetime::Default, tags: Vec::new() });
         }
         // SAFETY: the caller's promise.
         let record = unsafe { growing(record) }?.all()?;
@@ -258,23 +330,30 @@ impl Said {
             let long = || Refused::argument(format!("record.version has {} bytes, 65535 at most", version.len()));
             Some(Version::new(version).ok_or_else(long)?)
         };
-        let lifetime = match record.lifetime_ms {
-            WTCACHE_LIFETIME_DEFAULT => Lifetime::Default,
-            WTCACHE_LIFETIME_NOT_KEPT => Lifetime::NotKept,
-            other => match u64::try_from(other) {
-                Ok(ms) => Lifetime::For(Duration::from_millis(ms)),
-                Err(_) => return Err(Refused::argument(format!("record.lifetime_ms is {other}"))),
-            },
-        };
-        Ok(Self { version, lifetime })
+        // SAFETY: the caller's promise.
+        let tags = unsafe { all("record.tags", record.tags, record.tag_count) }?;
+        let lifetime = lifetime_of("record.lifetime_ms", record.lifetime_ms)?;
+        Ok(Self { version, lifetime, tags: tags.into_iter().map(Into::into).collect() })
     }
 
-    fn record(self, value: &[u8]) -> Record<Vec<u8>> {
-        let record = Record::new(value.to_vec()).lifetime(self.lifetime);
+    pub(crate) fn record(self, value: &[u8]) -> Record<Vec<u8>> {
+        let record = Record::new(value.to_vec()).lifetime(self.lifetime).tags(self.tags);
         match self.version {
             Some(version) => record.version(version),
             None => record,
         }
+    }
+}
+
+/// A lifetime in milliseconds, or one of `WTCACHE_LIFETIME_*`.
+pub(crate) fn lifetime_of(name: &str, lifetime_ms: i64) -> Result<Lifetime, Refused> {
+    match lifetime_ms {
+        WTCACHE_LIFETIME_DEFAULT => Ok(Lifetime::Default),
+        WTCACHE_LIFETIME_NOT_KEPT => Ok(Lifetime::NotKept),
+        other => match u64::try_from(other) {
+            Ok(ms) => Ok(Lifetime::For(Duration::from_millis(ms))),
+            Err(_) => Err(Refused::argument(format!("{name} is {other}"))),
+        },
     }
 }
 
@@ -284,6 +363,7 @@ pub(crate) enum Kind {
     Get,
     Put,
     Remove,
+    Step,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -349,7 +429,18 @@ impl Id {
 struct Pending {
     kind: Kind,
     answer: SyncSender<Answer>,
-    stray: Arc<AtomicBool>,
+    notes: Arc<Notes>,
+}
+
+/// A key, and what a step has left of it.
+pub(crate) type WroteKey = (Box<[u8]>, Wrote<Vec<u8>>);
+
+/// What is said of a call beside its answer, and before it.
+#[derive(Default)]
+struct Notes {
+    stray: AtomicBool,
+    /// What a step has left of keys. Its lock is a leaf.
+    wrote: Mutex<Vec<WroteKey>>,
 }
 
 type Calls = HashMap<Id, Pending>;
@@ -432,7 +523,7 @@ fn answered() -> wtcache_error {
 pub(crate) struct Waiting {
     id: Id,
     answer: Receiver<Answer>,
-    stray: Arc<AtomicBool>,
+    notes: Arc<Notes>,
     process: Process,
 }
 
@@ -443,9 +534,9 @@ impl Waiting {
         // Relaxed: each number is given once; what belongs to it is under the table's lock.
         let id = Id(NEXT.fetch_add(1, Ordering::Relaxed));
         let (sender, answer) = sync_channel(1);
-        let stray = Arc::new(AtomicBool::new(false));
-        calls(id).insert(id, Pending { kind, answer: sender, stray: Arc::clone(&stray) });
-        Self { id, answer, stray, process: Process::current() }
+        let notes = Arc::new(Notes::default());
+        calls(id).insert(id, Pending { kind, answer: sender, notes: Arc::clone(&notes) });
+        Self { id, answer, notes, process: Process::current() }
     }
 
     pub(crate) fn id(&self) -> Id {
@@ -471,7 +562,12 @@ impl Waiting {
     /// Whether the program said that an earlier send may still land.
     pub(crate) fn leaves_stray(&self) -> bool {
         // Acquire: pairs with the release in `wtcache_reply_leaves_stray`.
-        self.stray.load(Ordering::Acquire)
+        self.notes.stray.load(Ordering::Acquire)
+    }
+
+    /// What a step said that it has left of keys.
+    pub(crate) fn wrote(&self) -> Vec<WroteKey> {
+        std::mem::take(&mut *self.notes.wrote.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     fn leave(&self) -> bool {

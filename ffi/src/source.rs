@@ -26,6 +26,9 @@ pub const WTCACHE_CONDITION_ABSENT: i32 = 1;
 /// A write that is to be applied only if the origin's record has the version in `condition_version` (HTTP: If-Match).
 pub const WTCACHE_CONDITION_VERSION: i32 = 2;
 
+/// A write that is to be applied only if the origin has a record, whatever its version (HTTP: If-Match: *).
+pub const WTCACHE_CONDITION_EXISTS: i32 = 3;
+
 /// What a source is asked. It is the library's, with all that it points to, and valid until the callback returns: what
 /// is needed later is to be copied. Members may be added at its end.
 #[repr(C)]
@@ -33,7 +36,7 @@ pub const WTCACHE_CONDITION_VERSION: i32 = 2;
 pub struct wtcache_request {
     /// How many bytes of this struct there are.
     pub struct_size: usize,
-    /// The key.
+    /// The key; of a step of a transaction NULL.
     pub key: *const c_void,
     /// The bytes of `key`.
     pub key_len: usize,
@@ -48,7 +51,7 @@ pub struct wtcache_request {
     pub version: *const c_void,
     /// The bytes of `version`.
     pub version_len: usize,
-    /// Of a write: the key under which every send of it is to go out, 32 hexadecimal digits and a NUL. Else NULL.
+    /// Of a write or a step: the key under which every send of it is to go out, 32 hexadecimal digits and a NUL. Else NULL.
     pub idempotency_key: *const c_char,
     /// Of a write: one of `WTCACHE_CONDITION_*`. Set only for a source that declares `honours_preconditions`.
     pub condition: i32,
@@ -152,7 +155,7 @@ impl Drop for InWrite {
     }
 }
 
-type Callback = unsafe extern "C" fn(*mut c_void, *const wtcache_request, *mut wtcache_reply);
+pub(crate) type Callback = unsafe extern "C" fn(*mut c_void, *const wtcache_request, *mut wtcache_reply);
 
 /// The program's source.
 pub(crate) struct CallbackSource {
@@ -200,6 +203,7 @@ impl CallbackSource {
         match cx.condition() {
             None => {}
             Some(Condition::Absent) => request.condition = WTCACHE_CONDITION_ABSENT,
+            Some(Condition::Exists) => request.condition = WTCACHE_CONDITION_EXISTS,
             Some(Condition::Version(version)) => {
                 request.condition = WTCACHE_CONDITION_VERSION;
                 request.condition_version = version.as_bytes().as_ptr().cast();
@@ -222,13 +226,20 @@ impl CallbackSource {
 }
 
 /// What is asked, before it is laid out for C.
-struct Request<'a> {
+pub(crate) struct Request<'a> {
     key: &'a [u8],
     value: Option<&'a [u8]>,
     version: Option<&'a [u8]>,
 }
 
 impl Request<'_> {
+    /// The request of a step, which is about no key.
+    pub(crate) fn of_step(remaining: Duration, idempotency_key: &CString) -> wtcache_request {
+        let mut request = Request { key: &[], value: None, version: None }.to_c(remaining);
+        (request.key, request.idempotency_key) = (ptr::null(), idempotency_key.as_ptr());
+        request
+    }
+
     fn to_c(&self, remaining: Duration) -> wtcache_request {
         let (value, value_len) = parts(self.value);
         let (version, version_len) = parts(self.version);
@@ -301,7 +312,7 @@ impl Source<Bytes> for CallbackSource {
     }
 }
 
-fn failed<T>(verdict: Verdict, error: SourceError) -> Outcome<T> {
+pub(crate) fn failed<T>(verdict: Verdict, error: SourceError) -> Outcome<T> {
     match verdict.rejection(error.clone()) {
         Some(rejection) => Outcome::Rejected(rejection),
         None => Outcome::Unknown(error),
@@ -313,7 +324,7 @@ fn missing<T>(what: &str) -> Outcome<T> {
     Outcome::Rejected(Rejection::new(SourceError::new(Failure::Invalid, message)))
 }
 
-fn no_answer() -> SourceError {
+pub(crate) fn no_answer() -> SourceError {
     SourceError::new(Failure::TimedOut, "the source gave no answer by the deadline")
 }
 
@@ -353,9 +364,12 @@ mod tests {
             declared: Declared::default(),
         };
         let version = Version::new("r\0 7").expect("short");
-        for (condition, told) in
-            [(None, "0 "), (Some(Condition::Absent), "1 "), (Some(Condition::Version(version)), "2 r\\x00 7")]
-        {
+        for (condition, told) in [
+            (None, "0 "),
+            (Some(Condition::Absent), "1 "),
+            (Some(Condition::Exists), "3 "),
+            (Some(Condition::Version(version)), "2 r\\x00 7"),
+        ] {
             let cx = WriteCx::alone(Duration::from_secs(5), condition);
             let Outcome::Applied(Confirmed::Record(record)) = source.put(b"k", b"v", &cx) else {
                 panic!("it answered with a record")

@@ -52,6 +52,32 @@ pub struct wtcache_stats {
     pub in_doubt: u64,
     /// Writes sent and not ended now.
     pub writes_open: u64,
+    /// Reads answered with an expired record, within the windows that were declared.
+    pub stale: u64,
+    /// Loads that refreshed a record in the background, or tried to.
+    pub refreshes: u64,
+    /// Refreshes that were not begun, since as many waited already as may.
+    pub refreshes_refused: u64,
+    /// Events that no listener was told, since they came about in calls of listeners nested too deeply.
+    pub events_untold: u64,
+    /// Calls of the source's `get` by the auditor; they are not counted as loads.
+    pub audits: u64,
+    /// Those that gave no answer in time.
+    pub audits_failed: u64,
+    /// Differences that the auditor did not follow up, since it follows as many as it can already.
+    pub audits_unfollowed: u64,
+    /// Resident entries of which the auditor found that they differ from the origin for longer than 1 s.
+    pub differs_1s: u64,
+    /// Of these, those for longer than 10 s.
+    pub differs_10s: u64,
+    /// Of these, those for longer than 60 s.
+    pub differs_60s: u64,
+    /// Pending writes that left without having been applied.
+    pub rolled_back: u64,
+    /// Merge callbacks that said nothing in a read: what was shown was as if their write were not pending.
+    pub merges_failed: u64,
+    /// Writes pending now.
+    pub pending: u64,
 }
 
 // SAFETY: `repr(C)`, begins with its size, and integers may be zero.
@@ -134,10 +160,23 @@ impl wtcache_stats {
             weight_bytes: stats.weight,
             in_doubt: stats.in_doubt,
             writes_open: stats.writes_open,
+            stale: stats.stale,
+            refreshes: stats.refreshes,
+            refreshes_refused: stats.refreshes_refused,
+            events_untold: stats.events_untold,
+            audits: stats.audits,
+            audits_failed: stats.audits_failed,
+            audits_unfollowed: stats.audits_unfollowed,
+            differs_1s: stats.differs_1s,
+            differs_10s: stats.differs_10s,
+            differs_60s: stats.differs_60s,
+            rolled_back: stats.rolled_back,
+            merges_failed: stats.merges_panicked,
+            pending: stats.pending,
         }
     }
 
-    fn members(&self) -> [(&'static str, u64); 17] {
+    fn members(&self) -> [(&'static str, u64); 30] {
         [
             ("hits", self.hits),
             ("absent_hits", self.absent_hits),
@@ -156,6 +195,19 @@ impl wtcache_stats {
             ("weight_bytes", self.weight_bytes),
             ("in_doubt", self.in_doubt),
             ("writes_open", self.writes_open),
+            ("stale", self.stale),
+            ("refreshes", self.refreshes),
+            ("refreshes_refused", self.refreshes_refused),
+            ("events_untold", self.events_untold),
+            ("audits", self.audits),
+            ("audits_failed", self.audits_failed),
+            ("audits_unfollowed", self.audits_unfollowed),
+            ("differs_1s", self.differs_1s),
+            ("differs_10s", self.differs_10s),
+            ("differs_60s", self.differs_60s),
+            ("rolled_back", self.rolled_back),
+            ("merges_failed", self.merges_failed),
+            ("pending", self.pending),
         ]
     }
 }

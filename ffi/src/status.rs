@@ -7,6 +7,11 @@ pub const WTCACHE_NOT_FOUND: i32 = 1;
 /// Not an error: the value is longer than the buffer. The buffer is as it was, and the length is told.
 pub const WTCACHE_TOO_SMALL: i32 = 2;
 
+/// Not an error: what was waited for has not ended yet.
+pub const WTCACHE_PENDING: i32 = 3;
+/// Not an error: it could not be taken back, since it is under way already, or has ended.
+pub const WTCACHE_TOO_LATE: i32 = 4;
+
 /// An argument is NULL, has no such value, or does not fit with another. Nothing was done.
 pub const WTCACHE_ERR_ARGUMENT: i32 = -1;
 /// The configuration makes no sense; the message names the member. Nothing was opened.
@@ -44,7 +49,18 @@ pub const WTCACHE_ERR_FORKED: i32 = -16;
 /// A fault of this library was contained. For a write the outcome of the error says what may have happened.
 pub const WTCACHE_ERR_PANIC: i32 = -17;
 
+/// A write was taken back by the program before it was sent.
+pub const WTCACHE_ERR_CANCELLED: i32 = -18;
+/// What the write expected of the existing record does not hold. It was not sent; `wtcache_error_existing` gives the record that is there.
+pub const WTCACHE_ERR_UNMET: i32 = -19;
+/// A handle was used out of its order: a permit that was not sent yet, or has ended; a transaction that was run before. Nothing was done.
+pub const WTCACHE_ERR_STATE: i32 = -20;
+/// A transaction: a step was refused after others had been applied that are not all undone. Its result says what came of each.
+pub const WTCACHE_ERR_PARTIAL: i32 = -21;
+
 /// The origin did not apply anything for this call, and will not.
 pub const WTCACHE_OUTCOME_NOT_APPLIED: i32 = 0;
 /// The origin may have applied the write, or may still.
 pub const WTCACHE_OUTCOME_IN_DOUBT: i32 = 1;
+/// Of a transaction: some of its steps were applied and stand, others were not.
+pub const WTCACHE_OUTCOME_PARTIAL: i32 = 2;

@@ -23,6 +23,8 @@ unsafe extern "C" fn once_get(user_data: *mut c_void, request: *const wtcache_re
         version: b"r1".as_ptr().cast(),
         version_len: 2,
         lifetime_ms: 1,
+        tags: ptr::null(),
+        tag_count: 0,
     };
     let mut err = ptr::null_mut();
     let status = if once.loads.fetch_add(1, Ordering::SeqCst) == 0 {
@@ -116,7 +118,14 @@ fn an_answer_at_the_deadline_counts_for_both_sides_or_for_neither() {
         settle_window_ms: 1,
         ..nothing()
     });
-    let call = wtcache_call { struct_size: size_of::<wtcache_call>(), deadline_ms: 3, idempotency_key: ptr::null() };
+    let call = wtcache_call {
+        struct_size: size_of::<wtcache_call>(),
+        deadline_ms: 3,
+        idempotency_key: ptr::null(),
+        mode: WTCACHE_MODE_DEFAULT,
+        reserved: 0,
+        lifetime_ms: WTCACHE_LIFETIME_DEFAULT,
+    };
     let (answered, refused, not_sent) = std::thread::scope(|scope| {
         let (told, hear) = mpsc::channel();
         scope.spawn(move || {

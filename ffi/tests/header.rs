@@ -13,8 +13,30 @@ use std::process::Command;
 
 use common::{Kind, artifact, output_of, root, scratch, skipped};
 
-/// The themes, in the header's order.
-const FILES: [&str; 9] = ["abi", "status", "error", "config", "cache", "read", "write", "stats", "source"];
+/// The themes, in the header's order, with what stands above the functions of those that have some.
+const THEMES: [(&str, &str); 21] = [
+    ("abi", "The number of the ABI"),
+    ("status", ""),
+    ("error", "Errors"),
+    ("config", "Configuration"),
+    ("listener", "A listener"),
+    ("cache", "Open, share, close"),
+    ("call", ""),
+    ("read", "Read"),
+    ("many", "Many keys in one call"),
+    ("write", "Write through, also on a condition"),
+    ("update", "Update: read, change and write in one turn"),
+    ("invalidate", "Forget"),
+    ("doubt", "Writes in doubt"),
+    ("permit", "Two phases, for programs that do their own I/O"),
+    ("optimistic", "Optimistic writes: shown before they are confirmed"),
+    ("transaction", "Transactions: describe and run"),
+    ("transacted", "Transactions: what came of them"),
+    ("queue", "Event loops: calls that complete in a queue"),
+    ("stats", "Counts"),
+    ("source", "A source of the program's own"),
+    ("reply", "Its answers"),
+];
 
 fn header() -> PathBuf {
     root().join("include/wtcache.h")
@@ -25,12 +47,28 @@ fn generated() -> String {
     let mut config = cbindgen::Config::from_file(ffi.join("cbindgen.toml")).unwrap();
     config.header = Some(fs::read_to_string(ffi.join("header-top.h")).unwrap().trim_end().to_owned());
     let mut builder = cbindgen::Builder::new().with_config(config);
-    for file in FILES.iter().chain(&["reply"]) {
-        builder = builder.with_src(ffi.join("src").join(file).with_extension("rs"));
+    let source = |file: &str| ffi.join("src").join(file).with_extension("rs");
+    for (file, _) in THEMES {
+        builder = builder.with_src(source(file));
     }
     let mut text = Vec::new();
     builder.generate().unwrap().write(&mut text);
-    String::from_utf8(text).unwrap()
+    let mut text = String::from_utf8(text).unwrap();
+    for (file, title) in THEMES {
+        let code = fs::read_to_string(source(file)).unwrap();
+        let first = code.split("extern \"C\" fn ").nth(1).filter(|rest| rest.starts_with("wtcache_"));
+        let first = first.map(|rest| &rest[..=rest.find('(').unwrap()]);
+        assert_eq!(first.is_some(), !title.is_empty(), "{file} has functions, or no title");
+        if let Some(first) = first {
+            // Not in the example on top.
+            let top = text.find("#ifndef WTCACHE_H").unwrap();
+            let here = |name: &str| text[top..].find(name).map(|at| top + at);
+            let declared = here(&format!(" {first}")).or_else(|| here(&format!("*{first}"))).unwrap();
+            let documented = text[..declared].rfind("\n/**\n").unwrap() + 1;
+            text.insert_str(documented, &format!("/* ---- {title} ---- */\n\n"));
+        }
+    }
+    text
 }
 
 #[test]
@@ -47,17 +85,34 @@ fn the_committed_header_is_the_generated_one() {
     );
 }
 
+/// Names of ours with a parenthesis after them.
+fn calls(text: &str) -> BTreeSet<&str> {
+    let name_of = |rest: &str| rest.find(|c: char| !c.is_ascii_alphanumeric() && c != '_');
+    let whole = |at: usize| !text[..at].ends_with(|c: char| c.is_ascii_alphanumeric() || c == '_');
+    text.match_indices("wtcache_")
+        .filter(|(at, _)| whole(*at))
+        .filter_map(|(at, _)| {
+            let name = &text[at..at + name_of(&text[at..])?];
+            text[at + name.len()..].starts_with('(').then_some(name)
+        })
+        .collect()
+}
+
+#[test]
+fn the_c_suite_calls_every_function_of_the_header() {
+    let text = fs::read_to_string(header()).unwrap();
+    let suite: String = fs::read_dir(root().join("ffi/tests/c"))
+        .unwrap()
+        .map(|file| fs::read_to_string(file.unwrap().path()).unwrap())
+        .collect();
+    let untested: Vec<&str> = calls(&text).difference(&calls(&suite)).copied().collect();
+    assert!(untested.is_empty(), "no case calls {untested:?}");
+}
+
 #[test]
 fn the_header_has_the_functions_of_the_library() {
     let text = fs::read_to_string(header()).unwrap();
-    let declared: BTreeSet<&str> = text
-        .match_indices("wtcache_")
-        .map(|(at, _)| &text[at..])
-        .filter_map(|rest| {
-            let name = &rest[..rest.find(|c: char| !c.is_ascii_alphanumeric() && c != '_')?];
-            rest[name.len()..].starts_with('(').then_some(name)
-        })
-        .collect();
+    let declared = calls(&text);
     assert!(declared.len() > 40, "{declared:?}");
     let nm = output_of(Command::new("nm").args(["--dynamic", "--defined-only"]).arg(artifact(Kind::Shared)));
     let exported: BTreeSet<&str> = nm.lines().filter_map(|line| line.split_whitespace().last()).collect();

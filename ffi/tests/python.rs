@@ -40,13 +40,20 @@ fn the_tests_of_the_package_hold() {
     assert!(told.trim_end().ends_with("OK"), "some were skipped: {told}");
 }
 
-/// Where a member lies and how long it is, of a struct of the ABI.
+/// Where the members lie of a struct of the ABI, and how long it is: all of it, or what comes before the first member that the package does
+/// not know.
 macro_rules! layout {
     ($name:ident: $($member:ident),+) => {
+        layout!($name, size_of::<$name>(); $($member),+)
+    };
+    ($name:ident before $unknown:ident: $($member:ident),+) => {
+        layout!($name, std::mem::offset_of!($name, $unknown); $($member),+)
+    };
+    ($name:ident, $size:expr; $($member:ident),+) => {
         format!(
             "{} {}{}\n",
             stringify!($name),
-            size_of::<$name>(),
+            $size,
             [$((stringify!($member), std::mem::offset_of!($name, $member))),+]
                 .map(|(member, offset)| format!(" {member}={offset}"))
                 .concat()
@@ -62,8 +69,8 @@ fn the_structs_and_numbers_of_the_package_are_those_of_the_abi() {
             idempotency_key, condition, reserved, condition_version, condition_version_len),
         layout!(wtcache_source: struct_size, user_data, destroy, get, put, remove, settle_window_ms, stores_verbatim,
             honours_preconditions, honours_idempotency, versions_never_reused),
-        layout!(wtcache_call: struct_size, deadline_ms, idempotency_key),
-        layout!(wtcache_record: struct_size, version, version_len, lifetime_ms),
+        layout!(wtcache_call before mode: struct_size, deadline_ms, idempotency_key),
+        layout!(wtcache_record before tags: struct_size, version, version_len, lifetime_ms),
         layout!(wtcache_failure: struct_size, verdict, retryable, code, reserved, retry_after_ms, message, message_len,
             cause, release_cause),
         format!("{:?}\n", [WTCACHE_OK, WTCACHE_NOT_FOUND, WTCACHE_ERR_SOURCE, WTCACHE_ERR_IN_DOUBT]),

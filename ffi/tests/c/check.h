@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 #include <wtcache.h>
 
 #define CHECK(holds)                                                                \
@@ -42,6 +43,24 @@ static inline void check_error(int line, int32_t status, wtcache_error **error, 
         }                                                                                                   \
     } while (0)
 
+/* Waits until another thread, which is about to, has brought a count to `wanted`; it never gets beyond. */
+static inline void wait_for(int *count, int wanted)
+{
+    for (int i = 0; __atomic_load_n(count, __ATOMIC_SEQ_CST) < wanted; i++) {
+        CHECK(i < 60000);
+        usleep(1000);
+    }
+    CHECK(__atomic_load_n(count, __ATOMIC_SEQ_CST) == wanted);
+}
+
+/* A case of the suite. The cases of a file end with one that has no name. */
+typedef struct test_case {
+    const char *name;
+    void (*run)(void);
+} test_case;
+
+#define NULL_IS_REFUSED(call) FAILS(call, WTCACHE_ERR_ARGUMENT, "NULL")
+
 #define RECORDS 32
 
 /* A source in memory. What a key begins with says what is done about it; see `answer`. */
@@ -63,6 +82,11 @@ typedef struct shelf {
     char idempotency_key[40];
     pthread_t later;
     int has_later;
+    int failing;            /* reads fail */
+    int flaky;              /* answers of writes of flaky keys that were lost */
+    int gate;               /* gated writes may go on */
+    int at_gate;            /* gated writes that came to the gate */
+    pthread_cond_t moved;
 } shelf;
 
 static inline int starts(const wtcache_request *request, const char *prefix)
@@ -146,6 +170,12 @@ static inline void reply_record(shelf *self, int at, wtcache_reply *reply, int o
     record.version_len = (size_t)snprintf(version, sizeof version, "r%d", self->records[at].revision);
     if (strncmp(self->records[at].key, "unkept", 6) == 0) record.lifetime_ms = WTCACHE_LIFETIME_NOT_KEPT;
     if (strncmp(self->records[at].key, "kept", 4) == 0) record.lifetime_ms = 3600000;
+    /* Tagged records have their value for a tag. */
+    wtcache_bytes tag = {BYTES(self->records[at].value)};
+    if (strncmp(self->records[at].key, "tagged", 6) == 0) {
+        record.tags = &tag;
+        record.tag_count = 1;
+    }
     if (owned) {
         CHECK(wtcache_reply_value_owned(reply, BYTES(self->records[at].value), release, self, &record, NULL) == WTCACHE_OK);
     } else {
@@ -188,6 +218,8 @@ static inline void shelf_get(void *user_data, const wtcache_request *request, wt
         memcpy(call->key, request->key, request->key_len);
         CHECK(pthread_create(&self->later, NULL, reply_later, call) == 0);
         self->has_later = 1;
+    } else if (self->failing) {
+        CHECK(reply_failure(self, reply, WTCACHE_VERDICT_UNKNOWN, "the origin is away") == WTCACHE_OK);
     } else if (!behaves(self, request, reply)) {
         if (at >= 0) {
             reply_record(self, at, reply, starts(request, "owned"));
@@ -217,7 +249,15 @@ static inline void shelf_put(void *user_data, const wtcache_request *request, wt
     CHECK(request->value != NULL && request->remaining_ms > 0 && request->condition == WTCACHE_CONDITION_NONE);
     CHECK(strlen(request->idempotency_key) == 32);
     strcpy(self->idempotency_key, request->idempotency_key);
-    if (!behaves(self, request, reply)) {
+    if (starts(request, "gated")) {
+        self->at_gate++;
+        pthread_cond_broadcast(&self->moved);
+        while (!self->gate) pthread_cond_wait(&self->moved, &self->lock);
+    }
+    if (starts(request, "flaky") && self->flaky++ == 0) {
+        shelf_set(self, request->key, request->key_len, request->value, request->value_len);
+        CHECK(reply_failure(self, reply, WTCACHE_VERDICT_UNKNOWN, "the answer was lost") == WTCACHE_OK);
+    } else if (!behaves(self, request, reply)) {
         /* An answer that suits another kind of call is refused, and the call still waits. */
         CHECK(wtcache_reply_absent(reply, NULL) == WTCACHE_ERR_ARGUMENT);
         shelf_set(self, request->key, request->key_len, request->value, request->value_len);
@@ -254,6 +294,7 @@ static inline wtcache_source shelf_source(shelf *self)
     wtcache_source source;
     memset(self, 0, sizeof *self);
     pthread_mutex_init(&self->lock, NULL);
+    pthread_cond_init(&self->moved, NULL);
     memset(&source, 0, sizeof source);
     source.struct_size = sizeof source;
     source.user_data = self;
@@ -262,6 +303,66 @@ static inline wtcache_source shelf_source(shelf *self)
     source.put = shelf_put;
     source.remove = shelf_remove;
     return source;
+}
+
+static inline wtcache_cache *open_with(const wtcache_config *config, shelf *self)
+{
+    wtcache_source source = shelf_source(self);
+    wtcache_cache *cache = NULL;
+    CHECK(wtcache_open_with_source(config, &source, &cache, NULL) == WTCACHE_OK);
+    CHECK(cache != NULL && self->destroyed == 0);
+    return cache;
+}
+
+static inline wtcache_cache *open_shelf(shelf *self)
+{
+    return open_with(NULL, self);
+}
+
+static inline void check_value(const wtcache_entry *entry, const char *wanted)
+{
+    size_t len = 99;
+    const void *value = wtcache_entry_value(entry, &len);
+    CHECK(value != NULL && len == strlen(wanted) && memcmp(value, wanted, len) == 0);
+}
+
+/* What a read of a key gives, as it is asked for; NULL: nothing. */
+static inline void check_read(const wtcache_cache *cache, const char *key, int32_t mode, const char *wanted)
+{
+    wtcache_call call;
+    wtcache_entry *entry = NULL;
+    memset(&call, 0, sizeof call);
+    call.struct_size = sizeof call;
+    call.mode = mode;
+    int32_t status = wtcache_get(cache, key, strlen(key), &call, &entry, NULL);
+    CHECK(status == (wanted == NULL ? WTCACHE_NOT_FOUND : WTCACHE_OK));
+    if (wanted != NULL) check_value(entry, wanted);
+    wtcache_entry_free(entry);
+}
+
+static inline wtcache_stats stats_of(const wtcache_cache *cache)
+{
+    wtcache_stats stats;
+    memset(&stats, 0, sizeof stats);
+    stats.struct_size = sizeof stats;
+    CHECK(wtcache_get_stats(cache, &stats, NULL) == WTCACHE_OK);
+    return stats;
+}
+
+/* Waits until a gated write is at the origin; lets it, and those after it, through. */
+static inline void wait_at_gate(shelf *self, int writes)
+{
+    pthread_mutex_lock(&self->lock);
+    while (self->at_gate < writes) pthread_cond_wait(&self->moved, &self->lock);
+    pthread_mutex_unlock(&self->lock);
+}
+
+static inline void open_gate(shelf *self)
+{
+    pthread_mutex_lock(&self->lock);
+    self->gate = 1;
+    pthread_cond_broadcast(&self->moved);
+    pthread_mutex_unlock(&self->lock);
 }
 
 #endif

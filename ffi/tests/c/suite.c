@@ -7,22 +7,6 @@
 
 static wtcache_error *error = NULL;
 
-static wtcache_cache *open_shelf(shelf *self)
-{
-    wtcache_source source = shelf_source(self);
-    wtcache_cache *cache = NULL;
-    SUCCEEDS(wtcache_open_with_source(NULL, &source, &cache, &error));
-    CHECK(cache != NULL && self->destroyed == 0);
-    return cache;
-}
-
-static void check_value(const wtcache_entry *entry, const char *wanted)
-{
-    size_t len = 99;
-    const void *value = wtcache_entry_value(entry, &len);
-    CHECK(value != NULL && len == strlen(wanted) && memcmp(value, wanted, len) == 0);
-}
-
 static void abi(void)
 {
     CHECK(wtcache_abi_version() == WTCACHE_ABI_VERSION);
@@ -107,8 +91,7 @@ static void writes_that_fail(void)
     CHECK(wtcache_error_outcome(error) == WTCACHE_OUTCOME_IN_DOUBT);
     CHECK(wtcache_error_retry_after_ms(error) > 5000 && wtcache_error_retry_after_ms(error) <= 10000);
     FAILS(status, WTCACHE_ERR_IN_DOUBT, "nobody knows");
-    wtcache_stats stats = {sizeof stats, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0};
-    SUCCEEDS(wtcache_get_stats(cache, &stats, &error));
+    wtcache_stats stats = stats_of(cache);
     CHECK(stats.in_doubt == 1 && stats.writes_rejected == 2 && stats.writes_unknown == 1 && stats.writes_open == 0);
 
     FAILS(wtcache_get(cache, BYTES("refused"), NULL, &entry, &error), WTCACHE_ERR_SOURCE, "refused here");
@@ -141,7 +124,7 @@ static void replies(void)
     CHECK(self.released == 2);
 
     /* No answer: a read ends with its deadline, a write in doubt; and the answer that comes then is refused. */
-    wtcache_call call = {sizeof call, 20, NULL};
+    wtcache_call call = {sizeof call, 20, NULL, 0, 0, 0};
     int32_t status;
     do {
         /* On a busy machine the deadline may pass before the source is asked; so below. */
@@ -290,7 +273,8 @@ static void sizes_of_structs(void)
     stats.known.struct_size = offsetof(wtcache_stats, loads);
     SUCCEEDS(wtcache_get_stats(cache, &stats.known, &error));
     CHECK(stats.known.hits == 0 && stats.known.loads == 0xeeeeeeeeeeeeeeee);
-    wtcache_call call = {sizeof(size_t) * 2, 1000, (const void *)1};
+    /* An older program's options end before the idempotency key, a newer one's have more. */
+    wtcache_call call = {sizeof(size_t) * 2, 1000, (const void *)1, 99, 0, 0};
     CHECK(wtcache_get(cache, "k", 1, &call, &entry, &error) == WTCACHE_NOT_FOUND);
     wtcache_cache_free(cache);
 }
@@ -307,7 +291,6 @@ static void nulls_and_wrong_numbers(void)
     size_t len = 9;
     memset(&stats, 0, sizeof stats);
     stats.struct_size = sizeof stats;
-#define NULL_IS_REFUSED(call) FAILS(call, WTCACHE_ERR_ARGUMENT, "NULL")
     NULL_IS_REFUSED(wtcache_get(NULL, "k", 1, NULL, &entry, &error));
     NULL_IS_REFUSED(wtcache_get(cache, NULL, 1, NULL, &entry, &error));
     NULL_IS_REFUSED(wtcache_get(cache, "k", 1, NULL, NULL, &error));
@@ -375,7 +358,7 @@ static void nulls_and_wrong_numbers(void)
     /* Numbers that stand for nothing. A reply that nobody waits for is one too. */
     wtcache_reply *stranger = (wtcache_reply *)&self;
     FAILS(wtcache_reply_absent(stranger, &error), WTCACHE_ERR_ANSWERED, "");
-    wtcache_record record = {sizeof record, NULL, 0, -2};
+    wtcache_record record = {sizeof record, NULL, 0, -2, NULL, 0};
     FAILS(wtcache_reply_value(stranger, "v", 1, &record, &error), WTCACHE_ERR_ARGUMENT, "lifetime_ms");
     record.lifetime_ms = 0;
     record.version = "v";
@@ -575,6 +558,76 @@ static void forks(void)
     CHECK(self.destroyed == 1);
 }
 
+/* In the child, a handle of the parent's is neither used nor waited for, and freeing it leaves what it holds. */
+static void forks_with_every_handle(void)
+{
+    shelf self;
+    wtcache_config *config = wtcache_config_new();
+    SUCCEEDS(wtcache_config_set_deadline_ms(config, 60000, &error));
+    wtcache_cache *cache = open_with(config, &self);
+    wtcache_config_free(config);
+    wtcache_permit *permit = NULL;
+    wtcache_pending *pending = NULL;
+    wtcache_queue *queue = NULL;
+    wtcache_transaction *transaction = NULL, *shown = NULL;
+    wtcache_started *started = NULL;
+    CHECK(wtcache_put(cache, BYTES("unknown"), "v", 1, NULL, NULL, &error) == WTCACHE_ERR_IN_DOUBT);
+    wtcache_doubt *doubt = wtcache_error_doubt(error);
+    wtcache_error_free(error);
+    error = NULL;
+    SUCCEEDS(wtcache_prepare(cache, "p", 1, NULL, &permit, &error));
+    SUCCEEDS(wtcache_put_optimistic(cache, BYTES("gated"), "v", 1, NULL, &pending, &error));
+    SUCCEEDS(wtcache_queue_new(1, 10, &queue, &error));
+    SUCCEEDS(wtcache_transaction_new(cache, &transaction, &error));
+    SUCCEEDS(wtcache_transaction_new(cache, &shown, &error));
+    SUCCEEDS(wtcache_transaction_update(shown, BYTES("gated"), "t", 1, 0, &error));
+    SUCCEEDS(wtcache_transaction_start(shown, &started, &error));
+    wtcache_transaction_free(shown);
+    wait_at_gate(&self, 1);
+    pid_t child = fork();
+    CHECK(child >= 0);
+    if (child == 0) {
+        alarm(60);
+#define FORKED(call) FAILS(call, WTCACHE_ERR_FORKED, "after the fork")
+        wtcache_completion *completion = NULL;
+        FORKED(wtcache_doubt_wait(doubt, 60000, &error));
+        FORKED(wtcache_doubt_replay(doubt, NULL, NULL, &error));
+        CHECK(wtcache_doubt_key(doubt, NULL) == NULL && wtcache_doubt_idempotency_key(doubt) == NULL);
+        CHECK(wtcache_doubt_outcome(doubt) == 0 && wtcache_doubt_remaining_ms(doubt) == 0);
+        FORKED(wtcache_permit_send(permit, &error));
+        CHECK(wtcache_permit_remaining_ms(permit) == 0 && wtcache_permit_idempotency_key(permit) == NULL);
+        FORKED(wtcache_pending_wait(pending, 60000, NULL, &error));
+        FORKED(wtcache_pending_cancel(pending, &error));
+        FORKED(wtcache_queue_next(queue, &completion, &error));
+        FORKED(wtcache_get_async(queue, cache, "k", 1, NULL, NULL, NULL, &error));
+        CHECK(wtcache_queue_descriptor(queue) == -1 && wtcache_pending_has_ended(pending) == 0);
+        FORKED(wtcache_transaction_run(transaction, NULL, &error));
+        FORKED(wtcache_started_wait(started, 60000, NULL, &error));
+        CHECK(wtcache_started_has_ended(started) == 0 && wtcache_cache_clone(cache) == NULL);
+        wtcache_doubt_free(doubt);
+        wtcache_permit_free(permit);
+        wtcache_pending_free(pending);
+        wtcache_queue_free(queue);
+        wtcache_transaction_free(transaction);
+        wtcache_started_free(started);
+        wtcache_cache_free(cache);
+        execlp("true", "true", (char *)NULL);
+        _exit(1);
+    }
+    int status = 0;
+    CHECK(waitpid(child, &status, 0) == child && WIFEXITED(status) && WEXITSTATUS(status) == 0);
+    open_gate(&self);
+    SUCCEEDS(wtcache_pending_wait(pending, 60000, NULL, &error));
+    SUCCEEDS(wtcache_started_wait(started, 60000, NULL, &error));
+    wtcache_doubt_free(doubt);
+    wtcache_permit_free(permit);
+    wtcache_pending_free(pending);
+    wtcache_queue_free(queue);
+    wtcache_transaction_free(transaction);
+    wtcache_started_free(started);
+    wtcache_cache_free(cache);
+}
+
 static int stop;
 
 static void *load_until_stopped(void *argument)
@@ -621,35 +674,45 @@ static void forks_while_others_are_busy(void)
     CHECK(self.destroyed == 1);
 }
 
+static const test_case cases[] = {
+    {"abi", abi},
+    {"read_and_write", read_and_write},
+    {"writes_that_fail", writes_that_fail},
+    {"replies", replies},
+    {"stored_is_believed_where_it_is_declared", stored_is_believed_where_it_is_declared},
+    {"opening_fails", opening_fails},
+    {"sizes_of_structs", sizes_of_structs},
+    {"nulls_and_wrong_numbers", nulls_and_wrong_numbers},
+    {"configurations", configurations},
+    {"lifetimes", lifetimes},
+    {"closing", closing},
+    {"statistics", statistics},
+    {"many_threads", many_threads},
+    {"forks", forks},
+    {"forks_with_every_handle", forks_with_every_handle},
+    {"forks_while_others_are_busy", forks_while_others_are_busy},
+    {NULL, NULL},
+};
+
+/* One table a file. */
+extern const test_case call_cases[], many_cases[], write_cases[], invalidate_cases[], doubt_cases[], config_cases[];
+extern const test_case permit_cases[], optimistic_cases[], transaction_cases[], queue_cases[];
+
 int main(int argc, char **argv)
 {
-    struct {
-        const char *name;
-        void (*run)(void);
-    } cases[] = {
-        {"abi", abi},
-        {"read_and_write", read_and_write},
-        {"writes_that_fail", writes_that_fail},
-        {"replies", replies},
-        {"stored_is_believed_where_it_is_declared", stored_is_believed_where_it_is_declared},
-        {"opening_fails", opening_fails},
-        {"sizes_of_structs", sizes_of_structs},
-        {"nulls_and_wrong_numbers", nulls_and_wrong_numbers},
-        {"configurations", configurations},
-        {"lifetimes", lifetimes},
-        {"closing", closing},
-        {"statistics", statistics},
-        {"many_threads", many_threads},
-        {"forks", forks},
-        {"forks_while_others_are_busy", forks_while_others_are_busy},
+    const test_case *tables[] = {
+        cases, call_cases, many_cases, write_cases, invalidate_cases, doubt_cases, config_cases,
+        permit_cases, optimistic_cases, transaction_cases, queue_cases,
     };
     int ran = 0;
-    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
-        if (argc > 1 && strcmp(argv[1], cases[i].name) != 0) continue;
-        printf("%s\n", cases[i].name);
-        fflush(stdout);
-        cases[i].run();
-        ran++;
+    for (size_t table = 0; table < sizeof tables / sizeof *tables; table++) {
+        for (const test_case *one = tables[table]; one->name != NULL; one++) {
+            if (argc > 1 && strcmp(argv[1], one->name) != 0) continue;
+            printf("%s\n", one->name);
+            fflush(stdout);
+            one->run();
+            ran++;
+        }
     }
     printf("%d cases\n", ran);
     return ran > 0 ? 0 : 2;

@@ -87,12 +87,16 @@ pub(crate) fn sanitized() -> bool {
 
 /// Compiles a C program against a kind of library.
 pub(crate) fn compiled(source: &Path, kind: Kind) -> PathBuf {
-    let stem = source.file_stem().unwrap().to_str().unwrap();
-    let program = scratch("c").join(format!("{stem}-{kind:?}"));
+    built(source.file_stem().unwrap().to_str().unwrap(), &[source.to_owned()], kind)
+}
+
+/// Compiles C sources to one program.
+pub(crate) fn built(name: &str, sources: &[PathBuf], kind: Kind) -> PathBuf {
+    let program = scratch("c").join(format!("{name}-{kind:?}"));
     let library = artifact(kind);
     let mut gcc = Command::new("gcc");
     gcc.args(["-std=c11", "-D_GNU_SOURCE", "-g", "-O1", "-Wall", "-Wextra", "-Wpedantic", "-Werror", "-pthread", "-o"]);
-    gcc.arg(&program).arg("-I").arg(root().join("include")).arg(source).arg(&library);
+    gcc.arg(&program).arg("-I").arg(root().join("include")).args(sources).arg(&library);
     if sanitized() {
         gcc.arg("-fsanitize=address,undefined");
     }

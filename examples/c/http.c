@@ -1,10 +1,10 @@
 /*
- * The tutorial in C: an inventory behind HTTP, through the cache.
+ * The tutorial in C: an inventory behind HTTP, through the cache. The source is the built-in one, by configuration alone.
  *
  *     cargo run --release -- demo &               # the sample origin, at 127.0.0.1:9925
  *     cargo build --release -p libwtcache
- *     gcc -I include examples/c/tutorial.c target/release/libwtcache.a -lm -o tutorial
- *     ./tutorial http://127.0.0.1:9925
+ *     gcc -I include examples/c/http.c target/release/libwtcache.a -lm -o http
+ *     ./http http://127.0.0.1:9925
  */
 #include <stdio.h>
 #include <stdlib.h>

@@ -1,0 +1,194 @@
+//! The options behind a configuration, and the builders that they are set on.
+
+use std::time::Duration;
+
+use wtcache::{Audit, Builder, Bytes, InDoubtWrites, Optimistic};
+use wtcache_http_source::{BuildError, Freshness, HttpSource};
+
+use crate::arguments::Refused;
+use crate::status::WTCACHE_ERR_CONFIG;
+
+/// What was set; the rest is core's and the HTTP source's own default.
+#[derive(Clone, Default)]
+pub(crate) struct Options {
+    pub(crate) capacity_bytes: Option<u64>,
+    pub(crate) lifetime_ms: Option<u64>,
+    pub(crate) negative_lifetime_ms: Option<u64>,
+    pub(crate) deadline_ms: Option<u64>,
+    pub(crate) stale_while_revalidate_ms: Option<u64>,
+    pub(crate) stale_if_error_ms: Option<u64>,
+    pub(crate) refresh_ahead: Option<f64>,
+    pub(crate) refresh_threads: Option<usize>,
+    pub(crate) refresh_queue: Option<usize>,
+    pub(crate) jitter: Option<f64>,
+    pub(crate) in_doubt_writes_wait: Option<bool>,
+    pub(crate) absent_after_delete: Option<bool>,
+    pub(crate) clean_start: Option<bool>,
+    pub(crate) most_doubts: Option<usize>,
+    pub(crate) turn_queue: Option<usize>,
+    pub(crate) load_queue: Option<usize>,
+    pub(crate) longest_key_bytes: Option<usize>,
+    pub(crate) shards: Option<usize>,
+    pub(crate) key_index: Option<bool>,
+    pub(crate) separator: Option<u8>,
+    pub(crate) tag_memory: Option<usize>,
+    pub(crate) optimistic_threads: Option<usize>,
+    pub(crate) optimistic_most: Option<usize>,
+    pub(crate) optimistic_weight_bytes: Option<u64>,
+    pub(crate) optimistic_deadline_ms: Option<u64>,
+    pub(crate) audit_every_ms: Option<u64>,
+    http: Option<Http>,
+}
+
+/// What was set of the HTTP source.
+#[derive(Clone, Default)]
+pub(crate) struct Http {
+    pub(crate) url: Option<String>,
+    pub(crate) headers: Vec<(String, String)>,
+    pub(crate) timeout_ms: Option<u64>,
+    pub(crate) connect_timeout_ms: Option<u64>,
+    pub(crate) body_limit_bytes: Option<usize>,
+    pub(crate) freshness: Option<Freshness>,
+    pub(crate) settle_window_ms: Option<u64>,
+    pub(crate) stores_verbatim: Option<bool>,
+    pub(crate) honours_preconditions: Option<bool>,
+    pub(crate) honours_idempotency: Option<bool>,
+    pub(crate) versions_never_reused: Option<bool>,
+}
+
+impl Options {
+    /// The options of the HTTP source, of which something is about to be set.
+    pub(crate) fn http(&mut self) -> &mut Http {
+        self.http.get_or_insert_default()
+    }
+
+    pub(crate) fn apply(&self, builder: Builder<Bytes>) -> Builder<Bytes> {
+        let ms = Duration::from_millis;
+        let with = With(builder)
+            .set(self.capacity_bytes, Builder::capacity)
+            .set(self.lifetime_ms.map(ms), Builder::lifetime)
+            .set(self.negative_lifetime_ms.map(ms), Builder::negative_lifetime)
+            .set(self.deadline_ms.map(ms), Builder::deadline)
+            .set(self.stale_while_revalidate_ms.map(ms), Builder::stale_while_revalidate)
+            .set(self.stale_if_error_ms.map(ms), Builder::stale_if_error)
+            .set(self.refresh_ahead, Builder::refresh_ahead)
+            .set(self.refreshers(), |builder, (threads, waiting)| builder.refreshers(threads, waiting))
+            .set(self.jitter, Builder::jitter)
+            .set(self.in_doubt_writes_wait, |builder, wait| {
+                builder.in_doubt_writes(if wait { InDoubtWrites::Wait } else { InDoubtWrites::Send })
+            })
+            .set(self.absent_after_delete, Builder::absent_after_delete)
+            .set(self.clean_start, Builder::clean_start)
+            .set(self.most_doubts, Builder::most_doubts)
+            .set(self.turn_queue, Builder::turn_queue)
+            .set(self.load_queue, Builder::load_queue)
+            .set(self.longest_key_bytes, Builder::longest_key)
+            .set(self.shards, Builder::shards)
+            .set(self.key_index, Builder::key_index)
+            .set(self.separator, Builder::separator)
+            .set(self.tag_memory, Builder::tag_memory)
+            .set(self.audit_every_ms.map(ms), |builder, every| builder.audit(Audit::new().every(every)));
+        with.0.optimistic(self.optimistic())
+    }
+
+    /// How long a call takes at most that says nothing itself.
+    pub(crate) fn deadline(&self) -> Duration {
+        self.deadline_ms.map_or(Duration::from_secs(5), Duration::from_millis)
+    }
+
+    /// Both are set by one call of core's.
+    fn refreshers(&self) -> Option<(usize, usize)> {
+        let set = self.refresh_threads.is_some() || self.refresh_queue.is_some();
+        set.then(|| (self.refresh_threads.unwrap_or(2), self.refresh_queue.unwrap_or(1_024)))
+    }
+
+    fn optimistic(&self) -> Optimistic {
+        let mut optimistic = Optimistic::new();
+        if let Some(threads) = self.optimistic_threads {
+            optimistic = optimistic.threads(threads);
+        }
+        if let Some(most) = self.optimistic_most {
+            optimistic = optimistic.most(most);
+        }
+        if let Some(weight) = self.optimistic_weight_bytes {
+            optimistic = optimistic.weight(weight);
+        }
+        if let Some(ms) = self.optimistic_deadline_ms {
+            optimistic = optimistic.deadline(Duration::from_millis(ms));
+        }
+        optimistic
+    }
+
+    pub(crate) fn names_no_origin(&self) -> Result<(), Refused> {
+        match self.http {
+            None => Ok(()),
+            Some(_) => Err(refuse("http: is set, and a source of the program's own is given too")),
+        }
+    }
+
+    pub(crate) fn http_source(&self) -> Result<HttpSource, Refused> {
+        let missing = || refuse("http.url: is missing");
+        let http = self.http.as_ref().ok_or_else(missing)?;
+        let mut source = HttpSource::builder(http.url.as_ref().ok_or_else(missing)?.as_str());
+        for (name, value) in &http.headers {
+            source = source.header(name.as_str(), value.as_str());
+        }
+        if let Some(ms) = http.timeout_ms {
+            source = source.timeout(Duration::from_millis(ms));
+        }
+        if let Some(ms) = http.connect_timeout_ms {
+            source = source.connect_timeout(Duration::from_millis(ms));
+        }
+        if let Some(bytes) = http.body_limit_bytes {
+            source = source.body_limit(bytes);
+        }
+        if let Some(freshness) = http.freshness {
+            source = source.freshness(freshness);
+        }
+        if let Some(ms) = http.settle_window_ms {
+            source = source.settle_window(Duration::from_millis(ms));
+        }
+        if let Some(declared) = http.stores_verbatim {
+            source = source.stores_verbatim(declared);
+        }
+        if let Some(declared) = http.honours_preconditions {
+            source = source.honours_preconditions(declared);
+        }
+        if let Some(declared) = http.honours_idempotency {
+            source = source.honours_idempotency(declared);
+        }
+        if let Some(declared) = http.versions_never_reused {
+            source = source.versions_never_reused(declared);
+        }
+        source.build().map_err(|error| match error {
+            BuildError::Url(why) => refuse(format!("http.url: {why}")),
+            BuildError::Header { name, why } => refuse(format!("http.headers.{name}: {why}")),
+            BuildError::Option { option, message } => {
+                let unit = match option {
+                    "timeout" | "connect_timeout" => "_ms",
+                    "body_limit" => "_bytes",
+                    _ => "",
+                };
+                refuse(format!("http.{option}{unit}: {message}"))
+            }
+            other => refuse(format!("http: {other}")),
+        })
+    }
+}
+
+/// A builder on its way.
+struct With(Builder<Bytes>);
+
+impl With {
+    /// What was set; what was not stays as it is.
+    fn set<T>(self, option: Option<T>, set: impl FnOnce(Builder<Bytes>, T) -> Builder<Bytes>) -> Self {
+        match option {
+            Some(value) => Self(set(self.0, value)),
+            None => self,
+        }
+    }
+}
+
+fn refuse(message: impl Into<String>) -> Refused {
+    Refused::new(WTCACHE_ERR_CONFIG, message)
+}
