@@ -143,6 +143,7 @@
 
 /**
  * A write from inside a source's callback found the turn of its key taken; such a write never waits. It was not sent.
+ * Or a read of many keys: transactions changed them whenever they had been loaded.
  */
 #define WTCACHE_ERR_BUSY -13
 
@@ -185,6 +186,11 @@
  * Keys of which nobody knows whether their last writes were, or will be, applied.
  */
 #define WTCACHE_CLOSE_IN_DOUBT 1
+
+/**
+ * Keys of pending writes that were not sent and were rolled back: nobody will send them.
+ */
+#define WTCACHE_CLOSE_ROLLED_BACK 2
 
 /**
  * A write without condition.
@@ -551,6 +557,39 @@ typedef struct wtcache_failure {
      */
     void (*release_cause)(void *cause);
 } wtcache_failure;
+
+/**
+ * What the Python package hands over: the addresses of functions of Python's stable ABI, by their names there. Set `struct_size` to its
+ * `sizeof`.
+ */
+typedef struct wtcache_python {
+    /**
+     * `sizeof(wtcache_python)`.
+     */
+    size_t struct_size;
+    /**
+     * `object.__basicsize__`.
+     */
+    size_t object_size;
+    const void *Py_IncRef;
+    const void *Py_DecRef;
+    const void *PyBytes_AsStringAndSize;
+    const void *PyBytes_FromStringAndSize;
+    const void *PyDict_New;
+    const void *PyDict_SetItem;
+    const void *PyErr_Clear;
+    const void *PyLong_AsVoidPtr;
+    const void *PyObject_Call;
+    const void *PyObject_GetAttrString;
+    const void *PyObject_Type;
+    const void *PyTuple_GetItem;
+    const void *PyTuple_New;
+    const void *PyTuple_SetItem;
+    const void *PyTuple_Size;
+    const void *PyType_FromSpec;
+    const void *PyType_GetSlot;
+    const void *PyUnicode_AsUTF8AndSize;
+} wtcache_python;
 
 #ifdef __cplusplus
 extern "C" {
@@ -972,6 +1011,12 @@ int32_t wtcache_reply_error(struct wtcache_reply *reply,
  */
 int32_t wtcache_reply_leaves_stray(struct wtcache_reply *reply,
                                    struct wtcache_error **err);
+
+/**
+ * For the Python package, which calls it attached to the main interpreter of a CPython with a global lock: a new type there, as a new
+ * reference, to be the base of a class of caches. NULL where something in `python` is missing, or with Python's own error set.
+ */
+void *wtcache_python_hits(const struct wtcache_python *python);
 
 #ifdef __cplusplus
 }  // extern "C"

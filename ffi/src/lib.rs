@@ -1,7 +1,7 @@
 //! The C ABI of wtcache: what `include/wtcache.h` declares.
 //!
 //! Each file is one theme, and its public functions are the header's, in the header's order: `abi`, `status`, `error`, `config`,
-//! `cache`, `read`, `write`, `stats`, `source`, `reply`. Below them: `json` reads a configuration, `arguments` and `border` stand
+//! `cache`, `read`, `write`, `stats`, `source`, `reply`, `python`. Below them: `json` reads a configuration, `arguments` and `border` stand
 //! between the caller's pointers and safe code, `fork` knows in which process we are.
 //!
 //! Invariants: no panic crosses into C; no pointer is looked at before it was checked for NULL; an output is NULL or zero
@@ -22,6 +22,7 @@ mod config;
 mod error;
 mod fork;
 mod json;
+mod python;
 mod read;
 mod reply;
 mod source;
@@ -33,6 +34,7 @@ pub use abi::*;
 pub use cache::*;
 pub use config::*;
 pub use error::*;
+pub use python::*;
 pub use read::*;
 pub use reply::*;
 pub use source::*;

@@ -25,7 +25,7 @@ fn generated() -> String {
     let mut config = cbindgen::Config::from_file(ffi.join("cbindgen.toml")).unwrap();
     config.header = Some(fs::read_to_string(ffi.join("header-top.h")).unwrap().trim_end().to_owned());
     let mut builder = cbindgen::Builder::new().with_config(config);
-    for file in FILES.iter().chain(&["reply"]) {
+    for file in FILES.iter().chain(&["reply", "python"]) {
         builder = builder.with_src(ffi.join("src").join(file).with_extension("rs"));
     }
     let mut text = Vec::new();

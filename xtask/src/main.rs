@@ -44,6 +44,8 @@ Usage: cargo xtask TASK
   rivals [--hit-ratio] [--quick] [--write] [--processor-time] [--only PATTERN]
              wtcache beside other caches: time and memory, or hit ratios (over Zipf and the traces in
              WTCACHE_TRACES). Not part of ci, which does not compile them
+  python-rivals [--quick]
+             a hit in Python beside other caches for it. Not part of ci
   attack [--minutes N] [--seed S]
              the bugs, then interleavings, histories over real sockets and fuzzers in
              turn, ever new ones, for so long (10 minutes)
@@ -65,6 +67,7 @@ fn main() -> ExitCode {
         Some("rivals") => rivals::measure(std::env::args().skip(2)),
         Some("outcomes") => outcomes::write(&root()),
         Some("bindings") => bindings::check(),
+        Some("python-rivals") => bindings::rivals(std::env::args().skip(2)),
         Some("header") => bindings::write_header(),
         Some("bugs") => seeded_bugs(),
         None | Some("help" | "--help" | "-h") => {

@@ -330,7 +330,7 @@ class Life(unittest.TestCase):
     def test_a_source_is_given_back_if_opening_fails(self):
         before = len(_source.sources)
         with self.assertRaisesRegex(wtcache.ConfigError, "capacity_bytes"):
-            wtcache.Cache(Shelf(), capacity=0)
+            wtcache.Cache(Shelf(), capacity_bytes=0)
         with self.assertRaises(ValueError):
             wtcache.Cache(Shelf(), ttl=-1)
         with self.assertRaises(TypeError):

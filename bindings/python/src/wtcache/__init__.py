@@ -20,6 +20,7 @@ from ._errors import (
     SourceError,
     TimeoutError,
 )
+from ._hits import accelerated
 from ._source import Record, Source, WriteContext
 
 __all__ = [
@@ -38,4 +39,5 @@ __all__ = [
     "SourceError",
     "TimeoutError",
     "WriteContext",
+    "accelerated",
 ]

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import ctypes
 import json
-import weakref
 from collections.abc import Mapping
 from ctypes import byref, c_char_p, c_size_t, c_void_p
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Generic, TypeVar, overload
 
-from ._library import NOT_FOUND, Call, bytes_at, check, lib, milliseconds, take_value
+from ._hits import Hits, accelerated
+from ._library import NOT_FOUND, Call, Handle, bytes_at, check, lib, milliseconds, take_value
 from ._source import Attached, K, Source, attach, sources
 
 D = TypeVar("D")
@@ -29,14 +29,14 @@ class CloseReport(Generic[K]):
     in_doubt: list[K]
 
 
-class Cache(Generic[K]):
+class Cache(Hits, Generic[K]):
     """A write-through cache over a source.
 
     It may be used from many threads at once. Use it with `with`, or call `close`. After a fork it is the parent's only: open a cache
     after the fork.
 
-    `capacity` is in bytes; `ttl`, `negative_ttl` (how long an absence is remembered) and `timeout` (of a call, the source's work included) in
-    seconds. What is None has the library's default: 64 MiB, no end, 5 s, 5 s.
+    `ttl`, `negative_ttl` (how long an absence is remembered) and `timeout` (of a call, the source's work included) are in seconds. What
+    is None has the library's default: no end, 5 s, 5 s, and 64 MiB.
     """
 
     def __init__(
@@ -46,12 +46,12 @@ class Cache(Generic[K]):
         ttl: float | None = None,
         negative_ttl: float | None = None,
         timeout: float | None = None,
-        capacity: int | None = None,
+        capacity_bytes: int | None = None,
         key_type: type[K] = str,  # type: ignore[assignment]
     ) -> None:
         if not isinstance(source, Source):
             raise TypeError(f"a source is a wtcache.Source, not {type(source).__name__}; over HTTP: Cache.http")
-        self._open(_options(ttl, negative_ttl, timeout, capacity), source, key_type)
+        self._open(_options(ttl, negative_ttl, timeout, capacity_bytes), source, key_type)
 
     @classmethod
     def http(
@@ -62,7 +62,7 @@ class Cache(Generic[K]):
         ttl: float | None = None,
         negative_ttl: float | None = None,
         timeout: float | None = None,
-        capacity: int | None = None,
+        capacity_bytes: int | None = None,
         key_type: type[K] = str,  # type: ignore[assignment]
         **http: Any,
     ) -> Cache[K]:
@@ -71,7 +71,7 @@ class Cache(Generic[K]):
         `url` has `{id}` once in its path, where the key goes. `http` are further members of the library's configuration, such as
         `settle_window_ms=2000` or `honours_preconditions=True`.
         """
-        options = _options(ttl, negative_ttl, timeout, capacity)
+        options = _options(ttl, negative_ttl, timeout, capacity_bytes)
         options["http"] = {**http, "url": url, "headers": dict(headers or {})}
         if "deadline_ms" in options:
             options["http"].setdefault("timeout_ms", options["deadline_ms"])
@@ -97,9 +97,9 @@ class Cache(Generic[K]):
                 check(opened, error)
         finally:
             lib.wtcache_config_free(config)
-        self._handle = handle
-        # The handle goes when nobody can be in a call on it any more, not at close; and never while the interpreter ends.
-        weakref.finalize(self, lib.wtcache_cache_free, handle).atexit = False
+        # It goes when nobody can be in a call on it any more, not at close.
+        self._handle = Handle(handle.value or 0)
+        (self._bind_bytes if key_type is bytes else self._bind_str)(self._handle)
 
     def _key(self, key: K) -> bytes:
         if not isinstance(key, self._key_type):
@@ -129,6 +129,9 @@ class Cache(Generic[K]):
         """The record of `key`: from the cache, else from the origin; `default` where the origin has none."""
         value = self._read(key, timeout)
         return default if value is None else value
+
+    # What those of `Hits` hand over to, for they answer hits only.
+    _item, _get = __getitem__, get
 
     def peek(self, key: K) -> bytes | None:
         """The record if it is here and may be served. Never waits, and never asks the source."""
@@ -203,8 +206,13 @@ class Cache(Generic[K]):
         self.close()
 
 
+if accelerated:
+    # Those of `Hits` take their places.
+    del Cache.__getitem__, Cache.get
+
+
 def _options(
-    ttl: float | None, negative_ttl: float | None, timeout: float | None, capacity: int | None
+    ttl: float | None, negative_ttl: float | None, timeout: float | None, capacity_bytes: int | None
 ) -> dict[str, Any]:
     options: dict[str, Any] = {}
     for member, name, seconds in (
@@ -214,8 +222,8 @@ def _options(
     ):
         if seconds is not None:
             options[member] = milliseconds(seconds, name)
-    if capacity is not None:
-        options["capacity_bytes"] = capacity
+    if capacity_bytes is not None:
+        options["capacity_bytes"] = capacity_bytes
     return options
 
 
