@@ -7,6 +7,7 @@ mod bindings;
 mod bugs;
 mod built;
 mod fuzz;
+mod install;
 mod interleavings;
 mod mutants;
 mod outcomes;
@@ -37,6 +38,10 @@ Usage: cargo xtask TASK
   bindings   libwtcache as it is shipped: the C suite, also under valgrind, and the
              Python package as pip installs it
   header     writes include/wtcache.h anew
+  install --prefix DIR
+             libwtcache to a folder, with headers and what pkg-config and CMake find it by; programs
+             in C are built against that, and run
+  symbols    writes the list of what the libraries show
   bugs       each bug seeded in core, and the tests and histories that must notice it
   mutants [ARGUMENTS OF CARGO-MUTANTS]
              changes to core, one at a time, and the tests that must notice them; hours, unless
@@ -68,6 +73,8 @@ fn main() -> ExitCode {
         Some("outcomes") => outcomes::write(&root()),
         Some("bindings") => bindings::check(),
         Some("python-rivals") => bindings::rivals(std::env::args().skip(2)),
+        Some("install") => install::task(std::env::args().skip(2)),
+        Some("symbols") => install::write_symbols(),
         Some("header") => bindings::write_header(),
         Some("bugs") => seeded_bugs(),
         None | Some("help" | "--help" | "-h") => {
@@ -101,6 +108,7 @@ fn ci() -> Result<(), String> {
     if let Some(shipped) = &shipped {
         shipped.check_python()?;
     }
+    install::check()?;
     let mut walk = Command::new(program("wtcache")?);
     walk.args(["demo", "--walk"]).current_dir(root());
     run(walk)?;

@@ -110,7 +110,7 @@ class Hits(unittest.TestCase):
     def test_no_reference_is_lost_or_kept(self):
         key, default = "a key of its own".upper(), object()
         self.cache[key]
-        counted = [sys.getrefcount(thing) for thing in (key, default, _hits.Hits, self.cache)]
+        counted = [sys.getrefcount(thing) for thing in (key, default, wtcache.Cache, self.cache)]
         for _ in range(100):
             self.cache[key]
             self.cache.get(key, default)
@@ -121,7 +121,7 @@ class Hits(unittest.TestCase):
                 self.cache[default]
             wtcache.Cache(self.source).close()
         gc.collect()
-        self.assertEqual([sys.getrefcount(thing) for thing in (key, default, _hits.Hits, self.cache)], counted)
+        self.assertEqual([sys.getrefcount(thing) for thing in (key, default, wtcache.Cache, self.cache)], counted)
 
     def test_a_source_that_ends_with_its_cache_may_still_read_it(self):
         told = []
