@@ -12,10 +12,11 @@ use crate::{cargo, root, run, target};
 /// as `pip` installs it.
 pub(crate) fn check() -> Result<(), String> {
     let Some(shipped) = Shipped::build()? else { return Ok(()) };
-    let mut tests = cargo(&["test", "--workspace", "--test", "header", "--test", "c_suite"]);
+    let mut tests = cargo(&["test", "--workspace", "--test", "header", "--test", "c_suite", "--test", "cpp_suite"]);
     shipped.is_tested_by(&mut tests);
     run(tests)?;
-    shipped.check_python()
+    shipped.check_python()?;
+    crate::install::check()
 }
 
 /// The folder of the libraries.

@@ -124,7 +124,19 @@ impl Installed {
         let include = format!("-I{}", self.prefix.join("include").display());
         let shared = [format!("-L{}", self.lib().display()), "-lwtcache".to_owned()];
         self.runs(&compiled("check.c", &dir.join("shared"), std::slice::from_ref(&include), &shared)?, true)?;
-        self.runs(&compiled("check.c", &dir.join("static"), &[include], &self.static_by_hand())?, false)
+        self.runs(
+            &compiled("check.c", &dir.join("static"), std::slice::from_ref(&include), &self.static_by_hand())?,
+            false,
+        )?;
+        if !is_there("g++")? {
+            return Ok(());
+        }
+        let mut gxx = Command::new("g++");
+        let program = dir.join("cpp");
+        gxx.args(["-std=c++17", "-Wall", "-Wextra", "-Wpedantic", "-Werror"]).arg(&include);
+        gxx.arg(root().join("examples/cpp/inventory.cpp")).args(shared).arg("-o").arg(&program);
+        run(gxx)?;
+        self.runs(&program, true)
     }
 
     fn static_by_hand(&self) -> Vec<String> {

@@ -35,8 +35,8 @@ Usage: cargo xtask TASK
   outcomes   writes the table of outcomes into the contract (tidy says if it is out of date)
   fuzz [--seconds N]
              each fuzz target for N seconds from its committed corpus (30)
-  bindings   libwtcache as it is shipped: the C suite, also under valgrind, and the
-             Python package as pip installs it
+  bindings   libwtcache as it is shipped: the suites in C and C++, also under valgrind, the
+             Python package as pip installs it, and all as it is installed
   header     writes include/wtcache.h anew
   install --prefix DIR
              libwtcache to a folder, with headers and what pkg-config and CMake find it by; programs
