@@ -63,6 +63,9 @@ public:
             CHECK(answer.applied());
         } else if (key == "verbatim") {
             CHECK(answer.stored({""sv, std::nullopt}));
+        } else if (key == "told") {
+            CHECK(asked.remaining() <= 2s);
+            CHECK(answer.value(asked.idempotency_key()));
         } else if (key == "later") {
             std::thread([answer, value] { CHECK(answer.value(value + " later")); }).detach();
         } else if (!value.empty() && value[0] == '+') {
@@ -157,6 +160,8 @@ void writes()
     CHECK(put && *put && (*put)->view() == "1" && (*put)->version() == ""sv);
     put = cache.put("later", "1");
     CHECK(put && *put && (*put)->view() == "1 later");
+    put = cache.put("told", "1", {2s, std::array<std::uint8_t, 16>{1, 255}});
+    CHECK(put && *put && (*put)->view() == "01ff" + std::string(28, '0'));
     put = cache.put("new", "+1");
     CHECK(put && *put && (*put)->view() == "none+1");
     CHECK(cache.put("here", "1"));
