@@ -156,6 +156,19 @@ impl<L: Layout> CacheOf<L> {
         get::peek(&self.0, self.0.hash(key), key)?
     }
 
+    /// The record of `key` if [`CacheOf::get`] would give it without doing or waiting for anything: not for a lock either, so that a thread may
+    /// call it that holds one others need to get on (an interpreter's, say). Runs nothing of the program's but `Hash` and `Eq` of the key.
+    ///
+    /// `None` says nothing: that there is no such entry, that its key has pending writes or its refresh is due, that another
+    /// thread changes its shard just now.
+    #[must_use]
+    pub fn glance<Q: Lookup<L> + ?Sized>(&self, key: &Q) -> Option<Entry<L>> {
+        if self.0.is_closed() {
+            return None;
+        }
+        get::glance(&self.0, self.0.hash(key), key)
+    }
+
     /// Writes `value` to the origin as the record of `key`, and keeps what the origin confirmed.
     ///
     /// # Errors

@@ -127,6 +127,11 @@ impl Header {
         self.expiry_told.store(false, Ordering::Relaxed);
     }
 
+    /// From here on it is time for a refresh, which nobody has begun.
+    pub(crate) fn refresh(&self) -> Tick {
+        Tick::from_nanos(self.refresh.load(Ordering::Relaxed))
+    }
+
     /// True for one caller, where it is time for a refresh.
     pub(crate) fn claim_refresh(&self, clock: &dyn Clock) -> bool {
         let from = self.refresh.load(Ordering::Relaxed);

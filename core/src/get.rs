@@ -92,6 +92,23 @@ pub(crate) fn hit<L: Layout, Q: Lookup<L> + ?Sized>(
     Some(Read { entry: counted(engine, stored), how: How::Hit })
 }
 
+/// The resident record, if it may be served and nothing else is to be done or waited for: no lock, no refresh, nothing pending.
+pub(crate) fn glance<L: Layout, Q: Lookup<L> + ?Sized>(engine: &Engine<L>, hash: u64, key: &Q) -> Option<Entry<L>> {
+    let entry = {
+        let state = engine.shard(hash).try_read()?;
+        let stored = state.store.find(hash, |other| key.is_key(other))?;
+        let header = stored.header();
+        if engine.has_come(header.serve_until()) || engine.has_come(header.refresh()) {
+            return None;
+        }
+        let entry = Entry::of(stored.clone())?;
+        Store::<L>::touch(&stored);
+        entry
+    };
+    engine.counters.count(Event::Hit);
+    Some(entry)
+}
+
 /// The resident record that may be served.
 fn fresh<L: Layout, Q: Lookup<L> + ?Sized>(engine: &Engine<L>, hash: u64, key: &Q) -> Option<L::Stored> {
     let state = engine.shard(hash).read();

@@ -167,6 +167,11 @@ impl<L: Layout> Shard<L> {
         self.state.read()
     }
 
+    /// The same, if nobody has to be waited for.
+    pub(crate) fn try_read(&self) -> Option<Reading<'_, State<L>>> {
+        self.state.try_read()
+    }
+
     pub(crate) fn write(&self) -> Writing<'_, State<L>> {
         self.state.write()
     }

@@ -1,9 +1,10 @@
 //! The C ABI of wtcache: what `include/wtcache.h` declares.
 //!
 //! Each file is one theme, and its public functions are the header's, in the header's order: `abi`, `status`, `error`, `config`,
-//! `listener`, `cache`, `call`, `read`, `many`, `write`, `update`, `invalidate`, `doubt`, `stats`, `source`, `reply`. Below them: `options`
-//! and `json` are behind a configuration, `arguments` and `border` stand between the caller's pointers and safe code, `fork` knows in which
-//! process we are.
+//! `listener`, `cache`, `call`, `read`, `many`, `write`, `update`, `invalidate`, `doubt`, `permit`, `optimistic`, `transaction`,
+//! `transacted`, `queue`, `stats`, `source`, `reply`, `python`. Below them: `options` and `json` are behind a configuration, `pool` runs a
+//! queue's calls, `watch` waits for what is pending, `arguments` and `border` stand between the caller's pointers and safe code, `fork` knows
+//! in which process we are.
 //!
 //! Invariants: no panic crosses into C; no pointer is looked at before it was checked for NULL; an output is NULL or zero
 //! unless the call gave one; what the program entrusted to us (`user_data`, an owned value, a cause) is given back exactly once.
@@ -32,6 +33,7 @@ mod optimistic;
 mod options;
 mod permit;
 mod pool;
+mod python;
 mod queue;
 mod read;
 mod reply;
@@ -55,6 +57,7 @@ pub use listener::*;
 pub use many::*;
 pub use optimistic::*;
 pub use permit::*;
+pub use python::*;
 pub use queue::*;
 pub use read::*;
 pub use reply::*;

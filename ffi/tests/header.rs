@@ -14,7 +14,7 @@ use std::process::Command;
 use common::{Kind, artifact, output_of, root, scratch, skipped};
 
 /// The themes, in the header's order, with what stands above the functions of those that have some.
-const THEMES: [(&str, &str); 21] = [
+const THEMES: [(&str, &str); 22] = [
     ("abi", "The number of the ABI"),
     ("status", ""),
     ("error", "Errors"),
@@ -36,6 +36,7 @@ const THEMES: [(&str, &str); 21] = [
     ("stats", "Counts"),
     ("source", "A source of the program's own"),
     ("reply", "Its answers"),
+    ("python", "For the Python package"),
 ];
 
 fn header() -> PathBuf {

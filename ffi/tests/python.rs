@@ -40,6 +40,23 @@ fn the_tests_of_the_package_hold() {
     assert!(told.trim_end().ends_with("OK"), "some were skipped: {told}");
 }
 
+/// The package as it is where it is not accelerated: its tests, but for those of that.
+#[test]
+fn the_tests_of_the_package_hold_without_the_fast_hit() {
+    let origin = origin();
+    let program = "
+import sys, unittest
+sys.abiflags += 't'
+import wtcache
+assert not wtcache.accelerated
+unittest.main(None, argv=['', 'discover', '-s', 'bindings/python/tests', '-p', 'test_[!a]*.py'])
+";
+    let output = run(python(&origin).args(["-W", "error", "-c", program]));
+    let told = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{told}");
+    assert!(told.trim_end().ends_with("OK"), "some were skipped: {told}");
+}
+
 /// Where the members lie of a struct of the ABI, and how long it is: all of it, or what comes before the first member that the package does
 /// not know.
 macro_rules! layout {
@@ -73,6 +90,10 @@ fn the_structs_and_numbers_of_the_package_are_those_of_the_abi() {
         layout!(wtcache_record before tags: struct_size, version, version_len, lifetime_ms),
         layout!(wtcache_failure: struct_size, verdict, retryable, code, reserved, retry_after_ms, message, message_len,
             cause, release_cause),
+        layout!(wtcache_python: struct_size, object_size, Py_IncRef, Py_DecRef, PyBytes_AsStringAndSize,
+            PyBytes_FromStringAndSize, PyDict_New, PyDict_SetItem, PyErr_Clear, PyLong_AsVoidPtr, PyObject_Call,
+            PyObject_GetAttrString, PyObject_Type, PyTuple_GetItem, PyTuple_New, PyTuple_SetItem, PyTuple_Size,
+            PyType_FromSpec, PyType_GetSlot, PyUnicode_AsUTF8AndSize),
         format!("{:?}\n", [WTCACHE_OK, WTCACHE_NOT_FOUND, WTCACHE_ERR_SOURCE, WTCACHE_ERR_IN_DOUBT]),
         format!("{:?}\n", [WTCACHE_ERR_CONFIG, WTCACHE_ERR_CLOSED, WTCACHE_ERR_DEADLINE, WTCACHE_ERR_REJECTED]),
         format!("{:?}\n", [WTCACHE_ERR_CONFLICT, WTCACHE_ERR_REENTRANT, WTCACHE_ERR_ANSWERED]),
@@ -82,9 +103,9 @@ fn the_structs_and_numbers_of_the_package_are_those_of_the_abi() {
     ];
     let program = "
 import ctypes
-from wtcache import _errors as e, _library as l, _source as s
+from wtcache import _errors as e, _hits as h, _library as l, _source as s
 names = dict(wtcache_request=l.Request, wtcache_source=l.SourceStruct, wtcache_call=l.Call, wtcache_record=l.RecordStruct,
-             wtcache_failure=l.Failure)
+             wtcache_failure=l.Failure, wtcache_python=h.PythonStruct)
 for name, struct in names.items():
     members = [f'{m}={getattr(struct, m).offset}' for m, *_ in struct._fields_]
     print(name, ctypes.sizeof(struct), *members)

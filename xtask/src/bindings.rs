@@ -12,10 +12,11 @@ use crate::{cargo, root, run, target};
 /// as `pip` installs it.
 pub(crate) fn check() -> Result<(), String> {
     let Some(shipped) = Shipped::build()? else { return Ok(()) };
-    let mut tests = cargo(&["test", "--workspace", "--test", "header", "--test", "c_suite"]);
+    let mut tests = cargo(&["test", "--workspace", "--test", "header", "--test", "c_suite", "--test", "cpp_suite"]);
     shipped.is_tested_by(&mut tests);
     run(tests)?;
-    shipped.check_python()
+    shipped.check_python()?;
+    crate::install::check()
 }
 
 /// The folder of the libraries.
@@ -39,17 +40,33 @@ impl Shipped {
 
     /// The Python package as `pip` installs it.
     pub(crate) fn check_python(&self) -> Result<(), String> {
-        let python = installed()?;
+        let python = installed("python-venv")?;
         let mut tests = cargo(&["test", "--workspace", "--test", "python"]);
         tests.env("WTCACHE_PYTHON", &python).env_remove("WTCACHE_LIBRARY").env_remove("PYTHONPATH");
         run(tests)
     }
 }
 
+/// A hit of the Python package beside other caches, in an environment that has those of them that can be had.
+pub(crate) fn rivals(args: impl Iterator<Item = String>) -> Result<(), String> {
+    let python = installed("python-rivals")?;
+    for rival in ["moka-py", "cachetools", "diskcache"] {
+        let mut install = Command::new(&python);
+        install.args(["-m", "pip", "install", "--quiet", rival]);
+        // The bench says SKIPPED.
+        if let Err(message) = run(install) {
+            println!("xtask: {message}");
+        }
+    }
+    let mut bench = Command::new(&python);
+    bench.arg("bindings/python/bench.py").args(args).current_dir(root());
+    run(bench)
+}
+
 /// A fresh environment with the package: its interpreter.
-fn installed() -> Result<PathBuf, String> {
+fn installed(name: &str) -> Result<PathBuf, String> {
     let target = target();
-    let venv = target.join("python-venv");
+    let venv = target.join(name);
     if venv.exists() {
         std::fs::remove_dir_all(&venv).map_err(|error| format!("{}: {error}", venv.display()))?;
     }

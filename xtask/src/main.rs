@@ -7,6 +7,7 @@ mod bindings;
 mod bugs;
 mod built;
 mod fuzz;
+mod install;
 mod interleavings;
 mod mutants;
 mod outcomes;
@@ -34,9 +35,13 @@ Usage: cargo xtask TASK
   outcomes   writes the table of outcomes into the contract (tidy says if it is out of date)
   fuzz [--seconds N]
              each fuzz target for N seconds from its committed corpus (30)
-  bindings   libwtcache as it is shipped: the C suite, also under valgrind, and the
-             Python package as pip installs it
+  bindings   libwtcache as it is shipped: the suites in C and C++, also under valgrind, the
+             Python package as pip installs it, and all as it is installed
   header     writes include/wtcache.h anew
+  install --prefix DIR
+             libwtcache to a folder, with headers and what pkg-config and CMake find it by; programs
+             in C are built against that, and run
+  symbols    writes the list of what the libraries show
   bugs       each bug seeded in core, and the tests and histories that must notice it
   mutants [ARGUMENTS OF CARGO-MUTANTS]
              changes to core, one at a time, and the tests that must notice them; hours, unless
@@ -44,6 +49,8 @@ Usage: cargo xtask TASK
   rivals [--hit-ratio] [--quick] [--write] [--processor-time] [--only PATTERN]
              wtcache beside other caches: time and memory, or hit ratios (over Zipf and the traces in
              WTCACHE_TRACES). Not part of ci, which does not compile them
+  python-rivals [--quick]
+             a hit in Python beside other caches for it. Not part of ci
   attack [--minutes N] [--seed S]
              the bugs, then interleavings, histories over real sockets and fuzzers in
              turn, ever new ones, for so long (10 minutes)
@@ -65,6 +72,9 @@ fn main() -> ExitCode {
         Some("rivals") => rivals::measure(std::env::args().skip(2)),
         Some("outcomes") => outcomes::write(&root()),
         Some("bindings") => bindings::check(),
+        Some("python-rivals") => bindings::rivals(std::env::args().skip(2)),
+        Some("install") => install::task(std::env::args().skip(2)),
+        Some("symbols") => install::write_symbols(),
         Some("header") => bindings::write_header(),
         Some("bugs") => seeded_bugs(),
         None | Some("help" | "--help" | "-h") => {
@@ -98,6 +108,7 @@ fn ci() -> Result<(), String> {
     if let Some(shipped) = &shipped {
         shipped.check_python()?;
     }
+    install::check()?;
     let mut walk = Command::new(program("wtcache")?);
     walk.args(["demo", "--walk"]).current_dir(root());
     run(walk)?;

@@ -283,6 +283,42 @@ class Keys(unittest.TestCase):
                 cache.get("k" * 1025)
 
 
+class Codecs(unittest.TestCase):
+    def test_values_are_what_the_codec_makes_of_the_origins_bytes(self):
+        shelf = Shelf()
+        with wtcache.Cache(shelf, codec=wtcache.json_codec) as cache:
+            item = {"name": "schl\u00fcssel", "sizes": [1, 2.5, None]}
+            self.assertEqual(cache.put("k", item), item)
+            self.assertEqual(shelf.records["k"], '{"name":"schl\u00fcssel","sizes":[1,2.5,null]}'.encode())
+            for value in (cache["k"], cache.get("k"), cache.peek("k")):
+                self.assertEqual(value, item)
+            self.assertEqual(cache.stats()["hits"], 3)
+            self.assertIn("k", cache)
+
+    def test_null_is_a_value_and_no_absence(self):
+        with wtcache.Cache(Shelf(), codec=wtcache.json_codec) as cache:
+            cache.put("k", None)
+            self.assertIsNone(cache["k"])
+            self.assertIsNone(cache.get("k", 7))
+            self.assertIn("k", cache)
+            self.assertEqual(cache.get("none", 7), 7)
+
+    def test_what_cannot_be_encoded_is_not_sent(self):
+        shelf = Shelf()
+        with wtcache.Cache(shelf, codec=wtcache.json_codec) as cache:
+            for wrong, error in ((object(), TypeError), (float("nan"), ValueError)):
+                with self.assertRaises(error):
+                    cache.put("k", wrong)
+        self.assertEqual(shelf.calls, [])
+
+    def test_bytes_that_are_no_such_value_are_an_error_of_the_read(self):
+        shelf = Shelf()
+        shelf.records["k"] = b"{"
+        with wtcache.Cache(shelf, codec=wtcache.json_codec) as cache:
+            with self.assertRaises(ValueError):
+                cache["k"]
+
+
 class Life(unittest.TestCase):
     def test_after_close_calls_say_so_and_values_stay(self):
         cache = wtcache.Cache(Shelf())
@@ -330,7 +366,7 @@ class Life(unittest.TestCase):
     def test_a_source_is_given_back_if_opening_fails(self):
         before = len(_source.sources)
         with self.assertRaisesRegex(wtcache.ConfigError, "capacity_bytes"):
-            wtcache.Cache(Shelf(), capacity=0)
+            wtcache.Cache(Shelf(), capacity_bytes=0)
         with self.assertRaises(ValueError):
             wtcache.Cache(Shelf(), ttl=-1)
         with self.assertRaises(TypeError):

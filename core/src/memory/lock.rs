@@ -41,6 +41,13 @@ impl<T> StripedLock<T> {
         Reading { value: unsafe { &*self.value.get() }, _stripe: stripe }
     }
 
+    /// The same, if nobody has to be waited for.
+    pub(crate) fn try_read(&self) -> Option<Reading<'_, T>> {
+        let stripe = self.stripes[thread_number() & (self.stripes.len() - 1)].try_read()?;
+        // SAFETY: as in `read`.
+        Some(Reading { value: unsafe { &*self.value.get() }, _stripe: stripe })
+    }
+
     pub(crate) fn write(&self) -> Writing<'_, T> {
         let mut held = [const { None }; MOST];
         for (held, stripe) in held.iter_mut().zip(&self.stripes) {
@@ -120,6 +127,12 @@ mod tests {
                 }
             });
             assert_eq!(both(&lock.read()), 3_000);
+            {
+                let _reading = lock.read();
+                assert!(lock.try_read().is_some(), "readers do not meet");
+            }
+            let _writing = lock.write();
+            assert!(lock.try_read().is_none());
         }
     }
 }

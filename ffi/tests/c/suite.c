@@ -13,6 +13,8 @@ static void abi(void)
     SUCCEEDS(wtcache_check_abi(WTCACHE_ABI_VERSION, &error));
     FAILS(wtcache_check_abi(WTCACHE_ABI_VERSION + 1, &error), WTCACHE_ERR_ABI, "ABI");
     CHECK(wtcache_check_abi(0, NULL) == WTCACHE_ERR_ABI);
+    wtcache_python nothing = {.struct_size = sizeof nothing};
+    CHECK(wtcache_python_hits(NULL) == NULL && wtcache_python_hits(&nothing) == NULL);
 }
 
 static void read_and_write(void)

@@ -4,10 +4,11 @@
     >>> cache.put("item-001", b'{"sku": "WB-100", "quantity": 5}')
     >>> cache["item-001"]
 
-A source of your own is a subclass of `Source`. Values are bytes; keys are str (UTF-8), or bytes with `key_type=bytes`.
+A source of your own is a subclass of `Source`. Values are bytes, or what a `codec` makes of them; keys are str (UTF-8), or bytes with `key_type=bytes`.
 """
 
 from ._cache import Cache, CloseReport
+from ._codec import Codec, json_codec
 from ._errors import (
     ClosedError,
     ConfigError,
@@ -20,12 +21,14 @@ from ._errors import (
     SourceError,
     TimeoutError,
 )
+from ._hits import accelerated
 from ._source import Record, Source, WriteContext
 
 __all__ = [
     "Cache",
     "CloseReport",
     "ClosedError",
+    "Codec",
     "ConfigError",
     "ConflictError",
     "Error",
@@ -38,4 +41,6 @@ __all__ = [
     "SourceError",
     "TimeoutError",
     "WriteContext",
+    "accelerated",
+    "json_codec",
 ]

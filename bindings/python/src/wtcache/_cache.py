@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import ctypes
 import json
-import weakref
 from collections.abc import Mapping
 from ctypes import byref, c_char_p, c_size_t, c_void_p
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Generic, TypeVar, overload
 
-from ._library import NOT_FOUND, Call, bytes_at, check, lib, milliseconds, take_value
+from ._codec import Codec, V
+from ._hits import Hits, accelerated
+from ._library import NOT_FOUND, Call, Handle, bytes_at, check, lib, milliseconds, take_value
 from ._source import Attached, K, Source, attach, sources
 
 D = TypeVar("D")
@@ -29,15 +30,42 @@ class CloseReport(Generic[K]):
     in_doubt: list[K]
 
 
-class Cache(Generic[K]):
+class Cache(Hits, Generic[K, V]):
     """A write-through cache over a source.
 
     It may be used from many threads at once. Use it with `with`, or call `close`. After a fork it is the parent's only: open a cache
     after the fork.
 
-    `capacity` is in bytes; `ttl`, `negative_ttl` (how long an absence is remembered) and `timeout` (of a call, the source's work included) in
-    seconds. What is None has the library's default: 64 MiB, no end, 5 s, 5 s.
+    `ttl`, `negative_ttl` (how long an absence is remembered) and `timeout` (of a call, the source's work included) are in seconds. What
+    is None has the library's default: no end, 5 s, 5 s, and 64 MiB. Values are bytes, or with a `codec` what that makes of them; the
+    source's values are bytes always.
     """
+
+    @overload
+    def __init__(
+        self: Cache[K, bytes],
+        source: Source[K],
+        *,
+        ttl: float | None = None,
+        negative_ttl: float | None = None,
+        timeout: float | None = None,
+        capacity_bytes: int | None = None,
+        key_type: type[K] = ...,
+        codec: None = None,
+    ) -> None: ...
+
+    @overload
+    def __init__(
+        self,
+        source: Source[K],
+        *,
+        ttl: float | None = None,
+        negative_ttl: float | None = None,
+        timeout: float | None = None,
+        capacity_bytes: int | None = None,
+        key_type: type[K] = ...,
+        codec: Codec[V],
+    ) -> None: ...
 
     def __init__(
         self,
@@ -46,12 +74,13 @@ class Cache(Generic[K]):
         ttl: float | None = None,
         negative_ttl: float | None = None,
         timeout: float | None = None,
-        capacity: int | None = None,
-        key_type: type[K] = str,  # type: ignore[assignment]
+        capacity_bytes: int | None = None,
+        key_type: Any = str,
+        codec: Codec[Any] | None = None,
     ) -> None:
         if not isinstance(source, Source):
             raise TypeError(f"a source is a wtcache.Source, not {type(source).__name__}; over HTTP: Cache.http")
-        self._open(_options(ttl, negative_ttl, timeout, capacity), source, key_type)
+        self._open(_options(ttl, negative_ttl, timeout, capacity_bytes), source, key_type, codec)
 
     @classmethod
     def http(
@@ -62,27 +91,31 @@ class Cache(Generic[K]):
         ttl: float | None = None,
         negative_ttl: float | None = None,
         timeout: float | None = None,
-        capacity: int | None = None,
+        capacity_bytes: int | None = None,
         key_type: type[K] = str,  # type: ignore[assignment]
+        codec: Codec[Any] | None = None,
         **http: Any,
-    ) -> Cache[K]:
+    ) -> Cache[K, Any]:
         """A cache over an HTTP origin, without Python code between.
 
         `url` has `{id}` once in its path, where the key goes. `http` are further members of the library's configuration, such as
         `settle_window_ms=2000` or `honours_preconditions=True`.
         """
-        options = _options(ttl, negative_ttl, timeout, capacity)
+        options = _options(ttl, negative_ttl, timeout, capacity_bytes)
         options["http"] = {**http, "url": url, "headers": dict(headers or {})}
         if "deadline_ms" in options:
             options["http"].setdefault("timeout_ms", options["deadline_ms"])
         cache = cls.__new__(cls)
-        cache._open(options, None, key_type)
+        cache._open(options, None, key_type, codec)
         return cache
 
-    def _open(self, options: dict[str, Any], source: Source[K] | None, key_type: type[K]) -> None:
+    def _open(
+        self, options: dict[str, Any], source: Source[K] | None, key_type: type[K], codec: Codec[Any] | None
+    ) -> None:
         if key_type not in (str, bytes):
             raise TypeError("key_type is str or bytes")
         self._key_type = key_type
+        self._codec = codec
         self._source_number: int | None = None
         handle, error = c_void_p(), c_void_p()
         config = lib.wtcache_config_new()
@@ -97,14 +130,18 @@ class Cache(Generic[K]):
                 check(opened, error)
         finally:
             lib.wtcache_config_free(config)
-        self._handle = handle
-        # The handle goes when nobody can be in a call on it any more, not at close; and never while the interpreter ends.
-        weakref.finalize(self, lib.wtcache_cache_free, handle).atexit = False
+        # It goes when nobody can be in a call on it any more, not at close.
+        self._handle = Handle(handle.value or 0)
+        if codec is None:
+            (self._bind_bytes if key_type is bytes else self._bind_str)(self._handle)
 
     def _key(self, key: K) -> bytes:
         if not isinstance(key, self._key_type):
             raise TypeError(f"the keys of this cache are {self._key_type.__name__}, not {type(key).__name__}")
         return key.encode("utf-8") if isinstance(key, str) else key
+
+    def _decoded(self, value: bytes) -> Any:
+        return value if self._codec is None else self._codec.decode(value)
 
     def _read(self, key: K, timeout: float | None) -> bytes | None:
         raw = self._key(key)
@@ -112,26 +149,34 @@ class Cache(Generic[K]):
         status = lib.wtcache_get(self._handle, raw, len(raw), _call(timeout), byref(entry), byref(error))
         return None if check(status, error) == NOT_FOUND else take_value(entry)
 
-    def __getitem__(self, key: K) -> bytes:
+    def __getitem__(self, key: K) -> V:
         """The record of `key`: from the cache, else from the origin. KeyError where the origin has none."""
         value = self._read(key, None)
         if value is None:
             raise KeyError(key)
-        return value
+        result: V = self._decoded(value)
+        return result
 
     @overload
-    def get(self, key: K, default: None = None, *, timeout: float | None = None) -> bytes | None: ...
+    def get(self, key: K, default: None = None, *, timeout: float | None = None) -> V | None: ...
 
     @overload
-    def get(self, key: K, default: D, *, timeout: float | None = None) -> bytes | D: ...
+    def get(self, key: K, default: D, *, timeout: float | None = None) -> V | D: ...
 
     def get(self, key: K, default: Any = None, *, timeout: float | None = None) -> Any:
         """The record of `key`: from the cache, else from the origin; `default` where the origin has none."""
         value = self._read(key, timeout)
-        return default if value is None else value
+        return default if value is None else self._decoded(value)
 
-    def peek(self, key: K) -> bytes | None:
+    # What those of `Hits` hand over to, for they answer hits only.
+    _item, _get = __getitem__, get
+
+    def peek(self, key: K) -> V | None:
         """The record if it is here and may be served. Never waits, and never asks the source."""
+        value = self._peek(key)
+        return None if value is None else self._decoded(value)
+
+    def _peek(self, key: K) -> bytes | None:
         raw = self._key(key)
         entry, error = c_void_p(), c_void_p()
         status = check(lib.wtcache_peek(self._handle, raw, len(raw), byref(entry), byref(error)), error)
@@ -139,23 +184,24 @@ class Cache(Generic[K]):
 
     def __contains__(self, key: K) -> bool:
         """Whether `peek` would give a record. That it does not says nothing about the origin."""
-        return self.peek(key) is not None
+        return self._peek(key) is not None
 
     def put(
-        self, key: K, value: bytes, *, timeout: float | None = None, idempotency_key: bytes | None = None
-    ) -> bytes | None:
+        self, key: K, value: V, *, timeout: float | None = None, idempotency_key: bytes | None = None
+    ) -> V | None:
         """Writes to the origin, and keeps what it confirmed, which is returned; None: applied, and not seen.
 
         Raises `RejectedError` or another `Error`: it was not applied. `InDoubtError`: nobody can know.
         """
-        if not isinstance(value, (bytes, bytearray, memoryview)):
-            raise TypeError(f"a value is bytes, not {type(value).__name__}")
-        raw, value = self._key(key), bytes(value)
+        data: Any = value if self._codec is None else self._codec.encode(value)
+        if not isinstance(data, (bytes, bytearray, memoryview)):
+            raise TypeError(f"a value is bytes, not {type(data).__name__}")
+        raw, data = self._key(key), bytes(data)
         entry, error = c_void_p(), c_void_p()
         call = _call(timeout, idempotency_key)
-        status = lib.wtcache_put(self._handle, raw, len(raw), value, len(value), call, byref(entry), byref(error))
+        status = lib.wtcache_put(self._handle, raw, len(raw), data, len(data), call, byref(entry), byref(error))
         check(status, error)
-        return take_value(entry) if entry else None
+        return self._decoded(take_value(entry)) if entry else None
 
     def delete(self, key: K, *, timeout: float | None = None, idempotency_key: bytes | None = None) -> None:
         """Removes the record at the origin and here. What the origin does not have counts as removed. Raises as `put`."""
@@ -196,15 +242,20 @@ class Cache(Generic[K]):
             keys.append(key if self._key_type is bytes else key.decode("utf-8"))
         return keys
 
-    def __enter__(self) -> Cache[K]:
+    def __enter__(self) -> Cache[K, V]:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         self.close()
 
 
+if accelerated:
+    # Those of `Hits` take their places.
+    del Cache.__getitem__, Cache.get
+
+
 def _options(
-    ttl: float | None, negative_ttl: float | None, timeout: float | None, capacity: int | None
+    ttl: float | None, negative_ttl: float | None, timeout: float | None, capacity_bytes: int | None
 ) -> dict[str, Any]:
     options: dict[str, Any] = {}
     for member, name, seconds in (
@@ -214,8 +265,8 @@ def _options(
     ):
         if seconds is not None:
             options[member] = milliseconds(seconds, name)
-    if capacity is not None:
-        options["capacity_bytes"] = capacity
+    if capacity_bytes is not None:
+        options["capacity_bytes"] = capacity_bytes
     return options
 
 

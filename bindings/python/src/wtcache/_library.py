@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import itertools
 import os
+import sys
 import threading
 from ctypes import CFUNCTYPE, POINTER, Structure, byref, c_char_p, c_int32, c_int64, c_size_t, c_uint32, c_uint64, c_void_p
 from pathlib import Path
@@ -169,6 +170,20 @@ def _load() -> ctypes.CDLL:
 
 
 lib = _load()
+
+
+class Handle(int):
+    """The address of a cache, which is freed with the last reference to this.
+
+    Being an int, it is in no ring of garbage, whose members the collector ends in any order: who has it may use it.
+    """
+
+    __slots__ = ()
+
+    def __del__(self, free: Any = lib.wtcache_cache_free, is_finalizing: Any = sys.is_finalizing) -> None:
+        # While the interpreter ends, sources may be half gone: the process takes the rest along.
+        if not is_finalizing():
+            free(self)
 
 
 class Table:
