@@ -1207,6 +1207,39 @@ typedef struct wtcache_stats {
     uint64_t pending;
 } wtcache_stats;
 
+/**
+ * What the Python package hands over: the addresses of functions of Python's stable ABI, by their names there. Set `struct_size` to its
+ * `sizeof`.
+ */
+typedef struct wtcache_python {
+    /**
+     * `sizeof(wtcache_python)`.
+     */
+    size_t struct_size;
+    /**
+     * `object.__basicsize__`.
+     */
+    size_t object_size;
+    const void *Py_IncRef;
+    const void *Py_DecRef;
+    const void *PyBytes_AsStringAndSize;
+    const void *PyBytes_FromStringAndSize;
+    const void *PyDict_New;
+    const void *PyDict_SetItem;
+    const void *PyErr_Clear;
+    const void *PyLong_AsVoidPtr;
+    const void *PyObject_Call;
+    const void *PyObject_GetAttrString;
+    const void *PyObject_Type;
+    const void *PyTuple_GetItem;
+    const void *PyTuple_New;
+    const void *PyTuple_SetItem;
+    const void *PyTuple_Size;
+    const void *PyType_FromSpec;
+    const void *PyType_GetSlot;
+    const void *PyUnicode_AsUTF8AndSize;
+} wtcache_python;
+
 #ifdef __cplusplus
 extern "C" {
 #endif // __cplusplus
@@ -2708,6 +2741,14 @@ int32_t wtcache_reply_wrote(struct wtcache_reply *reply,
                             size_t value_len,
                             const struct wtcache_record *record,
                             struct wtcache_error **err);
+
+/* ---- For the Python package ---- */
+
+/**
+ * For the Python package, which calls it attached to the main interpreter of a CPython with a global lock: a new type there, as a new
+ * reference, to be the base of a class of caches. NULL where something in `python` is missing, or with Python's own error set.
+ */
+void *wtcache_python_hits(const struct wtcache_python *python);
 
 #ifdef __cplusplus
 }  // extern "C"
