@@ -148,13 +148,12 @@ impl<L: Layout> Layers<L> {
         &self.list[last.unwrap_or(0)..]
     }
 
-    /// `None` where nothing is pending.
-    pub(crate) fn over(&self) -> Option<Arc<Over<L>>> {
-        let ops = || self.seen().iter().map(|layer| layer.op.clone()).collect();
-        (!self.is_empty()).then(|| Arc::new(Over { number: self.number, ops: ops() }))
+    pub(crate) fn over(&self) -> Arc<Over<L>> {
+        let ops = self.seen().iter().map(|layer| layer.op.clone()).collect();
+        Arc::new(Over { number: self.number, ops })
     }
 
-    /// What a read is shown; `base` where it is known.
+    /// What a read is shown, if anything is pending; `base` where it is known.
     pub(crate) fn shown(&self, base: Option<&L::Stored>) -> Option<Shown<L>> {
         let seen = self.seen();
         let first = seen.first()?;
@@ -169,7 +168,7 @@ impl<L: Layout> Layers<L> {
         {
             return Some(Shown::Is(folded.shows.clone()));
         }
-        Some(Shown::Fold(self.over()?, beneath.clone()))
+        Some(Shown::Fold(self.over(), beneath.clone()))
     }
 
     /// Keeps what `over` makes of `base`, if the list has not moved. Gives back what it takes the place of, or was not kept.

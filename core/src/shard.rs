@@ -72,8 +72,9 @@ pub(crate) struct Cell<L: Layout> {
     reserved: Option<DoubtPlace>,
     /// Who has the turn.
     holder: Option<PermitId>,
-    /// The pending writes: of those that have the turn or wait in the queue.
-    layers: Layers<L>,
+    /// The pending writes, of those that have the turn or wait in the queue: present exactly while there are any, and boxed, for most keys
+    /// never have one.
+    layers: Option<Box<Layers<L>>>,
     /// The holder of the turn is a transaction that has all its turns: it may have written a part of what it shows together.
     in_transaction: bool,
     /// Who waits for the end of that transaction.
@@ -96,7 +97,7 @@ pub(crate) struct After<L: Layout> {
     left: Left<L>,
     wakers: Vec<Waker>,
     cells: Few<Cell<L>>,
-    layers: Few<Layer<L>>,
+    layers: Vec<Layer<L>>,
     events: Vec<Noted<L>>,
     /// What was admitted though its shard had no room for it: others are to make it, before this is finished.
     pub(crate) newcomer: Option<L::Stored>,
@@ -108,7 +109,7 @@ impl<L: Layout> Default for After<L> {
             left: Left::default(),
             wakers: Vec::new(),
             cells: Few::default(),
-            layers: Few::default(),
+            layers: Vec::new(),
             events: Vec::new(),
             newcomer: None,
         }
@@ -270,9 +271,7 @@ impl<L: Layout> State<L> {
         has_come: impl Fn(Tick) -> bool,
     ) -> Option<Shown<L>> {
         let cell = self.slots.find(hash, |cell| cell.hash == hash && is_key(L::key(&cell.key)))?;
-        if cell.layers.is_empty() {
-            return None;
-        }
+        let layers = cell.layers.as_ref()?;
         if has_come(cell.slot.next_tick()) {
             return Some(Shown::Late);
         }
@@ -280,7 +279,7 @@ impl<L: Layout> State<L> {
         if let Some(base) = &base {
             Store::<L>::touch(base);
         }
-        cell.layers.shown(base.as_deref())
+        layers.shown(base.as_deref())
     }
 
     /// A transaction that has all its turns has that of the key.
@@ -321,7 +320,7 @@ impl<L: Layout> Cell<L> {
     /// Does what a change of the slot asks of the store and of those who wait.
     fn apply(&mut self, change: Change, store: &mut Store<L>, engine: &Engine<L>, after: &mut After<L>) {
         let key = L::key(&self.key);
-        let stays = bugs::has(Bug::CoveredBaseOutlivesDoubt) && change.doubted && !self.layers.is_empty();
+        let stays = bugs::has(Bug::CoveredBaseOutlivesDoubt) && change.doubted && self.layers.is_some();
         if change.base == Base::Forget && !stays {
             store.remove(self.hash, |other| L::same_key(other, key), &engine.budget, &mut after.left);
         }
@@ -352,7 +351,7 @@ impl<L: Layout> Cell<L> {
             }
             if let Some(write) = self.holder.take() {
                 let restores = bugs::has(Bug::PendingRestoresOldBase) && change.base == Base::Keep;
-                let before = if restores { self.layers.folded_base() } else { None };
+                let before = self.layers.as_ref().filter(|_| restores).and_then(|layers| layers.folded_base());
                 self.drop_layer(write, !change.doubted, engine, after);
                 if let Some(before) = before {
                     store.admit(&before, &engine.budget, &mut after.left);
@@ -377,18 +376,19 @@ impl<L: Layout> Cell<L> {
     }
 
     fn fit_record(&self, stored: &L::Stored) {
-        if self.layers.is_empty() { stored.header().cap(self.slot.hits_end()) } else { stored.header().cover() }
+        if self.layers.is_none() { stored.header().cap(self.slot.hits_end()) } else { stored.header().cover() }
     }
 
     /// A write is not pending any more; false if it was not. `unapplied`: it leaves without having been applied.
     fn drop_layer(&mut self, write: PermitId, unapplied: bool, engine: &Engine<L>, after: &mut After<L>) -> bool {
-        if self.layers.is_empty() {
-            return false;
-        }
+        let Some(layers) = &mut self.layers else { return false };
         if unapplied && bugs::has(Bug::PendingTakesLaterAlong) {
-            self.layers.take_later(write).into_iter().for_each(|layer| after.layers.push(layer));
+            after.layers.append(&mut layers.take_later(write));
         }
-        let Some((layer, gone)) = self.layers.remove(write, engine.new_number()) else { return false };
+        let Some((layer, gone)) = layers.remove(write, engine.new_number()) else { return false };
+        if layers.is_empty() {
+            self.layers = None;
+        }
         if unapplied && bugs::has(Bug::PendingPlaceLost) {
             std::mem::forget(layer);
         } else {

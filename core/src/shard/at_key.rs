@@ -14,7 +14,7 @@ use crate::doubt::{DoubtPlace, DoubtTicket, Settlement};
 use crate::engine::Engine;
 use crate::entry::sealed::Stored;
 use crate::entry::{Layout, SharedKey, Times};
-use crate::layers::{Layer, Layers, Over, Shown};
+use crate::layers::{Layer, Over, Shown};
 use crate::listener::{EventKind, Whose};
 use crate::memory::table::Held;
 use crate::prepare::Ticket;
@@ -108,7 +108,7 @@ impl<'a, L: Layout> AtKey<'a, L> {
                     doubt: None,
                     reserved: None,
                     holder: None,
-                    layers: Layers::default(),
+                    layers: None,
                     in_transaction: false,
                     waiting: Vec::new(),
                 };
@@ -156,19 +156,19 @@ impl<'a, L: Layout> AtKey<'a, L> {
 
     /// What is pending is to be folded over an answer of the origin's that ends its load now.
     pub(crate) fn over(&mut self) -> Option<Arc<Over<L>>> {
-        self.cell().and_then(|cell| cell.layers.over())
+        self.cell().and_then(|cell| cell.layers.as_ref().map(|layers| layers.over()))
     }
 
     /// The pending writes, by their permits.
     pub(crate) fn pending(&mut self) -> Vec<PermitId> {
-        self.cell().map_or_else(Vec::new, |cell| cell.layers.writes())
+        self.cell().and_then(|cell| cell.layers.as_ref()).map_or_else(Vec::new, |layers| layers.writes())
     }
 
     /// Adds a pending write, whose ticket has the turn or is the last in the queue.
     pub(crate) fn add_layer(&mut self, layer: Layer<L>) {
         let number = self.engine.new_number();
         let Some(cell) = self.cell() else { return };
-        let gone = cell.layers.add(layer, number);
+        let gone = cell.layers.get_or_insert_default().add(layer, number);
         gone.into_iter().flatten().for_each(|record| self.after.left.records.push(record));
         self.note(EventKind::Pending);
         self.fit();
@@ -176,8 +176,8 @@ impl<'a, L: Layout> AtKey<'a, L> {
 
     /// Keeps what came of a fold, for reads to come.
     pub(crate) fn keep_fold(&mut self, over: &Over<L>, base: L::Stored, shows: L::Stored) {
-        let gone = match self.cell() {
-            Some(cell) => cell.layers.keep(over, base, shows),
+        let gone = match self.cell().and_then(|cell| cell.layers.as_mut()) {
+            Some(layers) => layers.keep(over, base, shows),
             None => [Some(base), Some(shows)],
         };
         gone.into_iter().flatten().for_each(|record| self.after.left.records.push(record));
@@ -208,7 +208,7 @@ impl<'a, L: Layout> AtKey<'a, L> {
     pub(crate) fn load_begins(&mut self, flight: Arc<Flight<L>>, owned: &SharedKey<L>) {
         let cell = self.open(owned);
         cell.slot.load_begins(flight.fence);
-        if !cell.layers.is_empty() {
+        if cell.layers.is_some() {
             flight.note_pending();
         }
         cell.flight = Some(flight);
@@ -333,7 +333,7 @@ impl<'a, L: Layout> AtKey<'a, L> {
         if let Some((ticket, _)) = &cell.doubt {
             ticket.write_sent(end, end.after(window));
         }
-        let covered = !cell.layers.is_empty();
+        let covered = cell.layers.is_some();
         let resident = self.resident().map(|stored| {
             if !covered {
                 stored.header().cap(end);
@@ -376,7 +376,7 @@ impl<'a, L: Layout> AtKey<'a, L> {
         }
         // In one step with what becomes of the base.
         let rolls_back = bugs::has(Bug::AppliedPendingRollsBack)
-            && self.cell().is_some_and(|cell| cell.holder == Some(permit) && !cell.layers.is_empty());
+            && self.cell().is_some_and(|cell| cell.holder == Some(permit) && cell.layers.is_some());
         if self.cell().is_some_and(|cell| cell.holder == Some(permit)) {
             self.drop_layer(permit, false);
         }
