@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use crate::doubt::InDoubt;
 use crate::entry::{Entry, Layout};
-use crate::source::{Rejection, SourceError};
+use crate::source::{Failure, Outcome, Rejection, SourceError};
 
 /// Why a read gave no answer. Nothing was changed anywhere.
 #[derive(Clone, Debug)]
@@ -77,6 +77,18 @@ impl<L: Layout> WriteError<L> {
     #[must_use]
     pub fn may_be_applied(&self) -> bool {
         matches!(self, Self::InDoubt(_))
+    }
+
+    /// What it says of the write, where that was a part of something larger: a step of another cache's transaction. What was not sent, or
+    /// not applied for any other reason, is [`Outcome::Rejected`]; it says nothing of that other cache's keys.
+    pub fn into_outcome<T>(self) -> Outcome<T> {
+        let unsent = |message: String| SourceError::new(Failure::Invalid, message);
+        match self {
+            Self::Rejected(rejection) => Outcome::Rejected(Rejection { stale_base: false, ..rejection }),
+            Self::NotSent(why) => Outcome::Rejected(Rejection::new(unsent(why.to_string()).with_cause(why))),
+            Self::Unmet(unmet) => Outcome::Rejected(Rejection::new(unsent(unmet.to_string()))),
+            Self::InDoubt(doubt) => Outcome::Unknown(doubt.cause().clone()),
+        }
     }
 }
 

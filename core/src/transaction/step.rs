@@ -9,7 +9,7 @@ use std::time::Duration;
 use crate::clock::{Clock, Tick};
 use crate::entry::{Layout, Lookup};
 use crate::nesting::Scope;
-use crate::options::LONGEST_DEADLINE;
+use crate::options::{Call, LONGEST_DEADLINE};
 use crate::source::{IdempotencyKey, Outcome, Record};
 
 /// A step of the program's own.
@@ -33,6 +33,40 @@ impl StepCx<'_> {
     #[must_use]
     pub fn idempotency_key(&self) -> IdempotencyKey {
         self.idempotency_key
+    }
+
+    /// The options of a call of another cache, made as a part of the step: its time, its key, the calls that it is part of. A transaction is
+    /// of one cache; this is how its steps write the tables of others, which show what they wrote by themselves: at once, and
+    /// not together with the transaction's keys.
+    ///
+    /// # Example
+    /// ```
+    /// # use wtcache::{ByteCache, Bytes, Confirmed, LoadCx, Loaded, Outcome, Record, Source, SourceError, Step, StepDone, WriteCx};
+    /// # struct Table;
+    /// # impl Source<Bytes> for Table {
+    /// #     fn get(&self, _: &[u8], _: &LoadCx<'_, Bytes>) -> Result<Loaded<Vec<u8>>, SourceError> {
+    /// #         Ok(Loaded::Absent)
+    /// #     }
+    /// #     fn put(&self, _: &[u8], value: &[u8], _: &WriteCx<'_, Bytes>) -> Outcome<Confirmed<Vec<u8>>> {
+    /// #         Outcome::Applied(Confirmed::Record(Record::new(value.to_vec())))
+    /// #     }
+    /// # }
+    /// # let (organisations, invoices) = (ByteCache::builder(Table).build()?, ByteCache::builder(Table).build()?);
+    /// let (bills, unbills) = (invoices.clone(), invoices.clone());
+    /// let bill = Step::call(move |cx| match bills.put_with("2026-11", b"30 EUR".to_vec(), &cx.call()) {
+    ///     Ok(_) => Outcome::Applied(StepDone::new()),
+    ///     Err(error) => error.into_outcome(),
+    /// });
+    /// let bill = bill.undo(move |cx| match unbills.delete_with("2026-11", &cx.call()) {
+    ///     Ok(_) => Outcome::Applied(StepDone::new()),
+    ///     Err(error) => error.into_outcome(),
+    /// });
+    /// let ended = organisations.transaction().step(bill).step(Step::put("org:123", b"plan: team".to_vec())).run();
+    /// assert!(ended.is_committed());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn call(&self) -> Call {
+        Call::new().deadline(self.remaining()).idempotency_key(self.idempotency_key).within(&self.scope())
     }
 
     /// The calls that this one is part of: see [`LoadCx::scope`](crate::LoadCx::scope).
