@@ -517,8 +517,8 @@ class Cache(Hits, Generic[K, V]):
         report, error = c_void_p(), c_void_p()
         self._check(lib.wtcache_close(self._handle, milliseconds(timeout, "timeout"), byref(report), byref(error)), error)
         # Nothing new asks the source or tells the listener, so that one which refers to this cache does not keep it alive.
-        sources.drop(self._source_number)
-        listeners.drop(self._listener_number)
+        sources.forget(self._source_number)
+        listeners.forget(self._listener_number)
         try:
             kinds = (CLOSE_UNFINISHED, CLOSE_IN_DOUBT, CLOSE_ROLLED_BACK)
             return CloseReport(*(self._keys(report, kind) for kind in kinds))

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import ctypes
+import functools
 import itertools
 import math
 import os
 import sys
 import threading
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -87,33 +89,75 @@ class CompletionHandle(Handle):
     _free = lib.wtcache_completion_free
 
 
+#: Notified when a callback of the library's ends, or what it has of ours is released. Reentrant: a garbage collection may end a cache in
+#: the middle of anything.
+changed = threading.Condition(threading.RLock())
+_under_way = 0
+
+
+def callbacks_under_way() -> int:
+    """How many callbacks the library is in now; to be asked with `changed` held."""
+    return _under_way
+
+
+def counted(callback: Callable[..., None]) -> Callable[..., None]:
+    """A callback that is counted while it is under way: the interpreter's end waits for it."""
+
+    @functools.wraps(callback)
+    def call(*arguments: Any) -> None:
+        global _under_way
+        with changed:
+            _under_way += 1
+        try:
+            callback(*arguments)
+        finally:
+            with changed:
+                _under_way -= 1
+                changed.notify_all()
+
+    return call
+
+
 class Table:
     """Python objects that C holds by number. Numbers begin at 1, for ctypes hands 0 over as None."""
 
     def __init__(self) -> None:
-        # Reentrant: a garbage collection may end a cache in the middle of anything, this class included.
-        self._lock = threading.RLock()
         self._objects: dict[int, Any] = {}
+        self._lent: set[int] = set()
         self._numbers = itertools.count(1)
 
     def add(self, thing: Any) -> int:
-        with self._lock:
+        with changed:
             number = next(self._numbers)
             self._objects[number] = thing
+            self._lent.add(number)
             return number
 
     def get(self, number: int | None) -> Any:
-        with self._lock:
+        with changed:
             return self._objects.get(number or 0)
 
-    def drop(self, number: int | None) -> None:
-        with self._lock:
-            dropped = self._objects.pop(number or 0, None)
+    def forget(self, number: int | None) -> None:
+        """The object goes, though the library has the number still."""
+        with changed:
+            forgotten = self._objects.pop(number or 0, None)
         # Whatever its end calls is called here, after the lock.
-        del dropped
+        del forgotten
+
+    def drop(self, number: int | None) -> None:
+        """The library has the number no more."""
+        with changed:
+            self._lent.discard(number or 0)
+            changed.notify_all()
+        self.forget(number)
+
+    def lent(self) -> set[int]:
+        """The numbers that the library has."""
+        with changed:
+            return set(self._lent)
 
     def __len__(self) -> int:
-        with self._lock:
+        with changed:
             return len(self._objects)
 
 
@@ -122,6 +166,7 @@ causes = Table()
 
 
 @Release
+@counted
 def release_cause(number: int | None) -> None:
     """Called by the library, from any thread."""
     causes.drop(number)

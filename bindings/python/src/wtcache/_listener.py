@@ -9,7 +9,7 @@ from typing import Any, Generic
 
 from ._abi import ListenerCall, Release
 from ._border import Border, K
-from ._library import Table, bytes_at
+from ._library import Table, bytes_at, counted
 
 
 class EventKind(enum.Enum):
@@ -79,6 +79,7 @@ def listen(border: Border[Any, Any], listener: Callable[[Event[Any]], object]) -
 
 
 @ListenerCall
+@counted
 def listener_call(number: int | None, told: Any) -> None:
     known = listeners.get(number)
     if known is None:
@@ -93,5 +94,6 @@ def listener_call(number: int | None, told: Any) -> None:
 
 
 @Release
+@counted
 def release_listener(number: int | None) -> None:
     listeners.drop(number)

@@ -11,7 +11,7 @@ from typing import Any, Generic
 from . import _abi, _errors as errors
 from ._abi import CONDITION_ABSENT, CONDITION_EXISTS, CONDITION_VERSION, VERDICT_REJECTED, Callback, Release
 from ._border import PLAIN, K
-from ._library import Table, bytes_at, lib, milliseconds
+from ._library import Table, bytes_at, counted, lib, milliseconds
 from ._reply import Record, reply_failure, reply_record, verdict
 
 
@@ -122,11 +122,13 @@ def attach(attached: Attached) -> tuple[int, _abi.Source]:
 
 
 @Release
+@counted
 def _destroy(number: int | None) -> None:
     sources.drop(number)
 
 
 @Callback
+@counted
 def _get(number: int | None, request: Any, reply: int | None) -> None:
     def answer(attached: Attached) -> None:
         found = attached.source.get(attached.key(request.contents))  # type: ignore[arg-type]
@@ -139,6 +141,7 @@ def _get(number: int | None, request: Any, reply: int | None) -> None:
 
 
 @Callback
+@counted
 def _put(number: int | None, request: Any, reply: int | None) -> None:
     def answer(attached: Attached) -> None:
         asked = request.contents
@@ -156,6 +159,7 @@ def _put(number: int | None, request: Any, reply: int | None) -> None:
 
 
 @Callback
+@counted
 def _remove(number: int | None, request: Any, reply: int | None) -> None:
     def answer(attached: Attached) -> None:
         asked = request.contents

@@ -18,7 +18,7 @@ from ._call import lifetime, list_of, wait
 from ._change import DELETE, NOTHING
 from ._codec import V
 from ._doubt import Doubt
-from ._library import DoubtHandle, StartedHandle, Table, TransactionHandle, lib, milliseconds
+from ._library import DoubtHandle, StartedHandle, Table, TransactionHandle, counted, lib, milliseconds
 from ._reply import Record, as_bytes, described, reply_failure, verdict
 
 
@@ -124,11 +124,13 @@ steps = Table()
 
 
 @Release
+@counted
 def _release_step(number: int | None) -> None:
     steps.drop(number)
 
 
 @Callback
+@counted
 def _run_step(number: int | None, request: Any, reply: int | None) -> None:
     step = steps.get(number)
 
@@ -139,6 +141,7 @@ def _run_step(number: int | None, request: Any, reply: int | None) -> None:
 
 
 @Callback
+@counted
 def _undo_step(number: int | None, request: Any, reply: int | None) -> None:
     step = steps.get(number)
     _answer(step, request, reply, step.undo)
