@@ -3,6 +3,7 @@
 import threading
 
 import wtcache
+from wtcache import _library
 
 
 class Shelf(wtcache.Source):
@@ -66,3 +67,9 @@ def raising(error):
         raise error
 
     return raise_it
+
+
+def all_released(table):
+    """Whether the library gives back all that it has of a table; its threads may be a moment behind what they have told."""
+    with _library.changed:
+        return _library.changed.wait_for(lambda: not table.lent(), 30) and len(table) == 0

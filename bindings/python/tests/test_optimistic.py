@@ -2,7 +2,7 @@
 
 import unittest
 
-from shelf import Gate, Shelf, raising
+from shelf import Gate, Shelf, all_released, raising
 
 import wtcache
 from wtcache import _change
@@ -84,7 +84,7 @@ class Optimistic(unittest.TestCase):
             self.assertEqual([one.result(timeout=30) for one in pending], [1, 2, 3])
             self.assertEqual(cache["k"], 3)
         pending.clear()
-        self.assertEqual(len(_change.changes), 0)
+        self.assertTrue(all_released(_change.changes))
 
     def test_o5_a_merge_that_raises_is_not_sent_and_its_exception_is_the_cause(self):
         self.cache.put("k", b"old")

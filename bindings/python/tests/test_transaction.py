@@ -2,7 +2,7 @@
 
 import unittest
 
-from shelf import Gate, Shelf, raising
+from shelf import Gate, Shelf, all_released, raising
 
 import wtcache
 from wtcache import Outcome, StepOutcome, _transaction
@@ -54,7 +54,7 @@ class Transactions(unittest.TestCase):
                 1 / 0
         self.assertEqual((self.shelf.calls, self.log, tx.result), ([], [], None))
         self.assertEqual(self.cache["org:1"], b"free")
-        self.assertEqual(len(_transaction.steps), 0)
+        self.assertTrue(all_released(_transaction.steps))
 
     def test_t2_a_refused_step_undoes_those_before_it_and_is_raised(self):
         declined = Declined("the card was declined")
@@ -203,7 +203,7 @@ class Transactions(unittest.TestCase):
             with self.assertRaises(TypeError):
                 tx.put(b"k", b"1")
         self.assertIs(tx.result.outcome, Outcome.COMMITTED)
-        self.assertEqual(len(_transaction.steps), 0)
+        self.assertTrue(all_released(_transaction.steps))
 
     def test_steps_go_with_their_transaction(self):
         for optimistic in (False, True):
@@ -211,7 +211,7 @@ class Transactions(unittest.TestCase):
                 tx.step(self.does("charged"), undo=self.does("refunded"), timeout=5)
             if optimistic:
                 tx.wait(timeout=30)
-            self.assertEqual(len(_transaction.steps), 0)
+            self.assertTrue(all_released(_transaction.steps))
 
     def test_t2_time_is_bounded_by_the_timeout(self):
         with self.assertRaises(ValueError):

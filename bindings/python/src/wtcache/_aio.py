@@ -75,7 +75,9 @@ class _Queue:
 
 
 class Aio(Generic[K, V]):
-    """A cache in `asyncio`: what may wait is awaited. What never waits is the cache's own: `peek`, `invalidate`, `put_optimistic` and its like.
+    """A cache in `asyncio`: what may wait is awaited.
+
+    What never waits is the cache's own: `peek`, `invalidate`, `put_optimistic` and its like.
 
     Each event loop has a queue of its own with a few threads, which call a source in Python. A task that is cancelled takes its
     call back if that has not begun; else it goes on.

@@ -363,7 +363,8 @@ class Cache(Hits, Generic[K, V]):
         Raises `ManyError` where some failed; it has the others.
         """
         keys = list(values)
-        to, what = (list_of(parts) for parts in ([self._border.key(key) for key in keys], map(self._border.encoded, values.values())))
+        to = list_of([self._border.key(key) for key in keys])
+        what = list_of([self._border.encoded(value) for value in values.values()])
         results, error = c_void_p(), c_void_p()
         call = options_of_call(timeout, ttl=ttl)
         status = lib.wtcache_put_many(self._handle, to, what, len(keys), call, byref(results), byref(error))
@@ -393,10 +394,10 @@ class Cache(Hits, Generic[K, V]):
         pattern: str | bytes | None = None,
         tag: str | bytes | None = None,
     ) -> Forgotten | None:
-        """Forgets what is held of `key`, or of all keys that begin with `prefix`, match `pattern`, or whose records have `tag`; the origin is not asked.
+        """Forgets what is held of `key`, or of all keys that begin with `prefix`, match `pattern`, or whose records have `tag`.
 
-        In a pattern `*` is anything but a separator (`:`), a `*` at the end is the whole rest, and `\\*` is a star. With
-        `options={"key_index": True}` a prefix costs what it matches; else all entries are looked at.
+        The origin is not asked. In a pattern `*` is anything but a separator (`:`), a `*` at the end is the whole rest, and `\\*` is a star.
+        With `options={"key_index": True}` a prefix costs what it matches; else all entries are looked at.
         """
         if (key is not None) + (prefix is not None) + (pattern is not None) + (tag is not None) != 1:
             raise TypeError("one thing is forgotten: a key, prefix=…, pattern=… or tag=…")
@@ -424,14 +425,15 @@ class Cache(Hits, Generic[K, V]):
         timeout: float | None = None,
         idempotency_key: bytes | None = None,
     ) -> Pending[K, V]:
-        """Shows a value as the record of `key` at once, and writes it to the origin in the background. If the origin refuses it, it is as if it
-        had never been. Never waits, and calls no source in this thread.
+        """Shows a value as the record of `key` at once, and writes it to the origin in the background.
 
+        If the origin refuses it, it is as if it had never been. Never waits, and calls no source in this thread.
         An error, such as `OverloadedError`, says that it was not admitted. How it ends, `Pending.result` tells.
         """
         raw, data = self._border.key(key), self._border.encoded(value)
         call = options_of_call(timeout, idempotency_key, ttl)
-        return self._pending(functools.partial(lib.wtcache_put_optimistic, self._handle, raw, len(raw), data, len(data), call))
+        write = (self._handle, raw, len(raw), data, len(data), call)
+        return self._pending(functools.partial(lib.wtcache_put_optimistic, *write))
 
     def delete_optimistic(
         self, key: K, *, timeout: float | None = None, idempotency_key: bytes | None = None
@@ -450,9 +452,9 @@ class Cache(Hits, Generic[K, V]):
         timeout: float | None = None,
         idempotency_key: bytes | None = None,
     ) -> Pending[K, V]:
-        """Shows at once what `function` makes of the record of `key`; in the background, what it makes of what the origin confirmed is written.
+        """Shows at once what `function` makes of the record of `key`.
 
-        `function` is that of `update`, and has to be pure: it is called again whenever what is beneath it has changed, from any thread. Where
+        What it makes of what the origin confirmed is written in the background. `function` is that of `update`, and has to be pure: it is called again whenever what is beneath it has changed, from any thread. Where
         it raises, it counts for nothing in a read, and its write is not sent. Otherwise as `put_optimistic`.
         """
         change = Change(self._border, function, default)
@@ -469,7 +471,10 @@ class Cache(Hits, Generic[K, V]):
     def transaction(
         self, *, timeout: float | None = None, undo_timeout: float | None = None, optimistic: bool = False
     ) -> Transaction[K, V]:
-        """A transaction, to be described in a `with` block and run at its end, within `timeout` seconds; undoing may take `undo_timeout` more."""
+        """A transaction, to be described in a `with` block and run at its end.
+
+        It may take `timeout` seconds, and undoing `undo_timeout` more.
+        """
         return Transaction(self._handle, self._border, timeout, undo_timeout, optimistic)
 
     def doubts(self, most: int = 1000) -> list[KeyInDoubt[K]]:
@@ -488,9 +493,9 @@ class Cache(Hits, Generic[K, V]):
             lib.wtcache_doubt_list_free(listed)
 
     def settle(self, key: K, settlement: Settlement) -> bool:
-        """Ends the doubt of `key`, on the word of a program that knows that none of its writes in doubt can land any more. False: it is not in doubt.
+        """Ends the doubt of `key`, on the word of a program that knows that none of its writes in doubt can land any more.
 
-        A word that is not true makes the cache serve what is not so.
+        False: it is not in doubt. A word that is not true makes the cache serve what is not so.
         """
         raw, error = self._border.key(key), c_void_p()
         word = Settlement(settlement).value

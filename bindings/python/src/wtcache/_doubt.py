@@ -87,8 +87,8 @@ class Doubt(Generic[K, V]):
         """Sends the very same write again, with its idempotency key and its condition; returns as `put`.
 
         Where the source declares `honours_idempotency`, the answer settles the doubt. Elsewhere it is one more send, which may be
-        applied on top of the first and on what was written since, and the doubt goes on. `RejectedError`: it was not applied, and will not be.
-        `InDoubtError`: it is in doubt as before.
+        applied on top of the first and on what was written since, and the doubt goes on. `RejectedError`: it was not applied, and will not
+        be. `InDoubtError`: it is in doubt as before.
         """
         entry, error = c_void_p(), c_void_p()
         call = options_of_call(timeout)

@@ -14,7 +14,10 @@ if TYPE_CHECKING:
 
 
 class Error(Exception):
-    """The root of all. Of a write it means "not applied", but for `InDoubtError`, and for those that tell of many: `PartialError`, `ManyError`."""
+    """The root of all.
+
+    Of a write it means "not applied", but for `InDoubtError`, and for those that tell of many: `PartialError` and `ManyError`.
+    """
 
     #: The status of the C library; None where the exception was not made by it.
     status: int | None = None

@@ -202,7 +202,9 @@ class Described(Generic[K, V]):
         undo_if_unknown: bool = False,
         timeout: float | None = None,
     ) -> None:
-        """A step: the cache's source puts `value` as the record of `key`. What it confirms is shown with all else, for `ttl` seconds if it says nothing itself.
+        """A step: the cache's source puts `value` as the record of `key`.
+
+        What it confirms is shown together with all else, for `ttl` seconds where it says nothing of that itself.
 
         `undo` says how it is taken back where a later step is refused: a value to put, `DELETE`, a function as of `step`, or
         `NOTHING`, where there is nothing to undo.
@@ -230,9 +232,9 @@ class Described(Generic[K, V]):
     ) -> None:
         """A step: `call` does something, at the origin or anywhere, and is told how with a `StepContext`.
 
-        It answers as a source does: it raises `RejectedError`, or one of `rejects`, only if nothing was done and nothing will be; any other
-        exception says that nobody can know. `writes` are the keys that it or its undoing writes; it says with `StepContext.wrote` what
-        it left of them. `undo` is a function that takes back what was done, or `NOTHING`.
+        It answers as a source does: it raises `RejectedError`, or one of `rejects`, only if nothing was done and nothing will be; any
+        other exception says that nobody can know. `writes` are the keys that it or its undoing writes; it says with
+        `StepContext.wrote` what it left of them. `undo` is a function that takes back what was done, or `NOTHING`.
         """
         if not callable(call):
             raise TypeError(f"a step is a function, not {type(call).__name__}")
@@ -279,8 +281,11 @@ class Described(Generic[K, V]):
         self._steps.append(step)
 
     def update(self, key: K, value: V, *, ttl: float | None = None) -> None:
-        """`value` is to be shown as the record of `key`, for `ttl` seconds. It is sent nowhere: the steps do at the origin what makes it so. Where none
-        of them writes the key, it is kept as it is once all were applied."""
+        """`value` is to be shown as the record of `key`, for `ttl` seconds.
+
+        It is sent nowhere: the steps do at the origin what makes it so. Where none of them writes the key, it is kept as it is once all
+        were applied.
+        """
         raw, data = self._border.key(key), self._border.encoded(value)
         self._described(lib.wtcache_transaction_update, raw, len(raw), data, len(data), lifetime(ttl))
 
@@ -290,8 +295,10 @@ class Described(Generic[K, V]):
         self._described(lib.wtcache_transaction_remove, raw, len(raw))
 
     def invalidate(self, *patterns: str | bytes, prefix: str | bytes | None = None, tag: str | bytes | None = None) -> None:
-        """Once the steps have been applied, or may have been, all keys are forgotten that match one of `patterns`, begin with `prefix`, or whose
-        records have `tag`. If nothing was applied, they stay."""
+        """Has keys forgotten once the steps have been applied, or may have been; if nothing was, they stay.
+
+        These are all that match one of `patterns`, begin with `prefix`, or whose records have `tag`.
+        """
         if not patterns and prefix is None and tag is None:
             raise TypeError("what is to be forgotten? A pattern, prefix=… or tag=…")
         named = [(lib.wtcache_transaction_invalidate_pattern, pattern) for pattern in patterns]
@@ -351,8 +358,8 @@ class Described(Generic[K, V]):
 class Transaction(Described[K, V]):
     """A transaction: describe it in a `with` block, at whose end it is run.
 
-    An exception in the block runs nothing. Where it did not commit, the end of the block raises: `PartialError`, `InDoubtError`, or the error of
-    the step that was refused, which says that nothing of it stands. `result` is what came of each step.
+    An exception in the block runs nothing. Where it did not commit, the end of the block raises: `PartialError`, `InDoubtError`, or the error
+    of the step that was refused, which says that nothing of it stands. `result` is what came of each step.
 
     An optimistic one is shown at the end of the block, all at once, and runs in the background: `wait` tells how it ended.
     """
