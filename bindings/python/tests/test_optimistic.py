@@ -86,6 +86,11 @@ class Optimistic(unittest.TestCase):
         pending.clear()
         self.assertTrue(all_released(_change.changes))
 
+    def test_o5_a_merge_is_a_function(self):
+        with self.assertRaises(TypeError):
+            self.cache.merge_optimistic("k", 7)
+        self.assertIsNone(self.cache.get("k"))
+
     def test_o5_a_merge_that_raises_is_not_sent_and_its_exception_is_the_cause(self):
         self.cache.put("k", b"old")
         self.shelf.calls.clear()

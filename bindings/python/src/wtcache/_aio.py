@@ -29,7 +29,7 @@ _THREADS, _MOST = 16, 65_536
 class _Queue:
     """What completes in one event loop; used in that loop's thread only."""
 
-    def __init__(self, border: Border[Any, Any]) -> None:
+    def __init__(self, border: Border) -> None:
         queue, error = c_void_p(), c_void_p()
         border.check(lib.wtcache_queue_new(_THREADS, _MOST, byref(queue), byref(error)), error)
         self.handle = QueueHandle(queue.value or 0)
@@ -83,7 +83,7 @@ class Aio(Generic[K, V]):
     call back if that has not begun; else it goes on.
     """
 
-    def __init__(self, cache: int, border: Border[K, V]) -> None:
+    def __init__(self, cache: int, border: Border) -> None:
         self._cache = cache
         self._border = border
         self._queues: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, _Queue] = weakref.WeakKeyDictionary()
@@ -216,10 +216,10 @@ class AsyncTransaction(Described[K, V]):
     """A transaction that is run at the end of an `async with` block; otherwise as `Transaction`."""
 
     def __init__(
-        self, aio: Aio[K, V], cache: int, border: Border[K, V], timeout: float | None, undo_timeout: float | None
+        self, aio: Aio[K, V], cache: int, border: Border, timeout: float | None, undo_timeout: float | None
     ) -> None:
         super().__init__(cache, border, timeout, undo_timeout)
-        self._aio = aio
+        self._aio: Aio[Any, Any] = aio
 
     async def __aenter__(self) -> AsyncTransaction[K, V]:
         return self

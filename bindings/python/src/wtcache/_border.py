@@ -31,14 +31,14 @@ class Entry(Generic[V]):
     stale: float
 
 
-class Border(Generic[K, V]):
+class Border:
     """The types of one cache."""
 
     def __init__(self, key_type: type[Any], codec: Codec[Any] | None) -> None:
         self.key_type = key_type
         self.codec = codec
 
-    def key(self, key: K) -> bytes:
+    def key(self, key: Any) -> bytes:
         if not isinstance(key, self.key_type):
             raise TypeError(f"the keys of this cache are {self.key_type.__name__}, not {type(key).__name__}")
         return key.encode("utf-8") if isinstance(key, str) else key
@@ -68,7 +68,7 @@ class Border(Generic[K, V]):
         # A codec of the program's comes last.
         return absent if raw is None else self.decoded(raw)
 
-    def entry(self, entry: Any, cache: int) -> Entry[V]:
+    def entry(self, entry: Any, cache: int) -> Entry[Any]:
         """All that is known of an entry, which stays."""
         size = c_size_t()
         at = lib.wtcache_entry_version(entry, byref(size))
@@ -123,7 +123,7 @@ class Border(Generic[K, V]):
 
 
 #: Where all is bytes.
-PLAIN: Border[bytes, bytes] = Border(bytes, None)
+PLAIN: Border = Border(bytes, None)
 
 
 def raw_value(entry: Any) -> bytes:

@@ -147,7 +147,7 @@ class Cache(Hits, Generic[K, V]):
         members: dict[str, Any],
         source: Source[K] | None,
         listener: Callable[[Event[K]], object] | None,
-        border: Border[K, V],
+        border: Border,
     ) -> None:
         if border.key_type not in (str, bytes):
             raise TypeError("key_type is str or bytes")

@@ -29,7 +29,7 @@ DELETE, KEEP, NOTHING = Verb.DELETE, Verb.KEEP, Verb.NOTHING
 class Change:
     """A function of the program's that says what becomes of a record."""
 
-    def __init__(self, border: Border[Any, Any], function: Callable[[Any], Any], default: Any) -> None:
+    def __init__(self, border: Border, function: Callable[[Any], Any], default: Any) -> None:
         if not callable(function):
             raise TypeError(f"what changes a record is a function, not {type(function).__name__}")
         self._border = border

@@ -45,7 +45,7 @@ class KeyInDoubt(Generic[K]):
 class Doubt(Generic[K, V]):
     """A write in doubt. It may be used from any thread; dropped, the doubt goes on."""
 
-    def __init__(self, handle: DoubtHandle, border: Border[K, V]) -> None:
+    def __init__(self, handle: DoubtHandle, border: Border) -> None:
         self._handle = handle
         self._border = border
 
@@ -93,7 +93,7 @@ class Doubt(Generic[K, V]):
         entry, error = c_void_p(), c_void_p()
         call = options_of_call(timeout)
         self._border.check(lib.wtcache_doubt_replay(self._handle, call, byref(entry), byref(error)), error)
-        value: Any = self._border.take(entry)
+        value: V | None = self._border.take(entry)
         return value
 
     def settle(self, settlement: Settlement) -> bool:

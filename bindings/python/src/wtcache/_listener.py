@@ -71,7 +71,7 @@ class Event(Generic[K]):
 listeners = Table()
 
 
-def listen(border: Border[Any, Any], listener: Callable[[Event[Any]], object]) -> int:
+def listen(border: Border, listener: Callable[[Event[Any]], object]) -> int:
     """Registers a listener; the number is for the library, which calls `release_listener` when it needs it no more."""
     if not callable(listener):
         raise TypeError(f"a listener is a function, not {type(listener).__name__}")

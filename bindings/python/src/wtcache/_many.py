@@ -10,7 +10,7 @@ from ._border import Border
 from ._library import lib
 
 
-def answers_of(border: Border[Any, Any], keys: list[Any], results: Any, done: str) -> dict[Any, Any]:
+def answers_of(border: Border, keys: list[Any], results: Any, done: str) -> dict[Any, Any]:
     """By key; the results stay. What is absent is left out. Raises `ManyError` where some failed: they were not `done`."""
     values: dict[Any, Any] = {}
     failed: dict[Any, errors.Error] = {}

@@ -16,7 +16,7 @@ from ._library import PendingHandle, lib
 class Pending(Generic[K, V]):
     """An optimistic write: shown, and not settled yet, or how it ended. It may be used from any thread; dropped, the write goes on."""
 
-    def __init__(self, handle: PendingHandle, border: Border[K, V], merge: Change | None = None) -> None:
+    def __init__(self, handle: PendingHandle, border: Border, merge: Change | None = None) -> None:
         self.handle = handle
         self._border = border
         self._merge = merge
@@ -39,7 +39,7 @@ class Pending(Generic[K, V]):
             return status
 
         wait(timeout, once)
-        value: Any = self._border.take(entry)
+        value: V | None = self._border.take(entry)
         return value
 
     def failure(self, status: int, error: Any) -> Exception:

@@ -87,7 +87,7 @@ class Attached:
     source: Source[Any]
     key_type: type
 
-    def key(self, request: Any) -> str | bytes:
+    def key(self, request: Any) -> Any:
         key = bytes_at(request.key, request.key_len)
         return key if self.key_type is bytes else key.decode("utf-8")
 
@@ -131,7 +131,7 @@ def _destroy(number: int | None) -> None:
 @counted
 def _get(number: int | None, request: Any, reply: int | None) -> None:
     def answer(attached: Attached) -> None:
-        found = attached.source.get(attached.key(request.contents))  # type: ignore[arg-type]
+        found = attached.source.get(attached.key(request.contents))
         if found is None:
             lib.wtcache_reply_absent(reply, None)
         else:
@@ -147,7 +147,7 @@ def _put(number: int | None, request: Any, reply: int | None) -> None:
         asked = request.contents
         value = bytes_at(asked.value, asked.value_len)
         context = WriteContext(reply or 0, asked)
-        confirmed = attached.source.put(attached.key(asked), value, context)  # type: ignore[arg-type]
+        confirmed = attached.source.put(attached.key(asked), value, context)
         if confirmed is not None:
             reply_record(reply, confirmed)
         elif attached.source.stores_verbatim:
@@ -163,7 +163,7 @@ def _put(number: int | None, request: Any, reply: int | None) -> None:
 def _remove(number: int | None, request: Any, reply: int | None) -> None:
     def answer(attached: Attached) -> None:
         asked = request.contents
-        attached.source.delete(attached.key(asked), WriteContext(reply or 0, asked))  # type: ignore[arg-type]
+        attached.source.delete(attached.key(asked), WriteContext(reply or 0, asked))
         lib.wtcache_reply_applied(reply, None)
 
     _answer(number, reply, answer)

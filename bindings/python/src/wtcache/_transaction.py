@@ -77,7 +77,7 @@ class Transacted:
 class StepContext:
     """What a function is told that is a step, or undoes one. It is good for that call, in that call's thread."""
 
-    def __init__(self, reply: int, request: Any, border: Border[Any, Any], returned: Any) -> None:
+    def __init__(self, reply: int, request: Any, border: Border, returned: Any) -> None:
         self._reply = reply
         self._border = border
         #: `time.monotonic()` at which it has to be over. After that nothing may be sent.
@@ -110,7 +110,7 @@ class _Step:
     """The functions of a step."""
 
     def __init__(
-        self, border: Border[Any, Any], call: Any, undo: Any, rejects: tuple[type[BaseException], ...]
+        self, border: Border, call: Any, undo: Any, rejects: tuple[type[BaseException], ...]
     ) -> None:
         self.border = border
         self.call = call
@@ -168,7 +168,7 @@ class Described(Generic[K, V]):
     def __init__(
         self,
         cache: int,
-        border: Border[K, V],
+        border: Border,
         timeout: float | None,
         undo_timeout: float | None,
     ) -> None:
@@ -367,7 +367,7 @@ class Transaction(Described[K, V]):
     def __init__(
         self,
         cache: int,
-        border: Border[K, V],
+        border: Border,
         timeout: float | None,
         undo_timeout: float | None,
         optimistic: bool,
