@@ -212,3 +212,12 @@ fn the_tutorial_runs_against_the_sample_origin() {
     let told = output_of(python(&origin).args(["examples/python/tutorial.py", &origin.url()]));
     is_the_tutorial(&told, &origin);
 }
+
+#[test]
+fn a_payment_is_made_and_another_is_refused_and_undone() {
+    let told = output_of(python(&origin()).args(["-W", "error", "examples/python/billing.py"]));
+    let said: Vec<&str> = told.lines().collect();
+    assert_eq!(said[..2], ["paid 30", "the plan is team"]);
+    assert_eq!(said[2..4], ["rolled_back: 90 is more than 20", "the plan is team"]);
+    assert_eq!(said[4..], ["the database was written 3 times, the bank has 20 left"]);
+}

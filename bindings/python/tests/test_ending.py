@@ -1,5 +1,6 @@
 """The end of the interpreter, while threads of the library's are in it."""
 
+import os
 import subprocess
 import sys
 import unittest
@@ -12,7 +13,8 @@ class Slow(wtcache.Source):
     def _lasts(self, what):
         entered.set()
         threading.main_thread().join()
-        for _ in range(20):
+        # Longer than what is waited for besides callbacks.
+        for _ in range(300):
             threading.Event().wait(0.001)
         print(what, flush=True)
     def get(self, key):
@@ -27,13 +29,17 @@ cache = wtcache.Cache(Slow())
 
 class Ending(unittest.TestCase):
     def ends(self, program):
-        ended = subprocess.run([sys.executable, "-c", SOURCE + program], timeout=60, capture_output=True)
+        ended = subprocess.run([sys.executable, "-W", "ignore", "-c", SOURCE + program], timeout=60, capture_output=True)
         self.assertEqual((ended.returncode, ended.stderr), (0, b""))
         return ended.stdout
 
-    def test_b4_the_writes_that_were_sent_run_to_their_end(self):
-        program = "cache.put_optimistic('k', b'1'); assert entered.wait(30)"
-        self.assertEqual(self.ends(program), b"written\n")
+    def test_b4_writes_run_to_their_end(self):
+        program = """
+cache.put_optimistic('k', b'1')
+assert entered.wait(30)
+cache.put_optimistic('k', b'2')
+"""
+        self.assertEqual(self.ends(program), b"written\nwritten\n", "what is pending, too")
 
     def test_it_waits_for_a_read_that_nobody_waits_for(self):
         program = """
@@ -59,6 +65,21 @@ from wtcache import _ending
 _ending._PATIENCE = 1e9
 """
         self.assertEqual(self.ends(program), b"")
+
+    @unittest.skipUnless(hasattr(os, "fork"), "there is no fork")
+    def test_the_child_of_a_fork_does_not_wait_for_the_parents_callbacks(self):
+        program = """
+import os, sys
+cache.put_optimistic('k', b'1'); assert entered.wait(30)
+from wtcache import _ending
+child = os.fork()
+if child == 0:
+    _ending._PATIENCE = _ending._PATIENCE_FOR_RELEASES = 1e9
+    sys.exit(0)
+_, status = os.waitpid(child, 0)
+assert os.waitstatus_to_exitcode(status) == 0
+"""
+        self.assertEqual(self.ends(program), b"written\n")
 
 
 if __name__ == "__main__":

@@ -100,6 +100,17 @@ def callbacks_under_way() -> int:
     return _under_way
 
 
+def _in_the_child_of_a_fork() -> None:
+    """Threads of the parent's that were in here are not there any more, and nothing of its caches is called."""
+    global _under_way
+    changed.__init__(threading.RLock())  # type: ignore[misc]  # in place, for it is known by name elsewhere
+    _under_way = 0
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_in_the_child_of_a_fork)
+
+
 def counted(callback: Callable[..., None]) -> Callable[..., None]:
     """A callback that is counted while it is under way: the interpreter's end waits for it."""
 
@@ -150,6 +161,11 @@ class Table:
             self._lent.discard(number or 0)
             changed.notify_all()
         self.forget(number)
+
+    def give_up(self) -> None:
+        """The library will give back nothing of what it has."""
+        with changed:
+            self._lent.clear()
 
     def lent(self) -> set[int]:
         """The numbers that the library has."""
