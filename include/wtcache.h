@@ -2272,7 +2272,7 @@ int32_t wtcache_transaction_new(const struct wtcache_cache *cache,
 
 /**
  * A value is to be shown as the record of a key, for `lifetime_ms` or one of `WTCACHE_LIFETIME_*`. Where no step writes the key, it is
- * kept as it is once all steps have been applied.
+ * kept as it is once all steps have been applied; where a step has the source put it, its record has this lifetime if the source says none.
  */
 int32_t wtcache_transaction_update(struct wtcache_transaction *transaction,
                                    const void *key,

@@ -106,7 +106,7 @@ impl<L: Layout> Transaction<L> {
         self.update_for(key, value, Lifetime::Default)
     }
 
-    /// The same with a lifetime of its own.
+    /// The same with a lifetime of its own. What the source puts of `key` in a step has it, too, where the source says nothing of it.
     pub fn update_for<Q: Lookup<L> + ?Sized>(mut self, key: &Q, value: L::Value, lifetime: Lifetime) -> Self {
         let number = self.number(key.to_key());
         self.updates[number] = Some(Wrote::Record(Record::new(value).lifetime(lifetime)));

@@ -120,6 +120,16 @@ fn t2_a_step_of_the_programs_own_says_what_it_left_of_the_keys_that_it_declared(
 }
 
 #[test]
+fn f1_what_a_step_puts_lives_as_long_as_the_update_of_its_key_says() {
+    let w = seeded();
+    let shown = w.cache.transaction().update_for("a", value("2"), Lifetime::For(secs(9)));
+    assert!(shown.step(put("a", "2")).step(put("b", "2")).run().is_committed());
+    let expires = |key| w.cache.peek(key).expect("resident").expires();
+    assert_eq!(expires("a"), w.cache.now().after(secs(9)));
+    assert_eq!(expires("b"), wtcache::Tick::NEVER);
+}
+
+#[test]
 fn t2_of_several_writes_of_a_key_the_last_one_counts() {
     let w = seeded();
     let ended = w.cache.transaction().step(put("a", "2")).step(put("a", "3")).step(Step::delete("b")).run();

@@ -84,7 +84,7 @@ pub unsafe extern "C" fn wtcache_transaction_new(
 }
 
 /// A value is to be shown as the record of a key, for `lifetime_ms` or one of `WTCACHE_LIFETIME_*`. Where no step writes the key, it is
-/// kept as it is once all steps have been applied.
+/// kept as it is once all steps have been applied; where a step has the source put it, its record has this lifetime if the source says none.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn wtcache_transaction_update(
     transaction: *mut wtcache_transaction,

@@ -21,7 +21,7 @@ use crate::listener::EventKind;
 use crate::metrics::Event;
 use crate::put::{Done, Told, proves_nothing};
 use crate::shard::AtKey;
-use crate::source::{Failure, IdempotencyKey, Outcome, Record, Rejection, SourceError, panic_message};
+use crate::source::{Failure, IdempotencyKey, Lifetime, Outcome, Record, Rejection, SourceError, panic_message};
 use crate::sync::Arc;
 use crate::tags::Running;
 
@@ -223,7 +223,7 @@ impl<L: Layout> Run<L> {
             Outcome::Applied(Done::Deleted) => self.applied(number, Last::Deleted(since), stray),
             Outcome::Applied(done) => {
                 let value = if let Sending::Put(value) = sending { Some(value) } else { None };
-                let record = done.record(&self.engine, value);
+                let record = done.record(&self.engine, value).map(|record| self.lived(number, record));
                 self.applied(number, Last::Put(record, since), stray);
             }
             Outcome::Rejected(rejection) if proves_nothing(&self.engine, &rejection, stray) => {
@@ -246,6 +246,14 @@ impl<L: Layout> Run<L> {
             }
         }
         Ran::Applied(StepValue::Nothing)
+    }
+
+    /// A record of the source's that says nothing of its lifetime takes that of the key's update.
+    fn lived(&self, number: usize, record: Record<L::Value>) -> Record<L::Value> {
+        match &self.updates[number] {
+            Some(Wrote::Record(update)) if record.lifetime == Lifetime::Default => record.lifetime(update.lifetime),
+            _ => record,
+        }
     }
 
     /// A step of the program's own. Its panic is as that of a source: nobody knows what it has done.

@@ -7,39 +7,80 @@
 A source of your own is a subclass of `Source`. Values are bytes, or what a `codec` makes of them; keys are str (UTF-8), or bytes with `key_type=bytes`.
 """
 
-from ._cache import Cache, CloseReport
+from ._aio import Aio, AsyncTransaction
+from ._border import Entry
+from ._cache import Cache, CloseReport, Forgotten
+from ._change import DELETE, KEEP, NOTHING
 from ._codec import Codec, json_codec
+from ._doubt import Doubt, KeyInDoubt, Settlement
 from ._errors import (
+    ArgumentError,
+    CancelledError,
     ClosedError,
     ConfigError,
     ConflictError,
     Error,
     InDoubtError,
+    ManyError,
+    NotEndedError,
     OverloadedError,
+    PartialError,
     ReentrantError,
     RejectedError,
     SourceError,
+    StateError,
     TimeoutError,
+    UnmetError,
 )
 from ._hits import accelerated
-from ._source import Record, Source, WriteContext
+from ._listener import Event, EventKind
+from ._optimistic import Pending
+from ._reply import Record
+from ._source import Source, WriteContext
+from ._transaction import Outcome, StepContext, StepOutcome, StepResult, Transacted, Transaction
 
 __all__ = [
+    "DELETE",
+    "KEEP",
+    "NOTHING",
+    "Aio",
+    "ArgumentError",
+    "AsyncTransaction",
     "Cache",
+    "CancelledError",
     "CloseReport",
     "ClosedError",
     "Codec",
     "ConfigError",
     "ConflictError",
+    "Doubt",
+    "Entry",
     "Error",
+    "Event",
+    "EventKind",
+    "Forgotten",
     "InDoubtError",
+    "KeyInDoubt",
+    "ManyError",
+    "NotEndedError",
+    "Outcome",
     "OverloadedError",
+    "PartialError",
+    "Pending",
     "ReentrantError",
     "Record",
     "RejectedError",
+    "Settlement",
     "Source",
     "SourceError",
+    "StateError",
+    "StepContext",
+    "StepOutcome",
+    "StepResult",
     "TimeoutError",
+    "Transacted",
+    "Transaction",
+    "UnmetError",
     "WriteContext",
     "accelerated",
     "json_codec",

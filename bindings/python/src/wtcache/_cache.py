@@ -3,21 +3,32 @@
 from __future__ import annotations
 
 import ctypes
+import functools
 import json
-from collections.abc import Mapping
-from ctypes import byref, c_char_p, c_size_t, c_void_p
+from collections.abc import Callable, Iterable, Mapping
+from ctypes import byref, c_size_t, c_void_p
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Generic, TypeVar, overload
 
+from . import _abi, _ending, _errors as errors
+from ._abi import CLOSE_IN_DOUBT, CLOSE_ROLLED_BACK, CLOSE_UNFINISHED, NOT_FOUND
+from ._aio import Aio
+from ._border import Border, Entry, K
+from ._call import expectation, list_of, options_of_call
+from ._change import Change, changes, merge_call, release_change, update_call
 from ._codec import Codec, V
+from ._doubt import KeyInDoubt, Settlement
 from ._hits import Hits, accelerated
-from ._library import NOT_FOUND, Call, Handle, bytes_at, check, lib, milliseconds, take_value
-from ._source import Attached, K, Source, attach, sources
+from ._library import CacheHandle, PendingHandle, bytes_at, lib, milliseconds
+from ._listener import Event, listen, listener_call, listeners, release_listener
+from ._many import answers_of
+from ._optimistic import Pending
+from ._reply import as_bytes
+from ._source import Attached, Source, attach, sources
+from ._transaction import Transaction
 
 D = TypeVar("D")
-
-_UNFINISHED, _IN_DOUBT = 0, 1
 
 
 @dataclass(frozen=True)
@@ -28,6 +39,18 @@ class CloseReport(Generic[K]):
     unfinished: list[K]
     #: Keys of which nobody knows whether their last writes were, or will be, applied.
     in_doubt: list[K]
+    #: Keys of optimistic writes that were not sent: nobody will send them.
+    rolled_back: list[K]
+
+
+@dataclass(frozen=True)
+class Forgotten:
+    """What forgetting many keys came to."""
+
+    #: How many resident entries went, remembered absences included.
+    entries: int
+    #: It had to look at entries that it did not mean, so that its cost grows with what is resident.
+    scanned: bool
 
 
 class Cache(Hits, Generic[K, V]):
@@ -38,7 +61,8 @@ class Cache(Hits, Generic[K, V]):
 
     `ttl`, `negative_ttl` (how long an absence is remembered) and `timeout` (of a call, the source's work included) are in seconds. What
     is None has the library's default: no end, 5 s, 5 s, and 64 MiB. Values are bytes, or with a `codec` what that makes of them; the
-    source's values are bytes always.
+    source's values are bytes always. `listener` is told what happens to keys, by whichever thread made it happen. `options` are further
+    members of the library's configuration, such as `{"key_index": True}`; docs/c.md and wtcache.h say what there is.
     """
 
     @overload
@@ -50,6 +74,8 @@ class Cache(Hits, Generic[K, V]):
         negative_ttl: float | None = None,
         timeout: float | None = None,
         capacity_bytes: int | None = None,
+        listener: Callable[[Event[K]], object] | None = None,
+        options: Mapping[str, Any] | None = None,
         key_type: type[K] = ...,
         codec: None = None,
     ) -> None: ...
@@ -63,6 +89,8 @@ class Cache(Hits, Generic[K, V]):
         negative_ttl: float | None = None,
         timeout: float | None = None,
         capacity_bytes: int | None = None,
+        listener: Callable[[Event[K]], object] | None = None,
+        options: Mapping[str, Any] | None = None,
         key_type: type[K] = ...,
         codec: Codec[V],
     ) -> None: ...
@@ -75,12 +103,15 @@ class Cache(Hits, Generic[K, V]):
         negative_ttl: float | None = None,
         timeout: float | None = None,
         capacity_bytes: int | None = None,
+        listener: Callable[[Event[Any]], object] | None = None,
+        options: Mapping[str, Any] | None = None,
         key_type: Any = str,
         codec: Codec[Any] | None = None,
     ) -> None:
         if not isinstance(source, Source):
             raise TypeError(f"a source is a wtcache.Source, not {type(source).__name__}; over HTTP: Cache.http")
-        self._open(_options(ttl, negative_ttl, timeout, capacity_bytes), source, key_type, codec)
+        members = {**(options or {}), **_options(ttl, negative_ttl, timeout, capacity_bytes)}
+        self._open(members, source, listener, Border(key_type, codec))
 
     @classmethod
     def http(
@@ -92,131 +123,394 @@ class Cache(Hits, Generic[K, V]):
         negative_ttl: float | None = None,
         timeout: float | None = None,
         capacity_bytes: int | None = None,
+        listener: Callable[[Event[K]], object] | None = None,
+        options: Mapping[str, Any] | None = None,
         key_type: type[K] = str,  # type: ignore[assignment]
         codec: Codec[Any] | None = None,
         **http: Any,
     ) -> Cache[K, Any]:
         """A cache over an HTTP origin, without Python code between.
 
-        `url` has `{id}` once in its path, where the key goes. `http` are further members of the library's configuration, such as
-        `settle_window_ms=2000` or `honours_preconditions=True`.
+        `url` has `{id}` once in its path, where the key goes. `http` are further members of `http` in the library's configuration, such
+        as `settle_window_ms=2000` or `honours_preconditions=True`.
         """
-        options = _options(ttl, negative_ttl, timeout, capacity_bytes)
-        options["http"] = {**http, "url": url, "headers": dict(headers or {})}
-        if "deadline_ms" in options:
-            options["http"].setdefault("timeout_ms", options["deadline_ms"])
+        members = {**(options or {}), **_options(ttl, negative_ttl, timeout, capacity_bytes)}
+        members["http"] = {**http, "url": url, "headers": dict(headers or {})}
+        if "deadline_ms" in members:
+            members["http"].setdefault("timeout_ms", members["deadline_ms"])
         cache = cls.__new__(cls)
-        cache._open(options, None, key_type, codec)
+        cache._open(members, None, listener, Border(key_type, codec))
         return cache
 
     def _open(
-        self, options: dict[str, Any], source: Source[K] | None, key_type: type[K], codec: Codec[Any] | None
+        self,
+        members: dict[str, Any],
+        source: Source[K] | None,
+        listener: Callable[[Event[K]], object] | None,
+        border: Border,
     ) -> None:
-        if key_type not in (str, bytes):
+        if border.key_type not in (str, bytes):
             raise TypeError("key_type is str or bytes")
-        self._key_type = key_type
-        self._codec = codec
+        self._border = border
         self._source_number: int | None = None
+        self._listener_number: int | None = None
         handle, error = c_void_p(), c_void_p()
         config = lib.wtcache_config_new()
         try:
-            text = json.dumps(options).encode()
-            check(lib.wtcache_config_load_json(config, text, len(text), byref(error)), error)
+            text = json.dumps(members).encode()
+            border.check(lib.wtcache_config_load_json(config, text, len(text), byref(error)), error)
+            if listener is not None:
+                self._listener_number = listen(border, listener)
+                given = (listener_call, self._listener_number, release_listener)
+                border.check(lib.wtcache_config_set_listener(config, *given, byref(error)), error)
             if source is None:
-                check(lib.wtcache_open(config, byref(handle), byref(error)), error)
+                border.check(lib.wtcache_open(config, byref(handle), byref(error)), error)
             else:
-                self._source_number, described = attach(Attached(source, key_type))
+                self._source_number, described = attach(Attached(source, border.key_type))
                 opened = lib.wtcache_open_with_source(config, byref(described), byref(handle), byref(error))
-                check(opened, error)
+                border.check(opened, error)
         finally:
             lib.wtcache_config_free(config)
         # It goes when nobody can be in a call on it any more, not at close.
-        self._handle = Handle(handle.value or 0)
-        if codec is None:
-            (self._bind_bytes if key_type is bytes else self._bind_str)(self._handle)
+        self._handle = CacheHandle(handle.value or 0)
+        _ending.close_at_exit(self)
+        if border.codec is None:
+            (self._bind_bytes if border.key_type is bytes else self._bind_str)(self._handle)
 
-    def _key(self, key: K) -> bytes:
-        if not isinstance(key, self._key_type):
-            raise TypeError(f"the keys of this cache are {self._key_type.__name__}, not {type(key).__name__}")
-        return key.encode("utf-8") if isinstance(key, str) else key
+    def _check(self, status: int, error: c_void_p) -> int:
+        return self._border.check(status, error, self._handle)
 
-    def _decoded(self, value: bytes) -> Any:
-        return value if self._codec is None else self._codec.decode(value)
-
-    def _read(self, key: K, timeout: float | None) -> bytes | None:
-        raw = self._key(key)
+    def _read(self, key: K, timeout: float | None, confirmed: bool = False) -> c_void_p | None:
+        """The entry of a key, to be freed; None where the origin has none."""
+        raw = self._border.key(key)
         entry, error = c_void_p(), c_void_p()
-        status = lib.wtcache_get(self._handle, raw, len(raw), _call(timeout), byref(entry), byref(error))
-        return None if check(status, error) == NOT_FOUND else take_value(entry)
+        call = options_of_call(timeout, confirmed=confirmed)
+        status = lib.wtcache_get(self._handle, raw, len(raw), call, byref(entry), byref(error))
+        return None if self._check(status, error) == NOT_FOUND else entry
 
     def __getitem__(self, key: K) -> V:
         """The record of `key`: from the cache, else from the origin. KeyError where the origin has none."""
-        value = self._read(key, None)
-        if value is None:
+        entry = self._read(key, None)
+        if entry is None:
             raise KeyError(key)
-        result: V = self._decoded(value)
-        return result
+        value: V = self._border.take(entry)
+        return value
 
     @overload
-    def get(self, key: K, default: None = None, *, timeout: float | None = None) -> V | None: ...
+    def get(self, key: K, default: None = None, *, timeout: float | None = None, confirmed: bool = False) -> V | None: ...
 
     @overload
-    def get(self, key: K, default: D, *, timeout: float | None = None) -> V | D: ...
+    def get(self, key: K, default: D, *, timeout: float | None = None, confirmed: bool = False) -> V | D: ...
 
-    def get(self, key: K, default: Any = None, *, timeout: float | None = None) -> Any:
-        """The record of `key`: from the cache, else from the origin; `default` where the origin has none."""
-        value = self._read(key, timeout)
-        return default if value is None else self._decoded(value)
+    def get(self, key: K, default: Any = None, *, timeout: float | None = None, confirmed: bool = False) -> Any:
+        """The record of `key`: from the cache, else from the origin; `default` where the origin has none.
+
+        `confirmed`: what the origin confirmed, whatever optimistic writes are pending above it.
+        """
+        entry = self._read(key, timeout, confirmed)
+        return default if entry is None else self._border.take(entry)
 
     # What those of `Hits` hand over to, for they answer hits only.
     _item, _get = __getitem__, get
 
+    def entry(self, key: K, *, timeout: float | None = None, confirmed: bool = False) -> Entry[V] | None:
+        """As `get`, with all that is known of the record: its version, whether it is pending, how long it may be served."""
+        entry = self._read(key, timeout, confirmed)
+        try:
+            return None if entry is None else self._border.entry(entry, self._handle)
+        finally:
+            lib.wtcache_entry_free(entry)
+
     def peek(self, key: K) -> V | None:
         """The record if it is here and may be served. Never waits, and never asks the source."""
-        value = self._peek(key)
-        return None if value is None else self._decoded(value)
+        entry = self._peek(key)
+        return None if entry is None else self._border.take(entry)
 
-    def _peek(self, key: K) -> bytes | None:
-        raw = self._key(key)
+    def _peek(self, key: K) -> c_void_p | None:
+        raw = self._border.key(key)
         entry, error = c_void_p(), c_void_p()
-        status = check(lib.wtcache_peek(self._handle, raw, len(raw), byref(entry), byref(error)), error)
-        return None if status == NOT_FOUND else take_value(entry)
+        status = lib.wtcache_peek(self._handle, raw, len(raw), byref(entry), byref(error))
+        return None if self._check(status, error) == NOT_FOUND else entry
 
     def __contains__(self, key: K) -> bool:
         """Whether `peek` would give a record. That it does not says nothing about the origin."""
-        return self._peek(key) is not None
+        entry = self._peek(key)
+        lib.wtcache_entry_free(entry)
+        return entry is not None
+
+    def get_many(self, keys: Iterable[K], *, timeout: float | None = None) -> dict[K, V]:
+        """The records of many keys, but for those that the origin does not have. What is here is taken in one step.
+
+        Raises `ManyError` where some could not be read; it has the others.
+        """
+        distinct = list(dict.fromkeys(keys))
+        wanted = list_of([self._border.key(key) for key in distinct])
+        results, error = c_void_p(), c_void_p()
+        call = options_of_call(timeout)
+        status = lib.wtcache_get_many(self._handle, wanted, len(distinct), call, byref(results), byref(error))
+        self._check(status, error)
+        try:
+            return answers_of(self._border, distinct, results, "read")
+        finally:
+            lib.wtcache_results_free(results)
 
     def put(
-        self, key: K, value: V, *, timeout: float | None = None, idempotency_key: bytes | None = None
+        self,
+        key: K,
+        value: V,
+        *,
+        ttl: float | None = None,
+        timeout: float | None = None,
+        idempotency_key: bytes | None = None,
     ) -> V | None:
         """Writes to the origin, and keeps what it confirmed, which is returned; None: applied, and not seen.
 
-        Raises `RejectedError` or another `Error`: it was not applied. `InDoubtError`: nobody can know.
+        `ttl` is how many seconds it may be served where the source says nothing of that; 0: it is not kept. Raises `RejectedError` or
+        another `Error`: it was not applied. `InDoubtError`: nobody can know.
         """
-        data: Any = value if self._codec is None else self._codec.encode(value)
-        if not isinstance(data, (bytes, bytearray, memoryview)):
-            raise TypeError(f"a value is bytes, not {type(data).__name__}")
-        raw, data = self._key(key), bytes(data)
+        raw, data = self._border.key(key), self._border.encoded(value)
         entry, error = c_void_p(), c_void_p()
-        call = _call(timeout, idempotency_key)
+        call = options_of_call(timeout, idempotency_key, ttl)
         status = lib.wtcache_put(self._handle, raw, len(raw), data, len(data), call, byref(entry), byref(error))
-        check(status, error)
-        return self._decoded(take_value(entry)) if entry else None
+        self._check(status, error)
+        return self._taken(entry)
+
+    def _taken(self, entry: c_void_p) -> V | None:
+        value: V | None = self._border.take(entry)
+        return value
+
+    def put_if(
+        self,
+        key: K,
+        value: V,
+        *,
+        version: bytes | Iterable[bytes] | None = None,
+        exists: bool = False,
+        absent: bool = False,
+        ttl: float | None = None,
+        timeout: float | None = None,
+        idempotency_key: bytes | None = None,
+    ) -> V | None:
+        """As `put`, if what is expected holds of the existing record: it has one of these versions, it `exists`, or it is `absent`.
+
+        That is checked in the write's turn, so that no other writer of this process comes between, and at an origin that honours
+        preconditions. Raises `UnmetError` where it does not hold here, with the record that is there; `ConflictError`, which both are, where
+        the origin found so.
+        """
+        expect = expectation(version, exists, absent)
+        raw, data = self._border.key(key), self._border.encoded(value)
+        entry, error = c_void_p(), c_void_p()
+        call = options_of_call(timeout, idempotency_key, ttl)
+        write = (self._handle, raw, len(raw), data, len(data), expect, call)
+        self._check(lib.wtcache_put_if(*write, byref(entry), byref(error)), error)
+        return self._taken(entry)
 
     def delete(self, key: K, *, timeout: float | None = None, idempotency_key: bytes | None = None) -> None:
         """Removes the record at the origin and here. What the origin does not have counts as removed. Raises as `put`."""
-        raw, error = self._key(key), c_void_p()
-        check(lib.wtcache_delete(self._handle, raw, len(raw), _call(timeout, idempotency_key), byref(error)), error)
+        raw, error = self._border.key(key), c_void_p()
+        call = options_of_call(timeout, idempotency_key)
+        self._check(lib.wtcache_delete(self._handle, raw, len(raw), call, byref(error)), error)
 
-    def invalidate(self, key: K) -> None:
-        """Forgets what is held of `key`; the origin is not asked."""
-        raw, error = self._key(key), c_void_p()
-        check(lib.wtcache_invalidate(self._handle, raw, len(raw), byref(error)), error)
+    def delete_if(
+        self,
+        key: K,
+        *,
+        version: bytes | Iterable[bytes] | None = None,
+        exists: bool = False,
+        timeout: float | None = None,
+        idempotency_key: bytes | None = None,
+    ) -> None:
+        """As `delete`, if what is expected holds of the existing record: see `put_if`."""
+        expect = expectation(version, exists, False)
+        raw, error = self._border.key(key), c_void_p()
+        call = options_of_call(timeout, idempotency_key)
+        self._check(lib.wtcache_delete_if(self._handle, raw, len(raw), expect, call, byref(error)), error)
+
+    def update(
+        self,
+        key: K,
+        function: Callable[[Any], Any],
+        *,
+        default: Any = None,
+        ttl: float | None = None,
+        timeout: float | None = None,
+        idempotency_key: bytes | None = None,
+    ) -> V | None:
+        """Reads the record, has `function` say what becomes of it, and writes that, all in one turn: between writers of this process no
+        update is lost.
+
+        `function` is given the value, or `default` where there is no record, and returns a value, `DELETE` or `KEEP`. It is called once at
+        most, in this thread; what it raises is raised here, and nothing was sent. Returns what is there then, else raises as `put`.
+        """
+        change = Change(self._border, function, default)
+        raw, entry, error = self._border.key(key), c_void_p(), c_void_p()
+        call = options_of_call(timeout, idempotency_key, ttl)
+        number = changes.add(change)
+        try:
+            asked = (self._handle, raw, len(raw), update_call, number, call)
+            status = lib.wtcache_update(*asked, byref(entry), byref(error))
+        finally:
+            changes.drop(number)
+        if change.raised is not None:
+            lib.wtcache_error_free(error)
+            raise change.raised
+        self._check(status, error)
+        return self._taken(entry)
+
+    def put_many(self, values: Mapping[K, V], *, ttl: float | None = None, timeout: float | None = None) -> dict[K, V | None]:
+        """Writes many records, one after the other, each as `put` does, and returns what each of those would. It is no transaction.
+
+        Raises `ManyError` where some failed; it has the others.
+        """
+        keys = list(values)
+        to = list_of([self._border.key(key) for key in keys])
+        what = list_of([self._border.encoded(value) for value in values.values()])
+        results, error = c_void_p(), c_void_p()
+        call = options_of_call(timeout, ttl=ttl)
+        status = lib.wtcache_put_many(self._handle, to, what, len(keys), call, byref(results), byref(error))
+        self._check(status, error)
+        try:
+            return answers_of(self._border, keys, results, "written")
+        finally:
+            lib.wtcache_results_free(results)
+
+    @overload
+    def invalidate(self, key: K) -> None: ...
+
+    @overload
+    def invalidate(self, *, prefix: str | bytes) -> Forgotten: ...
+
+    @overload
+    def invalidate(self, *, pattern: str | bytes) -> Forgotten: ...
+
+    @overload
+    def invalidate(self, *, tag: str | bytes) -> Forgotten: ...
+
+    def invalidate(
+        self,
+        key: K | None = None,
+        *,
+        prefix: str | bytes | None = None,
+        pattern: str | bytes | None = None,
+        tag: str | bytes | None = None,
+    ) -> Forgotten | None:
+        """Forgets what is held of `key`, or of all keys that begin with `prefix`, match `pattern`, or whose records have `tag`.
+
+        The origin is not asked. In a pattern `*` is anything but a separator (`:`), a `*` at the end is the whole rest, and `\\*` is a star.
+        With `options={"key_index": True}` a prefix costs what it matches; else all entries are looked at.
+        """
+        if (key is not None) + (prefix is not None) + (pattern is not None) + (tag is not None) != 1:
+            raise TypeError("one thing is forgotten: a key, prefix=…, pattern=… or tag=…")
+        error = c_void_p()
+        if key is not None:
+            raw = self._border.key(key)
+            self._check(lib.wtcache_invalidate(self._handle, raw, len(raw), byref(error)), error)
+            return None
+        if prefix is not None:
+            forget, text = lib.wtcache_invalidate_prefix, prefix
+        elif pattern is not None:
+            forget, text = lib.wtcache_invalidate_pattern, pattern
+        else:
+            forget, text = lib.wtcache_invalidate_tag, tag or b""
+        raw, told = as_bytes(text), _abi.Forgotten(struct_size=ctypes.sizeof(_abi.Forgotten))
+        self._check(forget(self._handle, raw, len(raw), byref(told), byref(error)), error)
+        return Forgotten(told.entries, bool(told.scanned))
+
+    def put_optimistic(
+        self,
+        key: K,
+        value: V,
+        *,
+        ttl: float | None = None,
+        timeout: float | None = None,
+        idempotency_key: bytes | None = None,
+    ) -> Pending[K, V]:
+        """Shows a value as the record of `key` at once, and writes it to the origin in the background.
+
+        If the origin refuses it, it is as if it had never been. Never waits, and calls no source in this thread.
+        An error, such as `OverloadedError`, says that it was not admitted. How it ends, `Pending.result` tells.
+        """
+        raw, data = self._border.key(key), self._border.encoded(value)
+        call = options_of_call(timeout, idempotency_key, ttl)
+        write = (self._handle, raw, len(raw), data, len(data), call)
+        return self._pending(functools.partial(lib.wtcache_put_optimistic, *write))
+
+    def delete_optimistic(
+        self, key: K, *, timeout: float | None = None, idempotency_key: bytes | None = None
+    ) -> Pending[K, V]:
+        """Shows at once that there is no record of `key`, and deletes it in the background: as `put_optimistic`."""
+        raw, call = self._border.key(key), options_of_call(timeout, idempotency_key)
+        return self._pending(functools.partial(lib.wtcache_delete_optimistic, self._handle, raw, len(raw), call))
+
+    def merge_optimistic(
+        self,
+        key: K,
+        function: Callable[[Any], Any],
+        *,
+        default: Any = None,
+        ttl: float | None = None,
+        timeout: float | None = None,
+        idempotency_key: bytes | None = None,
+    ) -> Pending[K, V]:
+        """Shows at once what `function` makes of the record of `key`.
+
+        What it makes of what the origin confirmed is written in the background. `function` is that of `update`, and has to be pure: it is called again whenever what is beneath it has changed, from any thread. Where
+        it raises, it counts for nothing in a read, and its write is not sent. Otherwise as `put_optimistic`.
+        """
+        change = Change(self._border, function, default)
+        raw, call = self._border.key(key), options_of_call(timeout, idempotency_key, ttl)
+        merge = (merge_call, changes.add(change), release_change)
+        begin = functools.partial(lib.wtcache_merge_optimistic, self._handle, raw, len(raw), *merge, call)
+        return self._pending(begin, change)
+
+    def _pending(self, begin: Callable[..., int], merge: Change | None = None) -> Pending[K, V]:
+        pending, error = c_void_p(), c_void_p()
+        self._check(begin(byref(pending), byref(error)), error)
+        return Pending(PendingHandle(pending.value or 0), self._border, merge)
+
+    def transaction(
+        self, *, timeout: float | None = None, undo_timeout: float | None = None, optimistic: bool = False
+    ) -> Transaction[K, V]:
+        """A transaction, to be described in a `with` block and run at its end.
+
+        It may take `timeout` seconds, and undoing `undo_timeout` more.
+        """
+        return Transaction(self._handle, self._border, timeout, undo_timeout, optimistic)
+
+    def doubts(self, most: int = 1000) -> list[KeyInDoubt[K]]:
+        """Keys of which nobody knows whether their last writes were, or will be, applied: `most` of them at most, in no order."""
+        listed, error = c_void_p(), c_void_p()
+        self._check(lib.wtcache_list_doubts(self._handle, most, byref(listed), byref(error)), error)
+        try:
+            told = []
+            for index in range(lib.wtcache_doubt_list_count(listed)):
+                one = _abi.KeyInDoubt(struct_size=ctypes.sizeof(_abi.KeyInDoubt))
+                self._check(lib.wtcache_doubt_list_get(listed, index, byref(one), byref(error)), error)
+                key = self._border.key_of(bytes_at(one.key, one.key_len))
+                told.append(KeyInDoubt(key, one.since_ms / 1000, one.remaining_ms / 1000, one.unsettled))
+            return told
+        finally:
+            lib.wtcache_doubt_list_free(listed)
+
+    def settle(self, key: K, settlement: Settlement) -> bool:
+        """Ends the doubt of `key`, on the word of a program that knows that none of its writes in doubt can land any more.
+
+        False: it is not in doubt. A word that is not true makes the cache serve what is not so.
+        """
+        raw, error = self._border.key(key), c_void_p()
+        word = Settlement(settlement).value
+        status = lib.wtcache_settle(self._handle, raw, len(raw), word, byref(error))
+        return self._check(status, error) != NOT_FOUND
+
+    @functools.cached_property
+    def aio(self) -> Aio[K, V]:
+        """The same for `asyncio`: `await cache.aio.get(key)` and the like."""
+        return Aio(self._handle, self._border)
 
     def stats(self) -> dict[str, int]:
         """What was counted since the cache was opened, and what it holds now."""
         text, size, error = c_void_p(), c_size_t(), c_void_p()
-        check(lib.wtcache_get_stats_json(self._handle, byref(text), byref(size), byref(error)), error)
+        self._check(lib.wtcache_get_stats_json(self._handle, byref(text), byref(size), byref(error)), error)
         try:
             counts: dict[str, int] = json.loads(bytes_at(text.value, size.value))
             return counts
@@ -226,11 +520,13 @@ class Cache(Hits, Generic[K, V]):
     def close(self, timeout: float = 5.0) -> CloseReport[K]:
         """Ends the cache: calls raise `ClosedError`, and writes that were sent get `timeout` seconds to end."""
         report, error = c_void_p(), c_void_p()
-        check(lib.wtcache_close(self._handle, milliseconds(timeout, "timeout"), byref(report), byref(error)), error)
-        # Nothing new asks the source, so that one which refers to this cache does not keep it alive.
-        sources.drop(self._source_number)
+        self._check(lib.wtcache_close(self._handle, milliseconds(timeout, "timeout"), byref(report), byref(error)), error)
+        # Nothing new asks the source or tells the listener, so that one which refers to this cache does not keep it alive.
+        sources.forget(self._source_number)
+        listeners.forget(self._listener_number)
         try:
-            return CloseReport(self._keys(report, _UNFINISHED), self._keys(report, _IN_DOUBT))
+            kinds = (CLOSE_UNFINISHED, CLOSE_IN_DOUBT, CLOSE_ROLLED_BACK)
+            return CloseReport(*(self._keys(report, kind) for kind in kinds))
         finally:
             lib.wtcache_close_report_free(report)
 
@@ -239,7 +535,7 @@ class Cache(Hits, Generic[K, V]):
         for index in range(lib.wtcache_close_report_count(report, which)):
             size = c_size_t()
             key = bytes_at(lib.wtcache_close_report_key(report, which, index, byref(size)), size.value)
-            keys.append(key if self._key_type is bytes else key.decode("utf-8"))
+            keys.append(self._border.key_of(key))
         return keys
 
     def __enter__(self) -> Cache[K, V]:
@@ -268,18 +564,3 @@ def _options(
     if capacity_bytes is not None:
         options["capacity_bytes"] = capacity_bytes
     return options
-
-
-def _call(timeout: float | None, idempotency_key: bytes | None = None) -> Any:
-    """The options of a call, or None for the cache's own."""
-    if timeout is None and idempotency_key is None:
-        return None
-    call = Call(struct_size=ctypes.sizeof(Call))
-    if timeout is not None:
-        # Zero would be the cache's own; the shortest time there is comes closest to none.
-        call.deadline_ms = max(1, milliseconds(timeout, "timeout"))
-    if idempotency_key is not None:
-        if len(idempotency_key) != 16:
-            raise ValueError("an idempotency key has 16 bytes")
-        call.idempotency_key = c_char_p(idempotency_key)
-    return byref(call)

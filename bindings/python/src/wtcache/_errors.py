@@ -6,10 +6,18 @@ What a source raised itself is the `__cause__`.
 from __future__ import annotations
 
 import builtins
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from ._border import Entry
+    from ._doubt import Doubt
 
 
 class Error(Exception):
-    """The root of all. Of a write it means "not applied", but for `InDoubtError`."""
+    """The root of all.
+
+    Of a write it means "not applied", but for `InDoubtError`, and for those that tell of many: `PartialError` and `ManyError`.
+    """
 
     #: The status of the C library; None where the exception was not made by it.
     status: int | None = None
@@ -29,7 +37,14 @@ class RejectedError(Error):
 
 
 class ConflictError(RejectedError):
-    """Refused, and what was cached is not the origin's record any more: it was dropped."""
+    """Refused, since the record is not what the write took it for. Where the origin said so, what was cached was dropped."""
+
+
+class UnmetError(ConflictError):
+    """What a write expected of the existing record does not hold here: it was not sent, and nothing has changed."""
+
+    #: The record that is there; None where there is none.
+    existing: Entry[Any] | None = None
 
 
 class InDoubtError(Error):
@@ -38,9 +53,35 @@ class InDoubtError(Error):
     Until that is settled, after `retry_after` seconds at the latest, reads ask the origin.
     """
 
+    #: The handle on the write: wait for the end, send it again, or say what became of it. Of a transaction None: its result has them all.
+    doubt: Doubt[Any, Any] | None = None
+
+
+class PartialError(Error):
+    """A transaction: a step was refused after others had been applied that are not all undone. Its result says what came of each."""
+
+
+class ManyError(Error):
+    """Some of many keys failed; the `__cause__` is the error of the first."""
+
+    def __init__(self, message: str, values: dict[Any, Any] | None = None, errors: dict[Any, Error] | None = None) -> None:
+        super().__init__(message)
+        #: What the call would have returned, of the keys that did not fail.
+        self.values: dict[Any, Any] = values or {}
+        #: Why the others failed: of each what a call for it alone would have raised.
+        self.errors: dict[Any, Error] = errors or {}
+
 
 class TimeoutError(Error, builtins.TimeoutError):  # the builtin's name, as an exception of ours
     """The deadline passed; a write was not sent."""
+
+
+class NotEndedError(Error, builtins.TimeoutError):
+    """What was waited for had not ended by the timeout. It goes on."""
+
+
+class CancelledError(Error):
+    """The write was taken back before it was sent."""
 
 
 class ClosedError(Error):
@@ -59,5 +100,34 @@ class ReentrantError(Error):
     """A call from inside the source would wait for itself."""
 
 
+class StateError(Error):
+    """Something was used out of its order, such as a transaction that was run before. Nothing was done."""
+
+
+class ArgumentError(Error, ValueError):
+    """An argument has no such value. Nothing was done."""
+
+
 class ConfigError(Error, ValueError):
     """The cache cannot be opened so; the message names what is wrong."""
+
+
+#: By the library's status.
+CLASSES: dict[int, type[Error]] = {
+    -1: ArgumentError,
+    -2: ConfigError,
+    -4: ClosedError,
+    -5: TimeoutError,
+    -6: SourceError,
+    -7: RejectedError,
+    -8: ConflictError,
+    -9: InDoubtError,
+    -10: OverloadedError,
+    -11: OverloadedError,
+    -12: ReentrantError,
+    -13: OverloadedError,
+    -18: CancelledError,
+    -19: UnmetError,
+    -20: StateError,
+    -21: PartialError,
+}

@@ -3,47 +3,16 @@
 from __future__ import annotations
 
 import ctypes
-import threading
 import time
 from ctypes import byref, c_void_p
 from dataclasses import dataclass
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic
 
-from . import _errors as errors
-from ._library import (
-    NOT_FOUND,
-    OK,
-    Callback,
-    Failure,
-    RecordStruct,
-    Release,
-    SourceStruct,
-    Table,
-    bytes_at,
-    causes,
-    check,
-    lib,
-    milliseconds,
-    release_cause,
-    take_value,
-)
-
-K = TypeVar("K", str, bytes)
-
-_UNKNOWN, _REJECTED, _CONFLICT = 0, 1, 2
-_CONDITION_ABSENT, _CONDITION_VERSION = 1, 2
-_NOT_KEPT = -1
-
-
-@dataclass(frozen=True)
-class Record:
-    """A value as the origin gave it, with what it said about it."""
-
-    value: bytes
-    #: The origin's version (over HTTP the ETag).
-    version: bytes | None = None
-    #: How long it may be served, in seconds; None: as the cache is configured. 0: not kept.
-    ttl: float | None = None
+from . import _abi, _errors as errors
+from ._abi import CONDITION_ABSENT, CONDITION_EXISTS, CONDITION_VERSION, VERDICT_REJECTED, Callback, Release
+from ._border import PLAIN, K
+from ._library import Table, bytes_at, counted, lib, milliseconds
+from ._reply import Record, reply_failure, reply_record, verdict
 
 
 class WriteContext:
@@ -56,17 +25,20 @@ class WriteContext:
         #: 32 hexadecimal digits under which every send of this write is to go out.
         self.idempotency_key: str = request.idempotency_key.decode("ascii")
         #: The write is to be applied only if the origin has no such record. Set only where preconditions are honoured.
-        self.if_absent: bool = request.condition == _CONDITION_ABSENT
+        self.if_absent: bool = request.condition == CONDITION_ABSENT
+        #: It is to be applied only if the origin has a record. Set only where preconditions are honoured.
+        self.if_exists: bool = request.condition == CONDITION_EXISTS
         #: It is to be applied only if the origin's record has this version. Set only where preconditions are honoured.
         self.if_version: bytes | None = None
-        if request.condition == _CONDITION_VERSION:
+        if request.condition == CONDITION_VERSION:
             self.if_version = bytes_at(request.condition_version, request.condition_version_len)
 
     def existing(self) -> bytes | None:
         """The existing record: the resident one, else asked of the source now. None where there is none."""
         entry, error = c_void_p(), c_void_p()
-        status = check(lib.wtcache_reply_existing(self._reply, byref(entry), byref(error)), error)
-        return None if status == NOT_FOUND else take_value(entry)
+        PLAIN.check(lib.wtcache_reply_existing(self._reply, byref(entry), byref(error)), error)
+        value: bytes | None = PLAIN.take(entry)
+        return value
 
 
 class Source(Generic[K]):
@@ -115,7 +87,7 @@ class Attached:
     source: Source[Any]
     key_type: type
 
-    def key(self, request: Any) -> str | bytes:
+    def key(self, request: Any) -> Any:
         key = bytes_at(request.key, request.key_len)
         return key if self.key_type is bytes else key.decode("utf-8")
 
@@ -124,10 +96,10 @@ class Attached:
 sources = Table()
 
 
-def attach(attached: Attached) -> tuple[int, SourceStruct]:
+def attach(attached: Attached) -> tuple[int, _abi.Source]:
     """Registers a source, and describes it to the library, which calls `_destroy` when it needs it no more."""
     source, base = attached.source, Source
-    declared = SourceStruct(struct_size=ctypes.sizeof(SourceStruct))
+    declared = _abi.Source(struct_size=ctypes.sizeof(_abi.Source))
     # A window shorter than a millisecond is one; zero would be the library's default.
     declared.settle_window_ms = max(1, milliseconds(source.settle_window, "settle_window"))
     declared.stores_verbatim = bool(source.stores_verbatim)
@@ -150,31 +122,34 @@ def attach(attached: Attached) -> tuple[int, SourceStruct]:
 
 
 @Release
+@counted
 def _destroy(number: int | None) -> None:
     sources.drop(number)
 
 
 @Callback
+@counted
 def _get(number: int | None, request: Any, reply: int | None) -> None:
     def answer(attached: Attached) -> None:
-        found = attached.source.get(attached.key(request.contents))  # type: ignore[arg-type]
+        found = attached.source.get(attached.key(request.contents))
         if found is None:
             lib.wtcache_reply_absent(reply, None)
         else:
-            _reply_record(reply, found)
+            reply_record(reply, found)
 
     _answer(number, reply, answer)
 
 
 @Callback
+@counted
 def _put(number: int | None, request: Any, reply: int | None) -> None:
     def answer(attached: Attached) -> None:
         asked = request.contents
         value = bytes_at(asked.value, asked.value_len)
         context = WriteContext(reply or 0, asked)
-        confirmed = attached.source.put(attached.key(asked), value, context)  # type: ignore[arg-type]
+        confirmed = attached.source.put(attached.key(asked), value, context)
         if confirmed is not None:
-            _reply_record(reply, confirmed)
+            reply_record(reply, confirmed)
         elif attached.source.stores_verbatim:
             lib.wtcache_reply_stored(reply, None, None)
         else:
@@ -184,10 +159,11 @@ def _put(number: int | None, request: Any, reply: int | None) -> None:
 
 
 @Callback
+@counted
 def _remove(number: int | None, request: Any, reply: int | None) -> None:
     def answer(attached: Attached) -> None:
         asked = request.contents
-        attached.source.delete(attached.key(asked), WriteContext(reply or 0, asked))  # type: ignore[arg-type]
+        attached.source.delete(attached.key(asked), WriteContext(reply or 0, asked))
         lib.wtcache_reply_applied(reply, None)
 
     _answer(number, reply, answer)
@@ -197,53 +173,9 @@ def _answer(number: int | None, reply: int | None, answer: Any) -> None:
     attached = sources.get(number)
     if attached is None:
         # The cache was closed between the call and this line: nothing was sent.
-        _reply_failure(reply, errors.ClosedError("the cache is closed"), _REJECTED)
+        reply_failure(reply, errors.ClosedError("the cache is closed"), VERDICT_REJECTED)
         return
     try:
         answer(attached)
     except BaseException as raised:  # noqa: BLE001: it goes to the caller as the cause
-        _reply_failure(reply, raised, _verdict(raised, attached.source))
-
-
-def _verdict(raised: BaseException, source: Source[Any]) -> int:
-    if isinstance(raised, errors.ConflictError):
-        return _CONFLICT
-    try:
-        rejects = (errors.RejectedError, *source.rejects)
-        return _REJECTED if isinstance(raised, rejects) else _UNKNOWN
-    except BaseException:  # noqa: BLE001: `rejects` is no tuple of classes; then nothing is proved
-        return _UNKNOWN
-
-
-def _reply_record(reply: int | None, answer: bytes | Record) -> None:
-    record = answer if isinstance(answer, Record) else Record(answer)
-    for name, part in (("value", record.value), ("version", record.version)):
-        if not isinstance(part, bytes) and not (name == "version" and part is None):
-            raise TypeError(f"the source returned a {name} of type {type(part).__name__}, not bytes")
-    said = RecordStruct(struct_size=ctypes.sizeof(RecordStruct))
-    if record.version is not None:
-        said.version, said.version_len = record.version, len(record.version)
-    if record.ttl is not None:
-        said.lifetime_ms = milliseconds(record.ttl, "ttl") or _NOT_KEPT
-    error = c_void_p()
-    status = lib.wtcache_reply_value(reply, record.value, len(record.value), byref(said), byref(error))
-    if status != OK and status != _ANSWERED:
-        check(status, error)
-    lib.wtcache_error_free(error)
-
-
-#: The deadline passed before: the caller was told, and what came of a write is in doubt.
-_ANSWERED = -15
-
-
-def _reply_failure(reply: int | None, raised: BaseException, verdict: int) -> None:
-    try:
-        message = f"{type(raised).__name__}: {raised}".encode("utf-8", "replace")
-    except BaseException:  # noqa: BLE001: an exception whose text cannot be had still is one
-        message = type(raised).__name__.encode("utf-8", "replace")
-    failure = Failure(struct_size=ctypes.sizeof(Failure), verdict=verdict, message=message, message_len=len(message))
-    failure.retryable = bool(getattr(raised, "retryable", False) is True)
-    failure.cause = causes.add((raised, threading.get_ident()))
-    failure.release_cause = release_cause
-    # Refused or not, the cause is released by the library.
-    lib.wtcache_reply_error(reply, byref(failure), None)
+        reply_failure(reply, raised, verdict(raised, attached.source))

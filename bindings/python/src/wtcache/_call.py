@@ -1,0 +1,84 @@
+"""What a call is made with: its options, lists, what a write expects; and waiting for what goes on in the background."""
+
+from __future__ import annotations
+
+import ctypes
+import time
+from collections.abc import Callable, Iterable
+from ctypes import byref, c_char_p
+from typing import Any
+
+from . import _errors as errors
+from ._abi import (
+    EXPECT_ABSENT,
+    EXPECT_EXISTS,
+    EXPECT_VERSION,
+    LIFETIME_DEFAULT,
+    LIFETIME_NOT_KEPT,
+    MODE_CONFIRMED,
+    PENDING,
+    Bytes,
+    Call,
+    Expect,
+)
+from ._library import milliseconds
+
+
+def lifetime(ttl: float | None) -> int:
+    """A `ttl` as the library has it: None is the default, 0 is not kept."""
+    if ttl is None:
+        return LIFETIME_DEFAULT
+    return milliseconds(ttl, "ttl") or LIFETIME_NOT_KEPT
+
+
+def options_of_call(
+    timeout: float | None = None,
+    idempotency_key: bytes | None = None,
+    ttl: float | None = None,
+    confirmed: bool = False,
+) -> Any:
+    """The options of a call, or None for the cache's own."""
+    if timeout is None and idempotency_key is None and ttl is None and not confirmed:
+        return None
+    call = Call(struct_size=ctypes.sizeof(Call), lifetime_ms=lifetime(ttl), mode=MODE_CONFIRMED if confirmed else 0)
+    if timeout is not None:
+        # Zero would be the cache's own; the shortest time there is comes closest to none.
+        call.deadline_ms = max(1, milliseconds(timeout, "timeout"))
+    if idempotency_key is not None:
+        if len(idempotency_key) != 16:
+            raise ValueError("an idempotency key has 16 bytes")
+        call.idempotency_key = c_char_p(idempotency_key)
+    return byref(call)
+
+
+def list_of(parts: Iterable[bytes]) -> Any:
+    """Bytes in a list, which keeps them."""
+    made = [Bytes(part, len(part)) for part in parts]
+    return (Bytes * len(made))(*made)
+
+
+def expectation(version: bytes | Iterable[bytes] | None, exists: bool | None, absent: bool) -> Any:
+    """What a write expects: one of the three."""
+    if (version is not None) + (exists is not None and exists) + absent != 1:
+        raise TypeError("a write expects one thing: version=…, exists=True or absent=True")
+    expect = Expect(struct_size=ctypes.sizeof(Expect), kind=EXPECT_ABSENT if absent else EXPECT_EXISTS)
+    if version is not None:
+        versions = [version] if isinstance(version, bytes) else list(version)
+        expect.kind = EXPECT_VERSION
+        expect.versions, expect.version_count = list_of(versions), len(versions)
+    return byref(expect)
+
+
+#: How long a wait keeps the thread from what else is for it, such as an interrupt.
+_SLICE = 0.1
+
+
+def wait(timeout: float | None, once: Callable[[int], int]) -> None:
+    """Waits with `once`, which takes milliseconds and gives a status, until that is not PENDING."""
+    until = None if timeout is None else time.monotonic() + milliseconds(timeout, "timeout") / 1000
+    while True:
+        left = _SLICE if until is None else min(_SLICE, until - time.monotonic())
+        if once(max(0, int(left * 1000))) != PENDING:
+            return
+        if until is not None and time.monotonic() >= until:
+            raise errors.NotEndedError(f"it has not ended within {timeout} s; it goes on")
