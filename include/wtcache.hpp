@@ -22,11 +22,13 @@
  *
  * What holds for all of it:
  *
- * - Nothing here throws but `result::or_throw`, and what the program's own allocations throw. It compiles with -fno-exceptions
- *   and -fno-rtti; `or_throw` is missing then.
+ * - Nothing here throws but `or_throw`, and what the program's own allocations throw. It compiles with -fno-exceptions and -fno-rtti;
+ *   `or_throw` is missing then.
  * - Bytes (keys, values, versions) are std::string_view, and may be any. What a temporary shows goes with it: keep the handle.
- * - A handle is moved, not copied; `clone` gives another on the same thing. One that was moved from may be assigned and destroyed; a call on
- *   it is refused with `status::argument`.
+ * - A handle is moved, not copied; where there is `clone`, it gives another on the same thing. One that was moved from may be assigned and
+ *   destroyed; a call on it is refused with `status::argument`.
+ * - Callbacks are callables of the program's. Those that are kept (a listener, a merge, a step) are moved in, and destroyed from any thread
+ *   after their last call. No exception goes past this header: each says what becomes of one that leaves it.
  * - Which functions may be called from many threads at once, and what an error says is true, wtcache.h says of each: the names are the
  *   same.
  */
@@ -38,7 +40,9 @@
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
+#include <exception>
 #include <memory>
+#include <new>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -49,7 +53,6 @@
 #include <wtcache.h>
 
 #if defined(__cpp_exceptions) || defined(__EXCEPTIONS)
-#include <exception>
 #include <stdexcept>
 #define WTCACHE_HPP_EXCEPTIONS 1
 #else
@@ -63,6 +66,8 @@ enum class status : std::int32_t {
     ok = WTCACHE_OK,
     not_found = WTCACHE_NOT_FOUND,
     too_small = WTCACHE_TOO_SMALL,
+    pending = WTCACHE_PENDING,
+    too_late = WTCACHE_TOO_LATE,
     argument = WTCACHE_ERR_ARGUMENT,
     config = WTCACHE_ERR_CONFIG,
     abi = WTCACHE_ERR_ABI,
@@ -80,12 +85,17 @@ enum class status : std::int32_t {
     answered = WTCACHE_ERR_ANSWERED,
     forked = WTCACHE_ERR_FORKED,
     panic = WTCACHE_ERR_PANIC,
+    cancelled = WTCACHE_ERR_CANCELLED,
+    unmet = WTCACHE_ERR_UNMET,
+    state = WTCACHE_ERR_STATE,
+    partial = WTCACHE_ERR_PARTIAL,
 };
 
 /** What is now true at the origin, after an error. */
 enum class outcome : std::int32_t {
     not_applied = WTCACHE_OUTCOME_NOT_APPLIED,
     in_doubt = WTCACHE_OUTCOME_IN_DOUBT,
+    partial = WTCACHE_OUTCOME_PARTIAL,
 };
 
 using milliseconds = std::chrono::milliseconds;
@@ -104,18 +114,49 @@ inline std::string_view bytes(const void *start, std::size_t len) noexcept
     return start == nullptr ? std::string_view() : std::string_view(static_cast<const char *>(start), len);
 }
 
+inline wtcache_bytes native(std::string_view bytes) noexcept { return {bytes.data(), bytes.size()}; }
+
+template <class Texts> std::vector<wtcache_bytes> native_list(const Texts &texts)
+{
+    std::vector<wtcache_bytes> list;
+    list.reserve(texts.size());
+    for (const std::string_view text : texts) list.push_back(native(text));
+    return list;
+}
+
 /** A time that is not before now. */
 inline std::uint64_t count(milliseconds time) noexcept
 {
     return time.count() < 0 ? 0 : static_cast<std::uint64_t>(time.count());
 }
 
+/** A time of the library's; what is longer than can be said is the longest there is. */
+inline milliseconds time(std::uint64_t count) noexcept
+{
+    constexpr std::uint64_t most = INT64_MAX;
+    return milliseconds(static_cast<std::int64_t>(count < most ? count : most));
+}
+
+/** A lifetime as the library has it: nothing is the configured one, zero is none. */
+inline std::int64_t lifetime(std::optional<milliseconds> of) noexcept
+{
+    if (!of) return WTCACHE_LIFETIME_DEFAULT;
+    const auto time = static_cast<std::int64_t>(count(*of));
+    return time == 0 ? WTCACHE_LIFETIME_NOT_KEPT : time;
+}
+
 } // namespace detail
+
+class cache;
+class doubt;
+class value;
 
 /** Why a call failed, and what is now true. Copies are of the same error. */
 class error {
 public:
     explicit error(wtcache_error *handle) : handle_(handle, wtcache_error_free) {}
+    /** An error that something else owns, which lives as long as this. */
+    error(std::shared_ptr<const void> owner, const wtcache_error *handle) noexcept : handle_(std::move(owner), handle) {}
 
     wtcache::status status() const noexcept { return wtcache::status(wtcache_error_status(handle_.get())); }
     wtcache::outcome outcome() const noexcept { return wtcache::outcome(wtcache_error_outcome(handle_.get())); }
@@ -127,18 +168,26 @@ public:
     /** The same call may succeed later with nothing changed. */
     bool retryable() const noexcept { return wtcache_error_retryable(handle_.get()) != 0; }
     /** When to try again; zero where nobody said. */
-    milliseconds retry_after() const noexcept
-    {
-        return milliseconds(static_cast<std::int64_t>(wtcache_error_retry_after_ms(handle_.get())));
-    }
+    milliseconds retry_after() const noexcept { return detail::time(wtcache_error_retry_after_ms(handle_.get())); }
     /** The source's own code, over HTTP the status of the answer; 0 where it gave none. */
     std::int32_t source_code() const noexcept { return wtcache_error_source_code(handle_.get()); }
-    /** What the source gave as the cause, or NULL. Valid as long as the error. */
-    void *cause() const noexcept { return wtcache_error_cause(handle_.get()); }
+    /**
+     * The exception that left a source's method, a step or an update, or was given as `failure::thrown`; else NULL. Of a cache with a source
+     * that is in C this is undefined where that gave a cause: `native` has it.
+     */
+    std::exception_ptr thrown() const noexcept
+    {
+        const void *cause = wtcache_error_cause(handle_.get());
+        return cause == nullptr ? nullptr : *static_cast<const std::exception_ptr *>(cause);
+    }
+    /** Of a write in doubt: the handle on it. */
+    std::optional<wtcache::doubt> doubt() const noexcept;
+    /** Of `status::unmet`: the record that is there. */
+    std::optional<wtcache::value> existing() const noexcept;
     const wtcache_error *native() const noexcept { return handle_.get(); }
 
 private:
-    std::shared_ptr<wtcache_error> handle_;
+    std::shared_ptr<const wtcache_error> handle_;
 };
 
 #if WTCACHE_HPP_EXCEPTIONS
@@ -229,6 +278,12 @@ public:
     }
     /** A copy of the value's bytes. */
     std::string str() const { return std::string(view()); }
+    /** Pending writes have a part in it: the origin has not confirmed it. */
+    bool pending() const noexcept { return wtcache_entry_is_pending(handle_.get()) != 0; }
+    /** How long it may still be served as fresh; nothing: without end. `from` is the cache that gave it. */
+    std::optional<milliseconds> remaining(const cache &from) const noexcept;
+    /** For how long it has been expired: it was served stale, or has expired since it was given. */
+    milliseconds stale(const cache &from) const noexcept;
     /** Another handle on the same record. */
     value clone() const noexcept { return value(wtcache_entry_clone(handle_.get())); }
     const wtcache_entry *native() const noexcept { return handle_.get(); }
@@ -244,13 +299,235 @@ private:
     detail::owned<wtcache_entry, wtcache_entry_free> handle_;
 };
 
+inline std::optional<wtcache::value> error::existing() const noexcept
+{
+    wtcache_entry *entry = wtcache_error_existing(handle_.get());
+    if (entry == nullptr) return std::nullopt;
+    return wtcache::value(entry);
+}
+
+namespace detail {
+
+template <class Call> result<void> done(Call call)
+{
+    wtcache_error *err = nullptr;
+    if (call(&err) < 0) return error(err);
+    return {};
+}
+
+/** Of a call whose status says more than that it was done. */
+template <class Call> result<wtcache::status> told(Call call)
+{
+    wtcache_error *err = nullptr;
+    const std::int32_t status = call(&err);
+    if (status < 0) return error(err);
+    return wtcache::status(status);
+}
+
+template <class Call> result<std::optional<value>> found(Call call)
+{
+    wtcache_entry *entry = nullptr;
+    wtcache_error *err = nullptr;
+    if (call(&entry, &err) < 0) return error(err);
+    if (entry == nullptr) return std::optional<value>();
+    return std::optional<value>(value(entry));
+}
+
+/** Of a call that gives a handle, which `T` is made of. */
+template <class T, class Native, class Call> result<T> made(Call call)
+{
+    Native *handle = nullptr;
+    wtcache_error *err = nullptr;
+    if (call(&handle, &err) < 0) return error(err);
+    return T(handle);
+}
+
+/** A handle of its own on a record that something else owns. */
+inline std::optional<value> shared(const wtcache_entry *entry) noexcept
+{
+    if (entry == nullptr) return std::nullopt;
+    return value(wtcache_entry_clone(entry));
+}
+
+/** An error that something else owns. */
+template <class Owner>
+std::optional<error> shared(const std::shared_ptr<Owner> &owner, const wtcache_error *err) noexcept
+{
+    if (err == nullptr) return std::nullopt;
+    return error(owner, err);
+}
+
+} // namespace detail
+
+/** An answer for each of many keys, in their order, as the call for one of them would have given it. */
+using answers = std::vector<result<std::optional<value>>>;
+
+namespace detail {
+
+/** `owner` has the results. */
+inline answers answers_of(const std::shared_ptr<const void> &owner, const wtcache_results *results)
+{
+    answers all;
+    const std::size_t count = wtcache_results_count(results);
+    all.reserve(count);
+    for (std::size_t at = 0; at < count; at++) {
+        if (auto failed = shared(owner, wtcache_results_error(results, at))) all.emplace_back(std::move(*failed));
+        else all.emplace_back(shared(wtcache_results_entry(results, at)));
+    }
+    return all;
+}
+
+template <class Call> result<answers> many(Call call)
+{
+    wtcache_results *results = nullptr;
+    wtcache_error *err = nullptr;
+    if (call(&results, &err) < 0) return error(err);
+    const std::shared_ptr<const wtcache_results> owner(results, wtcache_results_free);
+    return answers_of(owner, results);
+}
+
+} // namespace detail
+
+/** What a read shows. */
+enum class mode : std::int32_t {
+    /** From the cache, else from the origin. What is pending is shown. */
+    standard = WTCACHE_MODE_DEFAULT,
+    /** What is resident and fresh, or pending, and nothing else: never waits. */
+    cached = WTCACHE_MODE_CACHED,
+    /** What the origin confirmed, whatever is pending above it. */
+    confirmed = WTCACHE_MODE_CONFIRMED,
+};
+
 /** Options of one call. */
 struct call_options {
     /** How long the call may take, the source's work included; zero: as the cache is configured. */
     milliseconds deadline{0};
     /** Of a write: what it goes out under to an origin that recognises resends. */
     std::optional<std::array<std::uint8_t, 16>> idempotency_key{};
+    /** Of a read of one key. Any other call refuses a mode. */
+    wtcache::mode mode = wtcache::mode::standard;
+    /** Of a write: how long its record may be served where the source says nothing of that. Zero: it is not kept. */
+    std::optional<milliseconds> lifetime{};
 };
+
+/** What a write expects of the existing record. It refers to the versions that it was made of. */
+class expect {
+public:
+    /** There is no record. */
+    static expect absent() noexcept { return expect(WTCACHE_EXPECT_ABSENT); }
+    /** There is a record, whatever its version. */
+    static expect exists() noexcept { return expect(WTCACHE_EXPECT_EXISTS); }
+    /** The record has this version. */
+    static expect version(std::string_view version) { return versions({version}); }
+    /** The record has one of these versions. */
+    static expect versions(const std::vector<std::string_view> &versions)
+    {
+        expect expected(WTCACHE_EXPECT_VERSION);
+        expected.versions_ = detail::native_list(versions);
+        return expected;
+    }
+    /** As the library has it, valid as long as this is and stays as it is. */
+    wtcache_expect native() const noexcept
+    {
+        wtcache_expect expected{};
+        expected.struct_size = sizeof expected;
+        expected.kind = kind_;
+        expected.versions = versions_.data();
+        expected.version_count = versions_.size();
+        return expected;
+    }
+
+private:
+    explicit expect(std::int32_t kind) noexcept : kind_(kind) {}
+
+    std::int32_t kind_;
+    std::vector<wtcache_bytes> versions_;
+};
+
+namespace detail {
+
+/** The options of a call as the library has them. They refer to what they were made of. */
+struct native_call {
+    explicit native_call(const call_options &from) noexcept
+    {
+        options.struct_size = sizeof options;
+        options.deadline_ms = count(from.deadline);
+        options.idempotency_key = from.idempotency_key ? from.idempotency_key->data() : nullptr;
+        options.mode = static_cast<std::int32_t>(from.mode);
+        options.lifetime_ms = lifetime(from.lifetime);
+    }
+    wtcache_call options{};
+};
+
+} // namespace detail
+
+/** What happened to a key; see WTCACHE_EVENT_RETAINED and its kin. */
+enum class event_kind : std::int32_t {
+    other = WTCACHE_EVENT_OTHER,
+    retained = WTCACHE_EVENT_RETAINED,
+    put = WTCACHE_EVENT_PUT,
+    deleted = WTCACHE_EVENT_DELETED,
+    pending = WTCACHE_EVENT_PENDING,
+    rolled_back = WTCACHE_EVENT_ROLLED_BACK,
+    refused_stale = WTCACHE_EVENT_REFUSED_STALE,
+    invalidated = WTCACHE_EVENT_INVALIDATED,
+    dropped = WTCACHE_EVENT_DROPPED,
+    evicted = WTCACHE_EVENT_EVICTED,
+    expired = WTCACHE_EVENT_EXPIRED,
+    too_heavy = WTCACHE_EVENT_TOO_HEAVY,
+    in_doubt = WTCACHE_EVENT_IN_DOUBT,
+    settled = WTCACHE_EVENT_SETTLED,
+    differs = WTCACHE_EVENT_DIFFERS,
+};
+
+/** What a listener is told. Valid until the listener returns. */
+class event {
+public:
+    explicit event(const wtcache_event *told) noexcept : told_(told) {}
+
+    event_kind kind() const noexcept { return event_kind(told_->kind); }
+    std::string_view key() const noexcept { return detail::bytes(told_->key, told_->key_len); }
+    /** Grows along the events of one key: of two that different threads tell, the one with the larger number is the later. */
+    std::uint64_t sequence() const noexcept { return told_->sequence; }
+    /** Of `retained`: it is the absence of a record. */
+    bool absent() const noexcept { return told_->absent != 0; }
+    /** Of `put` and `deleted`: what was confirmed is resident now. */
+    bool kept() const noexcept { return told_->kept != 0; }
+    /** Of `differs`: for longer than this. */
+    milliseconds differs() const noexcept { return detail::time(told_->differs_ms); }
+    const wtcache_event *native() const noexcept { return told_; }
+
+private:
+    const wtcache_event *told_;
+};
+
+namespace detail {
+
+/** Destroys what was moved in. */
+template <class T> void destroy(void *user_data) noexcept { delete static_cast<T *>(user_data); }
+
+/** Of calls whose errors are told later: the first one stays. */
+template <class Call> void note(std::optional<error> &first, Call call)
+{
+    auto noted = done(call);
+    if (!noted && !first) first = noted.error();
+}
+
+/** What the library calls in place of a listener. There is nobody whom an exception could be told. */
+template <class F> void listen(void *user_data, const wtcache_event *told) noexcept
+{
+    const F &called = *static_cast<const F *>(user_data);
+#if WTCACHE_HPP_EXCEPTIONS
+    try {
+        called(event(told));
+    } catch (...) {
+    }
+#else
+    called(event(told));
+#endif
+}
+
+} // namespace detail
 
 /** What a cache is to be opened with. What is wrong with it, `cache::open` says. */
 class config {
@@ -263,26 +540,83 @@ public:
         return note([&](auto *err) { return wtcache_config_load_json(handle_.get(), text.data(), text.size(), err); });
     }
     /** The most that the cache holds. */
-    config &capacity_bytes(std::uint64_t bytes)
-    {
-        return note([&](auto *err) { return wtcache_config_set_capacity_bytes(handle_.get(), bytes, err); });
-    }
+    config &capacity_bytes(std::uint64_t bytes) { return set(wtcache_config_set_capacity_bytes, bytes); }
     /** How long a record is served that says nothing else itself. */
-    config &lifetime(milliseconds time)
-    {
-        return note([&](auto *err) { return wtcache_config_set_lifetime_ms(handle_.get(), detail::count(time), err); });
-    }
+    config &lifetime(milliseconds time) { return set(wtcache_config_set_lifetime_ms, detail::count(time)); }
     /** How long the absence of a record is remembered; zero: not at all. */
     config &negative_lifetime(milliseconds time)
     {
-        return note([&](auto *err) {
-            return wtcache_config_set_negative_lifetime_ms(handle_.get(), detail::count(time), err);
-        });
+        return set(wtcache_config_set_negative_lifetime_ms, detail::count(time));
     }
     /** How long a call may take that says nothing else. */
-    config &deadline(milliseconds time)
+    config &deadline(milliseconds time) { return set(wtcache_config_set_deadline_ms, detail::count(time)); }
+    /** For this long after it expired, a record is served stale while it is refreshed in the background. */
+    config &stale_while_revalidate(milliseconds window)
     {
-        return note([&](auto *err) { return wtcache_config_set_deadline_ms(handle_.get(), detail::count(time), err); });
+        return set(wtcache_config_set_stale_while_revalidate_ms, detail::count(window));
+    }
+    /** For this long after it expired, a record is served stale where its load fails. */
+    config &stale_if_error(milliseconds window) { return set(wtcache_config_set_stale_if_error_ms, detail::count(window)); }
+    /** In this last share of its lifetime, 0 to less than 1, a record that is read is refreshed in the background. */
+    config &refresh_ahead(double share) { return set(wtcache_config_set_refresh_ahead, share); }
+    /** How many threads refresh records. */
+    config &refresh_threads(std::size_t threads) { return set(wtcache_config_set_refresh_threads, threads); }
+    /** How many refreshes may wait for a thread. */
+    config &refresh_queue(std::size_t waiting) { return set(wtcache_config_set_refresh_queue, waiting); }
+    /** Shortens each lifetime at random by up to this share, 0 to 1. */
+    config &jitter(double share) { return set(wtcache_config_set_jitter, share); }
+    /** Whether an unconditional write of a key in doubt waits for the end of the doubt. */
+    config &in_doubt_writes_wait(bool yes) { return set(wtcache_config_set_in_doubt_writes_wait, yes ? 1 : 0); }
+    /** Whether the absence is remembered at once after an applied delete. */
+    config &absent_after_delete(bool yes) { return set(wtcache_config_set_absent_after_delete, yes ? 1 : 0); }
+    /** Asserts that no write of an earlier process can still be under way at the origin. */
+    config &clean_start(bool yes) { return set(wtcache_config_set_clean_start, yes ? 1 : 0); }
+    /** How many keys in doubt and writes on their way there may be at once. */
+    config &most_doubts(std::size_t keys) { return set(wtcache_config_set_most_doubts, keys); }
+    /** How many writes of one key may wait for their turn. */
+    config &turn_queue(std::size_t writes) { return set(wtcache_config_set_turn_queue, writes); }
+    /** How many reads may wait for one load. */
+    config &load_queue(std::size_t reads) { return set(wtcache_config_set_load_queue, reads); }
+    /** The longest key. */
+    config &longest_key_bytes(std::size_t bytes) { return set(wtcache_config_set_longest_key_bytes, bytes); }
+    /** Into how many parts the cache is divided, each with a lock of its own. */
+    config &shards(std::size_t shards) { return set(wtcache_config_set_shards, shards); }
+    /** Whether the entries are kept in the order of their keys too, so that forgetting a prefix costs what it matches. */
+    config &key_index(bool yes) { return set(wtcache_config_set_key_index, yes ? 1 : 0); }
+    /** What parts the sections of a key: a star in a pattern does not match it. */
+    config &separator(char separator)
+    {
+        return set(wtcache_config_set_separator, static_cast<std::uint8_t>(separator));
+    }
+    /** How many of the latest invalidations of tags are remembered. */
+    config &tag_memory(std::size_t invalidations) { return set(wtcache_config_set_tag_memory, invalidations); }
+    /** How many threads settle pending writes. */
+    config &optimistic_threads(std::size_t threads) { return set(wtcache_config_set_optimistic_threads, threads); }
+    /** How many writes may be pending at once. */
+    config &optimistic_most(std::size_t writes) { return set(wtcache_config_set_optimistic_most, writes); }
+    /** How much all pending writes may weigh together, in bytes. */
+    config &optimistic_weight_bytes(std::uint64_t bytes) { return set(wtcache_config_set_optimistic_weight_bytes, bytes); }
+    /** How long a pending write may take that says nothing itself. */
+    config &optimistic_deadline(milliseconds time)
+    {
+        return set(wtcache_config_set_optimistic_deadline_ms, detail::count(time));
+    }
+    /** Turns the auditor on: one entry, picked at random, is asked for again in each interval of this length. */
+    config &audit_every(milliseconds interval)
+    {
+        return set(wtcache_config_set_audit_every_ms, detail::count(interval));
+    }
+    /**
+     * The caches that are opened with this tell `listener`, a callable that takes a `const event &`, what happens to their keys; it takes the
+     * place of one that was set before. It is called from any thread, from many at once, so it has to be callable as const. It may call the
+     * cache: see wtcache_listener_call. What it throws is lost.
+     */
+    template <class F> config &listener(F listener)
+    {
+        auto kept = std::make_unique<F>(std::move(listener));
+        return note([&](auto *err) {
+            return wtcache_config_set_listener(handle_.get(), detail::listen<F>, kept.release(), detail::destroy<F>, err);
+        });
     }
     /** The URL of an HTTP origin's records, with `{id}` where the key goes. */
     config &http_url(std::string_view url)
@@ -302,23 +636,25 @@ public:
 private:
     friend class cache;
 
-    /* The first error stays. */
-    template <class Set> config &note(Set set)
+    template <class Call> config &note(Call call)
     {
-        wtcache_error *err = nullptr;
-        set(&err);
-        if (err != nullptr) {
-            error failed(err);
-            if (!failed_) failed_ = std::move(failed);
-        }
+        detail::note(failed_, call);
         return *this;
+    }
+
+    template <class Setter, class Member> config &set(Setter setter, Member member)
+    {
+        return note([&](auto *err) { return setter(handle_.get(), member, err); });
     }
 
     detail::owned<wtcache_config, wtcache_config_free> handle_;
     std::optional<error> failed_;
 };
 
-/** What a source is asked. Valid until the source's method returns: what is needed later is to be copied. */
+/**
+ * What a source, or a step of a transaction, is asked. A step has no key. Valid until the method or the callable returns: what is needed
+ * later is to be copied.
+ */
 class request {
 public:
     explicit request(const wtcache_request *asked) noexcept : asked_(asked) {}
@@ -327,24 +663,22 @@ public:
     /** Of a put: the value. */
     std::string_view value() const noexcept { return detail::bytes(asked_->value, asked_->value_len); }
     /** How long the source may still take. After that nothing may be sent to the origin any more. */
-    milliseconds remaining() const noexcept
-    {
-        constexpr std::uint64_t most = INT64_MAX;
-        return milliseconds(static_cast<std::int64_t>(asked_->remaining_ms < most ? asked_->remaining_ms : most));
-    }
+    milliseconds remaining() const noexcept { return detail::time(asked_->remaining_ms); }
     /** Of a read: the version of the expired record that this one replaces. If it is still the origin's, answer `unchanged`. */
     std::optional<std::string_view> version() const noexcept
     {
         if (asked_->version == nullptr) return std::nullopt;
         return detail::bytes(asked_->version, asked_->version_len);
     }
-    /** Of a write: the key under which every send of it is to go out, 32 hexadecimal digits. */
+    /** Of a write or a step: the key under which every send of it is to go out, 32 hexadecimal digits. */
     std::string_view idempotency_key() const noexcept
     {
         return asked_->idempotency_key == nullptr ? std::string_view() : std::string_view(asked_->idempotency_key);
     }
     /** Of a write: to be applied only if the origin has no such record. */
     bool if_absent() const noexcept { return asked_->condition == WTCACHE_CONDITION_ABSENT; }
+    /** Of a write: to be applied only if the origin has a record. */
+    bool if_exists() const noexcept { return asked_->condition == WTCACHE_CONDITION_EXISTS; }
     /** Of a write: to be applied only if the origin's record has this version. */
     std::optional<std::string_view> if_version() const noexcept
     {
@@ -363,6 +697,8 @@ struct record {
     std::optional<std::string_view> version{};
     /** How long it may be served; nothing: as the cache is configured. Zero: it is not kept. */
     std::optional<milliseconds> lifetime{};
+    /** By what it is forgotten together with others: see `cache::invalidate_tag`. */
+    std::vector<std::string_view> tags{};
 };
 
 /** Of a write: whether the origin may have applied it. When in doubt, `unknown`. */
@@ -379,7 +715,74 @@ struct failure {
     bool retryable = false;
     std::int32_t code = 0;
     milliseconds retry_after{0};
+    /** The exception that it comes of, if any: `error::thrown` gives it to whoever called the cache. */
+    std::exception_ptr thrown{};
 };
+
+namespace detail {
+
+/** A record as the library has it. It refers to what it was made of. */
+class native_record {
+public:
+    explicit native_record(const record &about) : tags_(native_list(about.tags))
+    {
+        said.struct_size = sizeof said;
+        if (about.version) {
+            // A version may be empty, and still is one.
+            said.version = about.version->empty() ? "" : about.version->data();
+            said.version_len = about.version->size();
+        }
+        said.lifetime_ms = lifetime(about.lifetime);
+        said.tags = tags_.data();
+        said.tag_count = tags_.size();
+    }
+    native_record(const native_record &) = delete;
+    native_record &operator=(const native_record &) = delete;
+
+    wtcache_record said{};
+
+private:
+    std::vector<wtcache_bytes> tags_;
+};
+
+/** A failure as the library has it, to be handed over once. It refers to what it was made of. */
+inline wtcache_failure native(const failure &why) noexcept
+{
+    wtcache_failure said{};
+    said.struct_size = sizeof said;
+    said.verdict = static_cast<std::int32_t>(why.verdict);
+    said.retryable = why.retryable ? 1 : 0;
+    said.code = why.code;
+    said.retry_after_ms = count(why.retry_after);
+    said.message = why.message.data();
+    said.message_len = why.message.size();
+    if (why.thrown) {
+        // Without memory the failure is told without it.
+        said.cause = new (std::nothrow) std::exception_ptr(why.thrown);
+        said.release_cause = destroy<std::exception_ptr>;
+    }
+    return said;
+}
+
+#if WTCACHE_HPP_EXCEPTIONS
+/** Within a handler: the failure that its exception comes to. `unnamed` is the message where it has none. */
+inline failure caught(std::string_view unnamed) noexcept
+{
+    failure why;
+    why.thrown = std::current_exception();
+    try {
+        throw;
+    } catch (const std::exception &thrown) {
+        // It lives as long as the pointer to it.
+        why.message = thrown.what();
+    } catch (...) {
+        why.message = unnamed;
+    }
+    return why;
+}
+#endif
+
+} // namespace detail
 
 /**
  * One call of a source that waits for its answer. It is to be answered once, from any thread, inside the source's method or later; it may be
@@ -389,85 +792,87 @@ class reply {
 public:
     explicit reply(wtcache_reply *handle) noexcept : handle_(handle) {}
 
-    /** A read: this is the record. A put: it was applied, and this is what stands at the origin now. The bytes are copied. */
+    /**
+     * A read: this is the record. A put: it was applied, and this is what stands at the origin now. A step: it was applied, and this is for
+     * `transacted::answer`. The bytes are copied.
+     */
     result<void> value(std::string_view bytes, const record &about = {}) const
     {
-        const wtcache_record said = native(about);
-        return done([&](auto *err) { return wtcache_reply_value(handle_, bytes.data(), bytes.size(), &said, err); });
+        const detail::native_record said(about);
+        return detail::done([&](auto *err) {
+            return wtcache_reply_value(handle_, bytes.data(), bytes.size(), &said.said, err);
+        });
+    }
+    /** The same, of bytes that need not be copied: the string is kept as long as they are needed. */
+    result<void> owned_value(std::string bytes, const record &about = {}) const
+    {
+        const detail::native_record said(about);
+        auto kept = std::make_unique<std::string>(std::move(bytes));
+        const std::string_view shown = *kept;
+        return detail::done([&](auto *err) {
+            return wtcache_reply_value_owned(handle_, shown.data(), shown.size(), detail::destroy<std::string>,
+                                             kept.release(), &said.said, err);
+        });
     }
     /** A read: the origin says that there is no such record. */
     result<void> absent() const
     {
-        return done([&](auto *err) { return wtcache_reply_absent(handle_, err); });
+        return detail::done([&](auto *err) { return wtcache_reply_absent(handle_, err); });
     }
     /** A read whose request has a version: that is still the origin's. Of `about` only the lifetime counts. */
     result<void> unchanged(const record &about = {}) const
     {
-        const wtcache_record said = native(about);
-        return done([&](auto *err) { return wtcache_reply_unchanged(handle_, &said, err); });
+        const detail::native_record said(about);
+        return detail::done([&](auto *err) { return wtcache_reply_unchanged(handle_, &said.said, err); });
     }
-    /** A put or a remove: it was applied. What the record is now, the next read asks. */
+    /** A put, a remove or a step: it was applied. What a put's record is now, the next read asks. */
     result<void> applied() const
     {
-        return done([&](auto *err) { return wtcache_reply_applied(handle_, err); });
+        return detail::done([&](auto *err) { return wtcache_reply_applied(handle_, err); });
     }
     /** A put: it was applied, and the origin keeps exactly what it was sent. Believed of a source that declares that. */
     result<void> stored(const record &about = {}) const
     {
-        const wtcache_record said = native(about);
-        return done([&](auto *err) { return wtcache_reply_stored(handle_, &said, err); });
+        const detail::native_record said(about);
+        return detail::done([&](auto *err) { return wtcache_reply_stored(handle_, &said.said, err); });
     }
     /** Any call: it failed. */
     result<void> fail(const failure &why) const
     {
-        wtcache_failure said{};
-        said.struct_size = sizeof said;
-        said.verdict = static_cast<std::int32_t>(why.verdict);
-        said.retryable = why.retryable ? 1 : 0;
-        said.code = why.code;
-        said.retry_after_ms = detail::count(why.retry_after);
-        said.message = why.message.data();
-        said.message_len = why.message.size();
-        return done([&](auto *err) { return wtcache_reply_error(handle_, &said, err); });
+        const wtcache_failure said = detail::native(why);
+        return detail::done([&](auto *err) { return wtcache_reply_error(handle_, &said, err); });
     }
     /** Within `put` or `remove`, and in its thread: the existing record, the resident one, else asked of the source now. */
     result<std::optional<wtcache::value>> existing() const
     {
-        wtcache_entry *entry = nullptr;
-        wtcache_error *err = nullptr;
-        if (wtcache_reply_existing(handle_, &entry, &err) < 0) return error(err);
-        if (entry == nullptr) return std::optional<wtcache::value>();
-        return std::optional<wtcache::value>(wtcache::value(entry));
+        return detail::found([&](auto *entry, auto *err) { return wtcache_reply_existing(handle_, entry, err); });
     }
     /** A write: an earlier send of it ended without a definite answer, so that it may still land. */
     result<void> leaves_stray() const
     {
-        return done([&](auto *err) { return wtcache_reply_leaves_stray(handle_, err); });
+        return detail::done([&](auto *err) { return wtcache_reply_leaves_stray(handle_, err); });
     }
+    /** A step, before its answer: this now stands at the origin as the record of a key. It counts if the step is applied. */
+    result<void> wrote(std::string_view key, std::string_view bytes, const record &about = {}) const
+    {
+        return wrote(key, WTCACHE_WROTE_VALUE, bytes, about);
+    }
+    /** The same: exactly what the transaction shows of the key. */
+    result<void> wrote_as_sent(std::string_view key) const { return wrote(key, WTCACHE_WROTE_AS_SENT, {}, {}); }
+    /** The same: no record. */
+    result<void> wrote_removed(std::string_view key) const { return wrote(key, WTCACHE_WROTE_DELETED, {}, {}); }
+    /** The same: something that is not known; the next read asks. */
+    result<void> wrote_unseen(std::string_view key) const { return wrote(key, WTCACHE_WROTE_UNSEEN, {}, {}); }
     wtcache_reply *native() const noexcept { return handle_; }
 
 private:
-    static wtcache_record native(const record &about) noexcept
+    result<void> wrote(std::string_view key, std::int32_t what, std::string_view bytes, const record &about) const
     {
-        wtcache_record said{};
-        said.struct_size = sizeof said;
-        if (about.version) {
-            // A version may be empty, and still is one.
-            said.version = about.version->empty() ? "" : about.version->data();
-            said.version_len = about.version->size();
-        }
-        if (about.lifetime) {
-            const auto time = static_cast<std::int64_t>(detail::count(*about.lifetime));
-            said.lifetime_ms = time == 0 ? WTCACHE_LIFETIME_NOT_KEPT : time;
-        }
-        return said;
-    }
-
-    template <class Answer> static result<void> done(Answer answer)
-    {
-        wtcache_error *err = nullptr;
-        if (answer(&err) < 0) return error(err);
-        return {};
+        const detail::native_record said(about);
+        const wtcache_record *record = what == WTCACHE_WROTE_VALUE ? &said.said : nullptr;
+        return detail::done([&](auto *err) {
+            return wtcache_reply_wrote(handle_, key.data(), key.size(), what, bytes.data(), bytes.size(), record, err);
+        });
     }
 
     wtcache_reply *handle_;
@@ -492,7 +897,7 @@ struct declared {
  *
  * Its methods are called from the threads that use the cache, many at once; of one key at most one write is under way. They may read the
  * cache; what would wait for itself is refused with `status::reentrant`. An exception that leaves one says that nobody can know: a read
- * fails, a write is in doubt, with `what()` in the message.
+ * fails, a write is in doubt, with `what()` in the message, and `error::thrown` is the exception itself.
  */
 class source {
 public:
@@ -537,26 +942,678 @@ void call(void *user_data, const wtcache_request *asked, wtcache_reply *handle) 
     const reply answer(handle);
     source &called = *static_cast<source *>(user_data);
 #if WTCACHE_HPP_EXCEPTIONS
-    failure why;
     try {
         (called.*Method)(request(asked), answer);
-        return;
-    } catch (const std::exception &thrown) {
-        // Said while the exception lives. If it was answered before it threw, the answer stands.
-        why.message = thrown.what();
-        (void)answer.fail(why);
     } catch (...) {
-        why.message = "the source threw";
-        (void)answer.fail(why);
+        // If it was answered before it threw, the answer stands.
+        (void)answer.fail(caught("the source threw"));
     }
 #else
     (called.*Method)(request(asked), answer);
 #endif
 }
 
-inline void destroy(void *user_data) noexcept { delete static_cast<source *>(user_data); }
+} // namespace detail
+
+/** What becomes of a record: what an update or a merge says. */
+class change {
+public:
+    /** This becomes the record. */
+    static change put(std::string value)
+    {
+        change said(what::put);
+        said.text_ = std::move(value);
+        return said;
+    }
+    /** The record goes. */
+    static change remove() { return change(what::remove); }
+    /** Everything stays as it is; nothing is sent. */
+    static change keep() { return change(what::keep); }
+    /** The update is not to be made: its call fails with `status::rejected` and this. The verdict says nothing. A merge cannot refuse. */
+    static change refuse(const failure &why)
+    {
+        change said(what::refuse);
+        said.text_ = std::string(why.message);
+        said.why_ = why;
+        return said;
+    }
+
+    /** Says it to the library, within a callback. */
+    void say(wtcache_change *to) const noexcept
+    {
+        if (what_ == what::put) wtcache_change_put(to, text_.data(), text_.size(), nullptr);
+        else if (what_ == what::remove) wtcache_change_delete(to, nullptr);
+        else if (what_ == what::keep) wtcache_change_keep(to, nullptr);
+        else refuse(to, why_, text_);
+    }
+
+private:
+    enum class what { put, remove, keep, refuse };
+
+    explicit change(what said) noexcept : what_(said) {}
+
+    static void refuse(wtcache_change *to, const failure &why, std::string_view message) noexcept
+    {
+        wtcache_failure said = detail::native(why);
+        said.message = message.data();
+        said.message_len = message.size();
+        wtcache_change_refuse(to, &said, nullptr);
+    }
+
+    what what_;
+    std::string text_;
+    failure why_;
+};
+
+namespace detail {
+
+/** What the library calls in place of an update. */
+template <class F> void update(void *user_data, const wtcache_entry *existing, wtcache_change *said) noexcept
+{
+    F &called = *static_cast<F *>(user_data);
+    const std::optional<value> there = shared(existing);
+#if WTCACHE_HPP_EXCEPTIONS
+    try {
+        const change wanted = called(there);
+        wanted.say(said);
+    } catch (...) {
+        const wtcache_failure why = native(caught("the update threw"));
+        wtcache_change_refuse(said, &why, nullptr);
+    }
+#else
+    const change wanted = called(there);
+    wanted.say(said);
+#endif
+}
+
+/** What the library calls in place of a merge. One that throws says nothing. */
+template <class F> void merge(void *user_data, const void *start, std::size_t len, wtcache_change *said) noexcept
+{
+    const F &called = *static_cast<const F *>(user_data);
+    const std::optional<std::string_view> there = start == nullptr ? std::nullopt : std::optional(bytes(start, len));
+#if WTCACHE_HPP_EXCEPTIONS
+    try {
+        const change wanted = called(there);
+        wanted.say(said);
+    } catch (...) {
+    }
+#else
+    const change wanted = called(there);
+    wanted.say(said);
+#endif
+}
 
 } // namespace detail
+
+/** What is known of a write in doubt. */
+enum class settlement : std::int32_t {
+    /** Nothing yet: it may still be under way. */
+    none = WTCACHE_SETTLEMENT_NONE,
+    /** It was applied, and nothing of it is under way any more. */
+    applied = WTCACHE_SETTLEMENT_APPLIED,
+    /** It was not applied, and never will be. */
+    not_applied = WTCACHE_SETTLEMENT_NOT_APPLIED,
+    /** Nothing of it is under way any more. Whether it was applied is not known. */
+    over = WTCACHE_SETTLEMENT_OVER,
+};
+
+/** A write in doubt. It keeps the value that was to be written, but not the cache. It may be used from any thread. */
+class doubt {
+public:
+    explicit doubt(wtcache_doubt *handle) noexcept : handle_(handle) {}
+
+    /** The key of the write. Valid as long as this; so below. */
+    std::string_view key() const noexcept
+    {
+        std::size_t len = 0;
+        const void *start = wtcache_doubt_key(handle_.get(), &len);
+        return detail::bytes(start, len);
+    }
+    /** The key under which every send of the write goes out: 32 hexadecimal digits. */
+    std::string_view idempotency_key() const noexcept
+    {
+        const char *text = wtcache_doubt_idempotency_key(handle_.get());
+        return text == nullptr ? std::string_view() : std::string_view(text);
+    }
+    /** When the doubt of the key ends by itself; zero where it has ended. */
+    milliseconds remaining() const noexcept { return detail::time(wtcache_doubt_remaining_ms(handle_.get())); }
+    /** What became of the write. Never waits. */
+    settlement outcome() const noexcept { return settlement(wtcache_doubt_outcome(handle_.get())); }
+    /** Waits until the doubt of the key has ended: `ok` where it has, else `pending`. */
+    result<wtcache::status> wait(milliseconds timeout) const
+    {
+        return detail::told([&](auto *err) { return wtcache_doubt_wait(handle_.get(), detail::count(timeout), err); });
+    }
+    /** Sends the very same write again; what that means, wtcache_doubt_replay says. */
+    result<std::optional<value>> replay(const call_options &options = {}) const
+    {
+        const detail::native_call call(options);
+        return detail::found([&](auto *entry, auto *err) {
+            return wtcache_doubt_replay(handle_.get(), &call.options, entry, err);
+        });
+    }
+    /**
+     * Says what became of this write, on the word of a program that knows. `ok` where the key is in doubt no more, `pending` where other
+     * writes of it still are.
+     */
+    result<wtcache::status> settle(settlement as) const
+    {
+        return detail::told([&](auto *err) {
+            return wtcache_doubt_settle(handle_.get(), static_cast<std::int32_t>(as), err);
+        });
+    }
+    const wtcache_doubt *native() const noexcept { return handle_.get(); }
+
+private:
+    detail::owned<wtcache_doubt, wtcache_doubt_free> handle_;
+};
+
+inline std::optional<wtcache::doubt> error::doubt() const noexcept
+{
+    wtcache_doubt *handle = wtcache_error_doubt(handle_.get());
+    if (handle == nullptr) return std::nullopt;
+    return wtcache::doubt(handle);
+}
+
+/** A key in doubt, as it stood when it was listed. */
+struct key_in_doubt {
+    std::string key;
+    /** For how long it had been in doubt. */
+    milliseconds since;
+    /** When the doubt ends by itself, unless another write of the key ends in doubt. */
+    milliseconds remaining;
+    /** How many sends may still land. */
+    std::uint64_t unsettled;
+};
+
+/** What forgetting many keys came to. */
+struct forgotten {
+    /** How many resident entries went, expired ones and remembered absences included. */
+    std::uint64_t entries;
+    /** It had to look at entries that it did not mean. */
+    bool scanned;
+};
+
+/**
+ * A key's turn, held by a program that writes to the origin itself: `send`, then one of `commit`, `commit_unseen`, `commit_removed`, `reject`
+ * and `in_doubt`; before the send, `abort`. It belongs to one thread at a time. Until its end or its deadline no other write of the key goes
+ * out. One that goes before it was sent is aborted; one that was sent and has not ended leaves the key in doubt.
+ *
+ * A call out of this order is refused with `status::state`, and nothing was done.
+ */
+class permit {
+public:
+    explicit permit(wtcache_permit *handle) noexcept : handle_(handle) {}
+
+    /** Before the send: the existing record, the resident one, else asked of the source now. */
+    result<std::optional<value>> existing()
+    {
+        return detail::found([&](auto *entry, auto *err) { return wtcache_permit_existing(handle_.get(), entry, err); });
+    }
+    /** Before the send: how long the permit still holds; else zero. */
+    milliseconds remaining() { return detail::time(wtcache_permit_remaining_ms(handle_.get())); }
+    /** The key under which every send of the write should go out: 32 hexadecimal digits. Valid as long as the permit. */
+    std::string_view idempotency_key()
+    {
+        const char *text = wtcache_permit_idempotency_key(handle_.get());
+        return text == nullptr ? std::string_view() : std::string_view(text);
+    }
+    /** Gives the turn back before the send. Nothing has happened. */
+    result<void> abort()
+    {
+        return detail::done([&](auto *err) { return wtcache_permit_abort(handle_.get(), err); });
+    }
+    /** Says that the write leaves now: before its first byte does. After an error nothing may be sent. */
+    result<void> send()
+    {
+        return detail::done([&](auto *err) { return wtcache_permit_send(handle_.get(), err); });
+    }
+    /** The origin applied a put, and this is the record as it now stands there. */
+    result<std::optional<value>> commit(std::string_view bytes, const record &about = {})
+    {
+        const detail::native_record said(about);
+        return detail::found([&](auto *entry, auto *err) {
+            return wtcache_permit_commit(handle_.get(), bytes.data(), bytes.size(), &said.said, entry, err);
+        });
+    }
+    /** The origin applied a put, and its record is not known. */
+    result<void> commit_unseen()
+    {
+        return detail::done([&](auto *err) { return wtcache_permit_commit_unseen(handle_.get(), err); });
+    }
+    /** The origin applied a delete. */
+    result<void> commit_removed()
+    {
+        return detail::done([&](auto *err) { return wtcache_permit_commit_deleted(handle_.get(), err); });
+    }
+    /** The origin certainly did not apply the write. `stale_base`: that proves that what is cached is not its record any more. */
+    result<void> reject(bool stale_base = false)
+    {
+        return detail::done([&](auto *err) { return wtcache_permit_reject(handle_.get(), stale_base ? 1 : 0, err); });
+    }
+    /** Nobody can know whether the origin applied the write. The verdict of `why` says nothing. */
+    result<doubt> in_doubt(const failure &why)
+    {
+        const wtcache_failure said = detail::native(why);
+        return detail::made<doubt, wtcache_doubt>([&](auto *doubt, auto *err) {
+            return wtcache_permit_in_doubt(handle_.get(), &said, doubt, err);
+        });
+    }
+    wtcache_permit *native() const noexcept { return handle_.get(); }
+
+private:
+    detail::owned<wtcache_permit, wtcache_permit_free> handle_;
+};
+
+/** How a pending write stands. */
+struct waited {
+    /** `ok`: it was applied. `pending`: it has not ended. */
+    wtcache::status status;
+    /** The record that the origin confirmed, where it was seen. */
+    std::optional<wtcache::value> value;
+};
+
+/** A pending write: shown, and not settled yet, or how it ended. It may be used from any thread; the write goes on without it. */
+class pending {
+public:
+    explicit pending(wtcache_pending *handle) noexcept : handle_(handle) {}
+
+    /** Waits for the outcome: an error says why it was not applied, whoever asks and how often. */
+    result<waited> wait(milliseconds timeout) const
+    {
+        wtcache_entry *entry = nullptr;
+        wtcache_error *err = nullptr;
+        const std::int32_t status = wtcache_pending_wait(handle_.get(), detail::count(timeout), &entry, &err);
+        if (status < 0) return error(err);
+        waited so{wtcache::status(status), std::nullopt};
+        if (entry != nullptr) so.value.emplace(entry);
+        return so;
+    }
+    /** Whether its outcome is there. Never waits. */
+    bool has_ended() const noexcept { return wtcache_pending_has_ended(handle_.get()) != 0; }
+    /** Takes it back while it waits for its turn: `ok`, and it ends with `status::cancelled`. Else `too_late`. */
+    result<wtcache::status> cancel() const
+    {
+        return detail::told([&](auto *err) { return wtcache_pending_cancel(handle_.get(), err); });
+    }
+    const wtcache_pending *native() const noexcept { return handle_.get(); }
+
+private:
+    detail::owned<wtcache_pending, wtcache_pending_free> handle_;
+};
+
+namespace detail {
+
+/** A callable that a step calls. */
+struct action {
+    action() = default;
+    action(const action &) = delete;
+    action &operator=(const action &) = delete;
+    virtual ~action() = default;
+    virtual void run(const request &asked, reply answer) = 0;
+};
+
+template <class F> struct action_of final : action {
+    explicit action_of(F does) : does_(std::move(does)) {}
+    void run(const request &asked, reply answer) override { does_(asked, answer); }
+    F does_;
+};
+
+/** What a step calls, and what undoes it. */
+struct actions {
+    std::unique_ptr<action> does, undoes;
+};
+
+/** What the library calls in place of one of them. */
+template <std::unique_ptr<action> actions::*Which>
+void act(void *user_data, const wtcache_request *asked, wtcache_reply *handle) noexcept
+{
+    const reply answer(handle);
+    action &called = *(static_cast<actions *>(user_data)->*Which);
+#if WTCACHE_HPP_EXCEPTIONS
+    try {
+        called.run(request(asked), answer);
+    } catch (...) {
+        (void)answer.fail(caught("the step threw"));
+    }
+#else
+    called.run(request(asked), answer);
+#endif
+}
+
+} // namespace detail
+
+/**
+ * A step of a transaction, and how it is undone where a later one is refused. What a step calls takes a `const request &` and a `reply`, and
+ * answers as a source does: with applied or a value, after `wrote` and its like, or with a failure, at once or later. An exception that
+ * leaves it says that nobody can know.
+ */
+class step {
+public:
+    /** The cache's source puts a value. */
+    static step put(std::string key, std::string value)
+    {
+        step made(WTCACHE_DO_PUT);
+        made.key_ = std::move(key);
+        made.value_ = std::move(value);
+        return made;
+    }
+    /** The cache's source removes a record. */
+    static step remove(std::string key)
+    {
+        step made(WTCACHE_DO_DELETE);
+        made.key_ = std::move(key);
+        return made;
+    }
+    /** A callable of the program's. */
+    template <class F> static step call(F does)
+    {
+        step made(WTCACHE_DO_CALL);
+        made.actions_ = std::make_unique<detail::actions>();
+        made.actions_->does = std::make_unique<detail::action_of<F>>(std::move(does));
+        return made;
+    }
+
+    /** Of a callable: the keys that it writes, or undoing it does. */
+    step writes(std::vector<std::string> keys) &&
+    {
+        writes_ = std::move(keys);
+        return std::move(*this);
+    }
+    /** It is undone by a put of the cache's source. */
+    step undo_put(std::string key, std::string value) &&
+    {
+        undo_ = WTCACHE_DO_PUT;
+        undo_key_ = std::move(key);
+        undo_value_ = std::move(value);
+        return std::move(*this);
+    }
+    /** It is undone by a remove of the cache's source. */
+    step undo_remove(std::string key) &&
+    {
+        undo_ = WTCACHE_DO_DELETE;
+        undo_key_ = std::move(key);
+        return std::move(*this);
+    }
+    /** It is undone by a callable, as above. */
+    template <class F> step undo_call(F undoes) &&
+    {
+        undo_ = WTCACHE_DO_CALL;
+        if (actions_ == nullptr) actions_ = std::make_unique<detail::actions>();
+        actions_->undoes = std::make_unique<detail::action_of<F>>(std::move(undoes));
+        return std::move(*this);
+    }
+    /** It leaves nothing that would have to be undone. */
+    step undo_nothing() &&
+    {
+        undo_ = WTCACHE_DO_NOTHING;
+        return std::move(*this);
+    }
+    /** How long it may take; the transaction's deadline holds as well. */
+    step deadline(milliseconds time) &&
+    {
+        deadline_ = time;
+        return std::move(*this);
+    }
+    /** It is undone also where the outcome of a step, this one or a later one, is not known. */
+    step undo_if_unknown() &&
+    {
+        undo_if_unknown_ = true;
+        return std::move(*this);
+    }
+
+private:
+    friend class transaction;
+
+    explicit step(std::int32_t does) noexcept : does_(does) {}
+
+    result<void> add_to(wtcache_transaction *transaction) &&
+    {
+        const std::vector<wtcache_bytes> writes = detail::native_list(writes_);
+        wtcache_step said{};
+        said.struct_size = sizeof said;
+        said.does = does_;
+        said.undo = undo_;
+        said.key = detail::native(key_);
+        said.value = detail::native(value_);
+        said.writes = writes.data();
+        said.write_count = writes.size();
+        said.undo_key = detail::native(undo_key_);
+        said.undo_value = detail::native(undo_value_);
+        // One that was moved from has no callables: it is refused for that.
+        const bool calls = does_ == WTCACHE_DO_CALL && actions_ != nullptr;
+        const bool undo_calls = undo_ == WTCACHE_DO_CALL && actions_ != nullptr;
+        if (calls) said.call = detail::act<&detail::actions::does>;
+        if (undo_calls) said.undo_call = detail::act<&detail::actions::undoes>;
+        said.deadline_ms = detail::count(deadline_);
+        said.undo_if_unknown = undo_if_unknown_ ? 1 : 0;
+        said.destroy = detail::destroy<detail::actions>;
+        said.user_data = actions_.release();
+        return detail::done([&](auto *err) { return wtcache_transaction_step(transaction, &said, err); });
+    }
+
+    std::int32_t does_;
+    std::int32_t undo_ = WTCACHE_DO_UNDECLARED;
+    std::string key_, value_, undo_key_, undo_value_;
+    std::vector<std::string> writes_;
+    std::unique_ptr<detail::actions> actions_;
+    milliseconds deadline_{0};
+    bool undo_if_unknown_ = false;
+};
+
+/** How a transaction ended. */
+enum class ending : std::int32_t {
+    /** All steps were applied. */
+    committed = WTCACHE_COMMITTED,
+    /** Nothing of it stands. */
+    rolled_back = WTCACHE_ROLLED_BACK,
+    /** A step was refused after others had been applied that are not all undone. */
+    partial = WTCACHE_PARTIAL,
+    /** The outcome of a step is not known. */
+    in_doubt = WTCACHE_IN_DOUBT,
+};
+
+/** What came of a step, or of undoing it. */
+enum class step_end : std::int32_t {
+    not_run = WTCACHE_STEP_NOT_RUN,
+    applied = WTCACHE_STEP_APPLIED,
+    /** It certainly was not applied, and will not be. */
+    rejected = WTCACHE_STEP_REJECTED,
+    /** It was not begun: the error says why. */
+    not_sent = WTCACHE_STEP_NOT_SENT,
+    unknown = WTCACHE_STEP_UNKNOWN,
+};
+
+/**
+ * What came of a transaction: true where it committed. Else there is an error, which to look at is undefined in one that committed. Steps
+ * count from zero. What it shows is valid as long as one of its copies.
+ */
+class [[nodiscard]] transacted {
+public:
+    /** The handle is not NULL. */
+    explicit transacted(std::shared_ptr<const wtcache_transacted> handle)
+        : handle_(std::move(handle)), error_(detail::shared(handle_, wtcache_transacted_error(handle_.get())))
+    {
+    }
+    /** Of one that was not run. */
+    explicit transacted(wtcache::error why) : error_(std::move(why)) {}
+
+    explicit operator bool() const noexcept { return !error_.has_value(); }
+    wtcache::status status() const noexcept { return error_ ? error_->status() : wtcache::status::ok; }
+    /** Why it did not commit. */
+    const wtcache::error &error() const noexcept { return *error_; }
+    /** How it ended; `rolled_back`, too, where it was not run. */
+    ending end() const noexcept { return handle_ ? ending(wtcache_transacted_end(handle_.get())) : ending::rolled_back; }
+    /** How many steps it tells of; none where it was not run. */
+    std::size_t steps() const noexcept { return wtcache_transacted_step_count(handle_.get()); }
+    step_end step(std::size_t at) const noexcept { return step_end(wtcache_transacted_step(handle_.get(), at)); }
+    /** Why a step was not applied, or is not known to be. */
+    std::optional<wtcache::error> step_error(std::size_t at) const noexcept
+    {
+        return detail::shared(handle_, wtcache_transacted_step_error(handle_.get(), at));
+    }
+    /** What came of undoing a step. */
+    step_end undo(std::size_t at) const noexcept { return step_end(wtcache_transacted_undo(handle_.get(), at)); }
+    std::optional<wtcache::error> undo_error(std::size_t at) const noexcept
+    {
+        return detail::shared(handle_, wtcache_transacted_undo_error(handle_.get(), at));
+    }
+    /** Of a put by the source that was applied: the record of its key, as it was confirmed last. */
+    std::optional<value> confirmed(std::size_t at) const noexcept
+    {
+        return detail::shared(wtcache_transacted_entry(handle_.get(), at));
+    }
+    /** Of a callable that answered with a value: that. */
+    std::optional<std::string_view> answer(std::size_t at) const noexcept
+    {
+        std::size_t len = 0;
+        const void *start = wtcache_transacted_value(handle_.get(), at, &len);
+        if (start == nullptr) return std::nullopt;
+        return detail::bytes(start, len);
+    }
+    /** The keys that it left in doubt. */
+    std::vector<doubt> doubts() const
+    {
+        std::vector<doubt> all;
+        const std::size_t count = wtcache_transacted_doubt_count(handle_.get());
+        for (std::size_t at = 0; at < count; at++) all.emplace_back(wtcache_transacted_doubt(handle_.get(), at));
+        return all;
+    }
+
+#if WTCACHE_HPP_EXCEPTIONS
+    /** Throws `wtcache::exception` if it did not commit. */
+    void or_throw() const
+    {
+        if (error_) throw wtcache::exception(*error_);
+    }
+#endif
+
+private:
+    std::shared_ptr<const wtcache_transacted> handle_;
+    std::optional<wtcache::error> error_;
+};
+
+/** A transaction that runs in the background, or how it ended. It may be used from any thread; the transaction runs on without it. */
+class started {
+public:
+    explicit started(wtcache_started *handle) noexcept : handle_(handle) {}
+
+    /** Waits for the end; nothing where it has not ended by then. An error says that it could not be waited for. */
+    result<std::optional<transacted>> wait(milliseconds timeout) const
+    {
+        wtcache_transacted *ended = nullptr;
+        wtcache_error *err = nullptr;
+        const std::int32_t status = wtcache_started_wait(handle_.get(), detail::count(timeout), &ended, &err);
+        if (status < 0 && ended == nullptr) return error(err);
+        wtcache_error_free(err); // The result has it, too.
+        if (ended == nullptr) return std::optional<transacted>();
+        return std::optional(transacted(std::shared_ptr<const wtcache_transacted>(ended, wtcache_transacted_free)));
+    }
+    /** Whether it has ended. Never waits. */
+    bool has_ended() const noexcept { return wtcache_started_has_ended(handle_.get()) != 0; }
+    const wtcache_started *native() const noexcept { return handle_.get(); }
+
+private:
+    detail::owned<wtcache_started, wtcache_started_free> handle_;
+};
+
+/**
+ * A transaction that is described, until it is run or started, once. It belongs to one thread at a time. What is wrong with the description,
+ * `run` and its like say; then it was not run.
+ */
+class transaction {
+public:
+    explicit transaction(wtcache_transaction *handle) noexcept : handle_(handle) {}
+
+    /** A value is to be shown as the record of a key. Where no step writes the key, it is kept as it is once all steps were applied. */
+    transaction &update(std::string_view key, std::string_view bytes, std::optional<milliseconds> lifetime = std::nullopt)
+    {
+        return note([&](auto *err) {
+            return wtcache_transaction_update(handle_.get(), key.data(), key.size(), bytes.data(), bytes.size(),
+                                              detail::lifetime(lifetime), err);
+        });
+    }
+    /** There is to be no record of a key: as `update`. */
+    transaction &remove(std::string_view key)
+    {
+        return note([&](auto *err) { return wtcache_transaction_remove(handle_.get(), key.data(), key.size(), err); });
+    }
+    /** Adds a step: they are run in the order in which they were added. */
+    transaction &step(wtcache::step adds)
+    {
+        auto added = std::move(adds).add_to(handle_.get());
+        if (!added && !failed_) failed_ = added.error();
+        return *this;
+    }
+    /** Once the steps have been applied, or may have been, all keys that begin with `prefix` are forgotten. */
+    transaction &invalidate_prefix(std::string_view prefix)
+    {
+        return note([&](auto *err) {
+            return wtcache_transaction_invalidate_prefix(handle_.get(), prefix.data(), prefix.size(), err);
+        });
+    }
+    /** The same for all keys that match `pattern`. */
+    transaction &invalidate_pattern(std::string_view pattern)
+    {
+        return note([&](auto *err) {
+            return wtcache_transaction_invalidate_pattern(handle_.get(), pattern.data(), pattern.size(), err);
+        });
+    }
+    /** The same for all records that have `tag`. */
+    transaction &invalidate_tag(std::string_view tag)
+    {
+        return note([&](auto *err) {
+            return wtcache_transaction_invalidate_tag(handle_.get(), tag.data(), tag.size(), err);
+        });
+    }
+    /** How long it may take, the wait for the turns of its keys included. */
+    transaction &deadline(milliseconds time)
+    {
+        return note([&](auto *err) {
+            return wtcache_transaction_set_deadline_ms(handle_.get(), detail::count(time), err);
+        });
+    }
+    /** How long undoing may take beyond the deadline. */
+    transaction &undo_deadline(milliseconds time)
+    {
+        return note([&](auto *err) {
+            return wtcache_transaction_set_undo_deadline_ms(handle_.get(), detail::count(time), err);
+        });
+    }
+
+    /** Runs it in this thread. */
+    transacted run()
+    {
+        if (failed_) return transacted(*failed_);
+        wtcache_transacted *ended = nullptr;
+        wtcache_error *err = nullptr;
+        const std::int32_t status = wtcache_transaction_run(handle_.get(), &ended, &err);
+        if (status < 0 && ended == nullptr) return transacted(error(err));
+        wtcache_error_free(err); // The result has it, too.
+        return transacted(std::shared_ptr<const wtcache_transacted>(ended, wtcache_transacted_free));
+    }
+    /** Shows its updates at once, all in one step, and runs it in the background. After an error nothing has changed. */
+    result<started> start()
+    {
+        if (failed_) return *failed_;
+        return detail::made<started, wtcache_started>([&](auto *started, auto *err) {
+            return wtcache_transaction_start(handle_.get(), started, err);
+        });
+    }
+    wtcache_transaction *native() const noexcept { return handle_.get(); }
+
+private:
+    friend class queue;
+
+    template <class Call> transaction &note(Call call)
+    {
+        detail::note(failed_, call);
+        return *this;
+    }
+
+    detail::owned<wtcache_transaction, wtcache_transaction_free> handle_;
+    std::optional<error> failed_;
+};
 
 /** What closing a cache left unfinished, by key. */
 class close_report {
@@ -624,7 +1681,7 @@ public:
             described.get = detail::call<&wtcache::source::get>;
             described.put = detail::call<&wtcache::source::put>;
             described.remove = detail::call<&wtcache::source::remove>;
-            described.destroy = detail::destroy;
+            described.destroy = detail::destroy<wtcache::source>;
             described.user_data = source.release();
         }
         wtcache_cache *handle = nullptr;
@@ -636,8 +1693,8 @@ public:
     /** The record of a key: from the cache, else from the origin. Nothing where the origin has none. */
     result<std::optional<value>> get(std::string_view key, const call_options &options = {}) const
     {
-        const native_call call(options);
-        return found([&](auto *entry, auto *err) {
+        const detail::native_call call(options);
+        return detail::found([&](auto *entry, auto *err) {
             return wtcache_get(handle_.get(), key.data(), key.size(), &call.options, entry, err);
         });
     }
@@ -645,7 +1702,7 @@ public:
     result<copied> get_into(std::string_view key, void *buffer, std::size_t buffer_len,
                             const call_options &options = {}) const
     {
-        const native_call call(options);
+        const detail::native_call call(options);
         copied into{};
         wtcache_error *err = nullptr;
         const std::int32_t status = wtcache_get_into(handle_.get(), key.data(), key.size(), &call.options, buffer,
@@ -657,16 +1714,39 @@ public:
     /** The record if it is here and may be served. Never waits, and never asks the source. */
     result<std::optional<value>> peek(std::string_view key) const
     {
-        return found([&](auto *entry, auto *err) {
+        return detail::found([&](auto *entry, auto *err) {
             return wtcache_peek(handle_.get(), key.data(), key.size(), entry, err);
+        });
+    }
+    /** The records of many keys, an answer for each. What is resident is taken in one step. The deadline is that of the whole call. */
+    result<answers> get_many(const std::vector<std::string_view> &keys, const call_options &options = {}) const
+    {
+        const detail::native_call call(options);
+        const std::vector<wtcache_bytes> list = detail::native_list(keys);
+        return detail::many([&](auto *results, auto *err) {
+            return wtcache_get_many(handle_.get(), list.data(), list.size(), &call.options, results, err);
+        });
+    }
+    /** Writes many records, one after the other, an answer for each. It is no transaction: one that fails stops none of the others. */
+    result<answers> put_many(const std::vector<std::pair<std::string_view, std::string_view>> &records,
+                             const call_options &options = {}) const
+    {
+        const detail::native_call call(options);
+        std::vector<wtcache_bytes> keys, values;
+        for (const auto &[key, bytes] : records) {
+            keys.push_back(detail::native(key));
+            values.push_back(detail::native(bytes));
+        }
+        return detail::many([&](auto *results, auto *err) {
+            return wtcache_put_many(handle_.get(), keys.data(), values.data(), keys.size(), &call.options, results, err);
         });
     }
     /** Writes to the origin, and keeps what it confirmed, which is given; nothing: applied, and not seen. */
     result<std::optional<value>> put(std::string_view key, std::string_view bytes,
                                      const call_options &options = {}) const
     {
-        const native_call call(options);
-        return found([&](auto *entry, auto *err) {
+        const detail::native_call call(options);
+        return detail::found([&](auto *entry, auto *err) {
             return wtcache_put(handle_.get(), key.data(), key.size(), bytes.data(), bytes.size(), &call.options, entry,
                                err);
         });
@@ -674,15 +1754,138 @@ public:
     /** Removes the record at the origin and here. What the origin does not have counts as removed. */
     result<void> remove(std::string_view key, const call_options &options = {}) const
     {
-        const native_call call(options);
-        return done([&](auto *err) {
+        const detail::native_call call(options);
+        return detail::done([&](auto *err) {
             return wtcache_delete(handle_.get(), key.data(), key.size(), &call.options, err);
+        });
+    }
+    /** As `put`, if what is expected holds of the existing record; else `status::unmet`, with `error::existing`. */
+    result<std::optional<value>> put_if(std::string_view key, std::string_view bytes, const expect &expected,
+                                        const call_options &options = {}) const
+    {
+        const detail::native_call call(options);
+        const wtcache_expect native = expected.native();
+        return detail::found([&](auto *entry, auto *err) {
+            return wtcache_put_if(handle_.get(), key.data(), key.size(), bytes.data(), bytes.size(), &native,
+                                  &call.options, entry, err);
+        });
+    }
+    /** As `remove`, if what is expected holds of the existing record: see `put_if`. */
+    result<void> remove_if(std::string_view key, const expect &expected, const call_options &options = {}) const
+    {
+        const detail::native_call call(options);
+        const wtcache_expect native = expected.native();
+        return detail::done([&](auto *err) {
+            return wtcache_delete_if(handle_.get(), key.data(), key.size(), &native, &call.options, err);
+        });
+    }
+    /**
+     * Reads the record of a key, has `update` say what becomes of it, and writes that, all in one turn: between writers of this process no
+     * update is lost. `update` takes a `const std::optional<value> &` and gives a `change`; it is called once at most, in this thread. An
+     * exception that leaves it refuses: nothing was sent, and `error::thrown` has it. Gives what `put` gives, or the record that is kept.
+     */
+    template <class F>
+    result<std::optional<value>> update(std::string_view key, F update, const call_options &options = {}) const
+    {
+        const detail::native_call call(options);
+        return detail::found([&](auto *entry, auto *err) {
+            return wtcache_update(handle_.get(), key.data(), key.size(), detail::update<F>, &update, &call.options, entry,
+                                  err);
         });
     }
     /** Forgets what is held of a key; the origin is not asked. */
     result<void> invalidate(std::string_view key) const
     {
-        return done([&](auto *err) { return wtcache_invalidate(handle_.get(), key.data(), key.size(), err); });
+        return detail::done([&](auto *err) { return wtcache_invalidate(handle_.get(), key.data(), key.size(), err); });
+    }
+    /** Forgets all keys that begin with `prefix`; with an empty one, all there are. */
+    result<forgotten> invalidate_prefix(std::string_view prefix) const
+    {
+        return forgets(wtcache_invalidate_prefix, prefix);
+    }
+    /** Forgets all keys that match `pattern`: see wtcache_invalidate_pattern. */
+    result<forgotten> invalidate_pattern(std::string_view pattern) const
+    {
+        return forgets(wtcache_invalidate_pattern, pattern);
+    }
+    /** Forgets all records that have `tag`: see `record::tags`. */
+    result<forgotten> invalidate_tag(std::string_view tag) const { return forgets(wtcache_invalidate_tag, tag); }
+    /**
+     * Ends the doubt of a key, on the word of a program that knows that none of its writes in doubt can land any more: `as` says what became
+     * of them all. `ok`, or `not_found` where the key is not in doubt.
+     */
+    result<wtcache::status> settle(std::string_view key, settlement as) const
+    {
+        return detail::told([&](auto *err) {
+            return wtcache_settle(handle_.get(), key.data(), key.size(), static_cast<std::int32_t>(as), err);
+        });
+    }
+    /** Lists the keys in doubt, `most` of them at most, in no order. */
+    result<std::vector<key_in_doubt>> list_doubts(std::size_t most = SIZE_MAX) const
+    {
+        wtcache_doubt_list *list = nullptr;
+        wtcache_error *err = nullptr;
+        if (wtcache_list_doubts(handle_.get(), most, &list, &err) < 0) return error(err);
+        const detail::owned<wtcache_doubt_list, wtcache_doubt_list_free> freed(list);
+        std::vector<key_in_doubt> keys;
+        const std::size_t count = wtcache_doubt_list_count(list);
+        keys.reserve(count);
+        for (std::size_t at = 0; at < count; at++) {
+            wtcache_key_in_doubt one{};
+            one.struct_size = sizeof one;
+            if (wtcache_doubt_list_get(list, at, &one, &err) < 0) return error(err);
+            keys.push_back({std::string(detail::bytes(one.key, one.key_len)), detail::time(one.since_ms),
+                            detail::time(one.remaining_ms), one.unsettled});
+        }
+        return keys;
+    }
+    /** Takes the turn of a key, for a program that writes to the origin itself. The deadline of the call is the permit's. */
+    result<permit> prepare(std::string_view key, const call_options &options = {}) const
+    {
+        const detail::native_call call(options);
+        return detail::made<permit, wtcache_permit>([&](auto *permit, auto *err) {
+            return wtcache_prepare(handle_.get(), key.data(), key.size(), &call.options, permit, err);
+        });
+    }
+    /** Shows a value as the record of a key at once, marked pending, and writes it to the origin in the background. Never waits. */
+    result<pending> put_optimistic(std::string_view key, std::string_view bytes, const call_options &options = {}) const
+    {
+        const detail::native_call call(options);
+        return detail::made<pending, wtcache_pending>([&](auto *pending, auto *err) {
+            return wtcache_put_optimistic(handle_.get(), key.data(), key.size(), bytes.data(), bytes.size(),
+                                          &call.options, pending, err);
+        });
+    }
+    /** Shows at once that there is no record of a key, and removes it at the origin in the background. */
+    result<pending> remove_optimistic(std::string_view key, const call_options &options = {}) const
+    {
+        const detail::native_call call(options);
+        return detail::made<pending, wtcache_pending>([&](auto *pending, auto *err) {
+            return wtcache_delete_optimistic(handle_.get(), key.data(), key.size(), &call.options, pending, err);
+        });
+    }
+    /**
+     * Shows at once what `merge` makes of the record of a key, and writes in the background what it makes of what the origin confirmed. It
+     * takes a `std::optional<std::string_view>` and gives a `change` that does not refuse. It has to be pure, and callable as const: it is
+     * called again whenever what is beneath it has changed, from any thread. One that throws counts for nothing in a read, and ends its write
+     * unsent, with `status::panic`; what it threw is lost.
+     */
+    template <class F>
+    result<pending> merge_optimistic(std::string_view key, F merge, const call_options &options = {}) const
+    {
+        const detail::native_call call(options);
+        auto kept = std::make_unique<F>(std::move(merge));
+        return detail::made<pending, wtcache_pending>([&](auto *pending, auto *err) {
+            return wtcache_merge_optimistic(handle_.get(), key.data(), key.size(), detail::merge<F>, kept.release(),
+                                            detail::destroy<F>, &call.options, pending, err);
+        });
+    }
+    /** Begins to describe a transaction. Nothing happens before it is run or started. */
+    result<wtcache::transaction> transaction() const
+    {
+        return detail::made<wtcache::transaction, wtcache_transaction>([&](auto *transaction, auto *err) {
+            return wtcache_transaction_new(handle_.get(), transaction, err);
+        });
     }
     /** What was counted since the cache was opened, and what it holds now. */
     result<wtcache_stats> stats() const
@@ -716,34 +1919,196 @@ public:
     const wtcache_cache *native() const noexcept { return handle_.get(); }
 
 private:
-    /* The options of a call as the library has them. They refer to what they were made of. */
-    struct native_call {
-        explicit native_call(const call_options &from) noexcept
-        {
-            options.struct_size = sizeof options;
-            options.deadline_ms = detail::count(from.deadline);
-            options.idempotency_key = from.idempotency_key ? from.idempotency_key->data() : nullptr;
-        }
-        wtcache_call options{};
-    };
+    using forgetter = std::int32_t (*)(const wtcache_cache *, const void *, std::size_t, wtcache_forgotten *, wtcache_error **);
 
-    template <class Call> static result<std::optional<value>> found(Call call)
+    result<forgotten> forgets(forgetter forget, std::string_view which) const
     {
-        wtcache_entry *entry = nullptr;
+        wtcache_forgotten told{};
+        told.struct_size = sizeof told;
         wtcache_error *err = nullptr;
-        if (call(&entry, &err) < 0) return error(err);
-        if (entry == nullptr) return std::optional<value>();
-        return std::optional<value>(value(entry));
-    }
-
-    template <class Call> static result<void> done(Call call)
-    {
-        wtcache_error *err = nullptr;
-        if (call(&err) < 0) return error(err);
-        return {};
+        if (forget(handle_.get(), which.data(), which.size(), &told, &err) < 0) return error(err);
+        return forgotten{told.entries, told.scanned != 0};
     }
 
     detail::owned<wtcache_cache, wtcache_cache_free> handle_;
+};
+
+inline std::optional<milliseconds> value::remaining(const cache &from) const noexcept
+{
+    const std::uint64_t time = wtcache_entry_remaining_ms(handle_.get(), from.native());
+    if (time == UINT64_MAX) return std::nullopt;
+    return detail::time(time);
+}
+
+inline milliseconds value::stale(const cache &from) const noexcept
+{
+    return detail::time(wtcache_entry_stale_ms(handle_.get(), from.native()));
+}
+
+/** What became of a call that completed in a queue. What it gives may outlive it. */
+class completion {
+public:
+    explicit completion(wtcache_completion *handle) : handle_(handle, wtcache_completion_free) {}
+
+    /** The number that the call was given. */
+    std::uint64_t id() const noexcept { return wtcache_completion_id(handle_.get()); }
+    /** The token that was given with the call. */
+    void *token() const noexcept { return wtcache_completion_token(handle_.get()); }
+    /** The status that the call which waits would have given. */
+    wtcache::status status() const noexcept { return wtcache::status(wtcache_completion_status(handle_.get())); }
+    /** Of a call for one key: the record that was read or written, or why the call failed. */
+    result<std::optional<value>> answer() const noexcept
+    {
+        if (auto failed = failure()) return std::move(*failed);
+        return detail::shared(wtcache_completion_entry(handle_.get()));
+    }
+    /** Of a call for many keys: its answers, or why the call failed. */
+    result<wtcache::answers> answers() const
+    {
+        if (auto failed = failure()) return std::move(*failed);
+        return detail::answers_of(handle_, wtcache_completion_results(handle_.get()));
+    }
+    /** Of a transaction: what came of it. Nothing where the call was none. */
+    std::optional<wtcache::transacted> transacted() const
+    {
+        const wtcache_transacted *ended = wtcache_completion_transacted(handle_.get());
+        if (ended != nullptr) return wtcache::transacted(std::shared_ptr<const wtcache_transacted>(handle_, ended));
+        if (auto failed = failure()) return wtcache::transacted(std::move(*failed));
+        return std::nullopt;
+    }
+    const wtcache_completion *native() const noexcept { return handle_.get(); }
+
+private:
+    std::optional<error> failure() const noexcept
+    {
+        return detail::shared(handle_, wtcache_completion_error(handle_.get()));
+    }
+
+    std::shared_ptr<const wtcache_completion> handle_;
+};
+
+/**
+ * A queue of completions, for programs with an event loop, with a few threads of its own. It may be used from any thread.
+ *
+ * The calls are those of `cache`, but that they never wait: each gives its number, which is never zero, and completes here, a hit at once.
+ * Everything that is handed in is copied. `token` is anything of the program's, found again in the completion. After an error nothing
+ * completes. Writes of one key go out in the order in which they were given.
+ */
+class queue {
+public:
+    explicit queue(wtcache_queue *handle) noexcept : handle_(handle) {}
+
+    /** Makes a queue: `threads` calls that are no hits are under way at once; `most` may be under way or complete and not taken out. */
+    static result<queue> open(std::size_t threads, std::size_t most)
+    {
+        return detail::made<queue, wtcache_queue>([&](auto *queue, auto *err) {
+            return wtcache_queue_new(threads, most, queue, err);
+        });
+    }
+
+    /** The descriptor to poll: it can be read exactly while there are completions to take out. It is the queue's. */
+    int descriptor() const noexcept { return wtcache_queue_descriptor(handle_.get()); }
+    /** Takes a completion out; nothing where there is none now. Never waits. */
+    result<std::optional<completion>> next() const
+    {
+        wtcache_completion *handle = nullptr;
+        wtcache_error *err = nullptr;
+        if (wtcache_queue_next(handle_.get(), &handle, &err) < 0) return error(err);
+        if (handle == nullptr) return std::optional<completion>();
+        return std::optional(completion(handle));
+    }
+    /** Takes a call back that has not begun: `ok`, and it completes with `status::cancelled`. Else `too_late`. */
+    result<wtcache::status> cancel(std::uint64_t id) const
+    {
+        return detail::told([&](auto *err) { return wtcache_queue_cancel(handle_.get(), id, err); });
+    }
+
+    result<std::uint64_t> get(const cache &from, std::string_view key, const call_options &options = {},
+                              void *token = nullptr) const
+    {
+        const detail::native_call call(options);
+        return given([&](auto *id, auto *err) {
+            return wtcache_get_async(handle_.get(), from.native(), key.data(), key.size(), &call.options, token, id, err);
+        });
+    }
+    result<std::uint64_t> get_many(const cache &from, const std::vector<std::string_view> &keys,
+                                   const call_options &options = {}, void *token = nullptr) const
+    {
+        const detail::native_call call(options);
+        const std::vector<wtcache_bytes> list = detail::native_list(keys);
+        return given([&](auto *id, auto *err) {
+            return wtcache_get_many_async(handle_.get(), from.native(), list.data(), list.size(), &call.options, token,
+                                          id, err);
+        });
+    }
+    result<std::uint64_t> put(const cache &to, std::string_view key, std::string_view bytes,
+                              const call_options &options = {}, void *token = nullptr) const
+    {
+        return put(to, key, bytes, nullptr, options, token);
+    }
+    result<std::uint64_t> put_if(const cache &to, std::string_view key, std::string_view bytes, const expect &expected,
+                                 const call_options &options = {}, void *token = nullptr) const
+    {
+        const wtcache_expect native = expected.native();
+        return put(to, key, bytes, &native, options, token);
+    }
+    result<std::uint64_t> remove(const cache &from, std::string_view key, const call_options &options = {},
+                                 void *token = nullptr) const
+    {
+        return remove(from, key, nullptr, options, token);
+    }
+    result<std::uint64_t> remove_if(const cache &from, std::string_view key, const expect &expected,
+                                    const call_options &options = {}, void *token = nullptr) const
+    {
+        const wtcache_expect native = expected.native();
+        return remove(from, key, &native, options, token);
+    }
+    /** Runs a transaction, once; what it calls is called by a thread of the queue's. */
+    result<std::uint64_t> run(transaction &runs, void *token = nullptr) const
+    {
+        if (runs.failed_) return *runs.failed_;
+        return given([&](auto *id, auto *err) {
+            return wtcache_transaction_async(handle_.get(), runs.native(), token, id, err);
+        });
+    }
+    /** Completes once a pending write has ended. `pending::cancel` takes that back; `cancel` does not. */
+    result<std::uint64_t> wait(const pending &write, void *token = nullptr) const
+    {
+        return given([&](auto *id, auto *err) {
+            return wtcache_pending_async(handle_.get(), write.native(), token, id, err);
+        });
+    }
+    const wtcache_queue *native() const noexcept { return handle_.get(); }
+
+private:
+    result<std::uint64_t> put(const cache &to, std::string_view key, std::string_view bytes,
+                              const wtcache_expect *expected, const call_options &options, void *token) const
+    {
+        const detail::native_call call(options);
+        return given([&](auto *id, auto *err) {
+            return wtcache_put_async(handle_.get(), to.native(), key.data(), key.size(), bytes.data(), bytes.size(),
+                                     expected, &call.options, token, id, err);
+        });
+    }
+    result<std::uint64_t> remove(const cache &from, std::string_view key, const wtcache_expect *expected,
+                                 const call_options &options, void *token) const
+    {
+        const detail::native_call call(options);
+        return given([&](auto *id, auto *err) {
+            return wtcache_delete_async(handle_.get(), from.native(), key.data(), key.size(), expected, &call.options,
+                                        token, id, err);
+        });
+    }
+
+    template <class Call> static result<std::uint64_t> given(Call call)
+    {
+        std::uint64_t id = 0;
+        wtcache_error *err = nullptr;
+        if (call(&id, &err) < 0) return error(err);
+        return id;
+    }
+
+    detail::owned<wtcache_queue, wtcache_queue_free> handle_;
 };
 
 /** Whether the loaded library serves a program that was compiled with this header. */
