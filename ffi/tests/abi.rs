@@ -12,7 +12,7 @@ use wtcache_ffi::*;
 
 /// A source whose one record is always `value`, with version `r1`, served for a millisecond.
 struct Once {
-    loads: AtomicUsize,
+    renewals: AtomicUsize,
     destroyed: AtomicUsize,
 }
 
@@ -27,12 +27,13 @@ unsafe extern "C" fn once_get(user_data: *mut c_void, request: *const wtcache_re
         tag_count: 0,
     };
     let mut err = ptr::null_mut();
-    let status = if once.loads.fetch_add(1, Ordering::SeqCst) == 0 {
-        assert!(request.version.is_null());
+    // Nothing is offered before a record is kept, which one that lives for 1 ms is not where the machine is slow.
+    let status = if request.version.is_null() {
         unsafe { wtcache_reply_value(reply, b"value".as_ptr().cast(), 5, &raw const record, &raw mut err) }
     } else {
         let version = unsafe { std::slice::from_raw_parts(request.version.cast::<u8>(), request.version_len) };
         assert_eq!(version, b"r1");
+        once.renewals.fetch_add(1, Ordering::SeqCst);
         let for_long = wtcache_record { lifetime_ms: 3_600_000, ..record };
         unsafe { wtcache_reply_unchanged(reply, &raw const for_long, &raw mut err) }
     };
@@ -69,13 +70,13 @@ fn open(source: &wtcache_source) -> *mut wtcache_cache {
 
 #[test]
 fn an_expired_record_is_offered_by_its_version_and_may_be_unchanged() {
-    let once = Once { loads: AtomicUsize::new(0), destroyed: AtomicUsize::new(0) };
+    let once = Once { renewals: AtomicUsize::new(0), destroyed: AtomicUsize::new(0) };
     let user_data = ptr::from_ref(&once).cast_mut().cast();
     let cache = open(&wtcache_source { user_data, destroy: Some(once_destroy), get: Some(once_get), ..nothing() });
     let begun = Instant::now();
-    // Until the first has expired, the reads are hits; after the second load they are hits for an hour.
-    let mut renewed = 0;
-    while renewed < 3 && begun.elapsed() < Duration::from_secs(20) {
+    // Until the first has expired, the reads are hits; after it was renewed they are hits for an hour.
+    let mut after = 0;
+    while after < 3 && begun.elapsed() < Duration::from_secs(20) {
         let (mut entry, mut len) = (ptr::null_mut(), 0);
         let key = b"k".as_ptr().cast();
         let status = unsafe { wtcache_get(cache, key, 1, ptr::null(), &raw mut entry, ptr::null_mut()) };
@@ -83,11 +84,11 @@ fn an_expired_record_is_offered_by_its_version_and_may_be_unchanged() {
         let value = unsafe { std::slice::from_raw_parts(wtcache_entry_value(entry, &raw mut len).cast::<u8>(), len) };
         assert_eq!(value, b"value");
         unsafe { wtcache_entry_free(entry) };
-        if once.loads.load(Ordering::SeqCst) >= 2 {
-            renewed += 1;
+        if once.renewals.load(Ordering::SeqCst) >= 1 {
+            after += 1;
         }
     }
-    assert_eq!(once.loads.load(Ordering::SeqCst), 2);
+    assert_eq!((after, once.renewals.load(Ordering::SeqCst)), (3, 1));
     unsafe { wtcache_cache_free(cache) };
     assert_eq!(once.destroyed.load(Ordering::SeqCst), 1);
 }
