@@ -420,14 +420,14 @@ fn o1_find_gives_the_confirmed_record() {
 
 #[test]
 fn o4_the_number_and_the_weight_of_pending_writes_are_bounded() {
-    let optimistic = Optimistic::new().most(2).weight(100);
+    let optimistic = Optimistic::new().most(2).weight(110);
     let script = Script::new();
     let w = world_with(script, |builder| {
         builder.optimistic(optimistic).weigher(|_, value| value.map_or(1, |value| value.len() as u64))
     });
     let held = w.script.hold(Op::Put, "k", When::Before);
     let refused = |text: &str| w.cache.put_optimistic("k", text.to_owned()).map(drop);
-    assert!(matches!(refused(&"x".repeat(101)), Err(NotSent::TooManyPending)), "too heavy");
+    assert!(matches!(refused(&"x".repeat(111)), Err(NotSent::TooManyPending)), "too heavy");
     assert_eq!((w.peek("k"), w.cache.stats().pending), (None, 0));
     let first = w.set("k", &"x".repeat(99));
     let second = w.set("k", "y");
