@@ -14,6 +14,8 @@ use wtcache_testkit::{Begun, History, Value};
 
 /// More writes than this that nobody knows the outcome of, open at once on one key, make the search for an order too long.
 const MOST_OPEN: usize = 16;
+/// What is left pending has this many deadlines to be settled.
+pub(crate) const PENDING_DEADLINES: u32 = 2;
 /// A machine that is busy may leave a thread standing for so long.
 const STALL: Duration = Duration::from_millis(100);
 
@@ -93,6 +95,15 @@ pub(crate) struct Seen {
     pub(crate) called_at: SystemTime,
     pub(crate) answered_at: SystemTime,
     pub(crate) what: What,
+}
+
+impl Seen {
+    /// It was applied, and answered when its turn may have been over and others may have been sent: until then it was a stray.
+    fn outlived(&self, deadline: Duration) -> bool {
+        let turn = if self.admitted.is_some() { deadline * PENDING_DEADLINES } else { deadline };
+        let is_applied = matches!(self.what, What::Wrote(_) | What::Updated { .. } | What::Replayed(_));
+        is_applied && self.answered_at.duration_since(self.called_at).is_ok_and(|took| took >= turn)
+    }
 }
 
 /// With what all keys begin.
@@ -213,17 +224,27 @@ pub(crate) fn key(
     }
     // A stray write may land between the two steps of an update that the origin knows nothing of.
     let is_open = |op: &Seen| matches!(op.what, What::MayWrite(_)) && done.is_open(op, &seen);
-    let strict = strict || !seen.iter().any(is_open);
+    let strict = strict || !seen.iter().any(|op| is_open(op) || op.outlived(deadline));
     let history = Moments::of(&seen, done, deadline);
     if history.most_open > MOST_OPEN {
         return true;
     }
     let history = history.play(&seen, done, strict);
     if !history.is_linearizable() {
-        let mut text = format!("key {key} is not linearizable:\n{history}at the origin:\n");
+        let begun = seen.iter().map(|op| op.called_at).min().unwrap_or(SystemTime::UNIX_EPOCH);
+        let mut text = format!("key {key} is not linearizable:\n{history}by time:\n");
+        for op in &seen {
+            let after = |at: SystemTime| at.duration_since(begun).unwrap_or_default();
+            let (called, answered) = (after(op.called_at), after(op.answered_at));
+            text += &format!("{called:?} to {answered:?} client {} write {} {:?}\n", op.client, op.id, op.what);
+        }
+        text += "at the origin:\n";
         for entry in log.iter().filter(|entry| entry.id.as_deref() == Some(&item(key))) {
-            let Entry { seq, method, status, applied_seq, body, .. } = entry;
-            text += &format!("{seq} {method:?} status {status:?} applied {applied_seq:?} {body:?}\n");
+            let Entry { seq, method, status, applied_seq, applied_after, elapsed, received_at, body, .. } = entry;
+            let at = received_at.duration_since(begun).unwrap_or_default();
+            text += &format!(
+                "{seq} at {at:?} {method:?} status {status:?} applied {applied_seq:?} after {applied_after:?}, answered after {elapsed:?} {body:?}\n"
+            );
         }
         add(Oracle::History, text);
     }
@@ -363,6 +384,26 @@ mod tests {
         assert_eq!(judged(&[first, early, again], &[1, 1]), []);
         assert_eq!(judged(&[first, early, again], &[1]), [Oracle::History]);
         assert_eq!(judged(&[first, again], &[]), [Oracle::Outcome]);
+    }
+
+    #[test]
+    fn an_update_is_one_step_unless_a_write_was_out_beyond_its_deadline() {
+        let quick = |id, what| {
+            let op = op(id, id, 10 + id, what);
+            Seen { answered_at: op.called_at + DEADLINE / 2, ..op }
+        };
+        let late = |op: Seen| Seen { answered_at: op.called_at + DEADLINE, ..op };
+        let update = quick(1, What::Updated { read: None, wrote: Some(1) });
+        let between = quick(2, What::Wrote(Some(2)));
+        // What they left was read after them: the update's record.
+        let last = |id| op(id, 20, 21, What::Read(Some(1)));
+        assert_eq!(judged(&[update, between, last(3)], &[1, 2]), [Oracle::History]);
+        assert_eq!(judged(&[late(update), between, last(3)], &[1, 2]), [], "the update");
+        assert_eq!(judged(&[update, late(between), last(3)], &[1, 2]), [], "the other");
+        let left = Seen { admitted: Some(3), ..late(between) };
+        assert_eq!(judged(&[update, left, last(3)], &[1, 2]), [Oracle::History], "that has more time");
+        let refused = Seen { id: 4, what: What::NotWritten, ..late(between) };
+        assert_eq!(judged(&[update, between, refused, last(3)], &[1, 2]), [Oracle::History], "and does nothing");
     }
 
     #[test]

@@ -4,7 +4,6 @@
 //! the HTTP source and the sample origin, and holds what was seen against what the origin applied. What fails is made
 //! smaller by [`shrink()`] and can be run again from its text. It is a race of real time: a script fixes what is done, not when.
 
-mod dice;
 mod judge;
 mod round;
 mod script;

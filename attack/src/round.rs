@@ -21,7 +21,9 @@ use wtcache_http_source::HttpSource;
 use wtcache_origin::{Entry, Fault as Rule, Origin, OriginOptions};
 use wtcache_testkit::Value;
 
-use crate::judge::{self, Done, Finding, Oracle, PREFIX, Seen, What, idempotency_key, item, over_of, value_of};
+use crate::judge::{
+    self, Done, Finding, Oracle, PENDING_DEADLINES, PREFIX, Seen, What, idempotency_key, item, over_of, value_of,
+};
 use crate::script::{Disturbance, Do, Script};
 use crate::source::{Lie, Sends, Watched};
 use crate::visible;
@@ -199,7 +201,7 @@ fn cache(script: &Script, origin: &Origin, pass: &str, sends: Sends, lie: Lie) -
         .capacity(options.capacity)
         .tags(|_, _, tags| tags.add(TAG))
         .deadline(deadline)
-        .optimistic(Optimistic::new().deadline(deadline * 2))
+        .optimistic(Optimistic::new().deadline(deadline * PENDING_DEADLINES))
         .absent_after_delete(options.absent_after_delete)
         .in_doubt_writes(if options.writes_wait { InDoubtWrites::Wait } else { InDoubtWrites::Send });
     if options.lifetime_ms > 0 {

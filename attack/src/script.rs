@@ -7,8 +7,7 @@ use std::fmt;
 use std::time::Duration;
 
 use wtcache_origin::{Answer, FaultKind, Method};
-
-use crate::dice::Dice;
+use wtcache_testkit::Dice;
 
 /// The options of cache and source that a script varies.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -10,12 +10,12 @@ use std::sync::{Arc, Barrier, OnceLock};
 use std::thread;
 use std::time::Duration;
 
-use shelf::{Answer, Dice, Fns, SECOND, Shelf, broken, seed, within_ten_seconds};
+use shelf::{Answer, Fns, SECOND, Shelf, broken, seed, within_ten_seconds};
 use wtcache::{
     ByteCache, Bytes, Cache, Call, Confirmed, How, InDoubtWrites, LoadError, Loaded, NotSent, Outcome, Record, Typed,
     WriteError,
 };
-use wtcache_testkit::ManualClock;
+use wtcache_testkit::{Dice, ManualClock};
 
 type Numbers = Typed<u32, u64>;
 
@@ -30,7 +30,7 @@ fn b1_weight_is_within_capacity_when_a_call_has_returned() {
     const HEAVIEST: u64 = 60;
     let seed = seed();
     println!("WTCACHE_SEED={seed}");
-    let mut dice = Dice(seed);
+    let mut dice = Dice::new(seed);
     let cache = weighed(&Shelf::new(), 100, 4);
     for _ in 0..5_000 {
         let key = dice.below(200) as u32;
@@ -60,7 +60,7 @@ fn b1_weight_is_beyond_capacity_only_by_what_calls_are_putting_in() {
             .map(|n| {
                 let cache = cache.clone();
                 scope.spawn(move || {
-                    let mut dice = Dice(seed.wrapping_add(n));
+                    let mut dice = Dice::new(seed.wrapping_add(n));
                     for _ in 0..20_000 {
                         drop(cache.put(&(dice.below(20) as u32), HEAVIEST - dice.below(3)));
                     }
@@ -88,7 +88,7 @@ fn b1_weight_is_beyond_capacity_only_by_what_calls_are_putting_in() {
 fn b1_nothing_is_evicted_while_there_is_room_and_no_more_than_is_needed() {
     let seed = seed();
     println!("WTCACHE_SEED={seed}");
-    let mut dice = Dice(seed);
+    let mut dice = Dice::new(seed);
     let cache = weighed(&Shelf::new(), 1_000, 1);
     for _ in 0..5_000 {
         let (key, weight) = (dice.below(500) as u32, dice.below(10));

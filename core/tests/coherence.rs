@@ -9,8 +9,9 @@ use std::panic::resume_unwind;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use shelf::{Dice, Shelf, seed};
+use shelf::{Shelf, seed};
 use wtcache::{Cache, Change};
+use wtcache_testkit::Dice;
 
 const KEYS: u64 = 50;
 
@@ -18,7 +19,7 @@ fn act(cache: &Cache<u32, u64>, dice: &mut Dice) {
     let key = dice.below(KEYS) as u32;
     match dice.below(10) {
         0..4 => drop(cache.get(&key).unwrap()),
-        4..6 => drop(cache.put(&key, dice.next()).unwrap()),
+        4..6 => drop(cache.put(&key, dice.throw()).unwrap()),
         6 => drop(cache.delete(&key).unwrap()),
         7 => cache.invalidate(&key),
         8 => {
@@ -43,7 +44,7 @@ fn at_rest_every_resident_entry_is_the_origins() {
         thread::scope(|scope| {
             let actors: Vec<_> = (0..2)
                 .map(|n| {
-                    let mut dice = Dice(seed ^ (n << 32));
+                    let mut dice = Dice::new(seed ^ (n << 32));
                     let cache = &cache;
                     scope.spawn(move || (0..500).for_each(|_| act(cache, &mut dice)))
                 })

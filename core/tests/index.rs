@@ -12,7 +12,7 @@ use std::time::Duration;
 use proptest::prelude::*;
 use shelf::{Answer, SECOND, Shelf, seed};
 use wtcache::{Cache, Rows};
-use wtcache_testkit::ManualClock;
+use wtcache_testkit::{Dice, ManualClock};
 
 const WINDOW: Duration = Duration::from_secs(10);
 
@@ -151,7 +151,7 @@ fn p1_no_reader_finds_an_entry_under_a_value_that_it_does_not_have() {
     let done = AtomicBool::new(false);
     thread::scope(|scope| {
         scope.spawn(|| {
-            let mut dice = shelf::Dice(seed);
+            let mut dice = Dice::new(seed);
             for _ in 0..20_000 {
                 let key = dice.below(4) as u32;
                 if dice.below(8) == 0 {

@@ -8,13 +8,13 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
 use std::thread;
 
-use shelf::{Dice, Fns, SECOND, seed};
+use shelf::{Fns, SECOND, seed};
 use wtcache::{
     ByteCache, Bytes, Cache, CacheOf, Call, Change, Confirmed, Entry, Failure, Layout, Lookup, NotSent, Outcome,
     Record, Rejection, SourceError, Typed, Version, WriteError,
 };
 use wtcache::{Condition, Loaded};
-use wtcache_testkit::ManualClock;
+use wtcache_testkit::{Dice, ManualClock};
 
 type Boxed = Typed<Vec<u8>, Vec<u8>>;
 
@@ -80,7 +80,7 @@ where
     L::View: AsRef<[u8]>,
     [u8]: Lookup<L>,
 {
-    let mut dice = Dice(seed);
+    let mut dice = Dice::new(seed);
     let keys: [&[u8]; 4] = [b"", b"a", b"ab", &[0xFF; 100]];
     (0..400)
         .map(|_| {

@@ -8,8 +8,9 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
 use std::thread;
 
-use shelf::{Dice, Fns, Shelf, seed};
+use shelf::{Fns, Shelf, seed};
 use wtcache::{Builder, Cache, EventKind, Loaded, Record, Typed};
+use wtcache_testkit::Dice;
 
 type Numbers = Typed<u32, u64>;
 
@@ -25,7 +26,7 @@ fn shelved(capacity: u64, shards: usize) -> Cache<u32, u64> {
 
 /// A weight for a key, always the same: 1 to 4,096, as many in each octave.
 fn spread(key: u32) -> u64 {
-    let draw = Dice(u64::from(key)).next();
+    let draw = Dice::new(u64::from(key)).throw();
     let octave = 1 << (draw % 12);
     octave + (draw >> 8) % octave
 }
@@ -35,10 +36,10 @@ fn hits(capacity: u64, shards: usize, keys: u64) -> f64 {
     const READS: u64 = 50_000;
     let source = Fns::<Numbers>::get(|key, _| Ok(Loaded::Found(Record::new(spread(*key)))));
     let cache = weighed(Cache::builder(source)).capacity(capacity).shards(shards).seed(1).build().unwrap();
-    let mut dice = Dice(7);
+    let mut dice = Dice::new(7);
     for _ in 0..READS {
         // Squared twice: the first thousandth of the keys is read a sixth of the time.
-        let share = (dice.next() >> 11) as f64 / (1u64 << 53) as f64;
+        let share = (dice.throw() >> 11) as f64 / (1u64 << 53) as f64;
         cache.get(&((share.powi(4) * keys as f64) as u32)).unwrap();
     }
     1.0 - cache.stats().loads as f64 / READS as f64
@@ -152,7 +153,7 @@ fn b5_what_goes_in_other_parts_is_told_counted_and_numbered_with_its_own_key() {
         for n in 0..3 {
             let cache = &cache;
             scope.spawn(move || {
-                let mut dice = Dice(seed.wrapping_add(n));
+                let mut dice = Dice::new(seed.wrapping_add(n));
                 for _ in 0..3_000 {
                     let weight = if dice.below(10) == 0 { 100 + dice.below(CAPACITY - 99) } else { dice.below(5) };
                     cache.put(&(dice.below(300) as u32), weight).unwrap();

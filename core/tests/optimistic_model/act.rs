@@ -90,20 +90,12 @@ pub(crate) enum Act {
     ReadAll,
 }
 
-/// Pseudo-random numbers from a seed (SplitMix64).
-pub(crate) struct Dice(pub(crate) u64);
+/// What happens next, drawn from a seed.
+pub(crate) struct Dice(pub(crate) wtcache_testkit::Dice);
 
 impl Dice {
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ (z >> 31)
-    }
-
     pub(crate) fn below(&mut self, bound: usize) -> usize {
-        (self.next() % bound as u64) as usize
+        self.0.index(bound)
     }
 
     pub(crate) fn one_in(&mut self, bound: usize) -> bool {
@@ -111,7 +103,7 @@ impl Dice {
     }
 
     fn pick<T: Copy>(&mut self, of: &[T]) -> T {
-        of[self.below(of.len())]
+        *self.0.pick(of)
     }
 
     fn verdict(&mut self) -> Verdict {
@@ -188,7 +180,7 @@ pub(crate) struct Case {
 
 impl Case {
     pub(crate) fn of(seed: u64, most_acts: usize) -> Self {
-        let mut dice = Dice(seed);
+        let mut dice = Dice(wtcache_testkit::Dice::new(seed));
         let keys = 1 + dice.below(KEYS.len());
         let (capacity, absent_after_delete) = (1 + dice.below(KEYS.len() + 1) as u64, dice.one_in(2));
         let acts = (0..=dice.below(most_acts)).map(|_| dice.act(keys)).collect();

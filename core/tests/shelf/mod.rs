@@ -221,23 +221,6 @@ pub fn within_ten_seconds<T: Send + 'static>(work: impl FnOnce() -> T + Send + '
     }
 }
 
-/// Pseudo-random numbers from a seed (SplitMix64).
-pub struct Dice(pub u64);
-
-impl Dice {
-    pub fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-        z ^ (z >> 31)
-    }
-
-    pub fn below(&mut self, n: u64) -> u64 {
-        self.next() % n
-    }
-}
-
 /// A seed that differs from run to run, unless `WTCACHE_SEED` gives one.
 pub fn seed() -> u64 {
     use std::hash::{BuildHasher, RandomState};
