@@ -364,18 +364,35 @@ mod tests {
     #[test]
     fn in_a_known_order_a_value_that_comes_back_may_be_read_at_either_time() {
         let history = History::default();
-        let read = history.begins(9);
-        for (place, value) in [(1, Some(1)), (2, None), (3, Some(2))] {
+        let writes = |place, value| {
             let begun = history.begins(1);
             begun.took_place(place);
             begun.wrote(value);
-        }
+        };
+        let first = history.begins(9);
+        writes(1, Some(1));
         let second = history.begins(8);
-        second.read(Some(2));
-        read.read(None);
+        writes(2, None);
+        second.read(None);
+        assert_eq!(history.holds_in_order(), Some(true), "{history}");
+        writes(3, Some(2));
+        first.read(None);
         assert_eq!(history.holds_in_order(), Some(true), "{history}");
         history.begins(9).read(None);
         assert_eq!(history.holds_in_order(), Some(false), "{history}");
+    }
+
+    #[test]
+    fn in_a_known_order_an_update_reads_what_the_write_before_it_left() {
+        for (place, holds) in [(3, true), (1, false)] {
+            let history = History::default();
+            let (update, write) = (history.begins(1), history.begins(2));
+            update.took_place(place);
+            update.updated(Some(1), Some(2));
+            write.took_place(2);
+            write.wrote(Some(1));
+            assert_eq!(history.holds_in_order(), Some(holds), "{history}");
+        }
     }
 
     #[test]
