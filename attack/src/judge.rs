@@ -12,8 +12,8 @@ use wtcache::IdempotencyKey;
 use wtcache_origin::Entry;
 use wtcache_testkit::{Begun, History, Value};
 
-/// More writes than this that nobody knows the outcome of, open at once on one key, make the search for an order too long.
-const MOST_OPEN: usize = 16;
+/// More operations than this, open at once on one key, make the search for an order too long.
+const MOST_OPEN: usize = 18;
 /// What is left pending has this many deadlines to be settled.
 pub(crate) const PENDING_DEADLINES: u32 = 2;
 /// A machine that is busy may leave a thread standing for so long.
@@ -131,10 +131,18 @@ fn number_of(idempotency_key: &str) -> Option<u64> {
     u64::try_from(u128::from_str_radix(idempotency_key, 16).ok()?).ok()
 }
 
+/// A send that took effect.
+#[derive(Clone, Copy, Debug)]
+struct Landing {
+    at: SystemTime,
+    /// Among all of the origin.
+    place: u64,
+}
+
 /// What the origin did.
 pub(crate) struct Done {
-    /// By key and number: when each send took effect that did. A put says its number by its value, a delete by its idempotency key.
-    writes: HashMap<(String, u64), Vec<SystemTime>>,
+    /// By key and number: each send that took effect, in their order. A put says its number by its value, a delete by its idempotency key.
+    writes: HashMap<(String, u64), Vec<Landing>>,
     /// Key and value of every put that was applied.
     values: HashSet<(String, u64)>,
 }
@@ -148,15 +156,17 @@ impl Done {
             let put = body.as_ref().and_then(value_of);
             done.values.extend(put.map(|value| (key.clone(), value)));
             if let Some(number) = put.or_else(|| number_of(entry.idempotency_key.as_deref()?)) {
-                let landed = entry.received_at + entry.applied_after.unwrap_or_default();
-                done.writes.entry((key.clone(), number)).or_default().push(landed);
+                let at = entry.received_at + entry.applied_after.unwrap_or_default();
+                let landing = Landing { at, place: entry.applied_seq.unwrap_or(u64::MAX) };
+                done.writes.entry((key.clone(), number)).or_default().push(landing);
             }
         }
+        done.writes.values_mut().for_each(|landings| landings.sort_unstable_by_key(|landing| landing.place));
         done
     }
 
     /// When sends of the write took effect.
-    fn landings(&self, op: &Seen) -> &[SystemTime] {
+    fn landings(&self, op: &Seen) -> &[Landing] {
         self.writes.get(&(item(op.key), op.id)).map_or(&[], Vec::as_slice)
     }
 
@@ -183,8 +193,35 @@ impl Done {
         let is_send = |other: &&Seen| other.id == op.id && matches!(other.what, What::MayWrite(_) | What::Replayed(_));
         let landings = self.landings(op);
         let all_did = landings.len() >= seen.iter().filter(is_send).count();
-        let last = landings.iter().max().filter(|_| all_did)?;
-        Some(op.answered_at.max(*last) + deadline + STALL)
+        let last = landings.iter().map(|landing| landing.at).max().filter(|_| all_did)?;
+        Some(op.answered_at.max(last) + deadline + STALL)
+    }
+
+    /// Where among the origin's writes those of this key took place, by the number of the operation. Empty if that cannot be told of
+    /// all: a write that was sent several times may have landed in another one's time.
+    fn places(&self, seen: &[Seen]) -> HashMap<usize, u64> {
+        let mut places = HashMap::new();
+        let mut left: HashMap<u64, Vec<Landing>> = HashMap::new();
+        for op in seen {
+            left.entry(op.id).or_insert_with(|| self.landings(op).to_vec());
+        }
+        // Those that were answered landed before that; what is left landed for those that were not.
+        let is_answered = |op: &Seen| matches!(op.what, What::Wrote(_) | What::Updated { .. } | What::Replayed(_));
+        let is_unknown = |op: &Seen| matches!(op.what, What::MayWrite(_));
+        for (number, op) in seen.iter().enumerate().filter(|(_, op)| is_answered(op)) {
+            let landings = left.get_mut(&op.id).expect("each has some or none");
+            let own = |landing: &Landing| op.called_at <= landing.at && landing.at <= op.answered_at;
+            places.extend(landings.iter().rposition(own).map(|at| (number, landings.remove(at).place)));
+        }
+        for (number, op) in seen.iter().enumerate().filter(|(_, op)| is_unknown(op)) {
+            let landings = left.get_mut(&op.id).expect("each has some or none");
+            let own = |landing: &Landing| op.called_at <= landing.at;
+            places.extend(landings.iter().position(own).map(|at| (number, landings.remove(at).place)));
+        }
+        if left.values().any(|landings| !landings.is_empty()) {
+            places.clear();
+        }
+        places
     }
 }
 
@@ -225,11 +262,14 @@ pub(crate) fn key(
     // A stray write may land between the two steps of an update that the origin knows nothing of.
     let is_open = |op: &Seen| matches!(op.what, What::MayWrite(_)) && done.is_open(op, &seen);
     let strict = strict || !seen.iter().any(|op| is_open(op) || op.outlived(deadline));
-    let history = Moments::of(&seen, done, deadline);
-    if history.most_open > MOST_OPEN {
+    let history = Moments::of(&seen, done, deadline).play(&seen, done, strict);
+    // In the origin's order, which does not take long; else in any.
+    if history.holds_in_order() == Some(true) {
+        return false;
+    }
+    if history.most_open() > MOST_OPEN {
         return true;
     }
-    let history = history.play(&seen, done, strict);
     if !history.is_linearizable() {
         let begun = seen.iter().map(|op| op.called_at).min().unwrap_or(SystemTime::UNIX_EPOCH);
         let mut text = format!("key {key} is not linearizable:\n{history}by time:\n");
@@ -258,13 +298,11 @@ struct Parts<'a>(Begun<'a>, Option<Begun<'a>>);
 struct Moments {
     /// Twice the stamp, and which operation. Between two stamps an unknown write ends that all must have seen.
     order: Vec<(u64, usize)>,
-    /// Unknown writes at once.
-    most_open: usize,
 }
 
 impl Moments {
     fn of(seen: &[Seen], done: &Done, deadline: Duration) -> Self {
-        let (mut order, mut unknown) = (Vec::new(), Vec::new());
+        let mut order = Vec::new();
         for (at, op) in seen.iter().enumerate() {
             order.push((op.call * 2, at));
             match op.what {
@@ -274,25 +312,26 @@ impl Moments {
                     let calls = seen.iter().filter(|other| by.is_some_and(|by| other.called_at >= by));
                     let later = calls.map(|other| other.call * 2 - 1).min();
                     order.extend(later.map(|end| (end, at)));
-                    unknown.push((op.call * 2, later.unwrap_or(u64::MAX)));
                 }
                 _ => order.push((op.answer * 2, at)),
             }
         }
         order.sort_unstable();
-        let open_at = |moment| unknown.iter().filter(|(call, end)| *call <= moment && moment < *end).count();
-        let most_open = unknown.iter().map(|(call, _)| open_at(*call)).max().unwrap_or(0);
-        Self { order, most_open }
+        Self { order }
     }
 
     fn play(&self, seen: &[Seen], done: &Done, updates_are_one_step: bool) -> History {
         let history = History::default();
+        let places = done.places(seen);
         let mut begun: HashMap<usize, Parts<'_>> = HashMap::new();
         for (moment, at) in &self.order {
             let op = &seen[*at];
             if *moment == op.call * 2 {
                 let second = matches!(op.what, What::Updated { .. }) && !updates_are_one_step;
                 let parts = Parts(history.begins(op.client), second.then(|| history.begins(op.client)));
+                if let Some(place) = places.get(at) {
+                    parts.1.as_ref().unwrap_or(&parts.0).took_place(*place);
+                }
                 begun.insert(*at, parts);
                 continue;
             }
@@ -344,7 +383,8 @@ mod tests {
     fn judged_landed(seen: &[Seen], applied: &[(u64, u64)]) -> Vec<Oracle> {
         let done = Done {
             writes: applied.iter().fold(HashMap::new(), |mut writes, (id, landed)| {
-                writes.entry((item(0), *id)).or_insert_with(Vec::new).push(at(*landed));
+                let landing = Landing { at: at(*landed), place: *landed };
+                writes.entry((item(0), *id)).or_insert_with(Vec::new).push(landing);
                 writes
             }),
             values: applied.iter().map(|(id, _)| (item(0), *id)).collect(),
@@ -404,6 +444,29 @@ mod tests {
         assert_eq!(judged(&[update, left, last(3)], &[1, 2]), [Oracle::History], "that has more time");
         let refused = Seen { id: 4, what: What::NotWritten, ..late(between) };
         assert_eq!(judged(&[update, between, refused, last(3)], &[1, 2]), [Oracle::History], "and does nothing");
+    }
+
+    #[test]
+    fn what_is_too_open_to_be_searched_is_judged_in_the_origins_order() {
+        let writes = MOST_OPEN as u64 + 2;
+        let all = |last| {
+            let open = |id| op(id, id, 50 + id, What::Wrote(Some(id)));
+            let read = op(99, 98, 99, What::Read(Some(last)));
+            (1..=writes).map(open).chain([read]).collect::<Vec<_>>()
+        };
+        let is_too_open = |seen: &[Seen]| {
+            let landing = |id| Landing { at: at(30), place: id };
+            let done = Done {
+                writes: (1..=writes).map(|id| ((item(0), id), vec![landing(id)])).collect(),
+                values: (1..=writes).map(|id| (item(0), id)).collect(),
+            };
+            let mut found = Vec::new();
+            let too_open = key(0, seen, &done, false, DEADLINE, &[], &mut found);
+            assert!(found.is_empty(), "{found:?}");
+            too_open
+        };
+        assert!(!is_too_open(&all(writes)), "in the origin's order");
+        assert!(is_too_open(&all(1)), "another order would do, and is not looked for");
     }
 
     #[test]
