@@ -150,7 +150,7 @@ impl History {
 
     /// Whether the operations could have happened one after the other, each between its call and its answer, with the writes in
     /// the order of their places ([`Begun::took_place`]). `None`: a write has none. (One that removes needs none: without, it found nothing to
-    /// remove.) Takes no more than polynomial time.
+    /// remove; nor does one that was not answered: without, it has had no effect.) Takes no more than polynomial time.
     ///
     /// The writes are put at their earliest moments. A read that saw a value needs a write that left it, and not another one
     /// before the read began: of those that come before the read's end, the last one keeps the writes after it from coming before the
@@ -158,10 +158,14 @@ impl History {
     /// nothing moves any more, the order holds or none does.
     #[must_use]
     pub fn holds_in_order(&self) -> Option<bool> {
-        let parts = self.0.lock().parts();
+        let (parts, never) = {
+            let noted = self.0.lock();
+            (noted.parts(), noted.events.len())
+        };
         let (mut writes, mut reads) = (Vec::new(), Vec::new());
         for part in &parts {
             match (part.did, part.place) {
+                (Operation::Write(_), None) if part.to == never => {}
                 (Operation::Read(value), _) | (Operation::Write(value @ None), None) => reads.push((value, part)),
                 (Operation::Write(_) | Operation::Update(..), Some(place)) => writes.push((place, part)),
                 (Operation::Write(_) | Operation::Update(..), None) => return None,
@@ -400,6 +404,10 @@ mod tests {
         let history = History::beginning_with(None);
         history.begins(1).wrote(None);
         assert_eq!(history.holds_in_order(), Some(true), "it found nothing to remove");
+        history.begins(1).may_write(Some(1));
+        assert_eq!(history.holds_in_order(), Some(true), "it has had no effect");
+        history.begins(2).read(Some(1));
+        assert_eq!(history.holds_in_order(), Some(false), "so nobody read it");
         history.begins(1).wrote(Some(1));
         assert_eq!(history.holds_in_order(), None);
     }
