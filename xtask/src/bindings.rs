@@ -63,6 +63,14 @@ pub(crate) fn rivals(args: impl Iterator<Item = String>) -> Result<(), String> {
     run(bench)
 }
 
+/// A hit through the C ABI, of the libraries as they are shipped, beside one in Rust.
+pub(crate) fn hits() -> Result<(), String> {
+    let Some(shipped) = Shipped::build()? else { return Ok(()) };
+    let mut bench = cargo(&["bench", "--package", "wtcache-benches", "--bench", "c"]);
+    bench.env("WTCACHE_ARTIFACTS", &shipped.0);
+    run(bench)
+}
+
 /// A fresh environment with the package: its interpreter.
 fn installed(name: &str) -> Result<PathBuf, String> {
     let target = target();
