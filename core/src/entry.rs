@@ -437,6 +437,12 @@ impl<L: Layout> Entry<L> {
         sealed::Stored::value(&stored).is_some().then_some(Self(stored))
     }
 
+    /// The handle of a stored record that is no absent mark.
+    pub(crate) fn with_value(stored: L::Stored) -> Self {
+        debug_assert!(sealed::Stored::value(&stored).is_some(), "an absent mark is no entry");
+        Self(stored)
+    }
+
     pub(crate) fn stored(&self) -> &L::Stored {
         &self.0
     }

@@ -4,7 +4,7 @@ use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use crate::error::wtcache_error;
-use crate::status::{WTCACHE_OUTCOME_IN_DOUBT, WTCACHE_OUTCOME_NOT_APPLIED};
+use crate::status::{WTCACHE_OK, WTCACHE_OUTCOME_IN_DOUBT, WTCACHE_OUTCOME_NOT_APPLIED};
 
 /// Runs the body of a function; a panic of it changed nothing at the origin.
 ///
@@ -43,6 +43,18 @@ pub(crate) unsafe fn free<T>(handle: *mut T) {
         // SAFETY: the caller's promise.
         quietly((), || drop(unsafe { Box::from_raw(handle) }));
     }
+}
+
+/// What a function gives that had nothing to say.
+///
+/// # Safety
+/// `err` is NULL or may be written.
+pub(crate) unsafe fn fine(err: *mut *mut wtcache_error) -> i32 {
+    if !err.is_null() {
+        // SAFETY: not NULL, so it may be written.
+        unsafe { err.write(std::ptr::null_mut()) };
+    }
+    WTCACHE_OK
 }
 
 unsafe fn run(

@@ -39,6 +39,11 @@ impl wtcache_cache {
         unsafe { Self::opened(handle) }.map(|opened| &opened.cache)
     }
 
+    /// The same, where nobody asks why it may not be used.
+    pub(crate) fn cache(&self) -> Option<&ByteCache> {
+        self.0.if_ours().map(|opened| &opened.cache)
+    }
+
     /// The same, with what is known of it.
     ///
     /// # Safety

@@ -113,7 +113,7 @@ pub unsafe extern "C" fn wtcache_error_doubt(error: *const wtcache_error) -> *mu
 pub unsafe extern "C" fn wtcache_error_existing(error: *const wtcache_error) -> *mut wtcache_entry {
     // SAFETY: the caller keeps the rules at the header's top.
     let existing = unsafe { error.as_ref() }.and_then(|error| error.existing.clone());
-    existing.map_or(ptr::null_mut(), |existing| border::give(wtcache_entry::new(existing)))
+    existing.map_or(ptr::null_mut(), wtcache_entry::give)
 }
 
 /// Frees an error, and releases its cause if no other error has it. NULL is fine.

@@ -61,6 +61,10 @@ impl<T> Owned<T> {
         self.is_ours().map(|()| &mut *self.held)
     }
 
+    pub(crate) fn if_ours(&self) -> Option<&T> {
+        self.made_in.is_current().then_some(&*self.held)
+    }
+
     fn is_ours(&self) -> Result<(), Refused> {
         if self.made_in.is_current() {
             return Ok(());

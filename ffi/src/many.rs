@@ -2,7 +2,7 @@
 
 use std::ptr;
 
-use wtcache::{Bytes, LoadError, Read, WriteError, Written};
+use wtcache::{Bytes, Entry, LoadError, Read, WriteError, Written};
 
 use crate::arguments::{Refused, array, output};
 use crate::border;
@@ -17,21 +17,19 @@ use crate::status::{WTCACHE_ERR_ARGUMENT, WTCACHE_NOT_FOUND, WTCACHE_OK};
 pub struct wtcache_results(Vec<Answer>);
 
 /// The status of what went well, with the record if there is one.
-type Answer = Result<(i32, Option<wtcache_entry>), wtcache_error>;
+type Answer = Result<(i32, Option<Entry<Bytes>>), wtcache_error>;
 
 impl wtcache_results {
     pub(crate) fn of_reads(answers: Vec<Result<Read<Bytes>, LoadError>>) -> Self {
         let status = |entry: &Option<_>| if entry.is_some() { WTCACHE_OK } else { WTCACHE_NOT_FOUND };
-        let answer = |answer: Result<Read<Bytes>, _>| {
-            answer.map(|read| (status(&read.entry), read.entry.map(wtcache_entry::new))).map_err(Into::into)
-        };
+        let answer =
+            |answer: Result<Read<Bytes>, _>| answer.map(|read| (status(&read.entry), read.entry)).map_err(Into::into);
         Self(answers.into_iter().map(answer).collect())
     }
 
     fn of_writes(answers: Vec<Result<Written<Bytes>, WriteError<Bytes>>>) -> Self {
-        let answer = |answer: Result<Written<Bytes>, _>| {
-            answer.map(|written| (WTCACHE_OK, written.entry.map(wtcache_entry::new))).map_err(Into::into)
-        };
+        let answer =
+            |answer: Result<Written<Bytes>, _>| answer.map(|written| (WTCACHE_OK, written.entry)).map_err(Into::into);
         Self(answers.into_iter().map(answer).collect())
     }
 }
@@ -115,7 +113,7 @@ pub unsafe extern "C" fn wtcache_results_status(results: *const wtcache_results,
 pub unsafe extern "C" fn wtcache_results_entry(results: *const wtcache_results, index: usize) -> *const wtcache_entry {
     // SAFETY: the caller keeps the rules at the header's top.
     match unsafe { answer(results, index) } {
-        Some(Ok((_, Some(entry)))) => entry,
+        Some(Ok((_, Some(entry)))) => wtcache_entry::lend(entry),
         _ => ptr::null(),
     }
 }

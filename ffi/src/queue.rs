@@ -8,7 +8,7 @@ use std::ptr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use wtcache::NotSent;
+use wtcache::{Bytes, Entry, NotSent};
 
 use crate::arguments::{Refused, bytes, optional_output, output, required};
 use crate::border;
@@ -66,7 +66,7 @@ unsafe impl Send for Token {}
 enum Outcome {
     /// Of a pending write that has ended; its outcome is asked for when the completion is taken out.
     Settled(Arc<WatchedWrite>),
-    Ended(Result<(i32, Option<wtcache_entry>), wtcache_error>),
+    Ended(Result<(i32, Option<Entry<Bytes>>), wtcache_error>),
     Many(wtcache_results),
     Transacted(Arc<Told>, wtcache_transacted),
 }
@@ -198,7 +198,7 @@ pub unsafe extern "C" fn wtcache_completion_status(completion: *const wtcache_co
 pub unsafe extern "C" fn wtcache_completion_entry(completion: *const wtcache_completion) -> *const wtcache_entry {
     // SAFETY: the caller keeps the rules at the header's top.
     match unsafe { completion.as_ref() }.map(|completion| &completion.outcome) {
-        Some(Outcome::Ended(Ok((_, Some(entry))))) => entry,
+        Some(Outcome::Ended(Ok((_, Some(entry))))) => wtcache_entry::lend(entry),
         _ => ptr::null(),
     }
 }
@@ -262,7 +262,7 @@ pub unsafe extern "C" fn wtcache_get_async(
             let given = Given::of(queue, cache, token, id)?;
             let (key, deadline) = (bytes("key", key, key_len)?, asked.deadline);
             if let Some(entry) = asked.hit(&given.opened.cache, key) {
-                let (token, outcome) = (given.token, Outcome::Ended(Ok((WTCACHE_OK, Some(wtcache_entry::new(entry))))));
+                let (token, outcome) = (given.token, Outcome::Ended(Ok((WTCACHE_OK, Some(entry)))));
                 let done = given.pool.done(|id| wtcache_completion { id, token, outcome });
                 return took(given.id, done);
             }
@@ -271,7 +271,7 @@ pub unsafe extern "C" fn wtcache_get_async(
                 asked.call = asked.call.deadline(left);
                 let found = asked.read(&opened.cache, &key)?;
                 let status = if found.is_some() { WTCACHE_OK } else { WTCACHE_NOT_FOUND };
-                Ok(Outcome::Ended(Ok((status, found.map(wtcache_entry::new)))))
+                Ok(Outcome::Ended(Ok((status, found))))
             })
         })
     }
@@ -333,7 +333,7 @@ pub unsafe extern "C" fn wtcache_put_async(
                     None => cache.put_with(&key, value, &call),
                     Some(expect) => cache.put_if_with(&key, value, expect, &call),
                 }?;
-                Ok(Outcome::Ended(Ok((WTCACHE_OK, written.entry.map(wtcache_entry::new)))))
+                Ok(Outcome::Ended(Ok((WTCACHE_OK, written.entry))))
             })
         })
     }
@@ -433,7 +433,7 @@ pub unsafe extern "C" fn wtcache_pending_async(
 
 fn outcome_of(watched: &WatchedWrite) -> Outcome {
     Outcome::Ended(match watched.ended() {
-        Ok(written) => Ok((WTCACHE_OK, written.entry.clone().map(wtcache_entry::new))),
+        Ok(written) => Ok((WTCACHE_OK, written.entry.clone())),
         Err(error) => Err(error.into()),
     })
 }

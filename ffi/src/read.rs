@@ -1,7 +1,9 @@
 //! Reading: a pinned view of a record, or a copy of it in the caller's buffer.
 
 use std::ffi::c_void;
-use std::ptr;
+use std::mem::ManuallyDrop;
+use std::ptr::{self, NonNull};
+use std::slice;
 use std::time::Duration;
 
 use wtcache::{Bytes, Entry, Tick};
@@ -15,7 +17,9 @@ use crate::status::{WTCACHE_NOT_FOUND, WTCACHE_OK, WTCACHE_TOO_SMALL};
 
 /// A record that the cache handed out: key, value and version, which stay valid and unchanged until it is freed, also
 /// after the cache dropped it or is gone. It may be read from any thread.
-pub struct wtcache_entry(Entry<Bytes>);
+///
+/// Of this type there is nothing but pointers: they are the record's own address, so that a hit allocates nothing.
+pub struct wtcache_entry(());
 
 /// Reads the record of a key: from the cache, else from the origin. Waits to the deadline at most; a hit never waits.
 ///
@@ -32,6 +36,12 @@ pub unsafe extern "C" fn wtcache_get(
 ) -> i32 {
     // SAFETY: the caller keeps the rules at the header's top.
     unsafe {
+        if !entry.is_null()
+            && let Some(hit) = glance(cache, (key, key_len), call)
+        {
+            entry.write(wtcache_entry::give(hit));
+            return border::fine(err);
+        }
         border::call(err, || {
             let entry = output("entry", entry, ptr::null_mut())?;
             let (cache, key) = (wtcache_cache::of(cache)?, bytes("key", key, key_len)?);
@@ -56,6 +66,15 @@ pub unsafe extern "C" fn wtcache_get_into(
 ) -> i32 {
     // SAFETY: the caller keeps the rules at the header's top.
     unsafe {
+        if !value_len.is_null()
+            && !buffer.is_null()
+            && let Some(hit) = glance(cache, (key, key_len), call)
+            && hit.len() <= buffer_len
+        {
+            value_len.write(hit.len());
+            ptr::copy_nonoverlapping(hit.as_ptr(), buffer.cast(), hit.len());
+            return border::fine(err);
+        }
         border::call(err, || {
             let value_len = output("value_len", value_len, 0)?;
             if buffer.is_null() && buffer_len != 0 {
@@ -125,7 +144,7 @@ pub unsafe extern "C" fn wtcache_entry_version(entry: *const wtcache_entry, len:
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn wtcache_entry_is_pending(entry: *const wtcache_entry) -> i32 {
     // SAFETY: the caller keeps the rules at the header's top.
-    unsafe { entry.as_ref() }.is_some_and(|entry| entry.0.pending_since().is_some()).into()
+    unsafe { seen(entry) }.is_some_and(|entry| entry.pending_since().is_some()).into()
 }
 
 /// How long it may still be served as fresh, in milliseconds; `UINT64_MAX` without end, 0 where it has expired. `cache` is the one that
@@ -135,8 +154,8 @@ pub unsafe extern "C" fn wtcache_entry_remaining_ms(entry: *const wtcache_entry,
     // SAFETY: the caller keeps the rules at the header's top.
     let Ok(cache) = (unsafe { wtcache_cache::of(cache) }) else { return 0 };
     // SAFETY: as above.
-    let Some(entry) = (unsafe { entry.as_ref() }) else { return 0 };
-    if entry.0.expires() == Tick::NEVER { u64::MAX } else { whole_ms(entry.0.remaining(cache.now())) }
+    let Some(entry) = (unsafe { seen(entry) }) else { return 0 };
+    if entry.expires() == Tick::NEVER { u64::MAX } else { whole_ms(entry.remaining(cache.now())) }
 }
 
 /// For how long it has been expired, in milliseconds: more than 0 only for what was served stale, in a window that the configuration
@@ -146,28 +165,62 @@ pub unsafe extern "C" fn wtcache_entry_stale_ms(entry: *const wtcache_entry, cac
     // SAFETY: the caller keeps the rules at the header's top.
     let Ok(cache) = (unsafe { wtcache_cache::of(cache) }) else { return 0 };
     // SAFETY: as above. Rounded up, so that what is stale is never said to be fresh.
-    unsafe { entry.as_ref() }.map_or(0, |entry| rounded_up_ms(entry.0.stale_for(cache.now())))
+    unsafe { seen(entry) }.map_or(0, |entry| rounded_up_ms(entry.stale_for(cache.now())))
 }
 
 /// Another handle on the same record, to be freed like the first. NULL for NULL.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn wtcache_entry_clone(entry: *const wtcache_entry) -> *mut wtcache_entry {
     // SAFETY: the caller keeps the rules at the header's top.
-    let entry = unsafe { entry.as_ref() };
-    entry.map_or(ptr::null_mut(), |entry| border::give(wtcache_entry(entry.0.clone())))
+    unsafe { seen(entry) }.map_or(ptr::null_mut(), |entry| wtcache_entry::give(Entry::clone(&entry)))
 }
 
 /// Frees an entry, and with it what it gave pointers to. NULL is fine.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn wtcache_entry_free(entry: *mut wtcache_entry) {
+    let Some(entry) = NonNull::new(entry) else { return };
     // SAFETY: the caller gives it back once.
-    unsafe { border::free(entry) };
+    drop(unsafe { Entry::<Bytes>::from_raw(entry.cast()) });
 }
 
 impl wtcache_entry {
-    pub(crate) fn new(entry: Entry<Bytes>) -> Self {
-        Self(entry)
+    /// Hands a record out, to be freed with `wtcache_entry_free`.
+    pub(crate) fn give(entry: Entry<Bytes>) -> *mut Self {
+        entry.into_raw().as_ptr().cast()
     }
+
+    /// Shows a record for as long as `entry` is held.
+    pub(crate) fn lend(entry: &Entry<Bytes>) -> *const Self {
+        entry.as_raw().as_ptr().cast()
+    }
+}
+
+/// The record behind a pointer, which keeps it; `None` for NULL.
+///
+/// # Safety
+/// `entry` is NULL or what [`wtcache_entry::give`] or [`wtcache_entry::lend`] gave, and the record is held meanwhile.
+unsafe fn seen(entry: *const wtcache_entry) -> Option<ManuallyDrop<Entry<Bytes>>> {
+    let entry = NonNull::new(entry.cast_mut())?;
+    // SAFETY: the caller's promise, and it is not dropped.
+    Some(ManuallyDrop::new(unsafe { Entry::from_raw(entry.cast()) }))
+}
+
+/// A hit that asks for nothing in particular: no call options, nothing to be refused, no error to be told. It runs no code that
+/// could panic.
+///
+/// # Safety
+/// The rules at the header's top.
+unsafe fn glance(
+    cache: *const wtcache_cache,
+    (key, key_len): (*const c_void, usize),
+    call: *const wtcache_call,
+) -> Option<Entry<Bytes>> {
+    if !call.is_null() || key.is_null() || key_len > isize::MAX as usize {
+        return None;
+    }
+    // SAFETY: the caller's promise; not NULL, and no longer than memory is.
+    let (cache, key) = unsafe { (cache.as_ref()?.cache()?, slice::from_raw_parts(key.cast(), key_len)) };
+    cache.glance::<[u8]>(key)
 }
 
 /// Milliseconds, rounded down.
@@ -179,7 +232,7 @@ pub(crate) fn whole_ms(duration: Duration) -> u64 {
 pub(crate) fn deliver(found: Option<Entry<Bytes>>, entry: &mut *mut wtcache_entry) -> i32 {
     match found {
         Some(found) => {
-            *entry = border::give(wtcache_entry(found));
+            *entry = wtcache_entry::give(found);
             WTCACHE_OK
         }
         None => WTCACHE_NOT_FOUND,
@@ -192,8 +245,9 @@ unsafe fn part(
     part: impl FnOnce(&Entry<Bytes>) -> Option<&[u8]>,
 ) -> *const c_void {
     // SAFETY: the caller keeps the rules at the header's top.
-    let (entry, len) = unsafe { (entry.as_ref(), optional_output(len, 0)) };
-    let Some(part) = entry.and_then(|entry| part(&entry.0)) else { return ptr::null() };
+    let (entry, len) = unsafe { (seen(entry), optional_output(len, 0)) };
+    let Some(entry) = entry else { return ptr::null() };
+    let Some(part) = part(&entry) else { return ptr::null() };
     if let Some(len) = len {
         *len = part.len();
     }

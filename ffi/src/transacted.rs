@@ -5,7 +5,7 @@ use std::ptr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use wtcache::{Bytes, Failure, InDoubt, Pending, Report, SourceError, StepEnd, StepValue, Transacted, UndoEnd};
+use wtcache::{Bytes, Entry, Failure, InDoubt, Pending, Report, SourceError, StepEnd, StepValue, Transacted, UndoEnd};
 
 use crate::arguments::{Refused, optional_output, required};
 use crate::border;
@@ -54,7 +54,7 @@ struct Step {
     error: Option<wtcache_error>,
     undo: i32,
     undo_error: Option<wtcache_error>,
-    entry: Option<wtcache_entry>,
+    entry: Option<Entry<Bytes>>,
     value: Option<Vec<u8>>,
 }
 
@@ -110,7 +110,7 @@ impl Step {
             StepEnd::NotRun => (WTCACHE_STEP_NOT_RUN, None, none),
             StepEnd::Applied { value, undo, .. } => {
                 match value {
-                    StepValue::Entry(record) => entry = Some(wtcache_entry::new(record)),
+                    StepValue::Entry(record) => entry = Some(record),
                     // Steps in C give bytes.
                     StepValue::Value(value) => bytes = value.downcast().ok().map(|value| *value),
                     _ => {}
@@ -199,7 +199,7 @@ pub unsafe extern "C" fn wtcache_transacted_entry(
     index: usize,
 ) -> *const wtcache_entry {
     // SAFETY: the caller keeps the rules at the header's top.
-    unsafe { step(result, index) }.and_then(|step| step.entry.as_ref()).map_or(ptr::null(), ptr::from_ref)
+    unsafe { step(result, index) }.and_then(|step| step.entry.as_ref()).map_or(ptr::null(), wtcache_entry::lend)
 }
 
 /// Of a callback that answered with `wtcache_reply_value`: that value, and its length in `*len`, which may be NULL. NULL where there is

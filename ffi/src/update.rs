@@ -131,8 +131,7 @@ pub unsafe extern "C" fn wtcache_update(
             let update = update.ok_or_else(|| Refused::argument("update is NULL"))?;
             let call = wtcache_call::of_write(call)?;
             let change = |existing: Option<&Entry<Bytes>>| {
-                let existing = existing.map(|entry| wtcache_entry::new(entry.clone()));
-                let existing = existing.as_ref().map_or(ptr::null(), ptr::from_ref);
+                let existing = existing.map_or(ptr::null(), wtcache_entry::lend);
                 // The header asks of a callback that it may be called so; the entry lives until it returns.
                 match wtcache_change::asked(true, |change| update(user_data, existing, change)) {
                     Some(Said::Put(value)) => Ok(Change::Put(value)),

@@ -18,12 +18,13 @@
 #![allow(unsafe_code)]
 
 use std::alloc::{self, handle_alloc_error};
+use std::ffi::c_void;
 use std::mem::ManuallyDrop;
 use std::ptr::NonNull;
 use std::slice;
 
 use crate::entry::sealed::Stored;
-use crate::entry::{Bytes, Header, Version};
+use crate::entry::{Bytes, Entry, Header, Version};
 use crate::memory::table::Handle;
 use crate::sync::{AtomicUsize, Ordering, fence};
 
@@ -84,6 +85,31 @@ impl ByteRecord {
         // SAFETY: callers pass ranges inside key, version and value, which `store` initialised and which lie in the same
         // allocation behind the head. The pointer was made from the allocation's own, so it may reach them.
         unsafe { slice::from_raw_parts(self.0.as_ptr().cast::<u8>().add(size_of::<Head>() + offset), len) }
+    }
+}
+
+/// For a border that hands records out as plain pointers.
+impl Entry<Bytes> {
+    /// The record's address, which stands for it as long as an entry of it is held.
+    #[must_use]
+    pub fn as_raw(&self) -> NonNull<c_void> {
+        self.stored().0.cast()
+    }
+
+    /// The same, with the entry's part in keeping the record: it is given up by [`from_raw`](Self::from_raw) only.
+    #[must_use]
+    pub fn into_raw(self) -> NonNull<c_void> {
+        ManuallyDrop::new(self).as_raw()
+    }
+
+    /// The entry of an address.
+    ///
+    /// # Safety
+    /// The address came from [`into_raw`](Self::into_raw), and is made an entry once; or it came from either of the two, an entry of
+    /// the record is held for as long as this one is used, and this one is not dropped.
+    #[must_use]
+    pub unsafe fn from_raw(address: NonNull<c_void>) -> Self {
+        Self::with_value(ByteRecord(address.cast()))
     }
 }
 
