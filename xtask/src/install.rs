@@ -12,7 +12,7 @@ use std::process::Command;
 use crate::{cargo, root, run, target};
 
 /// What the libraries show, one name a line.
-const SYMBOLS: &str = "ffi/packaging/symbols.txt";
+pub(crate) const SYMBOLS: &str = "ffi/packaging/symbols.txt";
 
 pub(crate) fn task(mut args: impl Iterator<Item = String>) -> Result<(), String> {
     match (args.next().as_deref(), args.next(), args.next()) {
@@ -34,6 +34,7 @@ pub(crate) fn check() -> Result<(), String> {
     for dir in [&first, &moved] {
         remove(dir)?;
     }
+    crate::abi::check()?;
     let installed = Installed::at(&first)?;
     installed.check()?;
     fs::rename(&first, &moved).map_err(|error| format!("{}: {error}", moved.display()))?;
@@ -44,7 +45,8 @@ pub(crate) fn check() -> Result<(), String> {
 pub(crate) fn write_symbols() -> Result<(), String> {
     let shared = release()?.join("libwtcache.so");
     let names: Vec<String> = shown(&shared)?.into_iter().collect();
-    write(&root().join(SYMBOLS), &(names.join("\n") + "\n"))
+    write(&root().join(SYMBOLS), &(names.join("\n") + "\n"))?;
+    crate::abi::write_description()
 }
 
 fn supported() -> Result<(), String> {
@@ -292,7 +294,7 @@ fn compiled(source: &str, program: &Path, flags: &[String], libs: &[String]) -> 
 }
 
 /// Whether a tool is there that only some machines have. Where all must be checked, it is.
-fn is_there(tool: &str) -> Result<bool, String> {
+pub(crate) fn is_there(tool: &str) -> Result<bool, String> {
     if Command::new(tool).arg("--version").output().is_ok() {
         return Ok(true);
     }
@@ -327,11 +329,11 @@ fn link(name: &str, at: &Path) -> Result<(), String> {
     fs::rename(&beside, at).map_err(|error| format!("{name}, {}: {error}", at.display()))
 }
 
-fn read(file: &Path) -> Result<String, String> {
+pub(crate) fn read(file: &Path) -> Result<String, String> {
     fs::read_to_string(file).map_err(|error| format!("{}: {error}", file.display()))
 }
 
-fn write(file: &Path, text: &str) -> Result<(), String> {
+pub(crate) fn write(file: &Path, text: &str) -> Result<(), String> {
     fs::write(file, text).map_err(|error| format!("{}: {error}", file.display()))
 }
 

@@ -2,6 +2,7 @@
 //!
 //! Each task prints the commands that it runs and stops at the first that fails.
 
+mod abi;
 mod attack;
 mod bindings;
 mod bugs;
@@ -41,7 +42,7 @@ Usage: cargo xtask TASK
   install --prefix DIR
              libwtcache to a folder, with headers and what pkg-config and CMake find it by; programs
              in C are built against that, and run
-  symbols    writes the list of what the libraries show
+  symbols    writes the list of what the libraries show, and the description of their ABI
   bugs       each bug seeded in core, and the tests and histories that must notice it
   mutants [ARGUMENTS OF CARGO-MUTANTS]
              changes to core, one at a time, and the tests that must notice them; hours, unless
