@@ -74,10 +74,8 @@ void merges()
     auto refused = cache.merge_optimistic("k", [](std::optional<std::string_view>) { return wtcache::change::refuse({}); });
     auto ended = refused->wait(60s);
     CHECK(ended.status() == wtcache::status::panic && ended.error().outcome() == wtcache::outcome::not_applied);
-#if WTCACHE_HPP_EXCEPTIONS
     auto thrown = cache.merge_optimistic("k", [](std::optional<std::string_view>) -> wtcache::change { throw 7; });
     CHECK(thrown->wait(60s).status() == wtcache::status::panic);
-#endif
     CHECK(origin->puts == puts);
     // What was moved in goes after its last call, wherever that was.
     CHECK(becomes([&] { return used.use_count() == 2; }));

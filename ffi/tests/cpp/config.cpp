@@ -173,7 +173,6 @@ void a_listener_is_told()
     CHECK(told.use_count() == 1);
 }
 
-#if WTCACHE_HPP_EXCEPTIONS
 void what_a_listener_throws_is_lost()
 {
     wtcache::config config;
@@ -181,7 +180,6 @@ void what_a_listener_throws_is_lost()
     auto cache = opened(config, std::make_shared<truth>());
     CHECK(cache.put("k", "v") && shows(cache.get("k"), "v"));
 }
-#endif
 
 } // namespace
 
@@ -192,7 +190,5 @@ void configuration()
     times_and_bounds_of_reads();
     records_are_served_stale_where_that_is_declared();
     a_listener_is_told();
-#if WTCACHE_HPP_EXCEPTIONS
     what_a_listener_throws_is_lost();
-#endif
 }

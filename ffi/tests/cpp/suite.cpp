@@ -1,12 +1,13 @@
-/* What wtcache.hpp adds to wtcache.h: handles, results, the source as a class. Compiled with exceptions and without. */
+/* What wtcache.hpp adds to wtcache.h: handles, results, the source as a class. */
 #include <atomic>
+#include <array>
 
 #include "check.hpp"
 
 namespace {
 
 /** What is left of sources. */
-int sources = 0;
+std::atomic<int> sources{0};
 
 /** A source in memory. Some keys do something else. */
 class shelf : public wtcache::source {
@@ -159,7 +160,7 @@ void writes()
     CHECK(error.retry_after() > 0ms && error.retry_after() <= 90ms && error.thrown() == nullptr);
     CHECK(error.message().find("no room") != std::string_view::npos);
     CHECK(cache.put("changed", "1").status() == wtcache::status::conflict);
-    put = cache.put("unknown", "1", {0ms, std::array<std::uint8_t, 16>{1}});
+    put = cache.put("unknown", "1", {std::nullopt, std::array<std::uint8_t, 16>{1}});
     CHECK(put.status() == wtcache::status::in_doubt && put.error().outcome() == wtcache::outcome::in_doubt);
     CHECK(put.error().retry_after() > 9min && put.error().retry_after() <= 10min);
 
@@ -254,7 +255,6 @@ void an_unchanged_record_lives_anew()
     CHECK(shows(cache.get("k"), "v") && cache.stats()->loads == loads);
 }
 
-#if WTCACHE_HPP_EXCEPTIONS
 /** Throws what its key names. */
 class throwing : public wtcache::source {
     void get(const wtcache::request &asked, wtcache::reply) override { fall(asked.key()); }
@@ -315,7 +315,6 @@ void exceptions()
     }
     CHECK(told);
 }
-#endif
 
 static_assert(!std::is_copy_constructible_v<wtcache::value> && std::is_nothrow_move_constructible_v<wtcache::value>);
 static_assert(!std::is_copy_constructible_v<wtcache::cache> && std::is_nothrow_move_constructible_v<wtcache::cache>);
@@ -330,14 +329,14 @@ void handles_and_the_source()
     opening_may_fail();
     a_source_refuses_what_it_has_not();
     an_unchanged_record_lives_anew();
-#if WTCACHE_HPP_EXCEPTIONS
     exceptions();
-#endif
     CHECK(sources == 0);
 }
 
 int main()
 {
+    CHECK(surface_of_cpp20() == 0);
+    CHECK(surface_without_exceptions() == 0);
     handles_and_the_source();
     configuration();
     writes_of_all_kinds();

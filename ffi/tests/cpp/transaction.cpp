@@ -196,7 +196,6 @@ void a_started_transaction_is_shown_at_once()
     CHECK(started->wait(0ms).status() == wtcache::status::argument && moved.has_ended());
 }
 
-#if WTCACHE_HPP_EXCEPTIONS
 void a_step_that_throws_is_in_doubt()
 {
     auto cache = opened(wtcache::config(), std::make_shared<truth>());
@@ -224,7 +223,6 @@ void a_step_that_throws_is_in_doubt()
     auto other = cache.transaction();
     other->update("k2", "v").run().or_throw();
 }
-#endif
 
 static_assert(!std::is_copy_constructible_v<wtcache::step> && std::is_nothrow_move_constructible_v<wtcache::step>);
 static_assert(!std::is_copy_constructible_v<wtcache::transaction>);
@@ -238,7 +236,5 @@ void transactions()
     what_is_refused_is_undone();
     what_is_wrong_is_told_at_the_end();
     a_started_transaction_is_shown_at_once();
-#if WTCACHE_HPP_EXCEPTIONS
     a_step_that_throws_is_in_doubt();
-#endif
 }

@@ -96,14 +96,12 @@ void updates()
     CHECK(cache.update("k", count, reading(wtcache::mode::cached)).status() == wtcache::status::argument);
     const auto gone = cache.update("k", [](const std::optional<wtcache::value> &) { return wtcache::change::remove(); });
     CHECK(shows_nothing(gone) && origin->removes == 1 && shows_nothing(cache.get("k")));
-#if WTCACHE_HPP_EXCEPTIONS
     refused = cache.update("k", [](const std::optional<wtcache::value> &) -> wtcache::change {
         throw std::runtime_error("the sum is wrong");
     });
     CHECK(refused.status() == wtcache::status::rejected && refused.error().outcome() == wtcache::outcome::not_applied);
     CHECK(refused.error().message().find("the sum is wrong") != std::string_view::npos && refused.error().thrown());
     CHECK(origin->puts == 2);
-#endif
 }
 
 void forgetting()
