@@ -22,15 +22,21 @@
  *
  * What holds for all of it:
  *
- * - Nothing here throws but `or_throw`, and what the program's own allocations throw. It compiles with -fno-exceptions and -fno-rtti;
- *   `or_throw` is missing then.
+ * - Nothing here throws but `or_throw`, and what allocations in it throw. It compiles with -fno-exceptions and -fno-rtti; `or_throw` is
+ *   missing then, and its types are others, so that files of both kinds may be in one program, and cannot pass them to each other.
+ * - A call that fails gives an error. Its status says why: see `status`. Its outcome says what is now true at the origin. `not_applied`: this
+ *   call changed nothing there, and never will. `in_doubt`: a write may have been applied, or may still be; until that is settled reads ask
+ *   the origin, and `error::doubt` is the handle on it. `partial`: some steps of a transaction stand; `transacted` tells which. After a read
+ *   that failed nothing has changed.
+ * - Any call may fail with `argument`, `forked` or `panic`, and those on a cache with `closed`; what else, its comment says.
  * - Bytes (keys, values, versions) are std::string_view, and may be any. What a temporary shows goes with it: keep the handle.
- * - A handle is moved, not copied; where there is `clone`, it gives another on the same thing. One that was moved from may be assigned and
- *   destroyed; a call on it is refused with `status::argument`.
+ * - A handle is moved, not copied; where there is `clone`, it gives another on the same thing. It is made of one of the library's, which it
+ *   takes over, and lends that as `native`. One that was moved from may be assigned and destroyed; a call on it is refused with
+ *   `status::argument`, and what cannot fail gives nothing, or zero.
  * - Callbacks are callables of the program's. Those that are kept (a listener, a merge, a step) are moved in, and destroyed from any thread
  *   after their last call. No exception goes past this header: each says what becomes of one that leaves it.
- * - Which functions may be called from many threads at once, and what an error says is true, wtcache.h says of each: the names are the
- *   same.
+ * - What is const may be called from many threads at once; the rest, as assignment and the end of a handle, belongs to one at a time. Of each
+ *   function wtcache.h says more: the names are the same.
  */
 
 #ifndef WTCACHE_HPP
@@ -60,47 +66,76 @@
 
 namespace wtcache {
 
-// What was compiled with exceptions and what was not have types of their own, so that the linker does not take the one's code for the other's.
+// With exceptions and without, types are not the same: the linker keeps one of the functions of one name, and would take that for both.
 #if WTCACHE_HPP_EXCEPTIONS
 inline namespace with_exceptions {
 #else
 inline namespace without_exceptions {
 #endif
 
-/** What a call answers; see WTCACHE_OK and its kin. */
+/** What a call answers. */
 enum class status : std::int32_t {
+    /** It was done. */
     ok = WTCACHE_OK,
+    /** Not an error: there is no such record. */
     not_found = WTCACHE_NOT_FOUND,
+    /** Not an error: the value is longer than the buffer. */
     too_small = WTCACHE_TOO_SMALL,
+    /** Not an error: what was waited for has not ended yet. */
     pending = WTCACHE_PENDING,
+    /** Not an error: it could not be taken back any more. */
     too_late = WTCACHE_TOO_LATE,
+    /** An argument has no such value, or does not fit with another, or a handle was moved from. Nothing was done. */
     argument = WTCACHE_ERR_ARGUMENT,
+    /** The configuration makes no sense; the message names the member. Nothing was opened. */
     config = WTCACHE_ERR_CONFIG,
+    /** Header and library have different ABIs. */
     abi = WTCACHE_ERR_ABI,
+    /** The cache is closed. Nothing was sent. */
     closed = WTCACHE_ERR_CLOSED,
+    /** The deadline passed; a write was not sent. */
     deadline = WTCACHE_ERR_DEADLINE,
+    /** A read: the source gave no record, and no answer that there is none. */
     source = WTCACHE_ERR_SOURCE,
+    /** A write: it was refused, was not applied and never will be. */
     rejected = WTCACHE_ERR_REJECTED,
+    /** As `rejected`, and what was cached is not the origin's record any more: it was dropped. */
     conflict = WTCACHE_ERR_CONFLICT,
+    /** A write: nobody can know whether it was applied, or still will be. */
     in_doubt = WTCACHE_ERR_IN_DOUBT,
+    /** A write: the key is in doubt, and writes are configured to wait for the end of that. It was not sent. */
     held_back = WTCACHE_ERR_HELD_BACK,
+    /** A bound was met: too many wait, or are in doubt. A write was not sent. */
     overloaded = WTCACHE_ERR_OVERLOADED,
+    /** From inside a callback: the call would wait for itself. Nothing was sent. */
     reentrant = WTCACHE_ERR_REENTRANT,
+    /** From inside a callback: the turn of the key is taken; a write was not sent. Or a read of many keys met ever new transactions. */
     busy = WTCACHE_ERR_BUSY,
+    /** The key or the value is longer than the cache takes. Nothing was sent. */
     too_large = WTCACHE_ERR_TOO_LARGE,
+    /** A reply came too late: its call was answered before, or is over. It was not used. */
     answered = WTCACHE_ERR_ANSWERED,
+    /** The handle was made before a `fork`, by the parent. */
     forked = WTCACHE_ERR_FORKED,
+    /** A fault of the library, or of a merge, was contained. The outcome says what may have happened. */
     panic = WTCACHE_ERR_PANIC,
+    /** A write was taken back by the program before it was sent. */
     cancelled = WTCACHE_ERR_CANCELLED,
+    /** What the write expected of the existing record does not hold. It was not sent; `error::existing` is what is there. */
     unmet = WTCACHE_ERR_UNMET,
+    /** A handle was used out of its order. Nothing was done. */
     state = WTCACHE_ERR_STATE,
+    /** A transaction: a step was refused after others had been applied that are not all undone. */
     partial = WTCACHE_ERR_PARTIAL,
 };
 
 /** What is now true at the origin, after an error. */
 enum class outcome : std::int32_t {
+    /** Nothing was applied for this call, and nothing will be. */
     not_applied = WTCACHE_OUTCOME_NOT_APPLIED,
+    /** The write may have been applied, or may still be. */
     in_doubt = WTCACHE_OUTCOME_IN_DOUBT,
+    /** Of a transaction: some of its steps were applied and stand, others were not. */
     partial = WTCACHE_OUTCOME_PARTIAL,
 };
 
@@ -1118,7 +1153,11 @@ public:
     {
         return detail::told(wtcache_doubt_wait, handle_.get(), detail::count(timeout));
     }
-    /** Sends the very same write again; what that means, wtcache_doubt_replay says. */
+    /**
+     * Sends the very same write again, in a turn of its key. Where the source declares `honours_idempotency` the answer settles the doubt;
+     * elsewhere it is one more send, which may be applied on top of the first, and the doubt goes on. `rejected`: the write was not applied.
+     * After any other error it is in doubt as before; `state` says that the program sent the write itself.
+     */
     result<std::optional<value>> replay(const call_options &options = {}) const
     {
         const detail::native_call call(options);
@@ -1169,13 +1208,14 @@ struct forgotten {
  * and `in_doubt`; before the send, `abort`. It belongs to one thread at a time. Until its end or its deadline no other write of the key goes
  * out. One that goes before it was sent is aborted; one that was sent and has not ended leaves the key in doubt.
  *
- * A call out of this order is refused with `status::state`, and nothing was done.
+ * A call out of this order is refused with `status::state`, and nothing was done. After its deadline a permit that was sent is in doubt; what
+ * `commit` and its like, or `reject`, say then counts as the late answer.
  */
 class permit {
 public:
     explicit permit(wtcache_permit *handle) noexcept : handle_(handle) {}
 
-    /** Before the send: the existing record, the resident one, else asked of the source now. */
+    /** Before the send: the existing record, the resident one, else asked of the source now. The turn is held on, whatever this gives. */
     result<std::optional<value>> existing()
     {
         return detail::found(wtcache_permit_existing, handle_.get());
@@ -1193,7 +1233,10 @@ public:
     {
         return detail::done(wtcache_permit_abort, handle_.get());
     }
-    /** Says that the write leaves now: before its first byte does. After an error nothing may be sent. */
+    /**
+     * Says that the write leaves now: before its first byte does. After an error nothing may be sent: after `deadline` and `closed` the
+     * permit has ended, and nothing has happened.
+     */
     result<void> send()
     {
         return detail::done(wtcache_permit_send, handle_.get());
@@ -1219,7 +1262,7 @@ public:
     {
         return detail::done(wtcache_permit_reject, handle_.get(), stale_base ? 1 : 0);
     }
-    /** Nobody can know whether the origin applied the write. The verdict of `why` says nothing. */
+    /** Nobody can know whether the origin applied the write. Only the program can send it again. The verdict of `why` says nothing. */
     result<doubt> in_doubt(const failure &why)
     {
         const wtcache_failure said = detail::native(why);
@@ -1609,7 +1652,10 @@ public:
         return note(wtcache_transaction_set_undo_deadline_ms, detail::count(time));
     }
 
-    /** Runs it in this thread. */
+    /**
+     * Runs it in this thread. Where a step is refused, those before it are undone, the last one first, as far as they say how. An error says
+     * how it ended: `partial`, `in_doubt`, or else that nothing of it stands.
+     */
     transacted run()
     {
         if (failed_.native() != nullptr) return transacted(failed_);
@@ -1676,12 +1722,22 @@ struct copied {
     std::size_t len;
 };
 
-/** A cache. All but its assignment and its end may be called from many threads at once. */
+/**
+ * A cache. All but its assignment and its end may be called from many threads at once. When the last handle goes, the cache does, once the
+ * calls on it have ended; nobody waits for them.
+ *
+ * Reads fail with `source`, where the origin gave no record and did not say that there is none; `deadline`; `overloaded`, where too many
+ * wait; `too_large`; from inside a callback `reentrant`. Nothing has changed then.
+ *
+ * Writes fail with `rejected` or `conflict`, where source or origin refused them; before they were sent, with `deadline`, `overloaded`,
+ * `held_back`, `too_large`, and from inside a callback `reentrant` or `busy`. All of that says that it was not applied, and never will be.
+ * After `in_doubt` nobody can know.
+ */
 class cache {
 public:
     explicit cache(wtcache_cache *handle) noexcept : handle_(handle) {}
 
-    /** Opens a cache over the HTTP origin that `config` names. */
+    /** Opens a cache over the HTTP origin that `config` names. After `config`, the message names the member. */
     static result<cache> open(const config &config)
     {
         if (auto fine = config.check(); !fine) return fine.error();
@@ -1690,7 +1746,10 @@ public:
         if (wtcache_open(config.native(), &handle, &err) < 0) return error(err);
         return cache(handle);
     }
-    /** Opens a cache over a source of the program's own, which goes after its last call ended, also if opening fails. */
+    /**
+     * Opens a cache over a source of the program's own, which goes after its last call ended, in whichever thread that was; at once if
+     * opening fails. What `source::declares` throws goes through.
+     */
     static result<cache> open(const config &config, std::unique_ptr<source> source)
     {
         if (auto fine = config.check(); !fine) return fine.error();
@@ -1722,7 +1781,7 @@ public:
         const detail::native_call call(options);
         return detail::found(wtcache_get, handle_.get(), key.data(), key.size(), &call.options);
     }
-    /** The same, copied into a buffer. */
+    /** The same, copied into a buffer, if it is long enough; else the buffer is as it was. */
     result<copied> get_into(std::string_view key, void *buffer, std::size_t buffer_len,
                             const call_options &options = {}) const
     {
@@ -1740,7 +1799,10 @@ public:
     {
         return detail::found(wtcache_peek, handle_.get(), key.data(), key.size());
     }
-    /** The records of many keys, an answer for each. What is resident is taken in one step. The deadline is that of the whole call. */
+    /**
+     * The records of many keys, an answer for each. What is resident is taken in one step. The deadline is that of the whole call. An error
+     * of the call itself says that none was read; what became of each key, its answer says.
+     */
     result<answers> get_many(const std::vector<std::string_view> &keys, const call_options &options = {}) const
     {
         const detail::native_call call(options);
@@ -1761,7 +1823,7 @@ public:
         }
         return detail::many(wtcache_put_many, handle_.get(), keys.data(), values.data(), keys.size(), &call.options);
     }
-    /** Writes to the origin, and keeps what it confirmed, which is given; nothing: applied, and not seen. */
+    /** Writes to the origin, and keeps what it confirmed, which is given; nothing: applied, and not seen. Errors: see above. */
     result<std::optional<value>> put(std::string_view key, std::string_view bytes,
                                      const call_options &options = {}) const
     {
@@ -1769,13 +1831,16 @@ public:
         return detail::found(wtcache_put, handle_.get(), key.data(), key.size(), bytes.data(), bytes.size(),
                              &call.options);
     }
-    /** Removes the record at the origin and here. What the origin does not have counts as removed. */
+    /** Removes the record at the origin and here. What the origin does not have counts as removed. Errors: as `put`. */
     result<void> remove(std::string_view key, const call_options &options = {}) const
     {
         const detail::native_call call(options);
         return detail::done(wtcache_delete, handle_.get(), key.data(), key.size(), &call.options);
     }
-    /** As `put`, if what is expected holds of the existing record; else `status::unmet`, with `error::existing`. */
+    /**
+     * As `put`, if what is expected holds of the existing record; else `status::unmet`, with `error::existing`, and it was not sent. Where
+     * none is resident, the origin is asked first. It is checked at the origin, too, if the source declares `honours_preconditions`.
+     */
     result<std::optional<value>> put_if(std::string_view key, std::string_view bytes, const expect &expected,
                                         const call_options &options = {}) const
     {
@@ -1847,21 +1912,28 @@ public:
         }
         return keys;
     }
-    /** Takes the turn of a key, for a program that writes to the origin itself. The deadline of the call is the permit's. */
+    /**
+     * Takes the turn of a key, for a program that writes to the origin itself. The deadline of the call is the permit's. After an error, as
+     * of a write that was not sent, nothing has happened.
+     */
     result<permit> prepare(std::string_view key, const call_options &options = {}) const
     {
         const detail::native_call call(options);
         return detail::made<permit, wtcache_permit>(wtcache_prepare, handle_.get(), key.data(), key.size(),
                                                     &call.options);
     }
-    /** Shows a value as the record of a key at once, marked pending, and writes it to the origin in the background. Never waits. */
+    /**
+     * Shows a value as the record of a key at once, marked pending, and writes it to the origin in the background. Never waits. After an
+     * error it was not admitted, and nothing has changed: `overloaded` says that too much is pending. How it ends, `pending::wait` says; if it
+     * is refused, it is as if it had never been.
+     */
     result<pending> put_optimistic(std::string_view key, std::string_view bytes, const call_options &options = {}) const
     {
         const detail::native_call call(options);
         return detail::made<pending, wtcache_pending>(wtcache_put_optimistic, handle_.get(), key.data(), key.size(),
                                                       bytes.data(), bytes.size(), &call.options);
     }
-    /** Shows at once that there is no record of a key, and removes it at the origin in the background. */
+    /** Shows at once that there is no record of a key, and removes it at the origin in the background: as `put_optimistic`. */
     result<pending> remove_optimistic(std::string_view key, const call_options &options = {}) const
     {
         const detail::native_call call(options);
@@ -1906,7 +1978,10 @@ public:
         const detail::owned<char, wtcache_string_free> freed(text);
         return std::string(text, len);
     }
-    /** Ends the cache: no call begins any more, and writes that were sent get up to `timeout` to end. */
+    /**
+     * Ends the cache, also for its other handles: no call begins any more, those who wait are told `closed`, and writes that were sent get up
+     * to `timeout` to end. What was handed out stays valid.
+     */
     result<close_report> close(milliseconds timeout) const
     {
         wtcache_close_report *report = nullptr;

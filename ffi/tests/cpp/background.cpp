@@ -69,6 +69,12 @@ void merges()
     CHECK(kept && kept->wait(60s) && shows(cache.get("k"), "new+"));
     auto gone = cache.merge_optimistic("k", [](std::optional<std::string_view>) { return wtcache::change::remove(); });
     CHECK(gone && shows_nothing(cache.get("k")) && gone->wait(60s) && origin->removes == 1);
+    // An empty record is one.
+    CHECK(cache.put("empty", ""));
+    auto filled = cache.merge_optimistic("empty", [](std::optional<std::string_view> there) {
+        return wtcache::change::put(there && there->empty() ? "was empty" : "was not there");
+    });
+    CHECK(filled && shows(cache.get("empty"), "was empty") && filled->wait(60s));
     // It cannot refuse: that says nothing.
     const int puts = origin->puts;
     auto refused = cache.merge_optimistic("k", [](std::optional<std::string_view>) { return wtcache::change::refuse({}); });

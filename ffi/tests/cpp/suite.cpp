@@ -36,6 +36,9 @@ public:
         if (key == "refused") {
             why = {"no room", wtcache::verdict::rejected, true, 7, 90ms};
             CHECK(answer.fail(why));
+        } else if (key == "never again") {
+            why = {"no room", wtcache::verdict::rejected, true, 7, wtcache::milliseconds::max()};
+            CHECK(answer.fail(why));
         } else if (key == "changed") {
             why.verdict = wtcache::verdict::conflict;
             CHECK(answer.fail(why));
@@ -153,12 +156,17 @@ void writes()
     auto kept = cache.peek("short");
     CHECK(kept && !*kept);
 
+    CHECK(put.error().status() == wtcache::status::ok && put.error().native() == nullptr);
     put = cache.put("refused", "1");
     CHECK(!put && put.status() == wtcache::status::rejected);
-    const wtcache::error error = put.error();
+    wtcache::error first = put.error();
+    const wtcache::error error = std::move(first);
+    CHECK(first.status() == wtcache::status::ok && first.native() == nullptr);
     CHECK(error.outcome() == wtcache::outcome::not_applied && error.retryable() && error.source_code() == 7);
     CHECK(error.retry_after() > 0ms && error.retry_after() <= 90ms && error.thrown() == nullptr);
     CHECK(error.message().find("no room") != std::string_view::npos);
+    // The longest time there is can be compared with the shortest.
+    CHECK(cache.put("never again", "1").error().retry_after() > 1ns);
     CHECK(cache.put("changed", "1").status() == wtcache::status::conflict);
     put = cache.put("unknown", "1", {std::nullopt, std::array<std::uint8_t, 16>{1}});
     CHECK(put.status() == wtcache::status::in_doubt && put.error().outcome() == wtcache::outcome::in_doubt);
@@ -257,7 +265,13 @@ void an_unchanged_record_lives_anew()
 
 /** Throws what its key names. */
 class throwing : public wtcache::source {
-    void get(const wtcache::request &asked, wtcache::reply) override { fall(asked.key()); }
+    void get(const wtcache::request &asked, wtcache::reply answer) override
+    {
+        if (asked.key() != "given") fall(asked.key());
+        wtcache::failure why;
+        why.thrown = std::make_exception_ptr(8);
+        CHECK(answer.fail(why));
+    }
     void put(const wtcache::request &asked, wtcache::reply answer) override
     {
         if (asked.key() == "after") CHECK(answer.value("answered"));
@@ -269,6 +283,28 @@ class throwing : public wtcache::source {
         throw std::runtime_error("the shelf fell");
     }
 };
+
+/** Throws before there is a cache. */
+class undeclared final : public wtcache::source {
+public:
+    explicit undeclared(std::shared_ptr<int> kept) : kept_(std::move(kept)) {}
+    void get(const wtcache::request &, wtcache::reply) override {}
+    wtcache::declared declares() const override { throw 9; }
+
+private:
+    std::shared_ptr<int> kept_;
+};
+
+/** The number that an exception is. */
+int number(const std::exception_ptr &thrown)
+{
+    CHECK(thrown);
+    try {
+        std::rethrow_exception(thrown);
+    } catch (int is) {
+        return is;
+    }
+}
 
 void exceptions()
 {
@@ -286,27 +322,21 @@ void exceptions()
         same = is.what() == "the shelf fell"sv;
     }
     CHECK(same);
-    int number = 0;
-    try {
-        std::rethrow_exception(cache.get("number").error().thrown());
-    } catch (int is) {
-        number = is;
-    }
-    CHECK(number == 7);
+    CHECK(number(cache.get("number").error().thrown()) == 7 && number(cache.get("given").error().thrown()) == 8);
     CHECK(cache.get("number").error().message().find("the source threw") != std::string_view::npos);
     CHECK(cache.put("text", "v").status() == wtcache::status::in_doubt);
     auto put = cache.put("after", "v");
     CHECK(put && *put && (*put)->view() == "answered");
     CHECK((*cache.get("after").or_throw()).view() == "answered");
     cache.invalidate("after").or_throw();
-    std::optional<wtcache::exception> kept;
+    std::optional<wtcache::exception> caught;
     try {
         (void)cache.put("text", "v").or_throw();
     } catch (const wtcache::exception &thrown) {
-        kept = thrown;
+        caught = thrown;
     }
-    CHECK(kept && kept->error().status() == wtcache::status::in_doubt);
-    CHECK(kept->error().message() == kept->what());
+    CHECK(caught && caught->error().status() == wtcache::status::in_doubt);
+    CHECK(caught->error().message() == caught->what());
     bool told = false;
     try {
         cache.remove("k").or_throw();
@@ -314,6 +344,15 @@ void exceptions()
         told = true;
     }
     CHECK(told);
+
+    const auto kept = std::make_shared<int>();
+    int declared = 0;
+    try {
+        (void)wtcache::cache::open(wtcache::config(), std::make_unique<undeclared>(kept));
+    } catch (int is) {
+        declared = is;
+    }
+    CHECK(declared == 9 && kept.use_count() == 1);
 }
 
 static_assert(!std::is_copy_constructible_v<wtcache::value> && std::is_nothrow_move_constructible_v<wtcache::value>);
