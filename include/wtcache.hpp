@@ -265,7 +265,10 @@ private:
 };
 #endif
 
-/** A value, or why there is none. To look at the value of a result that has none is undefined; the error of one that has a value is none. */
+/**
+ * A value, or why there is none. To look at the value of a result that has none is undefined. The error of one that has a value is none: its
+ * status is `ok`.
+ */
 template <class T> class [[nodiscard]] result {
 public:
     result(T value) : value_(std::move(value)) {}
@@ -283,7 +286,7 @@ public:
     const wtcache::error &error() const noexcept { return error_; }
 
     /** The status of the error, or `status::ok`. */
-    wtcache::status status() const noexcept { return has_value() ? wtcache::status::ok : error().status(); }
+    wtcache::status status() const noexcept { return error_.status(); }
 
 #if WTCACHE_HPP_EXCEPTIONS
     /** The value; throws `wtcache::exception` where there is none. */
@@ -303,13 +306,13 @@ private:
 template <> class [[nodiscard]] result<void> {
 public:
     result() noexcept = default;
-    result(wtcache::error error) : error_(std::move(error)) {}
+    result(wtcache::error error) noexcept : done_(false), error_(std::move(error)) {}
 
-    bool has_value() const noexcept { return !error_.has_value(); }
+    bool has_value() const noexcept { return done_; }
     explicit operator bool() const noexcept { return has_value(); }
-    /** Undefined where it was done. */
-    const wtcache::error &error() const noexcept { return *error_; }
-    wtcache::status status() const noexcept { return has_value() ? wtcache::status::ok : error_->status(); }
+    const wtcache::error &error() const noexcept { return error_; }
+    /** The status of the error, or `status::ok`. */
+    wtcache::status status() const noexcept { return error_.status(); }
 
 #if WTCACHE_HPP_EXCEPTIONS
     /** Throws `wtcache::exception` if it was not done. */
@@ -320,7 +323,8 @@ public:
 #endif
 
 private:
-    std::optional<wtcache::error> error_;
+    bool done_ = true;
+    wtcache::error error_;
 };
 
 /** A record that the cache handed out. What it shows stays valid and unchanged as long as it lives, also after the cache is gone. */
@@ -1692,21 +1696,21 @@ class close_report {
 public:
     explicit close_report(wtcache_close_report *handle) noexcept : handle_(handle) {}
 
-    /** Keys with writes that were sent and had not ended. Valid as long as the report; so below. */
-    std::vector<std::string_view> unfinished() const { return keys(WTCACHE_CLOSE_UNFINISHED); }
+    /** Keys with writes that were sent and had not ended. */
+    std::vector<std::string> unfinished() const { return keys(WTCACHE_CLOSE_UNFINISHED); }
     /** Keys of which nobody knows whether their last writes were, or will be, applied. */
-    std::vector<std::string_view> in_doubt() const { return keys(WTCACHE_CLOSE_IN_DOUBT); }
+    std::vector<std::string> in_doubt() const { return keys(WTCACHE_CLOSE_IN_DOUBT); }
     /** Keys of pending writes that were not sent and were rolled back. */
-    std::vector<std::string_view> rolled_back() const { return keys(WTCACHE_CLOSE_ROLLED_BACK); }
+    std::vector<std::string> rolled_back() const { return keys(WTCACHE_CLOSE_ROLLED_BACK); }
 
 private:
-    std::vector<std::string_view> keys(std::int32_t which) const
+    std::vector<std::string> keys(std::int32_t which) const
     {
-        std::vector<std::string_view> keys(wtcache_close_report_count(handle_.get(), which));
+        std::vector<std::string> keys(wtcache_close_report_count(handle_.get(), which));
         for (std::size_t at = 0; at < keys.size(); at++) {
             std::size_t len = 0;
             const void *key = wtcache_close_report_key(handle_.get(), which, at, &len);
-            keys[at] = detail::bytes(key, len);
+            keys[at] = std::string(detail::bytes(key, len));
         }
         return keys;
     }
