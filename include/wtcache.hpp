@@ -22,15 +22,21 @@
  *
  * What holds for all of it:
  *
- * - Nothing here throws but `or_throw`, and what the program's own allocations throw. It compiles with -fno-exceptions and -fno-rtti;
- *   `or_throw` is missing then.
+ * - Nothing here throws but `or_throw`, and what allocations in it throw. It compiles with -fno-exceptions and -fno-rtti; `or_throw` is
+ *   missing then, and its types are others, so that files of both kinds may be in one program, and cannot pass them to each other.
+ * - A call that fails gives an error. Its status says why: see `status`. Its outcome says what is now true at the origin. `not_applied`: this
+ *   call changed nothing there, and never will. `in_doubt`: a write may have been applied, or may still be; until that is settled reads ask
+ *   the origin, and `error::doubt` is the handle on it. `partial`: some steps of a transaction stand; `transacted` tells which. After a read
+ *   that failed nothing has changed.
+ * - Any call may fail with `argument`, `forked` or `panic`, and those on a cache with `closed`; what else, its comment says.
  * - Bytes (keys, values, versions) are std::string_view, and may be any. What a temporary shows goes with it: keep the handle.
- * - A handle is moved, not copied; where there is `clone`, it gives another on the same thing. One that was moved from may be assigned and
- *   destroyed; a call on it is refused with `status::argument`.
+ * - A handle is moved, not copied; where there is `clone`, it gives another on the same thing. It is made of one of the library's, which it
+ *   takes over, and lends that as `native`. One that was moved from may be assigned and destroyed; a call on it is refused with
+ *   `status::argument`, and what cannot fail gives nothing, or zero.
  * - Callbacks are callables of the program's. Those that are kept (a listener, a merge, a step) are moved in, and destroyed from any thread
  *   after their last call. No exception goes past this header: each says what becomes of one that leaves it.
- * - Which functions may be called from many threads at once, and what an error says is true, wtcache.h says of each: the names are the
- *   same.
+ * - What is const may be called from many threads at once; the rest, as assignment and the end of a handle, belongs to one at a time. Of each
+ *   function wtcache.h says more: the names are the same.
  */
 
 #ifndef WTCACHE_HPP
@@ -47,7 +53,6 @@
 #include <string>
 #include <string_view>
 #include <utility>
-#include <variant>
 #include <vector>
 
 #include <wtcache.h>
@@ -61,40 +66,76 @@
 
 namespace wtcache {
 
-/** What a call answers; see WTCACHE_OK and its kin. */
+// With exceptions and without, types are not the same: the linker keeps one of the functions of one name, and would take that for both.
+#if WTCACHE_HPP_EXCEPTIONS
+inline namespace with_exceptions {
+#else
+inline namespace without_exceptions {
+#endif
+
+/** What a call answers. */
 enum class status : std::int32_t {
+    /** It was done. */
     ok = WTCACHE_OK,
+    /** Not an error: there is no such record. */
     not_found = WTCACHE_NOT_FOUND,
+    /** Not an error: the value is longer than the buffer. */
     too_small = WTCACHE_TOO_SMALL,
+    /** Not an error: what was waited for has not ended yet. */
     pending = WTCACHE_PENDING,
+    /** Not an error: it could not be taken back any more. */
     too_late = WTCACHE_TOO_LATE,
+    /** An argument has no such value, or does not fit with another, or a handle was moved from. Nothing was done. */
     argument = WTCACHE_ERR_ARGUMENT,
+    /** The configuration makes no sense; the message names the member. Nothing was opened. */
     config = WTCACHE_ERR_CONFIG,
+    /** Header and library have different ABIs. */
     abi = WTCACHE_ERR_ABI,
+    /** The cache is closed. Nothing was sent. */
     closed = WTCACHE_ERR_CLOSED,
+    /** The deadline passed; a write was not sent. */
     deadline = WTCACHE_ERR_DEADLINE,
+    /** A read: the source gave no record, and no answer that there is none. */
     source = WTCACHE_ERR_SOURCE,
+    /** A write: it was refused, was not applied and never will be. */
     rejected = WTCACHE_ERR_REJECTED,
+    /** As `rejected`, and what was cached is not the origin's record any more: it was dropped. */
     conflict = WTCACHE_ERR_CONFLICT,
+    /** A write: nobody can know whether it was applied, or still will be. */
     in_doubt = WTCACHE_ERR_IN_DOUBT,
+    /** A write: the key is in doubt, and writes are configured to wait for the end of that. It was not sent. */
     held_back = WTCACHE_ERR_HELD_BACK,
+    /** A bound was met: too many wait, or are in doubt. A write was not sent. */
     overloaded = WTCACHE_ERR_OVERLOADED,
+    /** From inside a callback: the call would wait for itself. Nothing was sent. */
     reentrant = WTCACHE_ERR_REENTRANT,
+    /** From inside a callback: the turn of the key is taken; a write was not sent. Or a read of many keys met ever new transactions. */
     busy = WTCACHE_ERR_BUSY,
+    /** The key or the value is longer than the cache takes. Nothing was sent. */
     too_large = WTCACHE_ERR_TOO_LARGE,
+    /** A reply came too late: its call was answered before, or is over. It was not used. */
     answered = WTCACHE_ERR_ANSWERED,
+    /** The handle was made before a `fork`, by the parent. */
     forked = WTCACHE_ERR_FORKED,
+    /** A fault of the library, or of a merge, was contained. The outcome says what may have happened. */
     panic = WTCACHE_ERR_PANIC,
+    /** A write was taken back by the program before it was sent. */
     cancelled = WTCACHE_ERR_CANCELLED,
+    /** What the write expected of the existing record does not hold. It was not sent; `error::existing` is what is there. */
     unmet = WTCACHE_ERR_UNMET,
+    /** A handle was used out of its order. Nothing was done. */
     state = WTCACHE_ERR_STATE,
+    /** A transaction: a step was refused after others had been applied that are not all undone. */
     partial = WTCACHE_ERR_PARTIAL,
 };
 
 /** What is now true at the origin, after an error. */
 enum class outcome : std::int32_t {
+    /** Nothing was applied for this call, and nothing will be. */
     not_applied = WTCACHE_OUTCOME_NOT_APPLIED,
+    /** The write may have been applied, or may still be. */
     in_doubt = WTCACHE_OUTCOME_IN_DOUBT,
+    /** Of a transaction: some of its steps were applied and stand, others were not. */
     partial = WTCACHE_OUTCOME_PARTIAL,
 };
 
@@ -102,12 +143,23 @@ using milliseconds = std::chrono::milliseconds;
 
 namespace detail {
 
-/** Frees what a unique_ptr holds by a function of the library's. */
-template <auto Free> struct freed {
-    template <class T> void operator()(T *handle) const noexcept { Free(handle); }
-};
+/** A handle of the library's, and the function that frees it. */
+template <class T, void (*Free)(T *)> class owned {
+public:
+    explicit owned(T *handle) noexcept : handle_(handle) {}
+    owned(owned &&from) noexcept : handle_(std::exchange(from.handle_, nullptr)) {}
+    owned &operator=(owned &&from) noexcept
+    {
+        // What this had goes, unless it is the same.
+        const owned before(std::exchange(handle_, std::exchange(from.handle_, nullptr)));
+        return *this;
+    }
+    ~owned() { Free(handle_); }
+    T *get() const noexcept { return handle_; }
 
-template <class T, auto Free> using owned = std::unique_ptr<T, freed<Free>>;
+private:
+    T *handle_;
+};
 
 inline std::string_view bytes(const void *start, std::size_t len) noexcept
 {
@@ -130,11 +182,18 @@ inline std::uint64_t count(milliseconds time) noexcept
     return time.count() < 0 ? 0 : static_cast<std::uint64_t>(time.count());
 }
 
-/** A time of the library's; what is longer than can be said is the longest there is. */
+/** A time of the library's. What is longer than 292 years is that, so that it can be compared with nanoseconds. */
 inline milliseconds time(std::uint64_t count) noexcept
 {
-    constexpr std::uint64_t most = INT64_MAX;
-    return milliseconds(static_cast<std::int64_t>(count < most ? count : most));
+    constexpr auto longest = std::chrono::duration_cast<milliseconds>(std::chrono::nanoseconds::max());
+    return count < static_cast<std::uint64_t>(longest.count()) ? milliseconds(static_cast<std::int64_t>(count)) : longest;
+}
+
+/** How long a call may take, as the library has it: nothing is zero, and what has passed already is the shortest time there is. */
+inline std::uint64_t deadline(std::optional<milliseconds> of) noexcept
+{
+    if (!of) return 0;
+    return *of < milliseconds(1) ? 1 : count(*of);
 }
 
 /** A lifetime as the library has it: nothing is the configured one, zero is none. */
@@ -154,6 +213,9 @@ class value;
 /** Why a call failed, and what is now true. Copies are of the same error. */
 class error {
 public:
+    /** No error: its status is `ok`. One that was moved from is so, too. */
+    error() noexcept = default;
+    /** Takes the error over. */
     explicit error(wtcache_error *handle) : handle_(handle, wtcache_error_free) {}
     /** An error that something else owns, which lives as long as this. */
     error(std::shared_ptr<const void> owner, const wtcache_error *handle) noexcept : handle_(std::move(owner), handle) {}
@@ -203,25 +265,28 @@ private:
 };
 #endif
 
-/** A value, or why there is none. To look at the value of a result that has none, or at the error of one that has none, is undefined. */
+/**
+ * A value, or why there is none. To look at the value of a result that has none is undefined. The error of one that has a value is none: its
+ * status is `ok`.
+ */
 template <class T> class [[nodiscard]] result {
 public:
-    result(T value) : is_(std::in_place_index<0>, std::move(value)) {}
-    result(wtcache::error error) : is_(std::in_place_index<1>, std::move(error)) {}
+    result(T value) : value_(std::move(value)) {}
+    result(wtcache::error error) : error_(std::move(error)) {}
 
-    bool has_value() const noexcept { return is_.index() == 0; }
+    bool has_value() const noexcept { return value_.has_value(); }
     explicit operator bool() const noexcept { return has_value(); }
 
-    T &operator*() & noexcept { return *std::get_if<0>(&is_); }
-    const T &operator*() const & noexcept { return *std::get_if<0>(&is_); }
-    T &&operator*() && noexcept { return std::move(*std::get_if<0>(&is_)); }
-    T *operator->() noexcept { return std::get_if<0>(&is_); }
-    const T *operator->() const noexcept { return std::get_if<0>(&is_); }
+    T &operator*() & noexcept { return *value_; }
+    const T &operator*() const & noexcept { return *value_; }
+    T &&operator*() && noexcept { return std::move(*value_); }
+    T *operator->() noexcept { return &*value_; }
+    const T *operator->() const noexcept { return &*value_; }
 
-    const wtcache::error &error() const noexcept { return *std::get_if<1>(&is_); }
+    const wtcache::error &error() const noexcept { return error_; }
 
     /** The status of the error, or `status::ok`. */
-    wtcache::status status() const noexcept { return has_value() ? wtcache::status::ok : error().status(); }
+    wtcache::status status() const noexcept { return error_.status(); }
 
 #if WTCACHE_HPP_EXCEPTIONS
     /** The value; throws `wtcache::exception` where there is none. */
@@ -233,19 +298,21 @@ public:
 #endif
 
 private:
-    std::variant<T, wtcache::error> is_;
+    std::optional<T> value_;
+    wtcache::error error_;
 };
 
 /** That it was done, or why not. */
 template <> class [[nodiscard]] result<void> {
 public:
     result() noexcept = default;
-    result(wtcache::error error) : error_(std::move(error)) {}
+    result(wtcache::error error) noexcept : done_(false), error_(std::move(error)) {}
 
-    bool has_value() const noexcept { return !error_.has_value(); }
+    bool has_value() const noexcept { return done_; }
     explicit operator bool() const noexcept { return has_value(); }
-    const wtcache::error &error() const noexcept { return *error_; }
-    wtcache::status status() const noexcept { return has_value() ? wtcache::status::ok : error_->status(); }
+    const wtcache::error &error() const noexcept { return error_; }
+    /** The status of the error, or `status::ok`. */
+    wtcache::status status() const noexcept { return error_.status(); }
 
 #if WTCACHE_HPP_EXCEPTIONS
     /** Throws `wtcache::exception` if it was not done. */
@@ -256,7 +323,8 @@ public:
 #endif
 
 private:
-    std::optional<wtcache::error> error_;
+    bool done_ = true;
+    wtcache::error error_;
 };
 
 /** A record that the cache handed out. What it shows stays valid and unchanged as long as it lives, also after the cache is gone. */
@@ -308,37 +376,37 @@ inline std::optional<wtcache::value> error::existing() const noexcept
 
 namespace detail {
 
-template <class Call> result<void> done(Call call)
+template <class Call, class... With> result<void> done(Call call, With... with)
 {
     wtcache_error *err = nullptr;
-    if (call(&err) < 0) return error(err);
+    if (call(with..., &err) < 0) return error(err);
     return {};
 }
 
 /** Of a call whose status says more than that it was done. */
-template <class Call> result<wtcache::status> told(Call call)
+template <class Call, class... With> result<wtcache::status> told(Call call, With... with)
 {
     wtcache_error *err = nullptr;
-    const std::int32_t status = call(&err);
+    const std::int32_t status = call(with..., &err);
     if (status < 0) return error(err);
     return wtcache::status(status);
 }
 
-template <class Call> result<std::optional<value>> found(Call call)
+template <class Call, class... With> result<std::optional<value>> found(Call call, With... with)
 {
     wtcache_entry *entry = nullptr;
     wtcache_error *err = nullptr;
-    if (call(&entry, &err) < 0) return error(err);
+    if (call(with..., &entry, &err) < 0) return error(err);
     if (entry == nullptr) return std::optional<value>();
     return std::optional<value>(value(entry));
 }
 
 /** Of a call that gives a handle, which `T` is made of. */
-template <class T, class Native, class Call> result<T> made(Call call)
+template <class T, class Native, class Call, class... With> result<T> made(Call call, With... with)
 {
     Native *handle = nullptr;
     wtcache_error *err = nullptr;
-    if (call(&handle, &err) < 0) return error(err);
+    if (call(with..., &handle, &err) < 0) return error(err);
     return T(handle);
 }
 
@@ -377,11 +445,11 @@ inline answers answers_of(const std::shared_ptr<const void> &owner, const wtcach
     return all;
 }
 
-template <class Call> result<answers> many(Call call)
+template <class Call, class... With> result<answers> many(Call call, With... with)
 {
     wtcache_results *results = nullptr;
     wtcache_error *err = nullptr;
-    if (call(&results, &err) < 0) return error(err);
+    if (call(with..., &results, &err) < 0) return error(err);
     const std::shared_ptr<const wtcache_results> owner(results, wtcache_results_free);
     return answers_of(owner, results);
 }
@@ -400,8 +468,8 @@ enum class mode : std::int32_t {
 
 /** Options of one call. */
 struct call_options {
-    /** How long the call may take, the source's work included; zero: as the cache is configured. */
-    milliseconds deadline{0};
+    /** How long the call may take, the source's work included; nothing: as the cache is configured. One that has passed is the shortest. */
+    std::optional<milliseconds> deadline{};
     /** Of a write: what it goes out under to an origin that recognises resends. */
     std::optional<std::array<std::uint8_t, 16>> idempotency_key{};
     /** Of a read of one key. Any other call refuses a mode. */
@@ -451,7 +519,7 @@ struct native_call {
     explicit native_call(const call_options &from) noexcept
     {
         options.struct_size = sizeof options;
-        options.deadline_ms = count(from.deadline);
+        options.deadline_ms = detail::deadline(from.deadline);
         options.idempotency_key = from.idempotency_key ? from.idempotency_key->data() : nullptr;
         options.mode = static_cast<std::int32_t>(from.mode);
         options.lifetime_ms = lifetime(from.lifetime);
@@ -507,10 +575,10 @@ namespace detail {
 template <class T> void destroy(void *user_data) noexcept { delete static_cast<T *>(user_data); }
 
 /** Of calls whose errors are told later: the first one stays. */
-template <class Call> void note(std::optional<error> &first, Call call)
+template <class Call, class... With> void note(error &first, Call call, With... with)
 {
-    auto noted = done(call);
-    if (!noted && !first) first = noted.error();
+    const auto noted = done(call, with...);
+    if (!noted && first.native() == nullptr) first = noted.error();
 }
 
 /** What the library calls in place of a listener. There is nobody whom an exception could be told. */
@@ -537,7 +605,7 @@ public:
     /** Sets what a JSON object names: see wtcache_config_load_json. */
     config &json(std::string_view text)
     {
-        return note([&](auto *err) { return wtcache_config_load_json(handle_.get(), text.data(), text.size(), err); });
+        return note(wtcache_config_load_json, text.data(), text.size());
     }
     /** The most that the cache holds. */
     config &capacity_bytes(std::uint64_t bytes) { return set(wtcache_config_set_capacity_bytes, bytes); }
@@ -614,41 +682,45 @@ public:
     template <class F> config &listener(F listener)
     {
         auto kept = std::make_unique<F>(std::move(listener));
-        return note([&](auto *err) {
-            return wtcache_config_set_listener(handle_.get(), detail::listen<F>, kept.release(), detail::destroy<F>, err);
-        });
+        return note(wtcache_config_set_listener, detail::listen<F>, kept.release(), detail::destroy<F>);
     }
     /** The URL of an HTTP origin's records, with `{id}` where the key goes. */
     config &http_url(std::string_view url)
     {
-        return note([&](auto *err) { return wtcache_config_set_http_url(handle_.get(), url.data(), url.size(), err); });
+        return note(wtcache_config_set_http_url, url.data(), url.size());
     }
     /** Adds a header to every request to the HTTP origin. */
     config &http_header(std::string_view name, std::string_view value)
     {
-        return note([&](auto *err) {
-            return wtcache_config_add_http_header(handle_.get(), name.data(), name.size(), value.data(), value.size(),
-                                                  err);
-        });
+        return note(wtcache_config_add_http_header, name.data(), name.size(), value.data(), value.size());
     }
     wtcache_config *native() const noexcept { return handle_.get(); }
 
 private:
     friend class cache;
 
-    template <class Call> config &note(Call call)
+    /** What is wrong with it so far. */
+    result<void> check() const
     {
-        detail::note(failed_, call);
+        if (failed_.native() != nullptr) return failed_;
+        // Without a handle the library would take the defaults. An empty object sets nothing, but of that it is refused.
+        if (handle_.get() == nullptr) return detail::done(wtcache_config_load_json, handle_.get(), "{}", std::size_t{2});
+        return {};
+    }
+
+    template <class Call, class... With> config &note(Call call, With... with)
+    {
+        detail::note(failed_, call, handle_.get(), with...);
         return *this;
     }
 
     template <class Setter, class Member> config &set(Setter setter, Member member)
     {
-        return note([&](auto *err) { return setter(handle_.get(), member, err); });
+        return note(setter, member);
     }
 
     detail::owned<wtcache_config, wtcache_config_free> handle_;
-    std::optional<error> failed_;
+    error failed_;
 };
 
 /**
@@ -765,7 +837,7 @@ inline wtcache_failure native(const failure &why) noexcept
 }
 
 #if WTCACHE_HPP_EXCEPTIONS
-/** Within a handler: the failure that its exception comes to. `unnamed` is the message where it has none. */
+/** Within a handler of an exception: the failure that it comes to. `unnamed` is the message where it has none. */
 inline failure caught(std::string_view unnamed) noexcept
 {
     failure why;
@@ -779,6 +851,13 @@ inline failure caught(std::string_view unnamed) noexcept
         why.message = unnamed;
     }
     return why;
+}
+
+/** Within a handler of an exception: that is the answer. One that was given before it was thrown stands. */
+inline void fail(wtcache_reply *answer, std::string_view unnamed) noexcept
+{
+    const wtcache_failure said = native(caught(unnamed));
+    wtcache_reply_error(answer, &said, nullptr);
 }
 #endif
 
@@ -799,9 +878,7 @@ public:
     result<void> value(std::string_view bytes, const record &about = {}) const
     {
         const detail::native_record said(about);
-        return detail::done([&](auto *err) {
-            return wtcache_reply_value(handle_, bytes.data(), bytes.size(), &said.said, err);
-        });
+        return detail::done(wtcache_reply_value, handle_, bytes.data(), bytes.size(), &said.said);
     }
     /** The same, of bytes that need not be copied: the string is kept as long as they are needed. */
     result<void> owned_value(std::string bytes, const record &about = {}) const
@@ -809,48 +886,46 @@ public:
         const detail::native_record said(about);
         auto kept = std::make_unique<std::string>(std::move(bytes));
         const std::string_view shown = *kept;
-        return detail::done([&](auto *err) {
-            return wtcache_reply_value_owned(handle_, shown.data(), shown.size(), detail::destroy<std::string>,
-                                             kept.release(), &said.said, err);
-        });
+        return detail::done(wtcache_reply_value_owned, handle_, shown.data(), shown.size(),
+                            detail::destroy<std::string>, kept.release(), &said.said);
     }
     /** A read: the origin says that there is no such record. */
     result<void> absent() const
     {
-        return detail::done([&](auto *err) { return wtcache_reply_absent(handle_, err); });
+        return detail::done(wtcache_reply_absent, handle_);
     }
     /** A read whose request has a version: that is still the origin's. Of `about` only the lifetime counts. */
     result<void> unchanged(const record &about = {}) const
     {
         const detail::native_record said(about);
-        return detail::done([&](auto *err) { return wtcache_reply_unchanged(handle_, &said.said, err); });
+        return detail::done(wtcache_reply_unchanged, handle_, &said.said);
     }
     /** A put, a remove or a step: it was applied. What a put's record is now, the next read asks. */
     result<void> applied() const
     {
-        return detail::done([&](auto *err) { return wtcache_reply_applied(handle_, err); });
+        return detail::done(wtcache_reply_applied, handle_);
     }
     /** A put: it was applied, and the origin keeps exactly what it was sent. Believed of a source that declares that. */
     result<void> stored(const record &about = {}) const
     {
         const detail::native_record said(about);
-        return detail::done([&](auto *err) { return wtcache_reply_stored(handle_, &said.said, err); });
+        return detail::done(wtcache_reply_stored, handle_, &said.said);
     }
     /** Any call: it failed. */
     result<void> fail(const failure &why) const
     {
         const wtcache_failure said = detail::native(why);
-        return detail::done([&](auto *err) { return wtcache_reply_error(handle_, &said, err); });
+        return detail::done(wtcache_reply_error, handle_, &said);
     }
     /** Within `put` or `remove`, and in its thread: the existing record, the resident one, else asked of the source now. */
     result<std::optional<wtcache::value>> existing() const
     {
-        return detail::found([&](auto *entry, auto *err) { return wtcache_reply_existing(handle_, entry, err); });
+        return detail::found(wtcache_reply_existing, handle_);
     }
     /** A write: an earlier send of it ended without a definite answer, so that it may still land. */
     result<void> leaves_stray() const
     {
-        return detail::done([&](auto *err) { return wtcache_reply_leaves_stray(handle_, err); });
+        return detail::done(wtcache_reply_leaves_stray, handle_);
     }
     /** A step, before its answer: this now stands at the origin as the record of a key. It counts if the step is applied. */
     result<void> wrote(std::string_view key, std::string_view bytes, const record &about = {}) const
@@ -870,9 +945,8 @@ private:
     {
         const detail::native_record said(about);
         const wtcache_record *record = what == WTCACHE_WROTE_VALUE ? &said.said : nullptr;
-        return detail::done([&](auto *err) {
-            return wtcache_reply_wrote(handle_, key.data(), key.size(), what, bytes.data(), bytes.size(), record, err);
-        });
+        return detail::done(wtcache_reply_wrote, handle_, key.data(), key.size(), what, bytes.data(), bytes.size(),
+                            record);
     }
 
     wtcache_reply *handle_;
@@ -945,8 +1019,7 @@ void call(void *user_data, const wtcache_request *asked, wtcache_reply *handle) 
     try {
         (called.*Method)(request(asked), answer);
     } catch (...) {
-        // If it was answered before it threw, the answer stands.
-        (void)answer.fail(caught("the source threw"));
+        fail(handle, "the source threw");
     }
 #else
     (called.*Method)(request(asked), answer);
@@ -1082,15 +1155,17 @@ public:
     /** Waits until the doubt of the key has ended: `ok` where it has, else `pending`. */
     result<wtcache::status> wait(milliseconds timeout) const
     {
-        return detail::told([&](auto *err) { return wtcache_doubt_wait(handle_.get(), detail::count(timeout), err); });
+        return detail::told(wtcache_doubt_wait, handle_.get(), detail::count(timeout));
     }
-    /** Sends the very same write again; what that means, wtcache_doubt_replay says. */
+    /**
+     * Sends the very same write again, in a turn of its key. Where the source declares `honours_idempotency` the answer settles the doubt;
+     * elsewhere it is one more send, which may be applied on top of the first, and the doubt goes on. `rejected`: the write was not applied.
+     * After any other error it is in doubt as before; `state` says that the program sent the write itself.
+     */
     result<std::optional<value>> replay(const call_options &options = {}) const
     {
         const detail::native_call call(options);
-        return detail::found([&](auto *entry, auto *err) {
-            return wtcache_doubt_replay(handle_.get(), &call.options, entry, err);
-        });
+        return detail::found(wtcache_doubt_replay, handle_.get(), &call.options);
     }
     /**
      * Says what became of this write, on the word of a program that knows. `ok` where the key is in doubt no more, `pending` where other
@@ -1098,9 +1173,7 @@ public:
      */
     result<wtcache::status> settle(settlement as) const
     {
-        return detail::told([&](auto *err) {
-            return wtcache_doubt_settle(handle_.get(), static_cast<std::int32_t>(as), err);
-        });
+        return detail::told(wtcache_doubt_settle, handle_.get(), static_cast<std::int32_t>(as));
     }
     const wtcache_doubt *native() const noexcept { return handle_.get(); }
 
@@ -1139,16 +1212,17 @@ struct forgotten {
  * and `in_doubt`; before the send, `abort`. It belongs to one thread at a time. Until its end or its deadline no other write of the key goes
  * out. One that goes before it was sent is aborted; one that was sent and has not ended leaves the key in doubt.
  *
- * A call out of this order is refused with `status::state`, and nothing was done.
+ * A call out of this order is refused with `status::state`, and nothing was done. After its deadline a permit that was sent is in doubt; what
+ * `commit` and its like, or `reject`, say then counts as the late answer.
  */
 class permit {
 public:
     explicit permit(wtcache_permit *handle) noexcept : handle_(handle) {}
 
-    /** Before the send: the existing record, the resident one, else asked of the source now. */
+    /** Before the send: the existing record, the resident one, else asked of the source now. The turn is held on, whatever this gives. */
     result<std::optional<value>> existing()
     {
-        return detail::found([&](auto *entry, auto *err) { return wtcache_permit_existing(handle_.get(), entry, err); });
+        return detail::found(wtcache_permit_existing, handle_.get());
     }
     /** Before the send: how long the permit still holds; else zero. */
     milliseconds remaining() { return detail::time(wtcache_permit_remaining_ms(handle_.get())); }
@@ -1161,43 +1235,42 @@ public:
     /** Gives the turn back before the send. Nothing has happened. */
     result<void> abort()
     {
-        return detail::done([&](auto *err) { return wtcache_permit_abort(handle_.get(), err); });
+        return detail::done(wtcache_permit_abort, handle_.get());
     }
-    /** Says that the write leaves now: before its first byte does. After an error nothing may be sent. */
+    /**
+     * Says that the write leaves now: before its first byte does. After an error nothing may be sent: after `deadline` and `closed` the
+     * permit has ended, and nothing has happened.
+     */
     result<void> send()
     {
-        return detail::done([&](auto *err) { return wtcache_permit_send(handle_.get(), err); });
+        return detail::done(wtcache_permit_send, handle_.get());
     }
     /** The origin applied a put, and this is the record as it now stands there. */
     result<std::optional<value>> commit(std::string_view bytes, const record &about = {})
     {
         const detail::native_record said(about);
-        return detail::found([&](auto *entry, auto *err) {
-            return wtcache_permit_commit(handle_.get(), bytes.data(), bytes.size(), &said.said, entry, err);
-        });
+        return detail::found(wtcache_permit_commit, handle_.get(), bytes.data(), bytes.size(), &said.said);
     }
     /** The origin applied a put, and its record is not known. */
     result<void> commit_unseen()
     {
-        return detail::done([&](auto *err) { return wtcache_permit_commit_unseen(handle_.get(), err); });
+        return detail::done(wtcache_permit_commit_unseen, handle_.get());
     }
     /** The origin applied a delete. */
     result<void> commit_removed()
     {
-        return detail::done([&](auto *err) { return wtcache_permit_commit_deleted(handle_.get(), err); });
+        return detail::done(wtcache_permit_commit_deleted, handle_.get());
     }
     /** The origin certainly did not apply the write. `stale_base`: that proves that what is cached is not its record any more. */
     result<void> reject(bool stale_base = false)
     {
-        return detail::done([&](auto *err) { return wtcache_permit_reject(handle_.get(), stale_base ? 1 : 0, err); });
+        return detail::done(wtcache_permit_reject, handle_.get(), stale_base ? 1 : 0);
     }
-    /** Nobody can know whether the origin applied the write. The verdict of `why` says nothing. */
+    /** Nobody can know whether the origin applied the write. Only the program can send it again. The verdict of `why` says nothing. */
     result<doubt> in_doubt(const failure &why)
     {
         const wtcache_failure said = detail::native(why);
-        return detail::made<doubt, wtcache_doubt>([&](auto *doubt, auto *err) {
-            return wtcache_permit_in_doubt(handle_.get(), &said, doubt, err);
-        });
+        return detail::made<doubt, wtcache_doubt>(wtcache_permit_in_doubt, handle_.get(), &said);
     }
     wtcache_permit *native() const noexcept { return handle_.get(); }
 
@@ -1234,7 +1307,7 @@ public:
     /** Takes it back while it waits for its turn: `ok`, and it ends with `status::cancelled`. Else `too_late`. */
     result<wtcache::status> cancel() const
     {
-        return detail::told([&](auto *err) { return wtcache_pending_cancel(handle_.get(), err); });
+        return detail::told(wtcache_pending_cancel, handle_.get());
     }
     const wtcache_pending *native() const noexcept { return handle_.get(); }
 
@@ -1243,6 +1316,23 @@ private:
 };
 
 namespace detail {
+
+/** What a step does. Of one that was moved from it is 0, which the library refuses. */
+class doing {
+public:
+    explicit doing(std::int32_t what) noexcept : what_(what) {}
+    doing(doing &&from) noexcept : what_(std::exchange(from.what_, 0)) {}
+    doing &operator=(doing &&from) noexcept
+    {
+        what_ = std::exchange(from.what_, 0);
+        return *this;
+    }
+    ~doing() = default;
+    operator std::int32_t() const noexcept { return what_; }
+
+private:
+    std::int32_t what_;
+};
 
 /** A callable that a step calls. */
 struct action {
@@ -1274,7 +1364,7 @@ void act(void *user_data, const wtcache_request *asked, wtcache_reply *handle) n
     try {
         called.run(request(asked), answer);
     } catch (...) {
-        (void)answer.fail(caught("the step threw"));
+        fail(handle, "the step threw");
     }
 #else
     called.run(request(asked), answer);
@@ -1380,24 +1470,21 @@ private:
         said.write_count = writes.size();
         said.undo_key = detail::native(undo_key_);
         said.undo_value = detail::native(undo_value_);
-        // One that was moved from has no callables: it is refused for that.
-        const bool calls = does_ == WTCACHE_DO_CALL && actions_ != nullptr;
-        const bool undo_calls = undo_ == WTCACHE_DO_CALL && actions_ != nullptr;
-        if (calls) said.call = detail::act<&detail::actions::does>;
-        if (undo_calls) said.undo_call = detail::act<&detail::actions::undoes>;
-        said.deadline_ms = detail::count(deadline_);
+        if (does_ == WTCACHE_DO_CALL) said.call = detail::act<&detail::actions::does>;
+        if (undo_ == WTCACHE_DO_CALL) said.undo_call = detail::act<&detail::actions::undoes>;
+        said.deadline_ms = detail::deadline(deadline_);
         said.undo_if_unknown = undo_if_unknown_ ? 1 : 0;
         said.destroy = detail::destroy<detail::actions>;
         said.user_data = actions_.release();
-        return detail::done([&](auto *err) { return wtcache_transaction_step(transaction, &said, err); });
+        return detail::done(wtcache_transaction_step, transaction, &said);
     }
 
-    std::int32_t does_;
+    detail::doing does_;
     std::int32_t undo_ = WTCACHE_DO_UNDECLARED;
     std::string key_, value_, undo_key_, undo_value_;
     std::vector<std::string> writes_;
     std::unique_ptr<detail::actions> actions_;
-    milliseconds deadline_{0};
+    std::optional<milliseconds> deadline_;
     bool undo_if_unknown_ = false;
 };
 
@@ -1528,63 +1615,54 @@ public:
     /** A value is to be shown as the record of a key. Where no step writes the key, it is kept as it is once all steps were applied. */
     transaction &update(std::string_view key, std::string_view bytes, std::optional<milliseconds> lifetime = std::nullopt)
     {
-        return note([&](auto *err) {
-            return wtcache_transaction_update(handle_.get(), key.data(), key.size(), bytes.data(), bytes.size(),
-                                              detail::lifetime(lifetime), err);
-        });
+        return note(wtcache_transaction_update, key.data(), key.size(), bytes.data(), bytes.size(),
+                    detail::lifetime(lifetime));
     }
     /** There is to be no record of a key: as `update`. */
     transaction &remove(std::string_view key)
     {
-        return note([&](auto *err) { return wtcache_transaction_remove(handle_.get(), key.data(), key.size(), err); });
+        return note(wtcache_transaction_remove, key.data(), key.size());
     }
     /** Adds a step: they are run in the order in which they were added. */
     transaction &step(wtcache::step adds)
     {
         auto added = std::move(adds).add_to(handle_.get());
-        if (!added && !failed_) failed_ = added.error();
+        if (!added && failed_.native() == nullptr) failed_ = added.error();
         return *this;
     }
     /** Once the steps have been applied, or may have been, all keys that begin with `prefix` are forgotten. */
     transaction &invalidate_prefix(std::string_view prefix)
     {
-        return note([&](auto *err) {
-            return wtcache_transaction_invalidate_prefix(handle_.get(), prefix.data(), prefix.size(), err);
-        });
+        return note(wtcache_transaction_invalidate_prefix, prefix.data(), prefix.size());
     }
     /** The same for all keys that match `pattern`. */
     transaction &invalidate_pattern(std::string_view pattern)
     {
-        return note([&](auto *err) {
-            return wtcache_transaction_invalidate_pattern(handle_.get(), pattern.data(), pattern.size(), err);
-        });
+        return note(wtcache_transaction_invalidate_pattern, pattern.data(), pattern.size());
     }
     /** The same for all records that have `tag`. */
     transaction &invalidate_tag(std::string_view tag)
     {
-        return note([&](auto *err) {
-            return wtcache_transaction_invalidate_tag(handle_.get(), tag.data(), tag.size(), err);
-        });
+        return note(wtcache_transaction_invalidate_tag, tag.data(), tag.size());
     }
     /** How long it may take, the wait for the turns of its keys included. */
     transaction &deadline(milliseconds time)
     {
-        return note([&](auto *err) {
-            return wtcache_transaction_set_deadline_ms(handle_.get(), detail::count(time), err);
-        });
+        return note(wtcache_transaction_set_deadline_ms, detail::count(time));
     }
     /** How long undoing may take beyond the deadline. */
     transaction &undo_deadline(milliseconds time)
     {
-        return note([&](auto *err) {
-            return wtcache_transaction_set_undo_deadline_ms(handle_.get(), detail::count(time), err);
-        });
+        return note(wtcache_transaction_set_undo_deadline_ms, detail::count(time));
     }
 
-    /** Runs it in this thread. */
+    /**
+     * Runs it in this thread. Where a step is refused, those before it are undone, the last one first, as far as they say how. An error says
+     * how it ended: `partial`, `in_doubt`, or else that nothing of it stands.
+     */
     transacted run()
     {
-        if (failed_) return transacted(*failed_);
+        if (failed_.native() != nullptr) return transacted(failed_);
         wtcache_transacted *ended = nullptr;
         wtcache_error *err = nullptr;
         const std::int32_t status = wtcache_transaction_run(handle_.get(), &ended, &err);
@@ -1595,24 +1673,22 @@ public:
     /** Shows its updates at once, all in one step, and runs it in the background. After an error nothing has changed. */
     result<started> start()
     {
-        if (failed_) return *failed_;
-        return detail::made<started, wtcache_started>([&](auto *started, auto *err) {
-            return wtcache_transaction_start(handle_.get(), started, err);
-        });
+        if (failed_.native() != nullptr) return failed_;
+        return detail::made<started, wtcache_started>(wtcache_transaction_start, handle_.get());
     }
     wtcache_transaction *native() const noexcept { return handle_.get(); }
 
 private:
     friend class queue;
 
-    template <class Call> transaction &note(Call call)
+    template <class Call, class... With> transaction &note(Call call, With... with)
     {
-        detail::note(failed_, call);
+        detail::note(failed_, call, handle_.get(), with...);
         return *this;
     }
 
     detail::owned<wtcache_transaction, wtcache_transaction_free> handle_;
-    std::optional<error> failed_;
+    error failed_;
 };
 
 /** What closing a cache left unfinished, by key. */
@@ -1620,21 +1696,21 @@ class close_report {
 public:
     explicit close_report(wtcache_close_report *handle) noexcept : handle_(handle) {}
 
-    /** Keys with writes that were sent and had not ended. Valid as long as the report; so below. */
-    std::vector<std::string_view> unfinished() const { return keys(WTCACHE_CLOSE_UNFINISHED); }
+    /** Keys with writes that were sent and had not ended. */
+    std::vector<std::string> unfinished() const { return keys(WTCACHE_CLOSE_UNFINISHED); }
     /** Keys of which nobody knows whether their last writes were, or will be, applied. */
-    std::vector<std::string_view> in_doubt() const { return keys(WTCACHE_CLOSE_IN_DOUBT); }
+    std::vector<std::string> in_doubt() const { return keys(WTCACHE_CLOSE_IN_DOUBT); }
     /** Keys of pending writes that were not sent and were rolled back. */
-    std::vector<std::string_view> rolled_back() const { return keys(WTCACHE_CLOSE_ROLLED_BACK); }
+    std::vector<std::string> rolled_back() const { return keys(WTCACHE_CLOSE_ROLLED_BACK); }
 
 private:
-    std::vector<std::string_view> keys(std::int32_t which) const
+    std::vector<std::string> keys(std::int32_t which) const
     {
-        std::vector<std::string_view> keys(wtcache_close_report_count(handle_.get(), which));
+        std::vector<std::string> keys(wtcache_close_report_count(handle_.get(), which));
         for (std::size_t at = 0; at < keys.size(); at++) {
             std::size_t len = 0;
             const void *key = wtcache_close_report_key(handle_.get(), which, at, &len);
-            keys[at] = detail::bytes(key, len);
+            keys[at] = std::string(detail::bytes(key, len));
         }
         return keys;
     }
@@ -1650,24 +1726,37 @@ struct copied {
     std::size_t len;
 };
 
-/** A cache. All but its assignment and its end may be called from many threads at once. */
+/**
+ * A cache. All but its assignment and its end may be called from many threads at once. When the last handle goes, the cache does, once the
+ * calls on it have ended; nobody waits for them.
+ *
+ * Reads fail with `source`, where the origin gave no record and did not say that there is none; `deadline`; `overloaded`, where too many
+ * wait; `too_large`; from inside a callback `reentrant`. Nothing has changed then.
+ *
+ * Writes fail with `rejected` or `conflict`, where source or origin refused them; before they were sent, with `deadline`, `overloaded`,
+ * `held_back`, `too_large`, and from inside a callback `reentrant` or `busy`. All of that says that it was not applied, and never will be.
+ * After `in_doubt` nobody can know.
+ */
 class cache {
 public:
     explicit cache(wtcache_cache *handle) noexcept : handle_(handle) {}
 
-    /** Opens a cache over the HTTP origin that `config` names. */
+    /** Opens a cache over the HTTP origin that `config` names. After `config`, the message names the member. */
     static result<cache> open(const config &config)
     {
-        if (config.failed_) return *config.failed_;
+        if (auto fine = config.check(); !fine) return fine.error();
         wtcache_cache *handle = nullptr;
         wtcache_error *err = nullptr;
         if (wtcache_open(config.native(), &handle, &err) < 0) return error(err);
         return cache(handle);
     }
-    /** Opens a cache over a source of the program's own, which goes after its last call ended, also if opening fails. */
+    /**
+     * Opens a cache over a source of the program's own, which goes after its last call ended, in whichever thread that was; at once if
+     * opening fails. What `source::declares` throws goes through.
+     */
     static result<cache> open(const config &config, std::unique_ptr<source> source)
     {
-        if (config.failed_) return *config.failed_;
+        if (auto fine = config.check(); !fine) return fine.error();
         wtcache_source described{};
         described.struct_size = sizeof described;
         if (source != nullptr) {
@@ -1694,11 +1783,9 @@ public:
     result<std::optional<value>> get(std::string_view key, const call_options &options = {}) const
     {
         const detail::native_call call(options);
-        return detail::found([&](auto *entry, auto *err) {
-            return wtcache_get(handle_.get(), key.data(), key.size(), &call.options, entry, err);
-        });
+        return detail::found(wtcache_get, handle_.get(), key.data(), key.size(), &call.options);
     }
-    /** The same, copied into a buffer. */
+    /** The same, copied into a buffer, if it is long enough; else the buffer is as it was. */
     result<copied> get_into(std::string_view key, void *buffer, std::size_t buffer_len,
                             const call_options &options = {}) const
     {
@@ -1714,18 +1801,17 @@ public:
     /** The record if it is here and may be served. Never waits, and never asks the source. */
     result<std::optional<value>> peek(std::string_view key) const
     {
-        return detail::found([&](auto *entry, auto *err) {
-            return wtcache_peek(handle_.get(), key.data(), key.size(), entry, err);
-        });
+        return detail::found(wtcache_peek, handle_.get(), key.data(), key.size());
     }
-    /** The records of many keys, an answer for each. What is resident is taken in one step. The deadline is that of the whole call. */
+    /**
+     * The records of many keys, an answer for each. What is resident is taken in one step. The deadline is that of the whole call. An error
+     * of the call itself says that none was read; what became of each key, its answer says.
+     */
     result<answers> get_many(const std::vector<std::string_view> &keys, const call_options &options = {}) const
     {
         const detail::native_call call(options);
         const std::vector<wtcache_bytes> list = detail::native_list(keys);
-        return detail::many([&](auto *results, auto *err) {
-            return wtcache_get_many(handle_.get(), list.data(), list.size(), &call.options, results, err);
-        });
+        return detail::many(wtcache_get_many, handle_.get(), list.data(), list.size(), &call.options);
     }
     /** Writes many records, one after the other, an answer for each. It is no transaction: one that fails stops none of the others. */
     result<answers> put_many(const std::vector<std::pair<std::string_view, std::string_view>> &records,
@@ -1733,51 +1819,46 @@ public:
     {
         const detail::native_call call(options);
         std::vector<wtcache_bytes> keys, values;
+        keys.reserve(records.size());
+        values.reserve(records.size());
         for (const auto &[key, bytes] : records) {
             keys.push_back(detail::native(key));
             values.push_back(detail::native(bytes));
         }
-        return detail::many([&](auto *results, auto *err) {
-            return wtcache_put_many(handle_.get(), keys.data(), values.data(), keys.size(), &call.options, results, err);
-        });
+        return detail::many(wtcache_put_many, handle_.get(), keys.data(), values.data(), keys.size(), &call.options);
     }
-    /** Writes to the origin, and keeps what it confirmed, which is given; nothing: applied, and not seen. */
+    /** Writes to the origin, and keeps what it confirmed, which is given; nothing: applied, and not seen. Errors: see above. */
     result<std::optional<value>> put(std::string_view key, std::string_view bytes,
                                      const call_options &options = {}) const
     {
         const detail::native_call call(options);
-        return detail::found([&](auto *entry, auto *err) {
-            return wtcache_put(handle_.get(), key.data(), key.size(), bytes.data(), bytes.size(), &call.options, entry,
-                               err);
-        });
+        return detail::found(wtcache_put, handle_.get(), key.data(), key.size(), bytes.data(), bytes.size(),
+                             &call.options);
     }
-    /** Removes the record at the origin and here. What the origin does not have counts as removed. */
+    /** Removes the record at the origin and here. What the origin does not have counts as removed. Errors: as `put`. */
     result<void> remove(std::string_view key, const call_options &options = {}) const
     {
         const detail::native_call call(options);
-        return detail::done([&](auto *err) {
-            return wtcache_delete(handle_.get(), key.data(), key.size(), &call.options, err);
-        });
+        return detail::done(wtcache_delete, handle_.get(), key.data(), key.size(), &call.options);
     }
-    /** As `put`, if what is expected holds of the existing record; else `status::unmet`, with `error::existing`. */
+    /**
+     * As `put`, if what is expected holds of the existing record; else `status::unmet`, with `error::existing`, and it was not sent. Where
+     * none is resident, the origin is asked first. It is checked at the origin, too, if the source declares `honours_preconditions`.
+     */
     result<std::optional<value>> put_if(std::string_view key, std::string_view bytes, const expect &expected,
                                         const call_options &options = {}) const
     {
         const detail::native_call call(options);
         const wtcache_expect native = expected.native();
-        return detail::found([&](auto *entry, auto *err) {
-            return wtcache_put_if(handle_.get(), key.data(), key.size(), bytes.data(), bytes.size(), &native,
-                                  &call.options, entry, err);
-        });
+        return detail::found(wtcache_put_if, handle_.get(), key.data(), key.size(), bytes.data(), bytes.size(),
+                             &native, &call.options);
     }
     /** As `remove`, if what is expected holds of the existing record: see `put_if`. */
     result<void> remove_if(std::string_view key, const expect &expected, const call_options &options = {}) const
     {
         const detail::native_call call(options);
         const wtcache_expect native = expected.native();
-        return detail::done([&](auto *err) {
-            return wtcache_delete_if(handle_.get(), key.data(), key.size(), &native, &call.options, err);
-        });
+        return detail::done(wtcache_delete_if, handle_.get(), key.data(), key.size(), &native, &call.options);
     }
     /**
      * Reads the record of a key, has `update` say what becomes of it, and writes that, all in one turn: between writers of this process no
@@ -1788,15 +1869,13 @@ public:
     result<std::optional<value>> update(std::string_view key, F update, const call_options &options = {}) const
     {
         const detail::native_call call(options);
-        return detail::found([&](auto *entry, auto *err) {
-            return wtcache_update(handle_.get(), key.data(), key.size(), detail::update<F>, &update, &call.options, entry,
-                                  err);
-        });
+        return detail::found(wtcache_update, handle_.get(), key.data(), key.size(), detail::update<F>, &update,
+                             &call.options);
     }
     /** Forgets what is held of a key; the origin is not asked. */
     result<void> invalidate(std::string_view key) const
     {
-        return detail::done([&](auto *err) { return wtcache_invalidate(handle_.get(), key.data(), key.size(), err); });
+        return detail::done(wtcache_invalidate, handle_.get(), key.data(), key.size());
     }
     /** Forgets all keys that begin with `prefix`; with an empty one, all there are. */
     result<forgotten> invalidate_prefix(std::string_view prefix) const
@@ -1816,9 +1895,7 @@ public:
      */
     result<wtcache::status> settle(std::string_view key, settlement as) const
     {
-        return detail::told([&](auto *err) {
-            return wtcache_settle(handle_.get(), key.data(), key.size(), static_cast<std::int32_t>(as), err);
-        });
+        return detail::told(wtcache_settle, handle_.get(), key.data(), key.size(), static_cast<std::int32_t>(as));
     }
     /** Lists the keys in doubt, `most` of them at most, in no order. */
     result<std::vector<key_in_doubt>> list_doubts(std::size_t most = SIZE_MAX) const
@@ -1839,30 +1916,33 @@ public:
         }
         return keys;
     }
-    /** Takes the turn of a key, for a program that writes to the origin itself. The deadline of the call is the permit's. */
+    /**
+     * Takes the turn of a key, for a program that writes to the origin itself. The deadline of the call is the permit's. After an error, as
+     * of a write that was not sent, nothing has happened.
+     */
     result<permit> prepare(std::string_view key, const call_options &options = {}) const
     {
         const detail::native_call call(options);
-        return detail::made<permit, wtcache_permit>([&](auto *permit, auto *err) {
-            return wtcache_prepare(handle_.get(), key.data(), key.size(), &call.options, permit, err);
-        });
+        return detail::made<permit, wtcache_permit>(wtcache_prepare, handle_.get(), key.data(), key.size(),
+                                                    &call.options);
     }
-    /** Shows a value as the record of a key at once, marked pending, and writes it to the origin in the background. Never waits. */
+    /**
+     * Shows a value as the record of a key at once, marked pending, and writes it to the origin in the background. Never waits. After an
+     * error it was not admitted, and nothing has changed: `overloaded` says that too much is pending. How it ends, `pending::wait` says; if it
+     * is refused, it is as if it had never been.
+     */
     result<pending> put_optimistic(std::string_view key, std::string_view bytes, const call_options &options = {}) const
     {
         const detail::native_call call(options);
-        return detail::made<pending, wtcache_pending>([&](auto *pending, auto *err) {
-            return wtcache_put_optimistic(handle_.get(), key.data(), key.size(), bytes.data(), bytes.size(),
-                                          &call.options, pending, err);
-        });
+        return detail::made<pending, wtcache_pending>(wtcache_put_optimistic, handle_.get(), key.data(), key.size(),
+                                                      bytes.data(), bytes.size(), &call.options);
     }
-    /** Shows at once that there is no record of a key, and removes it at the origin in the background. */
+    /** Shows at once that there is no record of a key, and removes it at the origin in the background: as `put_optimistic`. */
     result<pending> remove_optimistic(std::string_view key, const call_options &options = {}) const
     {
         const detail::native_call call(options);
-        return detail::made<pending, wtcache_pending>([&](auto *pending, auto *err) {
-            return wtcache_delete_optimistic(handle_.get(), key.data(), key.size(), &call.options, pending, err);
-        });
+        return detail::made<pending, wtcache_pending>(wtcache_delete_optimistic, handle_.get(), key.data(),
+                                                      key.size(), &call.options);
     }
     /**
      * Shows at once what `merge` makes of the record of a key, and writes in the background what it makes of what the origin confirmed. It
@@ -1875,17 +1955,13 @@ public:
     {
         const detail::native_call call(options);
         auto kept = std::make_unique<F>(std::move(merge));
-        return detail::made<pending, wtcache_pending>([&](auto *pending, auto *err) {
-            return wtcache_merge_optimistic(handle_.get(), key.data(), key.size(), detail::merge<F>, kept.release(),
-                                            detail::destroy<F>, &call.options, pending, err);
-        });
+        return detail::made<pending, wtcache_pending>(wtcache_merge_optimistic, handle_.get(), key.data(), key.size(),
+                                                      detail::merge<F>, kept.release(), detail::destroy<F>, &call.options);
     }
     /** Begins to describe a transaction. Nothing happens before it is run or started. */
     result<wtcache::transaction> transaction() const
     {
-        return detail::made<wtcache::transaction, wtcache_transaction>([&](auto *transaction, auto *err) {
-            return wtcache_transaction_new(handle_.get(), transaction, err);
-        });
+        return detail::made<wtcache::transaction, wtcache_transaction>(wtcache_transaction_new, handle_.get());
     }
     /** What was counted since the cache was opened, and what it holds now. */
     result<wtcache_stats> stats() const
@@ -1906,7 +1982,10 @@ public:
         const detail::owned<char, wtcache_string_free> freed(text);
         return std::string(text, len);
     }
-    /** Ends the cache: no call begins any more, and writes that were sent get up to `timeout` to end. */
+    /**
+     * Ends the cache, also for its other handles: no call begins any more, those who wait are told `closed`, and writes that were sent get up
+     * to `timeout` to end. What was handed out stays valid.
+     */
     result<close_report> close(milliseconds timeout) const
     {
         wtcache_close_report *report = nullptr;
@@ -2001,9 +2080,7 @@ public:
     /** Makes a queue: `threads` calls that are no hits are under way at once; `most` may be under way or complete and not taken out. */
     static result<queue> open(std::size_t threads, std::size_t most)
     {
-        return detail::made<queue, wtcache_queue>([&](auto *queue, auto *err) {
-            return wtcache_queue_new(threads, most, queue, err);
-        });
+        return detail::made<queue, wtcache_queue>(wtcache_queue_new, threads, most);
     }
 
     /** The descriptor to poll: it can be read exactly while there are completions to take out. It is the queue's. */
@@ -2020,26 +2097,22 @@ public:
     /** Takes a call back that has not begun: `ok`, and it completes with `status::cancelled`. Else `too_late`. */
     result<wtcache::status> cancel(std::uint64_t id) const
     {
-        return detail::told([&](auto *err) { return wtcache_queue_cancel(handle_.get(), id, err); });
+        return detail::told(wtcache_queue_cancel, handle_.get(), id);
     }
 
     result<std::uint64_t> get(const cache &from, std::string_view key, const call_options &options = {},
                               void *token = nullptr) const
     {
         const detail::native_call call(options);
-        return given([&](auto *id, auto *err) {
-            return wtcache_get_async(handle_.get(), from.native(), key.data(), key.size(), &call.options, token, id, err);
-        });
+        return given(wtcache_get_async, handle_.get(), from.native(), key.data(), key.size(), &call.options, token);
     }
     result<std::uint64_t> get_many(const cache &from, const std::vector<std::string_view> &keys,
                                    const call_options &options = {}, void *token = nullptr) const
     {
         const detail::native_call call(options);
         const std::vector<wtcache_bytes> list = detail::native_list(keys);
-        return given([&](auto *id, auto *err) {
-            return wtcache_get_many_async(handle_.get(), from.native(), list.data(), list.size(), &call.options, token,
-                                          id, err);
-        });
+        return given(wtcache_get_many_async, handle_.get(), from.native(), list.data(), list.size(), &call.options,
+                     token);
     }
     result<std::uint64_t> put(const cache &to, std::string_view key, std::string_view bytes,
                               const call_options &options = {}, void *token = nullptr) const
@@ -2066,17 +2139,13 @@ public:
     /** Runs a transaction, once; what it calls is called by a thread of the queue's. */
     result<std::uint64_t> run(transaction &runs, void *token = nullptr) const
     {
-        if (runs.failed_) return *runs.failed_;
-        return given([&](auto *id, auto *err) {
-            return wtcache_transaction_async(handle_.get(), runs.native(), token, id, err);
-        });
+        if (runs.failed_.native() != nullptr) return runs.failed_;
+        return given(wtcache_transaction_async, handle_.get(), runs.native(), token);
     }
     /** Completes once a pending write has ended. `pending::cancel` takes that back; `cancel` does not. */
     result<std::uint64_t> wait(const pending &write, void *token = nullptr) const
     {
-        return given([&](auto *id, auto *err) {
-            return wtcache_pending_async(handle_.get(), write.native(), token, id, err);
-        });
+        return given(wtcache_pending_async, handle_.get(), write.native(), token);
     }
     const wtcache_queue *native() const noexcept { return handle_.get(); }
 
@@ -2085,26 +2154,22 @@ private:
                               const wtcache_expect *expected, const call_options &options, void *token) const
     {
         const detail::native_call call(options);
-        return given([&](auto *id, auto *err) {
-            return wtcache_put_async(handle_.get(), to.native(), key.data(), key.size(), bytes.data(), bytes.size(),
-                                     expected, &call.options, token, id, err);
-        });
+        return given(wtcache_put_async, handle_.get(), to.native(), key.data(), key.size(), bytes.data(),
+                     bytes.size(), expected, &call.options, token);
     }
     result<std::uint64_t> remove(const cache &from, std::string_view key, const wtcache_expect *expected,
                                  const call_options &options, void *token) const
     {
         const detail::native_call call(options);
-        return given([&](auto *id, auto *err) {
-            return wtcache_delete_async(handle_.get(), from.native(), key.data(), key.size(), expected, &call.options,
-                                        token, id, err);
-        });
+        return given(wtcache_delete_async, handle_.get(), from.native(), key.data(), key.size(), expected,
+                     &call.options, token);
     }
 
-    template <class Call> static result<std::uint64_t> given(Call call)
+    template <class Call, class... With> static result<std::uint64_t> given(Call call, With... with)
     {
         std::uint64_t id = 0;
         wtcache_error *err = nullptr;
-        if (call(&id, &err) < 0) return error(err);
+        if (call(with..., &id, &err) < 0) return error(err);
         return id;
     }
 
@@ -2119,6 +2184,7 @@ inline result<void> check_abi()
     return {};
 }
 
+} // namespace with_exceptions, or without_exceptions
 } // namespace wtcache
 
 #endif // WTCACHE_HPP

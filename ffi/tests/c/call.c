@@ -26,7 +26,7 @@ static void modes_of_a_read(void)
     SUCCEEDS(wtcache_get_into(cache, BYTES("bolts"), &call, buffer, sizeof buffer, &len, &error));
     CHECK(wtcache_get_into(cache, BYTES("nuts"), &call, buffer, sizeof buffer, &len, &error) == WTCACHE_NOT_FOUND);
     CHECK(self.gets == gets + 1);
-    wtcache_cache_free(cache);
+    free_shelf(cache, &self);
 }
 
 static void a_write_has_a_lifetime_of_its_own(void)
@@ -51,7 +51,7 @@ static void a_write_has_a_lifetime_of_its_own(void)
     check_read(cache, "k", WTCACHE_MODE_CACHED, NULL);
     call.lifetime_ms = -2;
     FAILS(wtcache_put(cache, "k", 1, "v", 1, &call, NULL, &error), WTCACHE_ERR_ARGUMENT, "call.lifetime_ms is -2");
-    wtcache_cache_free(cache);
+    free_shelf(cache, &self);
 }
 
 static void options_that_no_call_has(void)
@@ -75,7 +75,7 @@ static void options_that_no_call_has(void)
     CHECK(wtcache_get(cache, "k", 1, &newer.known, &entry, &error) == WTCACHE_NOT_FOUND);
     newer.unknown = 1;
     FAILS(wtcache_get(cache, "k", 1, &newer.known, &entry, &error), WTCACHE_ERR_ARGUMENT, "does not know");
-    wtcache_cache_free(cache);
+    free_shelf(cache, &self);
 }
 
 static void an_entry_knows_its_times(void)
@@ -93,7 +93,7 @@ static void an_entry_knows_its_times(void)
     CHECK(wtcache_entry_is_pending(NULL) == 0 && wtcache_entry_stale_ms(NULL, cache) == 0);
     CHECK(wtcache_entry_remaining_ms(NULL, cache) == 0 && wtcache_entry_remaining_ms(NULL, NULL) == 0);
     CHECK(wtcache_entry_stale_ms(NULL, NULL) == 0);
-    wtcache_cache_free(cache);
+    free_shelf(cache, &self);
 
     /* Served stale, and marked so; asked for once more in the background. */
     wtcache_config *config = wtcache_config_new();
@@ -113,7 +113,7 @@ static void an_entry_knows_its_times(void)
     }
     CHECK(wtcache_entry_remaining_ms(entry, cache) == 0 && wtcache_entry_stale_ms(entry, cache) > 0);
     wtcache_entry_free(entry);
-    wtcache_cache_free(cache);
+    free_shelf(cache, &self);
     wtcache_config_free(config);
 }
 

@@ -319,6 +319,16 @@ static inline wtcache_cache *open_shelf(shelf *self)
     return open_with(NULL, self);
 }
 
+/*
+ * Frees the last handle on a cache, and waits until its source has gone too: a thread of the cache's that settled a write, or of a queue's,
+ * may hold it for a moment longer. Only then may the shelf go.
+ */
+static inline void free_shelf(wtcache_cache *cache, shelf *self)
+{
+    wtcache_cache_free(cache);
+    wait_for(&self->destroyed, 1);
+}
+
 static inline void check_value(const wtcache_entry *entry, const char *wanted)
 {
     size_t len = 99;

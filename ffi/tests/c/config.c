@@ -139,7 +139,7 @@ static void options_do_what_they_say(void)
         FAILS(wtcache_put(cache, BYTES("unknown"), "v", 1, &soon, NULL, &error), WTCACHE_ERR_HELD_BACK, "in doubt");
         FAILS(wtcache_put(cache, BYTES("unknown:2"), "v", 1, NULL, NULL, &error), WTCACHE_ERR_IN_DOUBT, "nobody knows");
         FAILS(wtcache_put(cache, BYTES("full"), "v", 1, NULL, NULL, &error), WTCACHE_ERR_OVERLOADED, "in doubt already");
-        wtcache_cache_free(cache);
+        free_shelf(cache, &self);
     }
 }
 

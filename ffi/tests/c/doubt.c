@@ -58,7 +58,7 @@ static void a_doubt_is_settled_by_hand(void)
     SUCCEEDS(wtcache_settle(cache, BYTES("unknown:2"), WTCACHE_SETTLEMENT_OVER, &error));
     CHECK(wtcache_doubt_outcome(doubt) == WTCACHE_SETTLEMENT_OVER);
     CHECK(wtcache_settle(cache, BYTES("unknown:2"), WTCACHE_SETTLEMENT_OVER, &error) == WTCACHE_NOT_FOUND && error == NULL);
-    wtcache_cache_free(cache);
+    free_shelf(cache, &self);
     /* It outlives its cache, to which nothing is sent any more. */
     int32_t status = wtcache_doubt_replay(doubt, NULL, NULL, &error);
     CHECK(wtcache_error_outcome(error) == WTCACHE_OUTCOME_IN_DOUBT);
@@ -94,7 +94,7 @@ static void a_write_is_sent_again(void)
     wtcache_call late = {sizeof late, 0, NULL, WTCACHE_MODE_CACHED, 0, 0};
     FAILS(wtcache_doubt_replay(doubt, &late, NULL, &error), WTCACHE_ERR_ARGUMENT, "call.mode");
     wtcache_doubt_free(doubt);
-    wtcache_cache_free(cache);
+    free_shelf(cache, &self);
 }
 
 static void nulls_of_doubts(void)
@@ -128,7 +128,7 @@ static void nulls_of_doubts(void)
     wtcache_doubt_list_free(NULL);
     wtcache_doubt_free(doubt);
     wtcache_doubt_free(NULL);
-    wtcache_cache_free(cache);
+    free_shelf(cache, &self);
 }
 
 const test_case doubt_cases[] = {

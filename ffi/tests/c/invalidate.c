@@ -33,7 +33,7 @@ static void by_prefix_and_pattern(void)
         CHECK(stats_of(cache).entries == 0);
         FAILS(wtcache_invalidate_pattern(cache, BYTES("a\\b"), &forgotten, &error), WTCACHE_ERR_ARGUMENT, "byte 1");
         CHECK(forgotten.entries == 0 && forgotten.scanned == 0);
-        wtcache_cache_free(cache);
+        free_shelf(cache, &self);
     }
 }
 
@@ -71,7 +71,7 @@ static void by_tag(void)
     NULL_IS_REFUSED(wtcache_reply_value((wtcache_reply *)&self, "v", 1, &record, &error));
     record.tags = NULL;
     NULL_IS_REFUSED(wtcache_reply_value((wtcache_reply *)&self, "v", 1, &record, &error));
-    wtcache_cache_free(cache);
+    free_shelf(cache, &self);
 }
 
 const test_case invalidate_cases[] = {

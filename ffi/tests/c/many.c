@@ -29,7 +29,7 @@ static void many_are_read_each_for_itself(void)
     SUCCEEDS(wtcache_get_many(cache, NULL, 0, NULL, &results, &error));
     CHECK(wtcache_results_count(results) == 0);
     wtcache_results_free(results);
-    wtcache_cache_free(cache);
+    free_shelf(cache, &self);
 }
 
 static void many_are_written_each_for_itself(void)
@@ -50,7 +50,7 @@ static void many_are_written_each_for_itself(void)
     check_value(wtcache_results_entry(results, 4), "two");
     wtcache_results_free(results);
     check_read(cache, "bolts", WTCACHE_MODE_CACHED, "two");
-    wtcache_cache_free(cache);
+    free_shelf(cache, &self);
 }
 
 static void nulls_of_many(void)
@@ -76,7 +76,7 @@ static void nulls_of_many(void)
     CHECK(wtcache_results_entry(NULL, 0) == NULL && wtcache_results_error(NULL, 0) == NULL);
     wtcache_results_free(NULL);
     CHECK(self.gets + self.puts == 0);
-    wtcache_cache_free(cache);
+    free_shelf(cache, &self);
 }
 
 const test_case many_cases[] = {

@@ -32,7 +32,7 @@ static void what_is_pending_is_shown_and_settles(void)
     CHECK(wtcache_pending_has_ended(pending) == 1 && wtcache_pending_cancel(pending, &error) == WTCACHE_TOO_LATE);
     wtcache_pending_free(pending);
     check_read(cache, "gated", WTCACHE_MODE_CONFIRMED, "new");
-    wtcache_cache_free(cache);
+    free_shelf(cache, &self);
 }
 
 static void what_is_pending_can_be_taken_back(void)
@@ -57,7 +57,7 @@ static void what_is_pending_can_be_taken_back(void)
     wtcache_pending_free(first);
     wtcache_pending_free(second);
     wtcache_pending_free(third);
-    wtcache_cache_free(cache);
+    free_shelf(cache, &self);
 }
 
 static void what_is_refused_leaves_no_trace(void)
@@ -84,7 +84,7 @@ static void what_is_refused_leaves_no_trace(void)
     CHECK(stats_of(cache).writes_applied == 1);
     FAILS(wtcache_put_optimistic(cache, "k", 1, "v", 1, NULL, &pending, &error), WTCACHE_ERR_CLOSED, "closed");
     CHECK(pending == NULL);
-    wtcache_cache_free(cache);
+    free_shelf(cache, &self);
 }
 
 /* A merge that appends, and what it was given back. */
@@ -165,7 +165,7 @@ static void merges(void)
     CHECK(wtcache_pending_has_ended(NULL) == 0);
     wtcache_pending_free(NULL);
     SUCCEEDS(wtcache_close(cache, 60000, NULL, &error));
-    wtcache_cache_free(cache);
+    free_shelf(cache, &self);
     wait_for(&merger.destroyed, 5);
 }
 

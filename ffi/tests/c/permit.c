@@ -67,7 +67,7 @@ static void a_permit_goes_the_whole_way(void)
     SUCCEEDS(wtcache_permit_commit_deleted(permit, &error));
     wtcache_permit_free(permit);
     check_read(cache, "k", WTCACHE_MODE_CACHED, NULL);
-    wtcache_cache_free(cache);
+    free_shelf(cache, &self);
 }
 
 static void the_other_exits_of_a_permit(void)
@@ -113,7 +113,7 @@ static void the_other_exits_of_a_permit(void)
     FAILS(wtcache_permit_send(permit, &error), WTCACHE_ERR_CLOSED, "closed");
     FAILS(wtcache_permit_abort(permit, &error), WTCACHE_ERR_STATE, "has ended");
     wtcache_permit_free(permit);
-    wtcache_cache_free(cache);
+    free_shelf(cache, &self);
 }
 
 static void a_permit_is_used_in_order(void)
@@ -161,7 +161,7 @@ static void a_permit_is_used_in_order(void)
     NULL_IS_REFUSED(wtcache_permit_in_doubt(NULL, &cause, NULL, &error));
     wtcache_permit_free(permit);
     wtcache_permit_free(NULL);
-    wtcache_cache_free(cache);
+    free_shelf(cache, &self);
 }
 
 const test_case permit_cases[] = {

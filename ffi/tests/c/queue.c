@@ -103,8 +103,7 @@ static void calls_complete_in_a_queue(void)
     CHECK(id == 0);
     wtcache_transaction_free(transaction);
     wtcache_queue_free(queue);
-    wtcache_cache_free(cache);
-    CHECK(self.destroyed == 1);
+    free_shelf(cache, &self);
 }
 
 /* Writes of one key go out in the order in which they were given, and take one thread. */
@@ -146,7 +145,7 @@ static void writes_of_a_key_keep_their_order(void)
     CHECK(self.puts == 20);
     check_read(cache, "gated", WTCACHE_MODE_DEFAULT, "v19");
     wtcache_queue_free(queue);
-    wtcache_cache_free(cache);
+    free_shelf(cache, &self);
 }
 
 static void a_queue_has_bounds(void)
@@ -221,7 +220,7 @@ static void a_pending_write_completes_in_a_queue(void)
     wtcache_pending_free(first);
     wtcache_completion_free(next(queue));
     wtcache_queue_free(queue);
-    wtcache_cache_free(cache);
+    free_shelf(cache, &self);
 }
 
 static void nulls_of_queues(void)
@@ -278,7 +277,7 @@ static void nulls_of_queues(void)
     wtcache_completion_free(NULL);
     wtcache_queue_free(NULL);
     wtcache_queue_free(queue);
-    wtcache_cache_free(cache);
+    free_shelf(cache, &self);
 }
 
 const test_case queue_cases[] = {

@@ -189,7 +189,7 @@ static void stored_is_believed_where_it_is_declared(void)
     SUCCEEDS(wtcache_put(cache, BYTES("stored"), "d", 1, NULL, &entry, &error));
     check_value(entry, "d");
     wtcache_entry_free(entry);
-    wtcache_cache_free(cache);
+    free_shelf(cache, &self);
 }
 
 static void opening_fails(void)
@@ -278,7 +278,7 @@ static void sizes_of_structs(void)
     /* An older program's options end before the idempotency key, a newer one's have more. */
     wtcache_call call = {sizeof(size_t) * 2, 1000, (const void *)1, 99, 0, 0};
     CHECK(wtcache_get(cache, "k", 1, &call, &entry, &error) == WTCACHE_NOT_FOUND);
-    wtcache_cache_free(cache);
+    free_shelf(cache, &self);
 }
 
 static void nulls_and_wrong_numbers(void)
@@ -371,7 +371,7 @@ static void nulls_and_wrong_numbers(void)
     free(long_version);
     CHECK(reply_failure(&self, stranger, 3, "m") == WTCACHE_ERR_ARGUMENT && self.released == 1);
     wtcache_config_free(config);
-    wtcache_cache_free(cache);
+    free_shelf(cache, &self);
 }
 
 static void configurations(void)
@@ -447,14 +447,14 @@ static void lifetimes(void)
     SUCCEEDS(wtcache_get(cache, BYTES("kept"), NULL, &entry, &error));
     wtcache_entry_free(entry);
     CHECK(self.gets == gets);
-    wtcache_cache_free(cache);
+    free_shelf(cache, &self);
 
     cache = open_shelf(&self);
     SUCCEEDS(wtcache_put(cache, BYTES("unkept"), "v", 1, NULL, NULL, &error));
     SUCCEEDS(wtcache_get(cache, BYTES("unkept"), NULL, &entry, &error));
     wtcache_entry_free(entry);
     CHECK(self.gets == 1);
-    wtcache_cache_free(cache);
+    free_shelf(cache, &self);
 }
 
 static void closing(void)
@@ -495,7 +495,7 @@ static void statistics(void)
     SUCCEEDS(wtcache_get_stats_json(cache, &json, &len, &error));
     CHECK(strlen(json) == len && strstr(json, "\"writes_applied\":1") != NULL && strstr(json, "\"entries\":1") != NULL);
     wtcache_string_free(json);
-    wtcache_cache_free(cache);
+    free_shelf(cache, &self);
 }
 
 static void *hammer(void *argument)
@@ -520,7 +520,7 @@ static void many_threads(void)
     wtcache_cache *cache = open_shelf(&self);
     pthread_t threads[8];
     for (int i = 0; i < 8; i++) CHECK(pthread_create(&threads[i], NULL, hammer, wtcache_cache_clone(cache)) == 0);
-    wtcache_cache_free(cache);
+    free_shelf(cache, &self);
     for (int i = 0; i < 8; i++) CHECK(pthread_join(threads[i], NULL) == 0);
     CHECK(self.destroyed == 1);
 }
@@ -627,7 +627,7 @@ static void forks_with_every_handle(void)
     wtcache_queue_free(queue);
     wtcache_transaction_free(transaction);
     wtcache_started_free(started);
-    wtcache_cache_free(cache);
+    free_shelf(cache, &self);
 }
 
 static int stop;

@@ -164,7 +164,7 @@ static void a_transaction_commits(void)
     FAILS(wtcache_transaction_start(transaction, NULL, &error), WTCACHE_ERR_STATE, "run before");
     FAILS(wtcache_transaction_remove(transaction, "k", 1, &error), WTCACHE_ERR_STATE, "run before");
     wtcache_transaction_free(transaction);
-    wtcache_cache_free(cache);
+    free_shelf(cache, &self);
 }
 
 static void a_step_says_what_it_wrote(void)
@@ -189,7 +189,7 @@ static void a_step_says_what_it_wrote(void)
     check_read(cache, "c", WTCACHE_MODE_CACHED, NULL);
     check_read(cache, "d", WTCACHE_MODE_CACHED, NULL);
     check_read(cache, "other", WTCACHE_MODE_CACHED, NULL);
-    wtcache_cache_free(cache);
+    free_shelf(cache, &self);
 }
 
 /* A put, then a call that does not go well; `undoing`: how the put is undone. */
@@ -298,7 +298,7 @@ static void what_was_applied_is_undone(void)
     SUCCEEDS(wtcache_doubt_settle(doubt, WTCACHE_SETTLEMENT_NOT_APPLIED, &error));
     wtcache_doubt_free(doubt);
     wtcache_doubt_free(same);
-    wtcache_cache_free(cache);
+    free_shelf(cache, &self);
 }
 
 static void a_transaction_is_shown_at_once(void)
@@ -341,7 +341,7 @@ static void a_transaction_is_shown_at_once(void)
     FAILS(wtcache_transaction_start(transaction, &started, &error), WTCACHE_ERR_CLOSED, "closed");
     CHECK(started == NULL);
     wtcache_transaction_free(transaction);
-    wtcache_cache_free(cache);
+    free_shelf(cache, &self);
 }
 
 static void nulls_of_transactions(void)
@@ -421,7 +421,7 @@ static void nulls_of_transactions(void)
     wtcache_transaction_free(NULL);
     wtcache_transacted_free(NULL);
     wtcache_started_free(NULL);
-    wtcache_cache_free(cache);
+    free_shelf(cache, &self);
 }
 
 const test_case transaction_cases[] = {

@@ -39,7 +39,7 @@ static void writes_on_a_condition(void)
     version.version_count = 2;
     SUCCEEDS(wtcache_delete_if(cache, BYTES("bolts"), &version, NULL, &error));
     CHECK(self.puts == 2 && self.removes == 1);
-    wtcache_cache_free(cache);
+    free_shelf(cache, &self);
 }
 
 static void conditions_that_make_no_sense(void)
@@ -86,7 +86,7 @@ static void conditions_that_make_no_sense(void)
     newer.known.struct_size = sizeof newer;
     FAILS(wtcache_delete_if(cache, "k", 1, &newer.known, NULL, &error), WTCACHE_ERR_ARGUMENT, "does not know");
     CHECK(self.gets + self.puts + self.removes == 0);
-    wtcache_cache_free(cache);
+    free_shelf(cache, &self);
 }
 
 /* An origin that checks conditions itself, and takes its record from what it was told of them. */
@@ -227,7 +227,7 @@ static void updates(void)
     NULL_IS_REFUSED(wtcache_change_keep(NULL, &error));
     NULL_IS_REFUSED(wtcache_change_refuse(NULL, NULL, &error));
     CHECK(plan.calls == 5);
-    wtcache_cache_free(cache);
+    free_shelf(cache, &self);
 }
 
 const test_case write_cases[] = {

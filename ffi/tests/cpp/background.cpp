@@ -69,15 +69,19 @@ void merges()
     CHECK(kept && kept->wait(60s) && shows(cache.get("k"), "new+"));
     auto gone = cache.merge_optimistic("k", [](std::optional<std::string_view>) { return wtcache::change::remove(); });
     CHECK(gone && shows_nothing(cache.get("k")) && gone->wait(60s) && origin->removes == 1);
+    // An empty record is one.
+    CHECK(cache.put("empty", ""));
+    auto filled = cache.merge_optimistic("empty", [](std::optional<std::string_view> there) {
+        return wtcache::change::put(there && there->empty() ? "was empty" : "was not there");
+    });
+    CHECK(filled && shows(cache.get("empty"), "was empty") && filled->wait(60s));
     // It cannot refuse: that says nothing.
     const int puts = origin->puts;
     auto refused = cache.merge_optimistic("k", [](std::optional<std::string_view>) { return wtcache::change::refuse({}); });
     auto ended = refused->wait(60s);
     CHECK(ended.status() == wtcache::status::panic && ended.error().outcome() == wtcache::outcome::not_applied);
-#if WTCACHE_HPP_EXCEPTIONS
     auto thrown = cache.merge_optimistic("k", [](std::optional<std::string_view>) -> wtcache::change { throw 7; });
     CHECK(thrown->wait(60s).status() == wtcache::status::panic);
-#endif
     CHECK(origin->puts == puts);
     // What was moved in goes after its last call, wherever that was.
     CHECK(becomes([&] { return used.use_count() == 2; }));

@@ -27,7 +27,9 @@ using namespace std::chrono_literals;
 using namespace std::string_literals;
 using namespace std::string_view_literals;
 
-/* The files of the suite. */
+/* The files of the suite; the same one twice, compiled otherwise, gives the line that is not as it should be. */
+int surface_of_cpp20();
+int surface_without_exceptions();
 void handles_and_the_source();
 void configuration();
 void writes_of_all_kinds();

@@ -28,6 +28,22 @@ void options_that_make_no_sense()
     wrong(wtcache::config().audit_every(0ms), "audit_every_ms: ");
 }
 
+void a_configuration_that_was_moved_from_is_refused()
+{
+    for (const bool right : {true, false}) {
+        wtcache::config config;
+        if (!right) config.json("{\"colour\": 1}");
+        const wtcache::config moved = std::move(config);
+        const auto opening = [](const wtcache::config &with) {
+            return wtcache::cache::open(with, std::make_unique<store>(std::make_shared<truth>())).status();
+        };
+        CHECK(opening(moved) == (right ? wtcache::status::ok : wtcache::status::config));
+        // It does not stand for the defaults.
+        CHECK(opening(config) == wtcache::status::argument);
+        CHECK(wtcache::cache::open(config).status() == wtcache::status::argument);
+    }
+}
+
 void options_do_what_they_say()
 {
     const auto origin = std::make_shared<truth>();
@@ -173,7 +189,6 @@ void a_listener_is_told()
     CHECK(told.use_count() == 1);
 }
 
-#if WTCACHE_HPP_EXCEPTIONS
 void what_a_listener_throws_is_lost()
 {
     wtcache::config config;
@@ -181,18 +196,16 @@ void what_a_listener_throws_is_lost()
     auto cache = opened(config, std::make_shared<truth>());
     CHECK(cache.put("k", "v") && shows(cache.get("k"), "v"));
 }
-#endif
 
 } // namespace
 
 void configuration()
 {
     options_that_make_no_sense();
+    a_configuration_that_was_moved_from_is_refused();
     options_do_what_they_say();
     times_and_bounds_of_reads();
     records_are_served_stale_where_that_is_declared();
     a_listener_is_told();
-#if WTCACHE_HPP_EXCEPTIONS
     what_a_listener_throws_is_lost();
-#endif
 }

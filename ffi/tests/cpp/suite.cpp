@@ -1,12 +1,13 @@
-/* What wtcache.hpp adds to wtcache.h: handles, results, the source as a class. Compiled with exceptions and without. */
+/* What wtcache.hpp adds to wtcache.h: handles, results, the source as a class. */
 #include <atomic>
+#include <array>
 
 #include "check.hpp"
 
 namespace {
 
 /** What is left of sources. */
-int sources = 0;
+std::atomic<int> sources{0};
 
 /** A source in memory. Some keys do something else. */
 class shelf : public wtcache::source {
@@ -34,6 +35,9 @@ public:
         wtcache::failure why;
         if (key == "refused") {
             why = {"no room", wtcache::verdict::rejected, true, 7, 90ms};
+            CHECK(answer.fail(why));
+        } else if (key == "never again") {
+            why = {"no room", wtcache::verdict::rejected, true, 7, wtcache::milliseconds::max()};
             CHECK(answer.fail(why));
         } else if (key == "changed") {
             why.verdict = wtcache::verdict::conflict;
@@ -152,14 +156,20 @@ void writes()
     auto kept = cache.peek("short");
     CHECK(kept && !*kept);
 
+    CHECK(put.status() == wtcache::status::ok && put.error().native() == nullptr);
+    CHECK(cache.invalidate("none").status() == wtcache::status::ok && cache.invalidate("none").error().native() == nullptr);
     put = cache.put("refused", "1");
     CHECK(!put && put.status() == wtcache::status::rejected);
-    const wtcache::error error = put.error();
+    wtcache::error first = put.error();
+    const wtcache::error error = std::move(first);
+    CHECK(first.status() == wtcache::status::ok && first.native() == nullptr);
     CHECK(error.outcome() == wtcache::outcome::not_applied && error.retryable() && error.source_code() == 7);
     CHECK(error.retry_after() > 0ms && error.retry_after() <= 90ms && error.thrown() == nullptr);
     CHECK(error.message().find("no room") != std::string_view::npos);
+    // The longest time there is can be compared with the shortest.
+    CHECK(cache.put("never again", "1").error().retry_after() > 1ns);
     CHECK(cache.put("changed", "1").status() == wtcache::status::conflict);
-    put = cache.put("unknown", "1", {0ms, std::array<std::uint8_t, 16>{1}});
+    put = cache.put("unknown", "1", {std::nullopt, std::array<std::uint8_t, 16>{1}});
     CHECK(put.status() == wtcache::status::in_doubt && put.error().outcome() == wtcache::outcome::in_doubt);
     CHECK(put.error().retry_after() > 9min && put.error().retry_after() <= 10min);
 
@@ -180,7 +190,10 @@ void stats_and_the_end()
     auto clone = cache.clone();
     auto report = clone.close(0ms);
     CHECK(report && report->unfinished().empty() && report->rolled_back().empty());
-    CHECK(report->in_doubt().size() == 1 && report->in_doubt()[0] == "unknown");
+    const std::vector<std::string> in_doubt = report->in_doubt();
+    report = clone.close(0ms);
+    // What it told outlives it.
+    CHECK(in_doubt.size() == 1 && in_doubt[0] == "unknown");
     CHECK(cache.get("k").status() == wtcache::status::closed);
     // What was moved from is refused, not undefined.
     const wtcache::cache moved = std::move(cache);
@@ -254,10 +267,15 @@ void an_unchanged_record_lives_anew()
     CHECK(shows(cache.get("k"), "v") && cache.stats()->loads == loads);
 }
 
-#if WTCACHE_HPP_EXCEPTIONS
 /** Throws what its key names. */
 class throwing : public wtcache::source {
-    void get(const wtcache::request &asked, wtcache::reply) override { fall(asked.key()); }
+    void get(const wtcache::request &asked, wtcache::reply answer) override
+    {
+        if (asked.key() != "given") fall(asked.key());
+        wtcache::failure why;
+        why.thrown = std::make_exception_ptr(8);
+        CHECK(answer.fail(why));
+    }
     void put(const wtcache::request &asked, wtcache::reply answer) override
     {
         if (asked.key() == "after") CHECK(answer.value("answered"));
@@ -269,6 +287,28 @@ class throwing : public wtcache::source {
         throw std::runtime_error("the shelf fell");
     }
 };
+
+/** Throws before there is a cache. */
+class undeclared final : public wtcache::source {
+public:
+    explicit undeclared(std::shared_ptr<int> kept) : kept_(std::move(kept)) {}
+    void get(const wtcache::request &, wtcache::reply) override {}
+    wtcache::declared declares() const override { throw 9; }
+
+private:
+    std::shared_ptr<int> kept_;
+};
+
+/** The number that an exception is. */
+int number(const std::exception_ptr &thrown)
+{
+    CHECK(thrown);
+    try {
+        std::rethrow_exception(thrown);
+    } catch (int is) {
+        return is;
+    }
+}
 
 void exceptions()
 {
@@ -286,27 +326,21 @@ void exceptions()
         same = is.what() == "the shelf fell"sv;
     }
     CHECK(same);
-    int number = 0;
-    try {
-        std::rethrow_exception(cache.get("number").error().thrown());
-    } catch (int is) {
-        number = is;
-    }
-    CHECK(number == 7);
+    CHECK(number(cache.get("number").error().thrown()) == 7 && number(cache.get("given").error().thrown()) == 8);
     CHECK(cache.get("number").error().message().find("the source threw") != std::string_view::npos);
     CHECK(cache.put("text", "v").status() == wtcache::status::in_doubt);
     auto put = cache.put("after", "v");
     CHECK(put && *put && (*put)->view() == "answered");
     CHECK((*cache.get("after").or_throw()).view() == "answered");
     cache.invalidate("after").or_throw();
-    std::optional<wtcache::exception> kept;
+    std::optional<wtcache::exception> caught;
     try {
         (void)cache.put("text", "v").or_throw();
     } catch (const wtcache::exception &thrown) {
-        kept = thrown;
+        caught = thrown;
     }
-    CHECK(kept && kept->error().status() == wtcache::status::in_doubt);
-    CHECK(kept->error().message() == kept->what());
+    CHECK(caught && caught->error().status() == wtcache::status::in_doubt);
+    CHECK(caught->error().message() == caught->what());
     bool told = false;
     try {
         cache.remove("k").or_throw();
@@ -314,8 +348,16 @@ void exceptions()
         told = true;
     }
     CHECK(told);
+
+    const auto kept = std::make_shared<int>();
+    int declared = 0;
+    try {
+        (void)wtcache::cache::open(wtcache::config(), std::make_unique<undeclared>(kept));
+    } catch (int is) {
+        declared = is;
+    }
+    CHECK(declared == 9 && kept.use_count() == 1);
 }
-#endif
 
 static_assert(!std::is_copy_constructible_v<wtcache::value> && std::is_nothrow_move_constructible_v<wtcache::value>);
 static_assert(!std::is_copy_constructible_v<wtcache::cache> && std::is_nothrow_move_constructible_v<wtcache::cache>);
@@ -330,14 +372,14 @@ void handles_and_the_source()
     opening_may_fail();
     a_source_refuses_what_it_has_not();
     an_unchanged_record_lives_anew();
-#if WTCACHE_HPP_EXCEPTIONS
     exceptions();
-#endif
     CHECK(sources == 0);
 }
 
 int main()
 {
+    CHECK(surface_of_cpp20() == 0);
+    CHECK(surface_without_exceptions() == 0);
     handles_and_the_source();
     configuration();
     writes_of_all_kinds();

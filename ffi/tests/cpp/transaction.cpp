@@ -134,6 +134,28 @@ void what_is_refused_is_undone()
     CHECK(cache.list_doubts()->empty());
 }
 
+void steps_and_undoing_have_times_of_their_own()
+{
+    auto cache = opened(wtcache::config().deadline(1min), std::make_shared<truth>());
+    std::vector<wtcache::milliseconds> remained;
+    const auto notes = [&](const wtcache::request &asked, wtcache::reply answer) {
+        remained.push_back(asked.remaining());
+        CHECK(answer.applied());
+    };
+    auto transaction = cache.transaction();
+    transaction->deadline(1h).undo_deadline(3h);
+    transaction->step(wtcache::step::call(notes).undo_call(notes));
+    transaction->step(wtcache::step::call(notes).undo_nothing().deadline(30min));
+    transaction->step(wtcache::step::call([](const wtcache::request &, wtcache::reply answer) {
+        CHECK(answer.fail(declined(wtcache::verdict::rejected)));
+    }));
+    CHECK(transaction->run().end() == wtcache::ending::rolled_back && remained.size() == 3);
+    CHECK(remained[0] > 59min && remained[0] <= 1h);
+    CHECK(remained[1] > 29min && remained[1] <= 30min);
+    // Beyond the deadline.
+    CHECK(remained[2] > 179min && remained[2] <= 4h);
+}
+
 void what_is_wrong_is_told_at_the_end()
 {
     const auto origin = std::make_shared<truth>();
@@ -157,9 +179,14 @@ void what_is_wrong_is_told_at_the_end()
     CHECK(refused.status() == wtcache::status::argument && used.use_count() == 2);
     CHECK(refused.error().message().find("step.writes") != std::string_view::npos);
     *transaction = std::move(*cache.transaction());
+    // One that was moved from does nothing, least of all to a key without a name.
     auto step = wtcache::step::call(does);
     const wtcache::step taken = std::move(step);
     CHECK(transaction->step(std::move(step)).run().status() == wtcache::status::argument);
+    *transaction = std::move(*cache.transaction());
+    auto put = wtcache::step::put("k", "v");
+    const wtcache::step taken_put = std::move(put);
+    CHECK(transaction->step(std::move(put)).run().status() == wtcache::status::argument);
     *transaction = std::move(*cache.transaction());
     CHECK(origin->puts == 0 && used.use_count() == 3);
     auto moved = std::move(*transaction);
@@ -196,7 +223,6 @@ void a_started_transaction_is_shown_at_once()
     CHECK(started->wait(0ms).status() == wtcache::status::argument && moved.has_ended());
 }
 
-#if WTCACHE_HPP_EXCEPTIONS
 void a_step_that_throws_is_in_doubt()
 {
     auto cache = opened(wtcache::config(), std::make_shared<truth>());
@@ -224,7 +250,6 @@ void a_step_that_throws_is_in_doubt()
     auto other = cache.transaction();
     other->update("k2", "v").run().or_throw();
 }
-#endif
 
 static_assert(!std::is_copy_constructible_v<wtcache::step> && std::is_nothrow_move_constructible_v<wtcache::step>);
 static_assert(!std::is_copy_constructible_v<wtcache::transaction>);
@@ -236,9 +261,8 @@ void transactions()
     a_transaction_commits();
     a_step_says_what_it_wrote();
     what_is_refused_is_undone();
+    steps_and_undoing_have_times_of_their_own();
     what_is_wrong_is_told_at_the_end();
     a_started_transaction_is_shown_at_once();
-#if WTCACHE_HPP_EXCEPTIONS
     a_step_that_throws_is_in_doubt();
-#endif
 }

@@ -96,14 +96,12 @@ void updates()
     CHECK(cache.update("k", count, reading(wtcache::mode::cached)).status() == wtcache::status::argument);
     const auto gone = cache.update("k", [](const std::optional<wtcache::value> &) { return wtcache::change::remove(); });
     CHECK(shows_nothing(gone) && origin->removes == 1 && shows_nothing(cache.get("k")));
-#if WTCACHE_HPP_EXCEPTIONS
     refused = cache.update("k", [](const std::optional<wtcache::value> &) -> wtcache::change {
         throw std::runtime_error("the sum is wrong");
     });
     CHECK(refused.status() == wtcache::status::rejected && refused.error().outcome() == wtcache::outcome::not_applied);
     CHECK(refused.error().message().find("the sum is wrong") != std::string_view::npos && refused.error().thrown());
     CHECK(origin->puts == 2);
-#endif
 }
 
 void forgetting()
@@ -188,7 +186,9 @@ void permits()
         CHECK(permit->abort().status() == wtcache::status::state && origin->puts == 1);
         CHECK(cache.invalidate_tag("all")->entries == 1);
     }
-    CHECK(sent(cache).commit_unseen() && shows_nothing(cache.peek("k")) && shows(cache.get("k"), "old"));
+    // What was confirmed last goes: what stands there now is not known.
+    CHECK(shows(cache.get("k"), "old") && sent(cache).commit_unseen() && shows_nothing(cache.peek("k")));
+    CHECK(shows(cache.get("k"), "old") && cache.stats()->writes_applied == 3);
     CHECK(sent(cache).reject() && shows(cache.peek("k"), "old"));
     CHECK(sent(cache).reject(true) && shows_nothing(cache.peek("k")) && shows(cache.get("k"), "old"));
     CHECK(sent(cache).commit_removed() && shows_nothing(cache.peek("k")));
@@ -197,11 +197,30 @@ void permits()
     CHECK(cache.prepare("k") && cache.list_doubts()->empty());
     wtcache::failure why;
     why.message = "the line broke";
+    const auto kept = std::make_shared<int>();
+    why.thrown = std::make_exception_ptr(kept);
+    // What comes with one that is refused is given back, and else with the doubt.
+    CHECK(cache.prepare("k")->in_doubt(why).status() == wtcache::status::state);
+    CHECK(sent(cache).in_doubt(why));
+    why.thrown = nullptr;
+    CHECK(kept.use_count() == 1);
     auto doubt = sent(cache).in_doubt(why);
-    CHECK(doubt && doubt->key() == "k" && cache.list_doubts()->front().unsettled == 1);
+    CHECK(doubt && doubt->key() == "k" && cache.list_doubts()->front().unsettled == 2);
     (void)sent(cache);
-    CHECK(cache.list_doubts()->front().unsettled == 2 && origin->puts == 1);
+    CHECK(cache.list_doubts()->front().unsettled == 3 && origin->puts == 1);
     CHECK(doubt->replay().status() == wtcache::status::state);
+
+    // What has passed already is the shortest time there is, not the configured one.
+    auto late = cache.prepare("late", within(-1s));
+    CHECK(late ? late->remaining() <= 1ms : late.status() == wtcache::status::deadline);
+
+    auto held = std::move(*cache.prepare("a"));
+    wtcache::permit &same = held;
+    held = std::move(same);
+    CHECK(held.remaining() > 0ms);
+    // What is assigned to gives back what it had.
+    held = std::move(*cache.prepare("b"));
+    CHECK(cache.put("a", "v") && held.send() && held.reject());
 
     auto moved = std::move(*cache.prepare("other"));
     const wtcache::permit there = std::move(moved);
