@@ -17,8 +17,7 @@ use crate::status::{WTCACHE_NOT_FOUND, WTCACHE_OK, WTCACHE_TOO_SMALL};
 
 /// A record that the cache handed out: key, value and version, which stay valid and unchanged until it is freed, also
 /// after the cache dropped it or is gone. It may be read from any thread.
-///
-/// Of this type there is nothing but pointers: they are the record's own address, so that a hit allocates nothing.
+// Of this type there is nothing but pointers: they are the record's own address, so that a hit allocates nothing.
 pub struct wtcache_entry(());
 
 /// Reads the record of a key: from the cache, else from the origin. Waits to the deadline at most; a hit never waits.
