@@ -16,7 +16,7 @@ import wtcache
 class Permits(unittest.TestCase):
     def setUp(self):
         self.shelf = Shelf()
-        self.cache = wtcache.Cache(self.shelf, options={"clean_start": True})
+        self.cache = wtcache.Cache(self.shelf, timeout=600, options={"clean_start": True})
         self.addCleanup(self.cache.close)
         self.cache.put("k", b"old")
         self.shelf.calls.clear()
@@ -90,7 +90,7 @@ class Permits(unittest.TestCase):
             with self.assertRaises(wtcache.StateError):
                 permit.send()
             self.assertEqual((self.cache.peek("k"), self.in_doubt()), (b"old", []))
-            self.cache.prepare("k").abort()
+            self.cache.prepare("k", timeout=30).abort()
 
     def test_a3_a_block_that_does_not_say_how_the_write_ended_raises_that_it_is_in_doubt(self):
         error = ConnectionError("broke")
@@ -123,7 +123,7 @@ class Permits(unittest.TestCase):
     def test_p7_dropped_it_is_aborted_and_dropped_after_the_send_in_doubt(self):
         self.cache.prepare("k", timeout=600)
         gc.collect()
-        self.cache.prepare("k").abort()
+        self.cache.prepare("k", timeout=30).abort()
         self.cache.prepare("k").send()
         gc.collect()
         self.assertEqual(self.in_doubt(), ["k"])
