@@ -1,8 +1,10 @@
 """The cache over a source in Python: reads, writes, what is raised, and what is left behind."""
 
 import builtins
+import copy
 import gc
 import os
+import pickle
 import subprocess
 import sys
 import threading
@@ -392,6 +394,19 @@ class Life(unittest.TestCase):
             for thread in threads:
                 thread.join(30)
             self.assertEqual((read, len(shelf.calls)), ([b"x"] * 8, 1))
+
+    def test_what_the_library_has_given_is_neither_copied_nor_pickled(self):
+        shelf = Shelf()
+        shelf.does["doubt"] = raising(ConnectionError())
+        with wtcache.Cache(shelf) as cache:
+            with self.assertRaises(wtcache.InDoubtError) as raised:
+                cache.put("doubt", b"1")
+            things = (cache, cache.put_optimistic("k", b"1"), raised.exception.doubt, cache.prepare("other"))
+            for thing in things:
+                with self.assertRaisesRegex(TypeError, "cannot pickle"):
+                    pickle.dumps(thing)
+                with self.assertRaisesRegex(TypeError, "cannot pickle"):
+                    copy.deepcopy(thing)
 
     def test_stats_count(self):
         with wtcache.Cache(Shelf()) as cache:

@@ -53,6 +53,10 @@ class Handle(int):
         if self and not is_finalizing():
             self._free(self)
 
+    def __reduce_ex__(self, protocol: Any) -> Any:
+        # A copy would be freed once more, and in another process there is nothing at the address.
+        raise TypeError(f"cannot pickle '{type(self).__name__}' object")
+
 
 class CacheHandle(Handle):
     __slots__ = ()
