@@ -12,6 +12,8 @@ import time
 import unittest
 import weakref
 
+from shelf import held_of
+
 import wtcache
 from wtcache import _library, _source
 
@@ -128,11 +130,12 @@ class Reads(unittest.TestCase):
         self.assertIsInstance(raised.exception.__cause__, TypeError)
 
     def test_causes_do_not_pile_up(self):
+        before = held_of(_library.causes)
         self.shelf.does["bolts"] = raising(ValueError("x"))
         for _ in range(50):
             with self.assertRaises(wtcache.SourceError):
                 self.cache["bolts"]
-        self.assertEqual(len(_library.causes), 0)
+        self.assertLessEqual(len(_library.causes), before)
 
     def test_a_deadline_is_a_timeout_of_both_kinds(self):
         entered, leave = threading.Event(), threading.Event()
@@ -344,7 +347,7 @@ class Life(unittest.TestCase):
         self.assertEqual(cache.close().in_doubt, ["bolts"])
 
     def test_a_source_goes_with_its_cache(self):
-        before = len(_source.sources)
+        before = held_of(_source.sources)
         shelf = Shelf()
         gone = weakref.ref(shelf)
         cache = wtcache.Cache(shelf)
@@ -355,7 +358,7 @@ class Life(unittest.TestCase):
         self.assertIsNone(gone())
 
     def test_closing_breaks_the_ring_of_a_source_that_has_its_cache(self):
-        before = len(_source.sources)
+        before = held_of(_source.sources)
         shelf = Shelf()
         shelf.cache = wtcache.Cache(shelf)
         gone = weakref.ref(shelf)
@@ -366,7 +369,7 @@ class Life(unittest.TestCase):
         self.assertEqual(len(_source.sources), before)
 
     def test_a_source_is_given_back_if_opening_fails(self):
-        before = len(_source.sources)
+        before = held_of(_source.sources)
         with self.assertRaisesRegex(wtcache.ConfigError, "capacity_bytes"):
             wtcache.Cache(Shelf(), capacity_bytes=0)
         with self.assertRaises(ValueError):

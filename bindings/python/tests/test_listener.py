@@ -7,7 +7,7 @@ import unittest
 import weakref
 from unittest import mock
 
-from shelf import Shelf, raising
+from shelf import Shelf, held_of, raising
 
 import wtcache
 from wtcache import Event, EventKind, _listener
@@ -76,7 +76,7 @@ class Listening(unittest.TestCase):
             def __call__(self, event):
                 pass
 
-        before = len(_listener.listeners)
+        before = held_of(_listener.listeners)
         for close in (False, True):
             hears = Hears()
             hears.cache = cache = wtcache.Cache(self.shelf, listener=hears)
@@ -91,7 +91,7 @@ class Listening(unittest.TestCase):
             self.assertEqual(len(_listener.listeners), before)
 
     def test_a_listener_is_given_back_if_opening_fails(self):
-        before = len(_listener.listeners)
+        before = held_of(_listener.listeners)
         for wrong in ({"listener": 7}, {"listener": print, "options": {"colour": "red"}}):
             with self.assertRaises((TypeError, wtcache.ConfigError)):
                 wtcache.Cache(self.shelf, **wrong)

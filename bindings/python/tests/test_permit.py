@@ -50,10 +50,11 @@ class Permits(unittest.TestCase):
         self.assertEqual(self.cache.invalidate(tag="plan").entries, 1)
 
     def test_p1_applied_and_not_seen_asks_at_the_next_read(self):
-        with self.cache.prepare("k") as permit:
-            permit.send().commit_unseen()
-        self.assertNotIn("k", self.cache)
-        self.assertEqual((self.cache["k"], self.shelf.calls), (b"old", [("get", "k")]))
+        with wtcache.Cache(self.shelf, options={"clean_start": True, "absent_after_delete": True}) as cache:
+            with cache.prepare("k") as permit:
+                permit.send().commit_unseen()
+            self.assertNotIn("k", cache)
+            self.assertEqual((cache["k"], self.shelf.calls), (b"old", [("get", "k")]))
 
     def test_p4_a_delete_is_applied_by_the_program(self):
         with wtcache.Cache(self.shelf, options={"clean_start": True, "absent_after_delete": True}) as cache:
