@@ -20,10 +20,11 @@ from ._change import Change, changes, merge_call, release_change, update_call
 from ._codec import Codec, V
 from ._doubt import KeyInDoubt, Settlement
 from ._hits import Hits, accelerated
-from ._library import CacheHandle, PendingHandle, bytes_at, lib, milliseconds
+from ._library import CacheHandle, PendingHandle, PermitHandle, bytes_at, lib, milliseconds
 from ._listener import Event, listen, listener_call, listeners, release_listener
 from ._many import answers_of
 from ._optimistic import Pending
+from ._permit import Permit
 from ._reply import as_bytes
 from ._source import Attached, Source, attach, sources
 from ._transaction import Transaction
@@ -373,6 +374,28 @@ class Cache(Hits, Generic[K, V]):
             return answers_of(self._border, keys, results, "written")
         finally:
             lib.wtcache_results_free(results)
+
+    def prepare(
+        self,
+        key: K,
+        *,
+        ttl: float | None = None,
+        timeout: float | None = None,
+        idempotency_key: bytes | None = None,
+    ) -> Permit[K, V]:
+        """Takes the turn of `key`, for a program that writes to the origin itself; the cache's source is not called for that.
+
+            with cache.prepare("item-001") as permit:
+                sent = permit.send()
+                answer = ...                    # the program's own I/O
+                sent.commit(answer)             # or reject, commit_unseen, commit_deleted, in_doubt
+
+        Waits for the turn, which is held `timeout` seconds from now at most. `ttl` as of `put`. Raises as `put` does before it sends.
+        """
+        raw, call = self._border.key(key), options_of_call(timeout, idempotency_key, ttl)
+        permit, error = c_void_p(), c_void_p()
+        self._check(lib.wtcache_prepare(self._handle, raw, len(raw), call, byref(permit), byref(error)), error)
+        return Permit(PermitHandle(permit.value or 0), self._handle, self._border)
 
     @overload
     def invalidate(self, key: K) -> None: ...

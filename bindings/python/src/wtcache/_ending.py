@@ -13,7 +13,8 @@ from ._listener import listeners
 from ._source import sources
 from ._transaction import steps
 
-#: How long writes, and then all callbacks, may take, in seconds.
+#: How long writes may take to end, in seconds. Callbacks that are under way then are waited for as the interpreter waits for its own threads:
+#: they have a deadline, and keep it or not.
 _PATIENCE = 5.0
 #: How long the library may take to give back what it has of ours. What handles in the program keep is not given back.
 _PATIENCE_FOR_RELEASES = 0.1
@@ -42,7 +43,7 @@ def _end() -> None:
         return all(table.lent() <= kept.get(table, set()) for table in _TABLES) and not callbacks_under_way()
 
     with changed:
-        changed.wait_for(lambda: not callbacks_under_way(), _PATIENCE)
+        changed.wait_for(lambda: not callbacks_under_way())
         changed.wait_for(released, _PATIENCE_FOR_RELEASES)
 
 
