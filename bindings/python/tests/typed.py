@@ -39,6 +39,7 @@ def reads_and_writes() -> None:
         assert_type(cache.get("k", 7), "bytes | int")
         assert_type(cache.get_many(["k"]), dict[str, bytes])
         assert_type(cache.put("k", b"1"), "bytes | None")
+        assert_type(cache.find("owner", "ann"), dict[str, bytes])
         assert_type(cache.invalidate("k"), None)
         assert_type(cache.invalidate(prefix="k"), wtcache.Forgotten)
         assert_type(cache.put_optimistic("k", b"1").result(timeout=5), "bytes | None")
