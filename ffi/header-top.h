@@ -41,6 +41,7 @@
  *   open            wtcache_config_*, wtcache_open, wtcache_open_with_source, wtcache_close
  *   read            wtcache_get, wtcache_get_into, wtcache_peek, wtcache_get_many
  *   write through   wtcache_put, wtcache_delete, wtcache_put_if, wtcache_delete_if, wtcache_update, wtcache_put_many
+ *   find            wtcache_config_add_index, wtcache_find
  *   forget          wtcache_invalidate, _prefix, _pattern, _tag
  *   doubts          wtcache_error_doubt, wtcache_doubt_*, wtcache_settle, wtcache_list_doubts
  *   two phases      wtcache_prepare, wtcache_permit_*

@@ -41,6 +41,7 @@
  *   open            wtcache_config_*, wtcache_open, wtcache_open_with_source, wtcache_close
  *   read            wtcache_get, wtcache_get_into, wtcache_peek, wtcache_get_many
  *   write through   wtcache_put, wtcache_delete, wtcache_put_if, wtcache_delete_if, wtcache_update, wtcache_put_many
+ *   find            wtcache_config_add_index, wtcache_find
  *   forget          wtcache_invalidate, _prefix, _pattern, _tag
  *   doubts          wtcache_error_doubt, wtcache_doubt_*, wtcache_settle, wtcache_list_doubts
  *   two phases      wtcache_prepare, wtcache_permit_*
@@ -557,6 +558,11 @@ typedef struct wtcache_entry wtcache_entry;
 typedef struct wtcache_error wtcache_error;
 
 /**
+ * Takes what is extracted of one record. It is the library's, belongs to the thread of the callback, and is valid until that returns.
+ */
+typedef struct wtcache_extract wtcache_extract;
+
+/**
  * A pending write: shown, and not settled yet, or how it ended. It may be used from any thread. The write is settled though nobody holds
  * its handle.
  */
@@ -584,7 +590,7 @@ typedef struct wtcache_queue wtcache_queue;
 typedef struct wtcache_reply wtcache_reply;
 
 /**
- * The answers of a call for many keys, in the order of the keys. It never changes, and may be read from any thread. What it gives
+ * The answers of a call for many keys, in the order of the keys; or what `wtcache_find` found. It never changes, and may be read from any thread. What it gives
  * pointers to is valid until it is freed.
  */
 typedef struct wtcache_results wtcache_results;
@@ -652,6 +658,37 @@ typedef struct wtcache_event {
  * and a write of the same key is refused with `WTCACHE_ERR_REENTRANT`. No exception may leave it.
  */
 typedef void (*wtcache_listener_call)(void *user_data, const struct wtcache_event *event);
+
+/**
+ * Says in `*weight` what an entry weighs; `value` is NULL for a remembered absence, and else never. It is called once an entry, before that is
+ * kept, and for a pending write; for threads and the rest see `wtcache_extract_call`.
+ *
+ * One that weighs zero takes no room; one of 2^32 or more is not kept. `*weight` is `UINT64_MAX` before: where it stays so, the entry could
+ * not be weighed. It is not kept then, and counted in `extracts_failed`; a pending write is refused with `WTCACHE_ERR_OVERLOADED`.
+ */
+typedef void (*wtcache_weigh_call)(void *user_data,
+                                   const void *key,
+                                   size_t key_len,
+                                   const void *value,
+                                   size_t value_len,
+                                   uint64_t *weight);
+
+/**
+ * Says with `wtcache_extract_add` which tags a record has, or its values in an index: none, one or several; the same twice counts once.
+ * Then it says with `wtcache_extract_done` that this was all. Without that they could not be found: the record is not kept then, and counted
+ * in `extracts_failed`; whoever reads or writes it is given it all the same. It is called once an entry, before that is kept, never for
+ * an absence. `value` is never NULL.
+ *
+ * It is called from any thread, from many at once: by the one that loads or writes the record, and where that is in the background, by
+ * one of the library's. No lock is held, but others wait for the same load, or for the turn of the key: it must not call the
+ * cache, which could wait for itself. Key, value and `to` are valid until it returns. No exception may leave it.
+ */
+typedef void (*wtcache_extract_call)(void *user_data,
+                                     const void *key,
+                                     size_t key_len,
+                                     const void *value,
+                                     size_t value_len,
+                                     struct wtcache_extract *to);
 
 /**
  * What a source is asked. It is the library's, with all that it points to, and valid until the callback returns: what
@@ -1142,7 +1179,7 @@ typedef struct wtcache_stats {
      */
     uint64_t entries;
     /**
-     * Their weight in bytes.
+     * Their weight in bytes, or in the unit of the weigher.
      */
     uint64_t weight_bytes;
     /**
@@ -1205,6 +1242,10 @@ typedef struct wtcache_stats {
      * Writes pending now.
      */
     uint64_t pending;
+    /**
+     * Entries that were not kept, and pending writes that were refused, since a weigher or extractor could not say what it was asked.
+     */
+    uint64_t extracts_failed;
 } wtcache_stats;
 
 /**
@@ -1390,7 +1431,7 @@ int32_t wtcache_config_load_json(struct wtcache_config *config,
                                  struct wtcache_error **err);
 
 /**
- * The most that the cache holds, in bytes of keys, values and their headers. Default 64 MiB.
+ * The most that the cache holds, in bytes of keys, values and their headers, or in the unit of `wtcache_config_set_weigher`. Default 64 MiB.
  */
 int32_t wtcache_config_set_capacity_bytes(struct wtcache_config *config,
                                           uint64_t capacity_bytes,
@@ -1560,7 +1601,8 @@ int32_t wtcache_config_set_optimistic_most(struct wtcache_config *config,
                                            struct wtcache_error **err);
 
 /**
- * How much all pending writes may weigh together, in bytes of keys, values and headers. Default 64 MiB.
+ * How much all pending writes may weigh together, in bytes of keys, values and headers, or in the unit of
+ * `wtcache_config_set_weigher`. Default 64 MiB.
  */
 int32_t wtcache_config_set_optimistic_weight_bytes(struct wtcache_config *config,
                                                    uint64_t weight_bytes,
@@ -1617,6 +1659,79 @@ int32_t wtcache_config_set_listener(struct wtcache_config *config,
                                     void *user_data,
                                     void (*destroy)(void *user_data),
                                     struct wtcache_error **err);
+
+/* ---- Weights, tags and indexes ---- */
+
+/**
+ * Adds a tag, or a value in the index, of `len` bytes, which are copied.
+ */
+int32_t wtcache_extract_add(struct wtcache_extract *to,
+                            const void *value,
+                            size_t len,
+                            struct wtcache_error **err);
+
+/**
+ * Says that what was added is all there is.
+ */
+int32_t wtcache_extract_done(struct wtcache_extract *to, struct wtcache_error **err);
+
+/**
+ * The caches that are opened with this configuration ask `weigh` what an entry weighs, in place of the bytes of key, value and header; it
+ * takes the place of one that was set before. The capacity (`wtcache_config_set_capacity_bytes`) and
+ * `wtcache_config_set_optimistic_weight_bytes` are in its unit then.
+ *
+ * `destroy`, which may be NULL, is called exactly once with `user_data`: after the last callback returned, when configuration and caches
+ * are gone, or here if this is refused.
+ */
+int32_t wtcache_config_set_weigher(struct wtcache_config *config,
+                                   wtcache_weigh_call weigh,
+                                   void *user_data,
+                                   void (*destroy)(void *user_data),
+                                   struct wtcache_error **err);
+
+/**
+ * The caches that are opened with this configuration ask `tags` which tags a record has, beside those that the source gives it: by a tag,
+ * `wtcache_invalidate_tag` forgets all records that have it. It takes the place of one that was set before.
+ *
+ * `destroy` as of `wtcache_config_set_weigher`.
+ */
+int32_t wtcache_config_set_tags(struct wtcache_config *config,
+                                wtcache_extract_call tags,
+                                void *user_data,
+                                void (*destroy)(void *user_data),
+                                struct wtcache_error **err);
+
+/**
+ * The caches that are opened with this configuration have an index of this name, a text: `wtcache_find` finds their records in it by the
+ * values that `extract` says. There are 65,535 at most. A name that is given twice is refused when the cache is opened.
+ *
+ * `destroy` as of `wtcache_config_set_weigher`.
+ */
+int32_t wtcache_config_add_index(struct wtcache_config *config,
+                                 const void *name,
+                                 size_t name_len,
+                                 wtcache_extract_call extract,
+                                 void *user_data,
+                                 void (*destroy)(void *user_data),
+                                 struct wtcache_error **err);
+
+/**
+ * Finds the resident records that have a value in the index of that name. It is no list of what the origin has: what was never loaded,
+ * has expired or is in doubt is not there. Of a key with pending writes, it is what the origin confirmed last. Never waits, and calls no
+ * source.
+ *
+ * `*results` has an answer for each record, in no order, each with an entry that has the key, to be freed with `wtcache_results_free`, or is
+ * NULL. `expired` may be NULL; else `*expired` is how many resident records have the value and may no longer be served. Gives
+ * `WTCACHE_OK` also where there is none, and on a closed cache; `WTCACHE_ERR_ARGUMENT` where no index has that name.
+ */
+int32_t wtcache_find(const struct wtcache_cache *cache,
+                     const void *index,
+                     size_t index_len,
+                     const void *value,
+                     size_t value_len,
+                     struct wtcache_results **results,
+                     size_t *expired,
+                     struct wtcache_error **err);
 
 /* ---- Open, share, close ---- */
 

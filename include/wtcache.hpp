@@ -33,7 +33,7 @@
  * - A handle is moved, not copied; where there is `clone`, it gives another on the same thing. It is made of one of the library's, which it
  *   takes over, and lends that as `native`. One that was moved from may be assigned and destroyed; a call on it is refused with
  *   `status::argument`, and what cannot fail gives nothing, or zero.
- * - Callbacks are callables of the program's. Those that are kept (a listener, a merge, a step) are moved in, and destroyed from any thread
+ * - Callbacks are callables of the program's. Those that are kept (a listener, a weigher, a merge, a step) are moved in, and destroyed from any thread
  *   after their last call. No exception goes past this header: each says what becomes of one that leaves it.
  * - What is const may be called from many threads at once; the rest, as assignment and the end of a handle, belongs to one at a time. Of each
  *   function wtcache.h says more: the names are the same.
@@ -595,6 +595,72 @@ template <class F> void listen(void *user_data, const wtcache_event *told) noexc
 #endif
 }
 
+/** What the library calls in place of a weigher. One that throws could not weigh. */
+template <class F>
+void weigh(void *user_data, const void *key, std::size_t key_len, const void *value, std::size_t value_len,
+           std::uint64_t *weight) noexcept
+{
+    const F &called = *static_cast<const F *>(user_data);
+    const std::optional<std::string_view> there = value == nullptr ? std::nullopt : std::optional(bytes(value, value_len));
+#if WTCACHE_HPP_EXCEPTIONS
+    try {
+        *weight = called(bytes(key, key_len), there);
+    } catch (...) {
+    }
+#else
+    *weight = called(bytes(key, key_len), there);
+#endif
+}
+
+} // namespace detail
+
+/** Takes the tags of a record, or its values in an index. Valid until the callable returns. */
+class extract {
+public:
+    explicit extract(wtcache_extract *handle) noexcept : handle_(handle) {}
+
+    /** The record has this tag, or this value; the same twice counts once. It is copied. */
+    void add(std::string_view value) noexcept
+    {
+        // Without it, the record could not be found by it: then it is not kept.
+        if (wtcache_extract_add(handle_, value.data(), value.size(), nullptr) < 0) fail();
+    }
+    /** They could not be found: the record is not kept. */
+    void fail() noexcept { failed_ = true; }
+    wtcache_extract *native() const noexcept { return handle_; }
+
+    /** For the header: the callable has returned. */
+    void done() const noexcept
+    {
+        if (!failed_) wtcache_extract_done(handle_, nullptr);
+    }
+
+private:
+    wtcache_extract *handle_;
+    bool failed_ = false;
+};
+
+namespace detail {
+
+/** What the library calls in place of what finds tags or values. One that throws could not find them. */
+template <class F>
+void find(void *user_data, const void *key, std::size_t key_len, const void *value, std::size_t value_len,
+          wtcache_extract *handle) noexcept
+{
+    const F &called = *static_cast<const F *>(user_data);
+    extract to(handle);
+#if WTCACHE_HPP_EXCEPTIONS
+    try {
+        called(bytes(key, key_len), bytes(value, value_len), to);
+        to.done();
+    } catch (...) {
+    }
+#else
+    called(bytes(key, key_len), bytes(value, value_len), to);
+    to.done();
+#endif
+}
+
 } // namespace detail
 
 /** What a cache is to be opened with. What is wrong with it, `cache::open` says. */
@@ -683,6 +749,35 @@ public:
     {
         auto kept = std::make_unique<F>(std::move(listener));
         return note(wtcache_config_set_listener, detail::listen<F>, kept.release(), detail::destroy<F>);
+    }
+    /**
+     * The caches that are opened with this ask `weigher` what an entry weighs, in place of its bytes: a callable that takes the key and a
+     * `std::optional<std::string_view>`, which is nothing for a remembered absence, and gives a `std::uint64_t`. It takes the place of one
+     * that was set before. It is called once an entry, from any thread, from many at once, so it has to be callable as const, and must not
+     * call the cache. One that throws, or gives 2^32 or more, has the entry not kept.
+     */
+    template <class F> config &weigher(F weigher)
+    {
+        auto kept = std::make_unique<F>(std::move(weigher));
+        return note(wtcache_config_set_weigher, detail::weigh<F>, kept.release(), detail::destroy<F>);
+    }
+    /**
+     * The caches that are opened with this ask `tags` which tags a record has, beside those of its source: a callable that takes key and value,
+     * and an `extract &`, to which it adds them. Otherwise as `weigher`.
+     */
+    template <class F> config &tags(F tags)
+    {
+        auto kept = std::make_unique<F>(std::move(tags));
+        return note(wtcache_config_set_tags, detail::find<F>, kept.release(), detail::destroy<F>);
+    }
+    /**
+     * The caches that are opened with this have an index of this name: `cache::find` finds their records by the values that `values` adds, a
+     * callable as that of `tags`. A name that is given twice is wrong.
+     */
+    template <class F> config &index(std::string_view name, F values)
+    {
+        auto kept = std::make_unique<F>(std::move(values));
+        return note(wtcache_config_add_index, name.data(), name.size(), detail::find<F>, kept.release(), detail::destroy<F>);
     }
     /** The URL of an HTTP origin's records, with `{id}` where the key goes. */
     config &http_url(std::string_view url)
@@ -1718,6 +1813,14 @@ private:
     detail::owned<wtcache_close_report, wtcache_close_report_free> handle_;
 };
 
+/** What an index knows of a value. */
+struct found {
+    /** The resident records that have it, in no order. */
+    std::vector<value> entries;
+    /** How many resident records have it that may no longer be served. */
+    std::size_t expired;
+};
+
 /** How many bytes `cache::get_into` found. */
 struct copied {
     /** `ok`: they were copied. `not_found`: there is no such record. `too_small`: nothing was copied. */
@@ -1876,6 +1979,26 @@ public:
     result<void> invalidate(std::string_view key) const
     {
         return detail::done(wtcache_invalidate, handle_.get(), key.data(), key.size());
+    }
+    /**
+     * The resident records that have a value in the index of that name: see wtcache_find. It is no list of what the origin has. Never waits;
+     * `argument` where no index has that name.
+     */
+    result<found> find(std::string_view index, std::string_view bytes) const
+    {
+        found there{};
+        wtcache_results *results = nullptr;
+        wtcache_error *err = nullptr;
+        const std::int32_t status = wtcache_find(handle_.get(), index.data(), index.size(), bytes.data(), bytes.size(),
+                                                 &results, &there.expired, &err);
+        if (status < 0) return error(err);
+        const detail::owned<wtcache_results, wtcache_results_free> freed(results);
+        const std::size_t count = wtcache_results_count(results);
+        there.entries.reserve(count);
+        for (std::size_t at = 0; at < count; at++) {
+            if (auto entry = detail::shared(wtcache_results_entry(results, at))) there.entries.push_back(std::move(*entry));
+        }
+        return there;
     }
     /** Forgets all keys that begin with `prefix`; with an empty one, all there are. */
     result<forgotten> invalidate_prefix(std::string_view prefix) const

@@ -1,12 +1,14 @@
-"""A hit, beside other caches for Python: time of each over that of wtcache, in the same run.
+"""A hit, beside other caches for Python: time of each over that of wtcache, in the same round.
 
     cargo xtask python-rivals [--quick]         # installs what it compares with, into an environment of its own
 
-One thread, str keys, values of 256 bytes, all resident, read in a shuffled order. Runs alternate; what is printed is the median of each, and
-its ratio. The rivals hand out the object that was put in; wtcache makes bytes of its record. Rivals that are not installed are
-named, and left out.
+One thread, str keys, values of 256 bytes, all resident, read in a shuffled order. In a round each is read once, one after the other; what is
+printed is the median of each, and the medians of its ratios to `get` and `[]` of wtcache with a lifetime, round by round. Time is what the
+thread had of a processor, so that others on the machine count for little. The rivals hand out the object that was put in; wtcache makes
+bytes of its record, and counts the hit. Rivals that are not installed are named, and left out.
 """
 
+import functools
 import gc
 import random
 import statistics
@@ -19,6 +21,8 @@ import wtcache
 
 VALUE = bytes(256)
 KEYS = [f"item-{number:05}" for number in range(10_000)]
+#: What the others are compared with.
+OURS = ("wtcache get", "wtcache []")
 
 
 class Inventory(wtcache.Source):
@@ -39,6 +43,11 @@ def by_index(cache, keys):
         cache[key]
 
 
+def by_call(cached, keys):
+    for key in keys:
+        cached(key)
+
+
 def by_locked_index(cache, keys, lock=threading.Lock()):
     for key in keys:
         with lock:
@@ -56,11 +65,21 @@ def ours():
     for cache in (eternal, mortal):
         for key in KEYS:
             cache[key]
-    yield "wtcache get", by_get, eternal, 1
-    yield "wtcache []", by_index, eternal, 1
-    yield "wtcache get, ttl", by_get, mortal, 1
-    yield "wtcache [], ttl", by_index, mortal, 1
-    yield "wtcache get, by ctypes", by_ctypes, eternal, 1
+    yield OURS[0], by_get, mortal, 1
+    yield OURS[1], by_index, mortal, 1
+    yield "wtcache get, no lifetime", by_get, eternal, 1
+    yield "wtcache [], no lifetime", by_index, eternal, 1
+    yield "wtcache get, by ctypes", by_ctypes, mortal, 1
+
+
+def builtin():
+    """What is no cache, or has no end and no bound: how fast a look-up in Python can be."""
+    plain = dict.fromkeys(KEYS, VALUE)
+    remembers = functools.lru_cache(len(KEYS) * 2)(lambda key: VALUE)
+    by_call(remembers, KEYS)
+    yield "dict get", by_get, plain, 1
+    yield "dict []", by_index, plain, 1
+    yield "functools lru_cache", by_call, remembers, 1
 
 
 def moka():
@@ -98,7 +117,7 @@ def main() -> None:
         print("wtcache is not accelerated in this interpreter")
     rounds = 5 if "--quick" in sys.argv else 21
     yields = []
-    for rivals in (ours, moka, cachetools_, diskcache_):
+    for rivals in (ours, moka, cachetools_, diskcache_, builtin):
         try:
             yields.extend(rivals())
         except ImportError as error:
@@ -109,16 +128,16 @@ def main() -> None:
     for turn in range(rounds + 1):
         for name, read, cache, share in yields:
             asked = keys[share]
-            begun = time.perf_counter_ns()
+            begun = time.thread_time_ns()
             read(cache, asked)
-            took = (time.perf_counter_ns() - begun) / len(asked)
+            took = (time.thread_time_ns() - begun) / len(asked)
             if turn:  # the first warms up
                 times[name].append(took)
-    medians = {name: statistics.median(taken) for name, taken in times.items()}
-    print(f"CPython {sys.version.split()[0]}, {rounds} runs of each, medians")
-    for name, median in medians.items():
-        low, high = min(times[name]), max(times[name])
-        print(f"{name:32} {median:8.0f} ns  {median / medians['wtcache get']:6.2f} x get  ({low:.0f} to {high:.0f})")
+    print(f"CPython {sys.version.split()[0]}, {rounds} rounds: median, least and most; over {' and '.join(OURS)} in the same round")
+    for name, taken in times.items():
+        ratios = (statistics.median(other / own for other, own in zip(taken, times[our])) for our in OURS)
+        median, low, high = statistics.median(taken), min(taken), max(taken)
+        print(f"{name:30} {median:7.0f} ns ({low:.0f} to {high:.0f})".ljust(62), *(f"{ratio:7.2f}" for ratio in ratios))
 
 
 if __name__ == "__main__":

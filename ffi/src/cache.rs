@@ -61,6 +61,9 @@ impl wtcache_cache {
         if let Some(listener) = config.and_then(|config| config.listener.clone()) {
             builder = builder.listener(move |event| listener.tell(event));
         }
+        if let Some(config) = config {
+            builder = config.extracts.apply(builder);
+        }
         // Relaxed: each number is given once.
         let number = NEXT.fetch_add(1, Ordering::Relaxed);
         let opened = Opened { cache: builder.build()?, number, deadline: options.deadline() };

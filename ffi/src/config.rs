@@ -7,6 +7,7 @@ use std::ffi::c_void;
 use crate::arguments::{Refused, flag, required, text};
 use crate::border;
 use crate::error::wtcache_error;
+use crate::extract::Extracts;
 use crate::json;
 use crate::listener::Listener;
 use crate::options::Options;
@@ -16,12 +17,13 @@ use crate::status::WTCACHE_OK;
 pub struct wtcache_config {
     options: Options,
     pub(crate) listener: Option<Listener>,
+    pub(crate) extracts: Extracts,
 }
 
 /// A configuration with all defaults, to be freed with `wtcache_config_free`. Never NULL.
 #[unsafe(no_mangle)]
 pub extern "C" fn wtcache_config_new() -> *mut wtcache_config {
-    border::give(wtcache_config { options: Options::default(), listener: None })
+    border::give(wtcache_config { options: Options::default(), listener: None, extracts: Extracts::default() })
 }
 
 /// Frees a configuration. NULL is fine.
@@ -96,7 +98,7 @@ pub unsafe extern "C" fn wtcache_config_load_json(
     }
 }
 
-/// The most that the cache holds, in bytes of keys, values and their headers. Default 64 MiB.
+/// The most that the cache holds, in bytes of keys, values and their headers, or in the unit of `wtcache_config_set_weigher`. Default 64 MiB.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn wtcache_config_set_capacity_bytes(
     config: *mut wtcache_config,
@@ -360,7 +362,8 @@ pub unsafe extern "C" fn wtcache_config_set_optimistic_most(
     unsafe { border::call(err, || change(config, |options| set(&mut options.optimistic_most, writes))) }
 }
 
-/// How much all pending writes may weigh together, in bytes of keys, values and headers. Default 64 MiB.
+/// How much all pending writes may weigh together, in bytes of keys, values and headers, or in the unit of
+/// `wtcache_config_set_weigher`. Default 64 MiB.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn wtcache_config_set_optimistic_weight_bytes(
     config: *mut wtcache_config,

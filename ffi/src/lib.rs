@@ -1,7 +1,7 @@
 //! The C ABI of wtcache: what `include/wtcache.h` declares.
 //!
 //! Each file is one theme, and its public functions are the header's, in the header's order: `abi`, `status`, `error`, `config`,
-//! `listener`, `cache`, `call`, `read`, `many`, `write`, `update`, `invalidate`, `doubt`, `permit`, `optimistic`, `transaction`,
+//! `listener`, `extract`, `cache`, `call`, `read`, `many`, `write`, `update`, `invalidate`, `doubt`, `permit`, `optimistic`, `transaction`,
 //! `transacted`, `queue`, `stats`, `source`, `reply`, `python`. Below them: `options` and `json` are behind a configuration, `pool` runs a
 //! queue's calls, `watch` waits for what is pending, `arguments` and `border` stand between the caller's pointers and safe code, `fork` knows
 //! in which process we are.
@@ -24,6 +24,7 @@ mod call;
 mod config;
 mod doubt;
 mod error;
+mod extract;
 mod fork;
 mod invalidate;
 mod json;
@@ -52,6 +53,7 @@ pub use call::*;
 pub use config::*;
 pub use doubt::*;
 pub use error::*;
+pub use extract::*;
 pub use invalidate::*;
 pub use listener::*;
 pub use many::*;

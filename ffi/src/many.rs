@@ -12,7 +12,7 @@ use crate::error::wtcache_error;
 use crate::read::wtcache_entry;
 use crate::status::{WTCACHE_ERR_ARGUMENT, WTCACHE_NOT_FOUND, WTCACHE_OK};
 
-/// The answers of a call for many keys, in the order of the keys. It never changes, and may be read from any thread. What it gives
+/// The answers of a call for many keys, in the order of the keys; or what `wtcache_find` found. It never changes, and may be read from any thread. What it gives
 /// pointers to is valid until it is freed.
 pub struct wtcache_results(Vec<Answer>);
 
@@ -25,6 +25,10 @@ impl wtcache_results {
         let answer =
             |answer: Result<Read<Bytes>, _>| answer.map(|read| (status(&read.entry), read.entry)).map_err(Into::into);
         Self(answers.into_iter().map(answer).collect())
+    }
+
+    pub(crate) fn of_found(entries: Vec<Entry<Bytes>>) -> Self {
+        Self(entries.into_iter().map(|entry| Ok((WTCACHE_OK, Some(entry)))).collect())
     }
 
     fn of_writes(answers: Vec<Result<Written<Bytes>, WriteError<Bytes>>>) -> Self {

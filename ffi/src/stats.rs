@@ -46,7 +46,7 @@ pub struct wtcache_stats {
     pub invalidated: u64,
     /// Entries resident now, expired ones and remembered absences included.
     pub entries: u64,
-    /// Their weight in bytes.
+    /// Their weight in bytes, or in the unit of the weigher.
     pub weight_bytes: u64,
     /// Keys in doubt now.
     pub in_doubt: u64,
@@ -78,6 +78,8 @@ pub struct wtcache_stats {
     pub merges_failed: u64,
     /// Writes pending now.
     pub pending: u64,
+    /// Entries that were not kept, and pending writes that were refused, since a weigher or extractor could not say what it was asked.
+    pub extracts_failed: u64,
 }
 
 // SAFETY: `repr(C)`, begins with its size, and integers may be zero.
@@ -173,10 +175,11 @@ impl wtcache_stats {
             rolled_back: stats.rolled_back,
             merges_failed: stats.merges_panicked,
             pending: stats.pending,
+            extracts_failed: stats.extractors_panicked,
         }
     }
 
-    fn members(&self) -> [(&'static str, u64); 30] {
+    fn members(&self) -> [(&'static str, u64); 31] {
         [
             ("hits", self.hits),
             ("absent_hits", self.absent_hits),
@@ -208,6 +211,7 @@ impl wtcache_stats {
             ("rolled_back", self.rolled_back),
             ("merges_failed", self.merges_failed),
             ("pending", self.pending),
+            ("extracts_failed", self.extracts_failed),
         ]
     }
 }

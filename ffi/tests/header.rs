@@ -14,12 +14,13 @@ use std::process::Command;
 use common::{Kind, artifact, output_of, root, scratch, skipped};
 
 /// The themes, in the header's order, with what stands above the functions of those that have some.
-const THEMES: [(&str, &str); 22] = [
+const THEMES: [(&str, &str); 23] = [
     ("abi", "The number of the ABI"),
     ("status", ""),
     ("error", "Errors"),
     ("config", "Configuration"),
     ("listener", "A listener"),
+    ("extract", "Weights, tags and indexes"),
     ("cache", "Open, share, close"),
     ("call", ""),
     ("read", "Read"),

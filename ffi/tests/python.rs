@@ -4,20 +4,25 @@
 
 mod common;
 
+use std::ffi::OsString;
 use std::process::Command;
 
-use common::{Kind, artifact, is_the_tutorial, output_of, root, run};
+use common::{Kind, artifact, is_the_tutorial, output_of, root, run, scratch};
 use wtcache_origin::{Origin, OriginOptions};
 
 fn origin() -> Origin {
     Origin::start(OriginOptions::new().api_key("sample-key")).unwrap()
 }
 
-/// Python with the package as it lies in the repository; where `WTCACHE_PYTHON` names an interpreter, with the package that is
-/// installed there.
+/// The interpreter with the package installed that was made for these tests, if one was.
+fn installed() -> Option<OsString> {
+    std::env::var_os("WTCACHE_PYTHON")
+}
+
+/// Python with the package as it lies in the repository, or as it is installed.
 fn python(origin: &Origin) -> Command {
     let mut command;
-    match std::env::var_os("WTCACHE_PYTHON") {
+    match installed() {
         Some(interpreter) => command = Command::new(interpreter),
         None => {
             command = Command::new("python3");
@@ -55,6 +60,34 @@ unittest.main(None, argv=['', 'discover', '-s', 'bindings/python/tests', '-p', '
     let told = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{told}");
     assert!(told.trim_end().ends_with("OK"), "some were skipped: {told}");
+}
+
+/// By mypy, where the interpreter has it: what the package says of its types, and what a program is told that uses them.
+#[test]
+fn the_types_of_the_package_are_sound() {
+    let mypy = || {
+        let mut command = Command::new(installed().unwrap_or_else(|| "python3".into()));
+        let cache = scratch("mypy");
+        command.args(["-m", "mypy", "--strict", "--cache-dir"]).arg(cache).current_dir(root().join("bindings/python"));
+        command
+    };
+    if !run(mypy().arg("--version")).status.success() {
+        // In CI the interpreter that is made for these tests has it.
+        assert!(installed().is_none() || std::env::var_os("WTCACHE_CI").is_none(), "mypy is missing");
+        eprintln!("SKIPPED: mypy is not installed");
+        return;
+    }
+    output_of(mypy().args(["--python-version", "3.10", "src/wtcache"]));
+    let mut program = mypy();
+    // What is installed is found by its py.typed.
+    if installed().is_none() {
+        program.env("MYPYPATH", "src");
+    }
+    let told = run(program.arg("tests/typed.py"));
+    let said = String::from_utf8_lossy(&told.stdout);
+    // The last line of the program is wrong, on purpose.
+    assert_eq!(said.lines().count(), 2, "{said}{}", String::from_utf8_lossy(&told.stderr));
+    assert!(said.contains(r#"Argument 2 to "put" of "Cache" has incompatible type "str"; expected "bytes""#), "{said}");
 }
 
 /// Where the members lie of a struct of the ABI, and how long it is.

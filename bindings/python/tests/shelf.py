@@ -1,5 +1,6 @@
 """A source in memory for the tests, and what they need to order threads without sleeping."""
 
+import gc
 import threading
 
 import wtcache
@@ -69,7 +70,14 @@ def raising(error):
     return raise_it
 
 
+def held_of(table):
+    """How many objects of a table there are, but for garbage of other tests that is not collected yet."""
+    gc.collect()
+    return len(table)
+
+
 def all_released(table):
     """Whether the library gives back all that it has of a table; its threads may be a moment behind what they have told."""
+    gc.collect()
     with _library.changed:
         return _library.changed.wait_for(lambda: not table.lent(), 30) and len(table) == 0

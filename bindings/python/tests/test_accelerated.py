@@ -46,7 +46,7 @@ def ran(program, **environment):
 class Hits(unittest.TestCase):
     def setUp(self):
         self.source = One()
-        self.cache = wtcache.Cache(self.source)
+        self.cache = wtcache.Cache(self.source, timeout=600)
         self.addCleanup(self.cache.close)
 
     def test_a_hit_does_without_ctypes_and_is_counted(self):

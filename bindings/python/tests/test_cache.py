@@ -1,14 +1,18 @@
 """The cache over a source in Python: reads, writes, what is raised, and what is left behind."""
 
 import builtins
+import copy
 import gc
 import os
+import pickle
 import subprocess
 import sys
 import threading
 import time
 import unittest
 import weakref
+
+from shelf import held_of
 
 import wtcache
 from wtcache import _library, _source
@@ -59,7 +63,7 @@ def raising(error):
 class Reads(unittest.TestCase):
     def setUp(self):
         self.shelf = Shelf()
-        self.cache = wtcache.Cache(self.shelf)
+        self.cache = wtcache.Cache(self.shelf, timeout=600)
         self.addCleanup(self.cache.close)
 
     def test_a_value_is_loaded_once(self):
@@ -126,37 +130,38 @@ class Reads(unittest.TestCase):
         self.assertIsInstance(raised.exception.__cause__, TypeError)
 
     def test_causes_do_not_pile_up(self):
+        before = held_of(_library.causes)
         self.shelf.does["bolts"] = raising(ValueError("x"))
         for _ in range(50):
             with self.assertRaises(wtcache.SourceError):
                 self.cache["bolts"]
-        self.assertEqual(len(_library.causes), 0)
+        self.assertLessEqual(len(_library.causes), before)
 
     def test_a_deadline_is_a_timeout_of_both_kinds(self):
         entered, leave = threading.Event(), threading.Event()
 
         def wait():
             entered.set()
-            leave.wait(10)
+            leave.wait(30)
             return b"late"
 
         self.shelf.does["slow"] = wait
         leader = threading.Thread(target=lambda: self.cache.get("slow"))
         leader.start()
-        self.assertTrue(entered.wait(10))
+        self.assertTrue(entered.wait(30))
         with self.assertRaises(wtcache.TimeoutError) as raised:
             self.cache.get("slow", timeout=0.01)
         self.assertIsInstance(raised.exception, builtins.TimeoutError)
         self.assertTrue(raised.exception.retryable)
         leave.set()
-        leader.join(10)
+        leader.join(30)
         self.assertEqual(self.cache.peek("slow"), b"late")
 
 
 class Writes(unittest.TestCase):
     def setUp(self):
         self.shelf = Shelf()
-        self.cache = wtcache.Cache(self.shelf)
+        self.cache = wtcache.Cache(self.shelf, timeout=600)
         self.addCleanup(self.cache.close)
 
     def test_what_is_confirmed_can_be_read_at_once(self):
@@ -246,13 +251,13 @@ class Writes(unittest.TestCase):
 
         shelf = Looks()
         shelf.records["bolts"] = b"old"
-        with wtcache.Cache(shelf, timeout=3) as cache:
+        with wtcache.Cache(shelf, timeout=600) as cache:
             cache.put("bolts", b"new", idempotency_key=bytes(range(16)))
             cache.put("none", b"new")
         (existing, key, left, version), again, (none, _, _, _), _ = seen
         self.assertEqual((existing, none, again, version), (b"old", None, "reentrant", None))
         self.assertEqual(key, bytes(range(16)).hex())
-        self.assertTrue(2 < left <= 3, left)
+        self.assertTrue(590 < left <= 600, left)
 
     def test_only_bytes_are_values(self):
         for wrong in ("text", 7, None):
@@ -342,7 +347,7 @@ class Life(unittest.TestCase):
         self.assertEqual(cache.close().in_doubt, ["bolts"])
 
     def test_a_source_goes_with_its_cache(self):
-        before = len(_source.sources)
+        before = held_of(_source.sources)
         shelf = Shelf()
         gone = weakref.ref(shelf)
         cache = wtcache.Cache(shelf)
@@ -353,7 +358,7 @@ class Life(unittest.TestCase):
         self.assertIsNone(gone())
 
     def test_closing_breaks_the_ring_of_a_source_that_has_its_cache(self):
-        before = len(_source.sources)
+        before = held_of(_source.sources)
         shelf = Shelf()
         shelf.cache = wtcache.Cache(shelf)
         gone = weakref.ref(shelf)
@@ -364,7 +369,7 @@ class Life(unittest.TestCase):
         self.assertEqual(len(_source.sources), before)
 
     def test_a_source_is_given_back_if_opening_fails(self):
-        before = len(_source.sources)
+        before = held_of(_source.sources)
         with self.assertRaisesRegex(wtcache.ConfigError, "capacity_bytes"):
             wtcache.Cache(Shelf(), capacity_bytes=0)
         with self.assertRaises(ValueError):
@@ -378,20 +383,33 @@ class Life(unittest.TestCase):
 
         def wait():
             entered.set()
-            leave.wait(10)
+            leave.wait(30)
             return b"x"
 
         shelf.does["slow"] = wait
-        with wtcache.Cache(shelf) as cache:
+        with wtcache.Cache(shelf, timeout=600) as cache:
             read = []
             threads = [threading.Thread(target=lambda: read.append(cache["slow"])) for _ in range(8)]
             for thread in threads:
                 thread.start()
-            self.assertTrue(entered.wait(10))
+            self.assertTrue(entered.wait(30))
             leave.set()
             for thread in threads:
-                thread.join(10)
+                thread.join(30)
             self.assertEqual((read, len(shelf.calls)), ([b"x"] * 8, 1))
+
+    def test_what_the_library_has_given_is_neither_copied_nor_pickled(self):
+        shelf = Shelf()
+        shelf.does["doubt"] = raising(ConnectionError())
+        with wtcache.Cache(shelf) as cache:
+            with self.assertRaises(wtcache.InDoubtError) as raised:
+                cache.put("doubt", b"1")
+            things = (cache, cache.put_optimistic("k", b"1"), raised.exception.doubt, cache.prepare("other"))
+            for thing in things:
+                with self.assertRaisesRegex(TypeError, "cannot pickle"):
+                    pickle.dumps(thing)
+                with self.assertRaisesRegex(TypeError, "cannot pickle"):
+                    copy.deepcopy(thing)
 
     def test_stats_count(self):
         with wtcache.Cache(Shelf()) as cache:

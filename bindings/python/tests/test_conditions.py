@@ -11,7 +11,7 @@ import wtcache
 class OnACondition(unittest.TestCase):
     def setUp(self):
         self.shelf = Shelf()
-        self.cache = wtcache.Cache(self.shelf)
+        self.cache = wtcache.Cache(self.shelf, timeout=600)
         self.addCleanup(self.cache.close)
 
     def test_p6_a_write_is_sent_only_for_the_version_that_it_expects(self):
@@ -67,19 +67,19 @@ class OnACondition(unittest.TestCase):
 class Updates(unittest.TestCase):
     def setUp(self):
         self.shelf = Shelf()
-        self.cache = wtcache.Cache(self.shelf, codec=wtcache.json_codec)
+        self.cache = wtcache.Cache(self.shelf, timeout=600, codec=wtcache.json_codec)
         self.addCleanup(self.cache.close)
 
     def test_p6_no_update_between_threads_is_lost(self):
         def add():
             for _ in range(50):
-                self.cache.update("k", lambda n: n + 1, default=0)
+                self.cache.update("k", lambda n: n + 1, default=0, timeout=600)
 
         threads = [threading.Thread(target=add) for _ in range(4)]
         for thread in threads:
             thread.start()
         for thread in threads:
-            thread.join(30)
+            thread.join()
         self.assertEqual(self.cache["k"], 200)
 
     def test_p6_a_record_may_go_or_stay(self):
@@ -113,7 +113,7 @@ class Updates(unittest.TestCase):
 class InDoubt(unittest.TestCase):
     def setUp(self):
         self.shelf = Shelf()
-        self.cache = wtcache.Cache(self.shelf, codec=wtcache.json_codec)
+        self.cache = wtcache.Cache(self.shelf, timeout=600, codec=wtcache.json_codec)
         self.addCleanup(self.cache.close)
 
     def doubt(self, key="k", value=1):

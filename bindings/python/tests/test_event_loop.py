@@ -13,7 +13,7 @@ import wtcache
 class EventLoop(unittest.IsolatedAsyncioTestCase):
     def setUp(self):
         self.shelf = Shelf()
-        self.cache = wtcache.Cache(self.shelf, options={"clean_start": True})
+        self.cache = wtcache.Cache(self.shelf, timeout=600, options={"clean_start": True})
         self.addCleanup(self.cache.close)
 
     async def entered(self, gate):
@@ -45,10 +45,10 @@ class EventLoop(unittest.IsolatedAsyncioTestCase):
 
     async def test_g5_what_was_written_is_read(self):
         aio = self.cache.aio
-        self.assertEqual(await aio.put("k", b"1", ttl=60), b"1")
+        self.assertEqual(await aio.put("k", b"1", ttl=600), b"1")
         entry = await aio.entry("k")
         self.assertEqual((entry.value, entry.version), (b"1", b"v1"))
-        self.assertTrue(59 < entry.remaining <= 60)
+        self.assertTrue(590 < entry.remaining <= 600)
         self.assertEqual(await aio.put_if("k", b"2", version=b"v1"), b"2")
         with self.assertRaises(wtcache.UnmetError) as raised:
             await aio.put_if("k", b"3", absent=True)
@@ -145,7 +145,7 @@ class EventLoop(unittest.IsolatedAsyncioTestCase):
 class Loops(unittest.TestCase):
     def test_each_loop_has_its_own_queue_which_goes_with_it(self):
         shelf = Shelf()
-        with wtcache.Cache(shelf) as cache:
+        with wtcache.Cache(shelf, timeout=600) as cache:
             loops = []
             for _ in range(3):
 
@@ -160,7 +160,7 @@ class Loops(unittest.TestCase):
     def test_a_loop_that_was_closed_over_a_call_goes_once_another_one_comes(self):
         shelf = Shelf()
         gate = shelf.does["k"] = Gate()
-        with wtcache.Cache(shelf) as cache:
+        with wtcache.Cache(shelf, timeout=600) as cache:
 
             async def read():
                 return await cache.aio.get("other")

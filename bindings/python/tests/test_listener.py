@@ -2,11 +2,12 @@
 
 import gc
 import sys
+import threading
 import unittest
 import weakref
 from unittest import mock
 
-from shelf import Shelf, raising
+from shelf import Shelf, held_of, raising
 
 import wtcache
 from wtcache import Event, EventKind, _listener
@@ -48,11 +49,19 @@ class Listening(unittest.TestCase):
         self.assertEqual([(event.kind, event.key) for event in self.told], [(EventKind.IN_DOUBT, b"k"), (EventKind.SETTLED, b"k")])
 
     def test_o2_a_pending_write_is_told_and_how_it_ends(self):
-        cache = self.open()
+        rolled_back = threading.Event()
+
+        def hear(event):
+            self.told.append(event)
+            if event.kind is EventKind.ROLLED_BACK:
+                rolled_back.set()
+
         self.shelf.does["k"] = raising(wtcache.RejectedError("no"))
-        with self.assertRaises(wtcache.RejectedError):
-            cache.put_optimistic("k", b"1").result(timeout=30)
-        cache.close()
+        with wtcache.Cache(self.shelf, timeout=600, listener=hear) as cache:
+            with self.assertRaises(wtcache.RejectedError):
+                cache.put_optimistic("k", b"1").result(timeout=30)
+            # Who waits for a write is woken before the listener is told of its end.
+            self.assertTrue(rolled_back.wait(30))
         self.assertEqual(sorted(kind.name for kind in self.kinds()), ["PENDING", "ROLLED_BACK"])
 
     def test_b5_what_a_listener_raises_goes_to_the_unraisable_hook(self):
@@ -67,7 +76,7 @@ class Listening(unittest.TestCase):
             def __call__(self, event):
                 pass
 
-        before = len(_listener.listeners)
+        before = held_of(_listener.listeners)
         for close in (False, True):
             hears = Hears()
             hears.cache = cache = wtcache.Cache(self.shelf, listener=hears)
@@ -82,7 +91,7 @@ class Listening(unittest.TestCase):
             self.assertEqual(len(_listener.listeners), before)
 
     def test_a_listener_is_given_back_if_opening_fails(self):
-        before = len(_listener.listeners)
+        before = held_of(_listener.listeners)
         for wrong in ({"listener": 7}, {"listener": print, "options": {"colour": "red"}}):
             with self.assertRaises((TypeError, wtcache.ConfigError)):
                 wtcache.Cache(self.shelf, **wrong)

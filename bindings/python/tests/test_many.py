@@ -10,7 +10,7 @@ import wtcache
 class Many(unittest.TestCase):
     def setUp(self):
         self.shelf = Shelf()
-        self.cache = wtcache.Cache(self.shelf)
+        self.cache = wtcache.Cache(self.shelf, timeout=600)
         self.addCleanup(self.cache.close)
 
     def test_g10_many_keys_are_read_in_one_call_and_absent_ones_left_out(self):
@@ -56,7 +56,7 @@ class Many(unittest.TestCase):
 class Forgetting(unittest.TestCase):
     def setUp(self):
         self.shelf = Shelf()
-        self.cache = wtcache.Cache(self.shelf)
+        self.cache = wtcache.Cache(self.shelf, timeout=600)
         self.addCleanup(self.cache.close)
         self.cache.put_many({"org:1": b"1", "org:1:users": b"2", "org:2:users": b"3", "item:1": b"4"})
 
@@ -104,25 +104,25 @@ class Forgetting(unittest.TestCase):
 class Lifetimes(unittest.TestCase):
     def setUp(self):
         self.shelf = Shelf()
-        self.cache = wtcache.Cache(self.shelf, options={"clean_start": True})
+        self.cache = wtcache.Cache(self.shelf, timeout=600, options={"clean_start": True})
         self.addCleanup(self.cache.close)
 
     def test_f1_a_write_says_how_long_its_record_is_served(self):
-        self.cache.put("kept", b"1", ttl=60)
-        self.assertTrue(59 < self.cache.entry("kept").remaining <= 60)
+        self.cache.put("kept", b"1", ttl=600)
+        self.assertTrue(590 < self.cache.entry("kept").remaining <= 600)
         self.cache.put("endless", b"1")
         self.assertIsNone(self.cache.entry("endless").remaining)
         self.assertEqual(self.cache.put("gone", b"1", ttl=0), b"1")
         self.assertNotIn("gone", self.cache)
-        self.cache.put_many({"many": b"1"}, ttl=60)
-        self.cache.update("updated", lambda _: b"1", ttl=60)
+        self.cache.put_many({"many": b"1"}, ttl=600)
+        self.cache.update("updated", lambda _: b"1", ttl=600)
         for key in ("many", "updated"):
-            self.assertTrue(59 < self.cache.entry(key).remaining <= 60, key)
+            self.assertTrue(590 < self.cache.entry(key).remaining <= 600, key)
 
     def test_f1_what_the_source_says_goes_first(self):
-        self.shelf.does["k"] = lambda: wtcache.Record(b"1", ttl=10)
-        self.cache.put("k", b"1", ttl=60)
-        self.assertTrue(9 < self.cache.entry("k").remaining <= 10)
+        self.shelf.does["k"] = lambda: wtcache.Record(b"1", ttl=100)
+        self.cache.put("k", b"1", ttl=600)
+        self.assertTrue(90 < self.cache.entry("k").remaining <= 100)
 
     def test_an_entry_is_all_that_is_known(self):
         self.cache.put("k", b"1")

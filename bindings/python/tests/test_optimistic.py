@@ -11,7 +11,7 @@ from wtcache import _change
 class Optimistic(unittest.TestCase):
     def setUp(self):
         self.shelf = Shelf()
-        self.cache = wtcache.Cache(self.shelf, options={"clean_start": True})
+        self.cache = wtcache.Cache(self.shelf, timeout=600, options={"clean_start": True})
         self.addCleanup(self.cache.close)
 
     def test_o1_a_value_is_shown_at_once_and_confirmed_later(self):

@@ -15,7 +15,7 @@ class Declined(Exception):
 class Transactions(unittest.TestCase):
     def setUp(self):
         self.shelf = Shelf()
-        self.cache = wtcache.Cache(self.shelf, options={"clean_start": True, "absent_after_delete": True})
+        self.cache = wtcache.Cache(self.shelf, timeout=600, options={"clean_start": True, "absent_after_delete": True})
         self.addCleanup(self.cache.close)
         self.cache.put_many({"org:1": b"free", "org:1:users": b"3", "user:7:orgs": b"1", "item:1": b"x"})
         self.shelf.calls.clear()
@@ -41,10 +41,10 @@ class Transactions(unittest.TestCase):
         self.assertEqual(here, ["item:1"])
 
     def test_f1_what_the_source_says_of_a_put_goes_first(self):
-        self.shelf.does["org:1"] = lambda: wtcache.Record(b"team", ttl=10)
+        self.shelf.does["org:1"] = lambda: wtcache.Record(b"team", ttl=100)
         with self.cache.transaction() as tx:
             tx.put("org:1", b"team", ttl=600)
-        self.assertTrue(9 < self.cache.entry("org:1").remaining <= 10)
+        self.assertTrue(90 < self.cache.entry("org:1").remaining <= 100)
 
     def test_an_exception_in_the_block_runs_nothing(self):
         with self.assertRaises(ZeroDivisionError):

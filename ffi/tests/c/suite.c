@@ -698,13 +698,13 @@ static const test_case cases[] = {
 
 /* One table a file. */
 extern const test_case call_cases[], many_cases[], write_cases[], invalidate_cases[], doubt_cases[], config_cases[];
-extern const test_case permit_cases[], optimistic_cases[], transaction_cases[], queue_cases[];
+extern const test_case extract_cases[], permit_cases[], optimistic_cases[], transaction_cases[], queue_cases[];
 
 int main(int argc, char **argv)
 {
     const test_case *tables[] = {
         cases, call_cases, many_cases, write_cases, invalidate_cases, doubt_cases, config_cases,
-        permit_cases, optimistic_cases, transaction_cases, queue_cases,
+        extract_cases, permit_cases, optimistic_cases, transaction_cases, queue_cases,
     };
     int ran = 0;
     for (size_t table = 0; table < sizeof tables / sizeof *tables; table++) {

@@ -32,6 +32,7 @@ int surface_of_cpp20();
 int surface_without_exceptions();
 void handles_and_the_source();
 void configuration();
+void weights_tags_and_indexes();
 void writes_of_all_kinds();
 void what_goes_on_in_the_background();
 void transactions();

@@ -382,6 +382,7 @@ int main()
     CHECK(surface_without_exceptions() == 0);
     handles_and_the_source();
     configuration();
+    weights_tags_and_indexes();
     writes_of_all_kinds();
     what_goes_on_in_the_background();
     transactions();

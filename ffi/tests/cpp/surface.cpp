@@ -13,6 +13,7 @@ template class wtcache::result<bool>;
 template class wtcache::result<wtcache::answers>;
 template class wtcache::result<wtcache::cache>;
 template class wtcache::result<wtcache::close_report>;
+template class wtcache::result<wtcache::found>;
 template class wtcache::result<wtcache::permit>;
 template class wtcache::result<wtcache::started>;
 template class wtcache::result<wtcache::status>;
@@ -71,8 +72,17 @@ int SURFACE()
     const auto events = std::make_shared<std::atomic<int>>(0);
     wtcache::config config;
     config.deadline(60s).listener([events](const wtcache::event &) { ++*events; });
+    config.weigher([](std::string_view key, std::optional<std::string_view> value) -> std::uint64_t {
+        return key.size() + value.value_or("").size();
+    });
+    config.tags([](std::string_view key, std::string_view, wtcache::extract &to) { to.add(key); });
+    config.index("value", [](std::string_view, std::string_view value, wtcache::extract &to) { to.add(value); });
     auto cache = wtcache::cache::open(config, std::make_unique<memory>());
     SO(cache && shows(cache->put("k", "1"), "1") && shows(cache->get("k"), "1") && *events > 0);
+    const auto found = cache->find("value", "1");
+    SO(found && found->entries.size() == 1 && found->expired == 0 && cache->stats()->weight_bytes == 2);
+    const auto forgotten = cache->invalidate_tag("k");
+    SO(forgotten && forgotten->entries == 1);
 
     const auto updated = cache->update("k", [](const std::optional<wtcache::value> &there) {
         return wtcache::change::put(there ? there->str() + "2" : "none");

@@ -35,6 +35,7 @@ from ._errors import (
 from ._hits import accelerated
 from ._listener import Event, EventKind
 from ._optimistic import Pending
+from ._permit import Permit, Sent
 from ._reply import Record
 from ._source import Source, WriteContext
 from ._transaction import Outcome, StepContext, StepOutcome, StepResult, Transacted, Transaction
@@ -67,9 +68,11 @@ __all__ = [
     "OverloadedError",
     "PartialError",
     "Pending",
+    "Permit",
     "ReentrantError",
     "Record",
     "RejectedError",
+    "Sent",
     "Settlement",
     "Source",
     "SourceError",

@@ -71,6 +71,8 @@ Release = CFUNCTYPE(None, c_void_p)
 ListenerCall = CFUNCTYPE(None, c_void_p, POINTER(Event))
 UpdateCall = CFUNCTYPE(None, c_void_p, c_void_p, c_void_p)
 MergeCall = CFUNCTYPE(None, c_void_p, c_void_p, c_size_t, c_void_p)
+WeighCall = CFUNCTYPE(None, c_void_p, c_void_p, c_size_t, c_void_p, c_size_t, c_void_p)
+ExtractCall = CFUNCTYPE(None, c_void_p, c_void_p, c_size_t, c_void_p, c_size_t, c_void_p)
 
 
 class Source(Structure):
@@ -218,6 +220,13 @@ SIGNATURES: dict[str, tuple[Any, list[Any]]] = {
     "wtcache_config_load_json": (_I, [_P, _B, _Z, _P]),
     "wtcache_config_set_listener": (_I, [_P, ListenerCall, _P, Release, _P]),
     "wtcache_config_free": (None, [_P]),
+    # Weights, tags and indexes
+    "wtcache_config_set_weigher": (_I, [_P, WeighCall, _P, Release, _P]),
+    "wtcache_config_set_tags": (_I, [_P, ExtractCall, _P, Release, _P]),
+    "wtcache_config_add_index": (_I, [_P, _B, _Z, ExtractCall, _P, Release, _P]),
+    "wtcache_extract_add": (_I, [_P, _B, _Z, _P]),
+    "wtcache_extract_done": (_I, [_P, _P]),
+    "wtcache_find": (_I, [_P, _B, _Z, _B, _Z, _P, _P, _P]),
     "wtcache_open": (_I, [_P, _P, _P]),
     "wtcache_open_with_source": (_I, [_P, POINTER(Source), _P, _P]),
     "wtcache_cache_free": (None, [_P]),
@@ -228,6 +237,7 @@ SIGNATURES: dict[str, tuple[Any, list[Any]]] = {
     # Read
     "wtcache_get": (_I, [*_CACHE_KEY, _P, _P, _P]),
     "wtcache_peek": (_I, [*_CACHE_KEY, _P, _P]),
+    "wtcache_entry_key": (_P, [_P, _P]),
     "wtcache_entry_value": (_P, [_P, _P]),
     "wtcache_entry_version": (_P, [_P, _P]),
     "wtcache_entry_is_pending": (_I, [_P]),
@@ -237,6 +247,7 @@ SIGNATURES: dict[str, tuple[Any, list[Any]]] = {
     # Many
     "wtcache_get_many": (_I, [_P, _P, _Z, _P, _P, _P]),
     "wtcache_put_many": (_I, [_P, _P, _P, _Z, _P, _P, _P]),
+    "wtcache_results_count": (_Z, [_P]),
     "wtcache_results_status": (_I, [_P, _Z]),
     "wtcache_results_entry": (_P, [_P, _Z]),
     "wtcache_results_error": (_P, [_P, _Z]),
@@ -269,6 +280,19 @@ SIGNATURES: dict[str, tuple[Any, list[Any]]] = {
     "wtcache_doubt_list_count": (_Z, [_P]),
     "wtcache_doubt_list_get": (_I, [_P, _Z, POINTER(KeyInDoubt), _P]),
     "wtcache_doubt_list_free": (None, [_P]),
+    # Permits
+    "wtcache_prepare": (_I, [*_CACHE_KEY, _P, _P, _P]),
+    "wtcache_permit_existing": (_I, [_P, _P, _P]),
+    "wtcache_permit_remaining_ms": (_U, [_P]),
+    "wtcache_permit_idempotency_key": (_B, [_P]),
+    "wtcache_permit_abort": (_I, [_P, _P]),
+    "wtcache_permit_send": (_I, [_P, _P]),
+    "wtcache_permit_commit": (_I, [_P, _B, _Z, _P, _P, _P]),
+    "wtcache_permit_commit_unseen": (_I, [_P, _P]),
+    "wtcache_permit_commit_deleted": (_I, [_P, _P]),
+    "wtcache_permit_reject": (_I, [_P, _I, _P]),
+    "wtcache_permit_in_doubt": (_I, [_P, POINTER(Failure), _P, _P]),
+    "wtcache_permit_free": (None, [_P]),
     # Optimistic
     "wtcache_put_optimistic": (_I, [*_CACHE_KEY, _B, _Z, _P, _P, _P]),
     "wtcache_delete_optimistic": (_I, [*_CACHE_KEY, _P, _P, _P]),

@@ -19,11 +19,13 @@ from ._call import expectation, list_of, options_of_call
 from ._change import Change, changes, merge_call, release_change, update_call
 from ._codec import Codec, V
 from ._doubt import KeyInDoubt, Settlement
+from ._extract import Said, extracts, set_extracts
 from ._hits import Hits, accelerated
-from ._library import CacheHandle, PendingHandle, bytes_at, lib, milliseconds
+from ._library import CacheHandle, PendingHandle, PermitHandle, bytes_at, lib, milliseconds
 from ._listener import Event, listen, listener_call, listeners, release_listener
-from ._many import answers_of
+from ._many import answers_of, found_in
 from ._optimistic import Pending
+from ._permit import Permit
 from ._reply import as_bytes
 from ._source import Attached, Source, attach, sources
 from ._transaction import Transaction
@@ -61,8 +63,14 @@ class Cache(Hits, Generic[K, V]):
 
     `ttl`, `negative_ttl` (how long an absence is remembered) and `timeout` (of a call, the source's work included) are in seconds. What
     is None has the library's default: no end, 5 s, 5 s, and 64 MiB. Values are bytes, or with a `codec` what that makes of them; the
-    source's values are bytes always. `listener` is told what happens to keys, by whichever thread made it happen. `options` are further
-    members of the library's configuration, such as `{"key_index": True}`; docs/c.md and wtcache.h say what there is.
+    source's values are bytes always. `listener` is told what happens to keys, by whichever thread made it happen.
+
+    Three are asked of each record before it is kept, as `fn(key, value)`, by any thread, and must not call the cache. `weigher` gives what it
+    weighs, in place of its bytes; its value is None for a remembered absence, and `capacity_bytes` is in its unit. `tags` gives its tags, beside
+    those of the source; each of `indexes`, by name, the values that `find` finds it by. They give a str, bytes, several of them, or None.
+    Where one raises, the record is not kept; what it raised goes to `sys.unraisablehook`.
+
+    `options` are further members of the library's configuration, such as `{"key_index": True}`; docs/c.md and wtcache.h say what there is.
     """
 
     @overload
@@ -75,6 +83,9 @@ class Cache(Hits, Generic[K, V]):
         timeout: float | None = None,
         capacity_bytes: int | None = None,
         listener: Callable[[Event[K]], object] | None = None,
+        weigher: Callable[[K, Any], int] | None = None,
+        tags: Callable[[K, Any], Said] | None = None,
+        indexes: Mapping[str, Callable[[K, Any], Said]] | None = None,
         options: Mapping[str, Any] | None = None,
         key_type: type[K] = ...,
         codec: None = None,
@@ -90,6 +101,9 @@ class Cache(Hits, Generic[K, V]):
         timeout: float | None = None,
         capacity_bytes: int | None = None,
         listener: Callable[[Event[K]], object] | None = None,
+        weigher: Callable[[K, Any], int] | None = None,
+        tags: Callable[[K, Any], Said] | None = None,
+        indexes: Mapping[str, Callable[[K, Any], Said]] | None = None,
         options: Mapping[str, Any] | None = None,
         key_type: type[K] = ...,
         codec: Codec[V],
@@ -104,6 +118,9 @@ class Cache(Hits, Generic[K, V]):
         timeout: float | None = None,
         capacity_bytes: int | None = None,
         listener: Callable[[Event[Any]], object] | None = None,
+        weigher: Callable[[Any, Any], int] | None = None,
+        tags: Callable[[Any, Any], Said] | None = None,
+        indexes: Mapping[str, Callable[[Any, Any], Said]] | None = None,
         options: Mapping[str, Any] | None = None,
         key_type: Any = str,
         codec: Codec[Any] | None = None,
@@ -111,7 +128,7 @@ class Cache(Hits, Generic[K, V]):
         if not isinstance(source, Source):
             raise TypeError(f"a source is a wtcache.Source, not {type(source).__name__}; over HTTP: Cache.http")
         members = {**(options or {}), **_options(ttl, negative_ttl, timeout, capacity_bytes)}
-        self._open(members, source, listener, Border(key_type, codec))
+        self._open(members, source, listener, (weigher, tags, indexes), Border(key_type, codec))
 
     @classmethod
     def http(
@@ -124,6 +141,9 @@ class Cache(Hits, Generic[K, V]):
         timeout: float | None = None,
         capacity_bytes: int | None = None,
         listener: Callable[[Event[K]], object] | None = None,
+        weigher: Callable[[K, Any], int] | None = None,
+        tags: Callable[[K, Any], Said] | None = None,
+        indexes: Mapping[str, Callable[[K, Any], Said]] | None = None,
         options: Mapping[str, Any] | None = None,
         key_type: type[K] = str,  # type: ignore[assignment]
         codec: Codec[Any] | None = None,
@@ -139,7 +159,7 @@ class Cache(Hits, Generic[K, V]):
         if "deadline_ms" in members:
             members["http"].setdefault("timeout_ms", members["deadline_ms"])
         cache = cls.__new__(cls)
-        cache._open(members, None, listener, Border(key_type, codec))
+        cache._open(members, None, listener, (weigher, tags, indexes), Border(key_type, codec))
         return cache
 
     def _open(
@@ -147,6 +167,7 @@ class Cache(Hits, Generic[K, V]):
         members: dict[str, Any],
         source: Source[K] | None,
         listener: Callable[[Event[K]], object] | None,
+        said: tuple[Any, Any, Any],
         border: Border,
     ) -> None:
         if border.key_type not in (str, bytes):
@@ -154,6 +175,7 @@ class Cache(Hits, Generic[K, V]):
         self._border = border
         self._source_number: int | None = None
         self._listener_number: int | None = None
+        self._extract_numbers: list[int] = []
         handle, error = c_void_p(), c_void_p()
         config = lib.wtcache_config_new()
         try:
@@ -163,6 +185,7 @@ class Cache(Hits, Generic[K, V]):
                 self._listener_number = listen(border, listener)
                 given = (listener_call, self._listener_number, release_listener)
                 border.check(lib.wtcache_config_set_listener(config, *given, byref(error)), error)
+            self._extract_numbers = set_extracts(config, border, *said)
             if source is None:
                 border.check(lib.wtcache_open(config, byref(handle), byref(error)), error)
             else:
@@ -251,6 +274,21 @@ class Cache(Hits, Generic[K, V]):
         self._check(status, error)
         try:
             return answers_of(self._border, distinct, results, "read")
+        finally:
+            lib.wtcache_results_free(results)
+
+    def find(self, index: str, value: str | bytes) -> dict[K, V]:
+        """The records that are here, by key, that have `value` in the index of that name: see `indexes`.
+
+        It is no list of what the origin has. What was never loaded, has expired or is in doubt is not there; optimistic writes are not
+        seen. Never waits, and never asks the source. Raises `ArgumentError` where no index has that name.
+        """
+        name, raw = index.encode(), as_bytes(value)
+        results, error = c_void_p(), c_void_p()
+        status = lib.wtcache_find(self._handle, name, len(name), raw, len(raw), byref(results), None, byref(error))
+        self._check(status, error)
+        try:
+            return found_in(self._border, results)
         finally:
             lib.wtcache_results_free(results)
 
@@ -373,6 +411,28 @@ class Cache(Hits, Generic[K, V]):
             return answers_of(self._border, keys, results, "written")
         finally:
             lib.wtcache_results_free(results)
+
+    def prepare(
+        self,
+        key: K,
+        *,
+        ttl: float | None = None,
+        timeout: float | None = None,
+        idempotency_key: bytes | None = None,
+    ) -> Permit[K, V]:
+        """Takes the turn of `key`, for a program that writes to the origin itself; the cache's source is not called for that.
+
+            with cache.prepare("item-001") as permit:
+                sent = permit.send()
+                answer = ...                    # the program's own I/O
+                sent.commit(answer)             # or reject, commit_unseen, commit_deleted, in_doubt
+
+        Waits for the turn, which is held `timeout` seconds from now at most. `ttl` as of `put`. Raises as `put` does before it sends.
+        """
+        raw, call = self._border.key(key), options_of_call(timeout, idempotency_key, ttl)
+        permit, error = c_void_p(), c_void_p()
+        self._check(lib.wtcache_prepare(self._handle, raw, len(raw), call, byref(permit), byref(error)), error)
+        return Permit(PermitHandle(permit.value or 0), self._handle, self._border)
 
     @overload
     def invalidate(self, key: K) -> None: ...
@@ -524,6 +584,8 @@ class Cache(Hits, Generic[K, V]):
         # Nothing new asks the source or tells the listener, so that one which refers to this cache does not keep it alive.
         sources.forget(self._source_number)
         listeners.forget(self._listener_number)
+        for number in self._extract_numbers:
+            extracts.forget(number)
         try:
             kinds = (CLOSE_UNFINISHED, CLOSE_IN_DOUBT, CLOSE_ROLLED_BACK)
             return CloseReport(*(self._keys(report, kind) for kind in kinds))

@@ -9,7 +9,7 @@ from typing import Any
 
 from ._abi import MergeCall, Release, UpdateCall
 from ._border import Border, raw_value
-from ._library import Table, bytes_at, counted, lib
+from ._library import Table, bytes_at, callback, lib
 
 
 class Verb(enum.Enum):
@@ -59,19 +59,16 @@ class Change:
 changes = Table()
 
 
-@UpdateCall
-@counted
+@callback(UpdateCall)
 def update_call(number: int | None, existing: int | None, change: int | None) -> None:
     changes.get(number).say(raw_value(existing) if existing else None, change)
 
 
-@MergeCall
-@counted
+@callback(MergeCall)
 def merge_call(number: int | None, value: int | None, length: int, change: int | None) -> None:
     changes.get(number).say(None if value is None else bytes_at(value, length), change)
 
 
-@Release
-@counted
+@callback(Release)
 def release_change(number: int | None) -> None:
     changes.drop(number)

@@ -8,17 +8,19 @@ import weakref
 from typing import Any
 
 from ._change import changes
+from ._extract import extracts
 from ._library import callbacks_under_way, causes, changed
 from ._listener import listeners
 from ._source import sources
 from ._transaction import steps
 
-#: How long writes, and then all callbacks, may take, in seconds.
+#: How long writes may take to end, in seconds. Callbacks that are under way then are waited for as the interpreter waits for its own threads:
+#: they have a deadline, and keep it or not.
 _PATIENCE = 5.0
 #: How long the library may take to give back what it has of ours. What handles in the program keep is not given back.
 _PATIENCE_FOR_RELEASES = 0.1
 
-_TABLES = (sources, listeners, changes, steps, causes)
+_TABLES = (sources, listeners, extracts, changes, steps, causes)
 
 _open: weakref.WeakSet[Any] = weakref.WeakSet()
 
@@ -36,13 +38,17 @@ def _end() -> None:
             cache.close(_PATIENCE)
         except Exception:  # noqa: BLE001: the others are to be closed, too
             continue
-    kept = {sources: {cache._source_number for cache in caches}, listeners: {cache._listener_number for cache in caches}}
+    kept = {
+        sources: {cache._source_number for cache in caches},
+        listeners: {cache._listener_number for cache in caches},
+        extracts: {number for cache in caches for number in cache._extract_numbers},
+    }
 
     def released() -> bool:
         return all(table.lent() <= kept.get(table, set()) for table in _TABLES) and not callbacks_under_way()
 
     with changed:
-        changed.wait_for(lambda: not callbacks_under_way(), _PATIENCE)
+        changed.wait_for(lambda: not callbacks_under_way())
         changed.wait_for(released, _PATIENCE_FOR_RELEASES)
 
 

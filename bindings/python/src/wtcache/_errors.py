@@ -97,7 +97,7 @@ class OverloadedError(Error):
 
 
 class ReentrantError(Error):
-    """A call from inside the source would wait for itself."""
+    """A call from inside the source would wait for itself, or use a permit that is in use."""
 
 
 class StateError(Error):

@@ -9,7 +9,7 @@ from __future__ import annotations
 import ctypes
 import sys
 from ctypes import Structure, byref, c_size_t, c_void_p, py_object
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ._library import lib
 
@@ -91,4 +91,7 @@ class _Plain:
         pass
 
 
-Hits: Any = _made if accelerated else _Plain
+if TYPE_CHECKING:
+    Hits = _Plain
+else:
+    Hits = _made if accelerated else _Plain

@@ -53,6 +53,10 @@ class Handle(int):
         if self and not is_finalizing():
             self._free(self)
 
+    def __reduce_ex__(self, protocol: Any) -> Any:
+        # A copy would be freed once more, and in another process there is nothing at the address.
+        raise TypeError(f"cannot pickle '{type(self).__name__}' object")
+
 
 class CacheHandle(Handle):
     __slots__ = ()
@@ -72,6 +76,11 @@ class PendingHandle(Handle):
 class TransactionHandle(Handle):
     __slots__ = ()
     _free = lib.wtcache_transaction_free
+
+
+class PermitHandle(Handle):
+    __slots__ = ()
+    _free = lib.wtcache_permit_free
 
 
 class StartedHandle(Handle):
@@ -111,22 +120,26 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_in_the_child_of_a_fork)
 
 
-def counted(callback: Callable[..., None]) -> Callable[..., None]:
-    """A callback that is counted while it is under way: the interpreter's end waits for it."""
+def callback(kind: Any) -> Callable[[Callable[..., None]], Any]:
+    """Makes a function one that the library calls, of a kind in `_abi`. While it is under way it is counted: the interpreter's end waits for
+    it."""
 
-    @functools.wraps(callback)
-    def call(*arguments: Any) -> None:
-        global _under_way
-        with changed:
-            _under_way += 1
-        try:
-            callback(*arguments)
-        finally:
+    def made(function: Callable[..., None]) -> Any:
+        @functools.wraps(function)
+        def call(*arguments: Any) -> None:
+            global _under_way
             with changed:
-                _under_way -= 1
-                changed.notify_all()
+                _under_way += 1
+            try:
+                function(*arguments)
+            finally:
+                with changed:
+                    _under_way -= 1
+                    changed.notify_all()
 
-    return call
+        return kind(call)
+
+    return made
 
 
 class Table:
@@ -181,8 +194,7 @@ class Table:
 causes = Table()
 
 
-@Release
-@counted
+@callback(Release)
 def release_cause(number: int | None) -> None:
     """Called by the library, from any thread."""
     causes.drop(number)

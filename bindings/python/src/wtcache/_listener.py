@@ -9,7 +9,7 @@ from typing import Any, Generic
 
 from ._abi import ListenerCall, Release
 from ._border import Border, K
-from ._library import Table, bytes_at, counted
+from ._library import Table, bytes_at, callback
 
 
 class EventKind(enum.Enum):
@@ -78,8 +78,7 @@ def listen(border: Border, listener: Callable[[Event[Any]], object]) -> int:
     return listeners.add((border, listener))
 
 
-@ListenerCall
-@counted
+@callback(ListenerCall)
 def listener_call(number: int | None, told: Any) -> None:
     known = listeners.get(number)
     if known is None:
@@ -93,7 +92,6 @@ def listener_call(number: int | None, told: Any) -> None:
     listener(Event(kind, key, event.sequence, bool(event.absent), bool(event.kept), differs))
 
 
-@Release
-@counted
+@callback(Release)
 def release_listener(number: int | None) -> None:
     listeners.drop(number)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from ctypes import byref, c_size_t
 from typing import Any
 
 from . import _errors as errors
 from ._abi import NOT_FOUND
 from ._border import Border
-from ._library import lib
+from ._library import bytes_at, lib
 
 
 def answers_of(border: Border, keys: list[Any], results: Any, done: str) -> dict[Any, Any]:
@@ -23,4 +24,14 @@ def answers_of(border: Border, keys: list[Any], results: Any, done: str) -> dict
     if failed:
         first = next(iter(failed.values()))
         raise errors.ManyError(f"{len(failed)} of {len(keys)} keys were not {done}: {first}", values, failed) from first
+    return values
+
+
+def found_in(border: Border, results: Any) -> dict[Any, Any]:
+    """What was found, by key; the results stay."""
+    values: dict[Any, Any] = {}
+    for index in range(lib.wtcache_results_count(results)):
+        entry, size = lib.wtcache_results_entry(results, index), c_size_t()
+        key = border.key_of(bytes_at(lib.wtcache_entry_key(entry, byref(size)), size.value))
+        values[key] = border.value_of(entry)
     return values

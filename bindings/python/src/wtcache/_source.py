@@ -11,7 +11,7 @@ from typing import Any, Generic
 from . import _abi, _errors as errors
 from ._abi import CONDITION_ABSENT, CONDITION_EXISTS, CONDITION_VERSION, VERDICT_REJECTED, Callback, Release
 from ._border import PLAIN, K
-from ._library import Table, bytes_at, counted, lib, milliseconds
+from ._library import Table, bytes_at, callback, lib, milliseconds
 from ._reply import Record, reply_failure, reply_record, verdict
 
 
@@ -121,14 +121,12 @@ def attach(attached: Attached) -> tuple[int, _abi.Source]:
 # exception and go on.
 
 
-@Release
-@counted
+@callback(Release)
 def _destroy(number: int | None) -> None:
     sources.drop(number)
 
 
-@Callback
-@counted
+@callback(Callback)
 def _get(number: int | None, request: Any, reply: int | None) -> None:
     def answer(attached: Attached) -> None:
         found = attached.source.get(attached.key(request.contents))
@@ -140,8 +138,7 @@ def _get(number: int | None, request: Any, reply: int | None) -> None:
     _answer(number, reply, answer)
 
 
-@Callback
-@counted
+@callback(Callback)
 def _put(number: int | None, request: Any, reply: int | None) -> None:
     def answer(attached: Attached) -> None:
         asked = request.contents
@@ -158,8 +155,7 @@ def _put(number: int | None, request: Any, reply: int | None) -> None:
     _answer(number, reply, answer)
 
 
-@Callback
-@counted
+@callback(Callback)
 def _remove(number: int | None, request: Any, reply: int | None) -> None:
     def answer(attached: Attached) -> None:
         asked = request.contents

@@ -18,7 +18,7 @@ from ._call import lifetime, list_of, wait
 from ._change import DELETE, NOTHING
 from ._codec import V
 from ._doubt import Doubt
-from ._library import DoubtHandle, StartedHandle, Table, TransactionHandle, counted, lib, milliseconds
+from ._library import DoubtHandle, StartedHandle, Table, TransactionHandle, callback, lib, milliseconds
 from ._reply import Record, as_bytes, described, reply_failure, verdict
 
 
@@ -123,14 +123,12 @@ class _Step:
 steps = Table()
 
 
-@Release
-@counted
+@callback(Release)
 def _release_step(number: int | None) -> None:
     steps.drop(number)
 
 
-@Callback
-@counted
+@callback(Callback)
 def _run_step(number: int | None, request: Any, reply: int | None) -> None:
     step = steps.get(number)
 
@@ -140,8 +138,7 @@ def _run_step(number: int | None, request: Any, reply: int | None) -> None:
     _answer(step, request, reply, run)
 
 
-@Callback
-@counted
+@callback(Callback)
 def _undo_step(number: int | None, request: Any, reply: int | None) -> None:
     step = steps.get(number)
     _answer(step, request, reply, step.undo)
