@@ -102,6 +102,31 @@ pub(crate) struct Opening {
     pub(crate) without: u8,
     pub(crate) config: bool,
     pub(crate) listens: Option<Inside>,
+    pub(crate) tells: Tells,
+}
+
+/// What callbacks say of the entries of a cache.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Tells {
+    pub(crate) weighs: bool,
+    pub(crate) tags: bool,
+    pub(crate) indexes: bool,
+    /// Some say nothing of some values.
+    pub(crate) failing: bool,
+    /// The index is added twice.
+    pub(crate) twice: bool,
+}
+
+impl Tells {
+    pub(crate) const NOTHING: Self = Self { weighs: false, tags: false, indexes: false, failing: false, twice: false };
+}
+
+impl<'a> Arbitrary<'a> for Tells {
+    fn arbitrary(bytes: &mut arbitrary::Unstructured<'a>) -> arbitrary::Result<Self> {
+        let bits = u8::arbitrary(bytes)?;
+        let on = |bit: u8| bits >> bit & 1 != 0;
+        Ok(Self { weighs: on(0), tags: on(1), indexes: on(2), failing: on(3), twice: bits >> 4 == 9 })
+    }
 }
 
 /// What a source says when it is asked next.
@@ -242,4 +267,6 @@ pub(crate) enum Operation {
     FreeQueue(u8),
     Stats,
     StatsJson,
+    Find(u8),
+    ForgetForGood(u8, Key),
 }

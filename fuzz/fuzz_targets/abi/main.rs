@@ -9,6 +9,7 @@
 mod background;
 mod calls;
 mod checks;
+mod extracts;
 mod input;
 mod origin;
 mod transactions;
@@ -24,7 +25,7 @@ use wtcache_ffi::*;
 use crate::background::Queue;
 use crate::calls::Permit;
 use crate::checks::{Ended, Out, Sized, check_entry, give_back, slice};
-use crate::input::{CallInput, Input, KEYS, Key, Odd, Opening, Operation, Size, Step};
+use crate::input::{CallInput, Input, KEYS, Key, Odd, Opening, Operation, Size, Step, Tells};
 use crate::origin::{Handle, Listens, Origin, Shared, bytes};
 
 /// More operations find nothing that as many do not find.
@@ -131,8 +132,10 @@ impl Run {
             Operation::Stats => self.stats(),
             Operation::StatsJson => self.stats_json(),
             operation => {
-                let known =
-                    self.in_calls(operation) || self.in_background(operation) || self.in_transactions(operation);
+                let known = self.in_calls(operation)
+                    || self.in_background(operation)
+                    || self.in_transactions(operation)
+                    || self.in_extracts(operation);
                 assert!(known, "{operation:?} is nobody's");
             }
         }
@@ -200,7 +203,9 @@ impl Run {
             return;
         }
         let number = self.origins.len();
-        let origin = Origin::new(number, &self.shared, opening.declares);
+        let refused = self.odd == Odd::NullHandle || self.odd == Odd::NullKey;
+        let tells = if opening.config && !refused { opening.tells } else { Tells::NOTHING };
+        let origin = Origin::new(number, &self.shared, opening.declares, tells);
         self.origins.push(Arc::clone(&origin));
         let config = if opening.config { self.config(opening, &origin) } else { ptr::null_mut() };
         // Two bits each, so that most sources have all.
@@ -228,6 +233,7 @@ impl Run {
         let status = self.calls(|err| unsafe { wtcache_open_with_source(config, source, cache.place(), err) });
         let cache = cache.given(status == WTCACHE_OK);
         if !cache.is_null() {
+            assert!(!(tells.indexes && tells.twice), "opened with two indexes of one name");
             self.shared.handles().push(Handle { cache, origin: number });
         }
         // SAFETY: it is ours, and freed once.
@@ -292,6 +298,7 @@ impl Run {
             // SAFETY: what it is told with is kept until it came back.
             self.calls(|err| unsafe { wtcache_config_set_listener(to, listener, user_data, Some(give_back), err) });
         }
+        self.set_extracts(config, opening.tells);
         config
     }
 

@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use wtcache_ffi::*;
 
 use crate::checks::{self, Ended, Out, Sized, Ticket, Tickets, check_entry, give_back, slice};
-use crate::input::{Answer, Inside, KEYS, Lives, Says, Size, StepInput};
+use crate::input::{Answer, Inside, KEYS, Lives, Says, Size, StepInput, Tells};
 
 /// What all threads of a run know.
 #[derive(Default)]
@@ -84,6 +84,7 @@ pub(crate) struct Origin {
     versions: bool,
     honours_preconditions: bool,
     honours_idempotency: bool,
+    tells: Tells,
     state: Mutex<State>,
 }
 
@@ -114,7 +115,7 @@ struct Judged {
 }
 
 impl Origin {
-    pub(crate) fn new(number: usize, shared: &Arc<Shared>, declares: u8) -> Arc<Self> {
+    pub(crate) fn new(number: usize, shared: &Arc<Shared>, declares: u8, tells: Tells) -> Arc<Self> {
         Arc::new(Self {
             ticket: Ticket::new(),
             number,
@@ -122,6 +123,7 @@ impl Origin {
             versions: declares & 1 != 0,
             honours_preconditions: declares & 2 != 0,
             honours_idempotency: declares & 4 != 0,
+            tells,
             state: Mutex::default(),
         })
     }
@@ -132,6 +134,11 @@ impl Origin {
 
     pub(crate) fn number(&self) -> usize {
         self.number
+    }
+
+    /// What is said of the entries of its cache.
+    pub(crate) fn tells(&self) -> Tells {
+        self.tells
     }
 
     pub(crate) fn shared(&self) -> &Shared {
