@@ -258,8 +258,8 @@ pub unsafe extern "C" fn wtcache_get_async(
     // SAFETY: the caller keeps the rules at the header's top.
     unsafe {
         border::call(err, || {
-            let mut asked = wtcache_call::of_read(call)?;
             let given = Given::of(queue, cache, token, id)?;
+            let mut asked = wtcache_call::of_read(call)?;
             let (key, deadline) = (bytes("key", key, key_len)?, asked.deadline);
             if let Some(entry) = asked.hit(&given.opened.cache, key) {
                 let (token, outcome) = (given.token, Outcome::Ended(Ok((WTCACHE_OK, Some(entry)))));
@@ -292,8 +292,8 @@ pub unsafe extern "C" fn wtcache_get_many_async(
     // SAFETY: the caller keeps the rules at the header's top.
     unsafe {
         border::call(err, || {
-            let (call, deadline) = wtcache_call::of_reads(call)?;
             let given = Given::of(queue, cache, token, id)?;
+            let (call, deadline) = wtcache_call::of_reads(call)?;
             let keys: Vec<Vec<u8>> = all("keys", keys, count)?.into_iter().map(<[u8]>::to_vec).collect();
             given.run(None, deadline, WTCACHE_OUTCOME_NOT_APPLIED, move |opened, left| {
                 Ok(Outcome::Many(wtcache_results::of_reads(opened.cache.read_many(&keys, &call.deadline(left)))))
@@ -321,8 +321,8 @@ pub unsafe extern "C" fn wtcache_put_async(
     // SAFETY: the caller keeps the rules at the header's top.
     unsafe {
         border::call(err, || {
-            let (call, deadline) = wtcache_call::of_late_write(call)?;
             let given = Given::of(queue, cache, token, id)?;
+            let (call, deadline) = wtcache_call::of_late_write(call)?;
             let key = bytes("key", key, key_len)?.to_vec();
             let value = bytes("value", value, value_len)?.to_vec();
             let expect = if expect.is_null() { None } else { Some(wtcache_expect::read(expect)?) };
@@ -355,8 +355,8 @@ pub unsafe extern "C" fn wtcache_delete_async(
     // SAFETY: the caller keeps the rules at the header's top.
     unsafe {
         border::call(err, || {
-            let (call, deadline) = wtcache_call::of_late_write(call)?;
             let given = Given::of(queue, cache, token, id)?;
+            let (call, deadline) = wtcache_call::of_late_write(call)?;
             let key = bytes("key", key, key_len)?.to_vec();
             let expect = if expect.is_null() { None } else { Some(wtcache_expect::read(expect)?) };
             let lane = given.lane(&key);
@@ -461,6 +461,7 @@ impl Given<'_> {
     ) -> Result<Self, Refused> {
         // SAFETY: the caller's promise.
         unsafe {
+            // First of all: an output is overwritten whatever else is wrong.
             let id = optional_output(id, 0);
             let (pool, opened) = (wtcache_queue::of(queue)?, wtcache_cache::opened(cache)?);
             Ok(Self { pool: Arc::clone(pool), opened: opened.clone(), token: Token(token), id })

@@ -9,7 +9,9 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use common::{Kind, built, compiled, is_the_tutorial, library_path, output_of, root, sanitized, skipped};
+use common::{
+    Kind, built, compiled, is_the_tutorial, library_path, output_of, root, sanitized, skipped, skipped_outside_ci,
+};
 use wtcache_origin::{Origin, OriginOptions};
 
 /// The files of the suite.
@@ -26,7 +28,7 @@ fn cases() -> usize {
 }
 
 fn suite(kind: Kind) -> PathBuf {
-    built("suite", &sources(), kind)
+    built("gcc", "suite", &sources(), kind)
 }
 
 fn runs(command: &mut Command) {
@@ -56,6 +58,14 @@ fn the_suite_holds_with_the_shared_library() {
     runs(&mut Command::new(&program));
     if !skipped("valgrind") {
         under_valgrind(&program);
+    }
+}
+
+/// Its warnings are others than gcc's.
+#[test]
+fn the_suite_holds_compiled_by_clang() {
+    if !skipped_outside_ci("clang") {
+        runs(&mut Command::new(built("clang", "suite", &sources(), Kind::Shared)));
     }
 }
 

@@ -11,19 +11,19 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use common::{Kind, artifact, library_path, output_of, root, sanitized, scratch, skipped};
+use common::{Kind, artifact, library_path, output_of, root, sanitized, scratch, skipped, skipped_outside_ci};
 
 const CPP17: &[&str] = &["-std=c++17"];
 
-/// The compiler, with what every file is compiled with.
-fn gxx(flags: &[&str]) -> Command {
-    let mut gxx = Command::new("g++");
-    gxx.args(["-g1", "-O0", "-Wall", "-Wextra", "-Wpedantic", "-Wshadow", "-Wconversion", "-Werror", "-pthread"]);
-    gxx.args(flags).arg("-I").arg(root().join("include"));
+/// A compiler, with what every file is compiled with.
+fn cxx(compiler: &str, flags: &[&str]) -> Command {
+    let mut cxx = Command::new(compiler);
+    cxx.args(["-g1", "-O0", "-Wall", "-Wextra", "-Wpedantic", "-Wshadow", "-Wconversion", "-Werror", "-pthread"]);
+    cxx.args(flags).arg("-I").arg(root().join("include"));
     if sanitized() {
-        gxx.arg("-fsanitize=address,undefined");
+        cxx.arg("-fsanitize=address,undefined");
     }
-    gxx
+    cxx
 }
 
 /// A file to compile: the object's name, and the flags.
@@ -34,21 +34,21 @@ struct Unit {
 }
 
 /// Compiles files, two at a time, and links them in their order to one program, with the shared library.
-fn linked(units: &[Unit], program: &str) -> PathBuf {
-    let dir = scratch("cpp");
+fn linked(compiler: &str, units: &[Unit], program: &str) -> PathBuf {
+    let dir = scratch(compiler);
     let object = |unit: &Unit| dir.join(&unit.object).with_extension("o");
     let next = AtomicUsize::new(0);
     std::thread::scope(|scope| {
         for _ in 0..2 {
             scope.spawn(|| {
                 while let Some(unit) = units.get(next.fetch_add(1, Ordering::Relaxed)) {
-                    output_of(gxx(unit.flags).arg("-c").arg(&unit.source).arg("-o").arg(object(unit)));
+                    output_of(cxx(compiler, unit.flags).arg("-c").arg(&unit.source).arg("-o").arg(object(unit)));
                 }
             });
         }
     });
     let program = dir.join(program);
-    output_of(gxx(&[]).arg("-o").arg(&program).args(units.iter().map(object)).arg(artifact(Kind::Shared)));
+    output_of(cxx(compiler, &[]).arg("-o").arg(&program).args(units.iter().map(object)).arg(artifact(Kind::Shared)));
     program
 }
 
@@ -80,21 +80,30 @@ fn suite() -> Vec<Unit> {
     units
 }
 
+fn runs(command: &mut Command) {
+    let told = output_of(command.env("LD_LIBRARY_PATH", library_path()));
+    assert_eq!(told, "all well\n");
+}
+
 #[test]
 fn the_suite_holds() {
     if skipped("g++") {
         return;
     }
-    let program = linked(&suite(), "suite");
-    let runs = |command: &mut Command| {
-        let told = output_of(command.env("LD_LIBRARY_PATH", library_path()));
-        assert_eq!(told, "all well\n");
-    };
+    let program = linked("g++", &suite(), "suite");
     runs(Command::new(&program).env("ASAN_OPTIONS", "detect_leaks=0"));
     if !sanitized() && !skipped("valgrind") {
         let mut valgrind = Command::new("valgrind");
         valgrind.args(["--quiet", "--error-exitcode=9", "--leak-check=full", "--errors-for-leak-kinds=definite"]);
         runs(valgrind.args(["--show-leak-kinds=definite", "--fair-sched=try"]).arg(&program));
+    }
+}
+
+/// Its warnings are others than g++'s, and so is what it makes of templates.
+#[test]
+fn the_suite_holds_compiled_by_clang() {
+    if !skipped_outside_ci("clang++") {
+        runs(&mut Command::new(linked("clang++", &suite(), "suite")));
     }
 }
 
@@ -112,7 +121,7 @@ fn the_header_compiles_alone_and_so_does_its_example() {
         return;
     }
     for standard in ["-std=c++17", "-std=c++20"] {
-        output_of(gxx(&[standard]).arg("-fsyntax-only").arg(&file));
+        output_of(cxx("g++", &[standard]).arg("-fsyntax-only").arg(&file));
     }
 }
 
@@ -145,7 +154,7 @@ fn told_by(name: &str) -> Option<Vec<String>> {
         return None;
     }
     let unit = Unit { source, object: name.to_owned(), flags: CPP17 };
-    let program = linked(&[unit], name);
+    let program = linked("g++", &[unit], name);
     let told = output_of(Command::new(program).env("LD_LIBRARY_PATH", library_path()));
     Some(told.lines().map(str::to_owned).collect())
 }

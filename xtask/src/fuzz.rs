@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use crate::{cargo, root};
 
 /// By the names in `fuzz/Cargo.toml`.
-const TARGETS: [&str; 5] = ["schema", "config", "url_template", "http_answer", "operations"];
+const TARGETS: [&str; 6] = ["schema", "config", "url_template", "http_answer", "operations", "abi"];
 
 const LEAST_SECONDS: u64 = 3;
 

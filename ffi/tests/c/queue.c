@@ -232,7 +232,8 @@ static void nulls_of_queues(void)
     wtcache_pending *pending = NULL;
     wtcache_bytes key = {"k", 1};
     wtcache_expect nothing = {sizeof nothing, 0, 0, NULL, 0};
-    wtcache_call cached = {sizeof cached, 0, NULL, WTCACHE_MODE_CACHED, 0, 0};
+    wtcache_call cached = {sizeof cached, 0, NULL, WTCACHE_MODE_CACHED, 0, 0}, sizeless = {0, 0, NULL, 0, 0, 0};
+    uint64_t read = 7, many = 7, put = 7, removal = 7;
     FAILS(wtcache_queue_new(0, 1, &queue, &error), WTCACHE_ERR_ARGUMENT, "1 at the least");
     CHECK(queue == NULL);
     FAILS(wtcache_queue_new(1, 0, &queue, &error), WTCACHE_ERR_ARGUMENT, "1 at the least");
@@ -249,7 +250,11 @@ static void nulls_of_queues(void)
     NULL_IS_REFUSED(wtcache_get_many_async(NULL, cache, &key, 1, NULL, NULL, NULL, &error));
     NULL_IS_REFUSED(wtcache_get_many_async(queue, NULL, &key, 1, NULL, NULL, NULL, &error));
     NULL_IS_REFUSED(wtcache_get_many_async(queue, cache, NULL, 1, NULL, NULL, NULL, &error));
-    FAILS(wtcache_get_many_async(queue, cache, &key, 1, &cached, NULL, NULL, &error), WTCACHE_ERR_ARGUMENT, "call.mode");
+    FAILS(wtcache_get_many_async(queue, cache, &key, 1, &cached, NULL, &many, &error), WTCACHE_ERR_ARGUMENT, "call.mode");
+    FAILS(wtcache_get_async(queue, cache, "k", 1, &sizeless, NULL, &read, &error), WTCACHE_ERR_ARGUMENT, "struct_size");
+    FAILS(wtcache_put_async(queue, cache, "k", 1, "v", 1, NULL, &sizeless, NULL, &put, &error), WTCACHE_ERR_ARGUMENT, "struct_size");
+    FAILS(wtcache_delete_async(queue, cache, "k", 1, NULL, &sizeless, NULL, &removal, &error), WTCACHE_ERR_ARGUMENT, "struct_size");
+    CHECK(read == 0 && many == 0 && put == 0 && removal == 0);
     NULL_IS_REFUSED(wtcache_put_async(NULL, cache, "k", 1, "v", 1, NULL, NULL, NULL, NULL, &error));
     NULL_IS_REFUSED(wtcache_put_async(queue, NULL, "k", 1, "v", 1, NULL, NULL, NULL, NULL, &error));
     NULL_IS_REFUSED(wtcache_put_async(queue, cache, NULL, 1, "v", 1, NULL, NULL, NULL, NULL, &error));

@@ -72,8 +72,17 @@ pub(crate) fn run(command: &mut Command) -> Output {
 /// Whether a tool is missing that only some machines have. It is said where the tests are run with --nocapture, and by CI, which
 /// sets `WTCACHE_ALL_TOOLS` and lets nothing be skipped.
 pub(crate) fn skipped(tool: &str) -> bool {
+    skipped_unless("WTCACHE_ALL_TOOLS", tool)
+}
+
+/// The same of the second compiler, which is needed only where `WTCACHE_CI` is set.
+pub(crate) fn skipped_outside_ci(tool: &str) -> bool {
+    skipped_unless("WTCACHE_CI", tool)
+}
+
+fn skipped_unless(variable: &str, tool: &str) -> bool {
     let missing = Command::new(tool).arg("--version").output().is_err();
-    assert!(!(missing && std::env::var_os("WTCACHE_ALL_TOOLS").is_some()), "{tool} is missing");
+    assert!(!(missing && std::env::var_os(variable).is_some()), "{tool} is missing");
     if missing {
         eprintln!("SKIPPED: {tool} is not installed");
     }
@@ -87,24 +96,24 @@ pub(crate) fn sanitized() -> bool {
 
 /// Compiles a C program against a kind of library.
 pub(crate) fn compiled(source: &Path, kind: Kind) -> PathBuf {
-    built(source.file_stem().unwrap().to_str().unwrap(), &[source.to_owned()], kind)
+    built("gcc", source.file_stem().unwrap().to_str().unwrap(), &[source.to_owned()], kind)
 }
 
 /// Compiles C sources to one program.
-pub(crate) fn built(name: &str, sources: &[PathBuf], kind: Kind) -> PathBuf {
-    let program = scratch("c").join(format!("{name}-{kind:?}"));
+pub(crate) fn built(compiler: &str, name: &str, sources: &[PathBuf], kind: Kind) -> PathBuf {
+    let program = scratch("c").join(format!("{name}-{compiler}-{kind:?}"));
     let library = artifact(kind);
-    let mut gcc = Command::new("gcc");
-    gcc.args(["-std=c11", "-D_GNU_SOURCE", "-g", "-O1", "-Wall", "-Wextra", "-Wpedantic", "-Werror", "-pthread", "-o"]);
-    gcc.arg(&program).arg("-I").arg(root().join("include")).args(sources).arg(&library);
+    let mut cc = Command::new(compiler);
+    cc.args(["-std=c11", "-D_GNU_SOURCE", "-g", "-O1", "-Wall", "-Wextra", "-Wpedantic", "-Werror", "-pthread", "-o"]);
+    cc.arg(&program).arg("-I").arg(root().join("include")).args(sources).arg(&library);
     if sanitized() {
-        gcc.arg("-fsanitize=address,undefined");
+        cc.arg("-fsanitize=address,undefined");
     }
     if kind == Kind::Static {
         // What rustc names with `--print native-static-libs`.
-        gcc.args(["-lgcc_s", "-lutil", "-lrt", "-lpthread", "-lm", "-ldl", "-lc"]);
+        cc.args(["-lgcc_s", "-lutil", "-lrt", "-lpthread", "-lm", "-ldl", "-lc"]);
     }
-    output_of(&mut gcc);
+    output_of(&mut cc);
     program
 }
 
