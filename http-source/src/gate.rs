@@ -174,14 +174,12 @@ mod tests {
         let order = Arc::new(Mutex::new(Vec::new()));
         let all: Vec<_> = (0..5)
             .map(|n| {
-                let (entered, clock, order) = (Arc::clone(&gate), clock.clone(), Arc::clone(&order));
+                let (gate, time, order) = (Arc::clone(&gate), clock.clone(), Arc::clone(&order));
                 let running = spawn(move || {
-                    let _place = entered.enter(&clock, end).ok().expect("it is handed one");
+                    let _place = gate.enter(&time, end).ok().expect("it is handed one");
                     order.lock().unwrap().push(n);
                 });
-                while gate.crowd().1 < n + 1 {
-                    std::thread::yield_now();
-                }
+                assert!(clock.wait_for_alarms(n + 1), "it waits");
                 running
             })
             .collect();

@@ -220,14 +220,19 @@ fn an_origin_that_is_gone_opens_the_breaker_and_one_that_refuses_does_not() {
 }
 
 #[test]
-fn no_retry_is_made_once_the_breaker_is_open() {
+fn nobody_pauses_for_a_retry_once_the_breaker_is_open() {
     let (origin, clock) = (origin(), ManualClock::new());
     let breaker_of = Breaker::new().calls(4).open_for(5 * SECOND);
-    let retries = Retries::new().loads(9).backoff(Duration::ZERO, Duration::ZERO);
-    let builder = HttpSource::builder(format!("{}/items/{{id}}", origin.url())).timeout(AMPLE).retries(retries);
-    let source = builder.breaker(breaker_of).clock(clock.shared()).build().unwrap();
+    let builder = HttpSource::builder(format!("{}/items/{{id}}", origin.url())).timeout(AMPLE);
+    let retries = Retries::new().backoff(SECOND, SECOND);
+    let source = Arc::new(builder.retries(retries).breaker(breaker_of).clock(clock.shared()).build().unwrap());
     outage(&origin);
-    assert_eq!(get(&source, b"a").unwrap_err().code(), Some(503), "what the origin said");
+    for _ in 0..3 {
+        let _ = unknown(put(&source, b"a", b"{}"), Failure::Failed);
+    }
+    let loading = Arc::clone(&source);
+    let error = spawn(move || get(&loading, b"a").unwrap_err()).join();
+    assert_eq!(error.code(), Some(503), "what the origin said");
     assert_eq!((origin.calls(), breaker(&source).0), (4, BreakerState::Open));
 }
 
