@@ -6,7 +6,7 @@ use std::ffi::c_void;
 use std::time::Duration;
 
 use wtcache::{Builder, Bytes};
-use wtcache_http_source::{BuildError, Freshness, HttpSource};
+use wtcache_http_source::{Breaker, BuildError, Freshness, HttpSource, Retries};
 
 use crate::arguments::{Refused, required, text};
 use crate::border;
@@ -45,18 +45,38 @@ pub unsafe extern "C" fn wtcache_config_free(config: *mut wtcache_config) {
 ///     "headers": { "Authorization": "Bearer secret" },
 ///     "timeout_ms": 5000,
 ///     "connect_timeout_ms": 1000,
+///     "max_in_flight": 64,
+///     "max_queued": 1024,
+///     "max_idle_connections": 16,
 ///     "body_limit_bytes": 1048576,
 ///     "freshness": "table",
 ///     "settle_window_ms": 10000,
 ///     "stores_verbatim": false,
 ///     "honours_preconditions": false,
 ///     "honours_idempotency": false,
-///     "versions_never_reused": false
+///     "versions_never_reused": false,
+///     "idempotency_header": "Idempotency-Key",
+///     "retries": {
+///       "loads": 2,
+///       "writes": 0,
+///       "base_ms": 50,
+///       "cap_ms": 1000,
+///       "budget_percent": 20,
+///       "burst": 10
+///     },
+///     "breaker": {
+///       "enabled": true,
+///       "window_ms": 10000,
+///       "calls": 20,
+///       "failures_percent": 50,
+///       "open_for_ms": 5000
+///     }
 ///   }
 /// }
 /// ```
 ///
-/// These are the defaults, but for `lifetime_ms`, which is without end, and url and headers, which have none. A member that is not
+/// These are the defaults, but for `lifetime_ms`, which is without end, and url and headers, which have none. `retries` may have
+/// `attempt_timeout_ms` too, the longest that an attempt may take which is not the last one; without it, an attempt has all that is left. A member that is not
 /// known, or of another type, or given twice, is an error whose message names it; then nothing was set.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn wtcache_config_load_json(
@@ -210,6 +230,13 @@ pub(crate) struct Http {
     pub(crate) honours_preconditions: Option<bool>,
     pub(crate) honours_idempotency: Option<bool>,
     pub(crate) versions_never_reused: Option<bool>,
+    pub(crate) max_in_flight: Option<usize>,
+    pub(crate) max_queued: Option<usize>,
+    pub(crate) max_idle_connections: Option<usize>,
+    pub(crate) idempotency_header: Option<String>,
+    pub(crate) retries: Retries,
+    pub(crate) breaker: Breaker,
+    pub(crate) no_breaker: bool,
 }
 
 impl Options {
@@ -275,12 +302,31 @@ impl Options {
         if let Some(declared) = http.versions_never_reused {
             source = source.versions_never_reused(declared);
         }
+        if let Some(requests) = http.max_in_flight {
+            source = source.max_in_flight(requests);
+        }
+        if let Some(calls) = http.max_queued {
+            source = source.max_queued(calls);
+        }
+        if let Some(connections) = http.max_idle_connections {
+            source = source.max_idle_connections(connections);
+        }
+        if let Some(name) = &http.idempotency_header {
+            source = source.idempotency_header(name.as_str());
+        }
+        source = source.retries(http.retries.clone());
+        source = if http.no_breaker { source.no_breaker() } else { source.breaker(http.breaker.clone()) };
         source.build().map_err(|error| match error {
             BuildError::Url(why) => refuse(format!("http.url: {why}")),
             BuildError::Header { name, why } => refuse(format!("http.headers.{name}: {why}")),
             BuildError::Option { option, message } => {
                 let unit = match option {
-                    "timeout" | "connect_timeout" => "_ms",
+                    "timeout"
+                    | "connect_timeout"
+                    | "retries.cap"
+                    | "retries.attempt_timeout"
+                    | "breaker.window"
+                    | "breaker.open_for" => "_ms",
                     "body_limit" => "_bytes",
                     _ => "",
                 };
