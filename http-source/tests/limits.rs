@@ -48,9 +48,11 @@ fn b2_as_many_requests_are_out_as_may_be_and_as_many_calls_wait() {
     let second = load(b"b");
     assert!(clock.wait_for_alarms(1), "it waits for its turn");
     assert_eq!((source.stats().in_flight, source.stats().queued), (1, 1));
-    let error = get(&source, b"c").unwrap_err();
+    // On threads of their own: time stands, and who waited would wait for ever.
+    let error = load(b"c").join().unwrap_err();
     assert_eq!((error.failure(), why(&error)), (Failure::Unreachable, Some(NotTried::QueueFull)));
-    let rejection = rejected(put(&source, b"c", b"{}"), Failure::Unreachable);
+    let writing = Arc::clone(&source);
+    let rejection = rejected(spawn(move || put(&writing, b"c", b"{}")).join(), Failure::Unreachable);
     assert_eq!(why(&rejection.error), Some(NotTried::QueueFull), "a2: nothing was sent");
     assert!(!rejection.stale_base && !rejection.all_sends);
     assert_eq!(origin.calls(), 1);
