@@ -106,7 +106,7 @@ impl Retries {
         let most = u64::try_from(self.base.as_nanos()).unwrap_or(u64::MAX).saturating_mul(1 << doublings);
         let most = most.min(u64::try_from(self.cap.as_nanos()).unwrap_or(u64::MAX));
         // The upper half of the product: from 0 to `most`, all alike.
-        Duration::from_nanos((u128::from(chance) * (u128::from(most) + 1) >> 64) as u64)
+        Duration::from_nanos(((u128::from(chance) * (u128::from(most) + 1)) >> 64) as u64)
     }
 }
 
