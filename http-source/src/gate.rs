@@ -132,7 +132,7 @@ mod tests {
     fn b2_places_and_queue_are_bounded() {
         let (gate, clock) = (Arc::new(Gate::new(1, 1)), ManualClock::new());
         let end = clock.now().after(LONG);
-        let first = gate.enter(&clock, end).ok().expect("a place is free");
+        let first = gate.enter(&clock, end).expect("a place is free");
         let waits = {
             let (gate, clock) = (Arc::clone(&gate), clock.clone());
             spawn(move || gate.enter(&clock, end).map(drop))
@@ -150,7 +150,7 @@ mod tests {
     fn b2_who_waits_past_the_deadline_leaves_the_queue() {
         let (gate, clock) = (Arc::new(Gate::new(1, 2)), ManualClock::new());
         let (soon, late) = (clock.now().after(LONG), clock.now().after(LONG * 9));
-        let first = gate.enter(&clock, soon).ok().expect("a place is free");
+        let first = gate.enter(&clock, soon).expect("a place is free");
         let wait = |end: Tick| {
             let (gate, clock) = (Arc::clone(&gate), clock.clone());
             spawn(move || gate.enter(&clock, end).map(drop))
@@ -171,13 +171,13 @@ mod tests {
     fn places_are_handed_over_in_the_order_of_arrival() {
         let (gate, clock) = (Arc::new(Gate::new(1, 8)), ManualClock::new());
         let end = clock.now().after(LONG);
-        let first = gate.enter(&clock, end).ok().expect("a place is free");
+        let first = gate.enter(&clock, end).expect("a place is free");
         let order = Arc::new(Mutex::new(Vec::new()));
         let all: Vec<_> = (0..5)
             .map(|n| {
                 let (gate, time, order) = (Arc::clone(&gate), clock.clone(), Arc::clone(&order));
                 let running = spawn(move || {
-                    let _place = gate.enter(&time, end).ok().expect("it is handed one");
+                    let _place = gate.enter(&time, end).expect("it is handed one");
                     order.lock().unwrap().push(n);
                 });
                 assert!(clock.wait_for_alarms(n + 1), "it waits");
