@@ -91,6 +91,29 @@ pub trait Source<L: Layout>: Send + Sync + 'static {
     }
 }
 
+/// A source that the program keeps a hand on, to ask it what it counts, say.
+impl<L: Layout, S: Source<L> + ?Sized> Source<L> for Arc<S> {
+    fn get(&self, key: &L::Key, cx: &LoadCx<'_, L>) -> Result<Loaded<L::Value>, SourceError> {
+        (**self).get(key, cx)
+    }
+
+    fn put(&self, key: &L::Key, value: &L::View, cx: &WriteCx<'_, L>) -> Outcome<Confirmed<L::Value>> {
+        (**self).put(key, value, cx)
+    }
+
+    fn delete(&self, key: &L::Key, cx: &WriteCx<'_, L>) -> Outcome<()> {
+        (**self).delete(key, cx)
+    }
+
+    fn load_many(&self) -> Option<&dyn LoadMany<L>> {
+        (**self).load_many()
+    }
+
+    fn declared(&self) -> Declared {
+        (**self).declared()
+    }
+}
+
 /// What a source declares about its origin. Everything is the careful answer by default.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]

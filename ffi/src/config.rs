@@ -68,19 +68,39 @@ pub unsafe extern "C" fn wtcache_config_free(config: *mut wtcache_config) {
 ///     "headers": { "Authorization": "Bearer secret" },
 ///     "timeout_ms": 5000,
 ///     "connect_timeout_ms": 1000,
+///     "max_in_flight": 64,
+///     "max_queued": 1024,
+///     "max_idle_connections": 16,
 ///     "body_limit_bytes": 1048576,
 ///     "freshness": "table",
 ///     "settle_window_ms": 10000,
 ///     "stores_verbatim": false,
 ///     "honours_preconditions": false,
 ///     "honours_idempotency": false,
-///     "versions_never_reused": false
+///     "versions_never_reused": false,
+///     "idempotency_header": "Idempotency-Key",
+///     "retries": {
+///       "loads": 2,
+///       "writes": 0,
+///       "base_ms": 50,
+///       "cap_ms": 1000,
+///       "budget_percent": 20,
+///       "burst": 10
+///     },
+///     "breaker": {
+///       "enabled": true,
+///       "window_ms": 10000,
+///       "calls": 20,
+///       "failures_percent": 50,
+///       "open_for_ms": 5000
+///     }
 ///   }
 /// }
 /// ```
 ///
 /// These are the defaults, but for `lifetime_ms`, which is without end, `shards`, which depend on the machine, `audit_every_ms`, which is off,
-/// and url and headers, which have none. What each member means, its setter says. A member that is not
+/// and url and headers, which have none. What each member means, its setter says; those of `retries` and `breaker` have none. `retries` may have
+/// `attempt_timeout_ms` too, the longest that an attempt may take which is not the last one; without it, an attempt has all that is left. A member that is not
 /// known, or of another type, or given twice, is an error whose message names it; then nothing was set.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn wtcache_config_load_json(

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use wtcache::{Audit, Builder, Bytes, InDoubtWrites, Optimistic};
-use wtcache_http_source::{BuildError, Freshness, HttpSource};
+use wtcache_http_source::{Breaker, BuildError, Freshness, HttpSource, Retries};
 
 use crate::arguments::Refused;
 use crate::status::WTCACHE_ERR_CONFIG;
@@ -54,6 +54,13 @@ pub(crate) struct Http {
     pub(crate) honours_preconditions: Option<bool>,
     pub(crate) honours_idempotency: Option<bool>,
     pub(crate) versions_never_reused: Option<bool>,
+    pub(crate) max_in_flight: Option<usize>,
+    pub(crate) max_queued: Option<usize>,
+    pub(crate) max_idle_connections: Option<usize>,
+    pub(crate) idempotency_header: Option<String>,
+    pub(crate) retries: Retries,
+    pub(crate) breaker: Breaker,
+    pub(crate) no_breaker: bool,
 }
 
 impl Options {
@@ -160,12 +167,31 @@ impl Options {
         if let Some(declared) = http.versions_never_reused {
             source = source.versions_never_reused(declared);
         }
+        if let Some(requests) = http.max_in_flight {
+            source = source.max_in_flight(requests);
+        }
+        if let Some(calls) = http.max_queued {
+            source = source.max_queued(calls);
+        }
+        if let Some(connections) = http.max_idle_connections {
+            source = source.max_idle_connections(connections);
+        }
+        if let Some(name) = &http.idempotency_header {
+            source = source.idempotency_header(name.as_str());
+        }
+        source = source.retries(http.retries.clone());
+        source = if http.no_breaker { source.no_breaker() } else { source.breaker(http.breaker.clone()) };
         source.build().map_err(|error| match error {
             BuildError::Url(why) => refuse(format!("http.url: {why}")),
             BuildError::Header { name, why } => refuse(format!("http.headers.{name}: {why}")),
             BuildError::Option { option, message } => {
                 let unit = match option {
-                    "timeout" | "connect_timeout" => "_ms",
+                    "timeout"
+                    | "connect_timeout"
+                    | "retries.cap"
+                    | "retries.attempt_timeout"
+                    | "breaker.window"
+                    | "breaker.open_for" => "_ms",
                     "body_limit" => "_bytes",
                     _ => "",
                 };

@@ -3,21 +3,30 @@
 use std::error::Error;
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 use ureq::Agent;
 use ureq::tls::{Certificate, PemItem, RootCerts, TlsConfig, parse_pem};
-use wtcache::Declared;
+use wtcache::{Clock, Declared, SystemClock};
 
+use crate::attempt::Traffic;
+use crate::breaker::{Breaker, Fuse};
 use crate::freshness::Freshness;
+use crate::gate::Gate;
 use crate::headers::Headers;
 use crate::resolve::HostResolver;
+use crate::retry::Retries;
 use crate::source::{HttpSource, Limits, RecordCheck};
 use crate::template::Template;
 use crate::transport::{self, BUFFER_BYTES};
 
 /// Times longer than this are a mistake of units.
 const MAX_TIME: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// More attempts than this of one call, or retries than so many times the traffic, are a slip of the pen.
+const MAX_RETRIES: u32 = 100;
+const MAX_BUDGET_PERCENT: u32 = 10_000;
 
 /// The options of an [`HttpSource`]; from [`HttpSource::builder`].
 #[must_use]
@@ -35,6 +44,12 @@ pub struct HttpSourceBuilder {
     freshness: Freshness,
     check: Arc<RecordCheck>,
     declared: Declared,
+    max_in_flight: usize,
+    max_queued: usize,
+    retries: Retries,
+    breaker: Option<Breaker>,
+    idempotency_header: String,
+    clock: Option<Arc<dyn Clock>>,
 }
 
 impl HttpSourceBuilder {
@@ -53,6 +68,12 @@ impl HttpSourceBuilder {
             freshness: Freshness::default(),
             check: Arc::new(|_, body| if body.is_empty() { Err("the body is empty".into()) } else { Ok(body) }),
             declared: Declared::default(),
+            max_in_flight: 64,
+            max_queued: 1024,
+            retries: Retries::default(),
+            breaker: Some(Breaker::default()),
+            idempotency_header: "Idempotency-Key".to_owned(),
+            clock: None,
         }
     }
 
@@ -70,7 +91,8 @@ impl HttpSourceBuilder {
         self
     }
 
-    /// The longest that a request may take in all; the deadline of the call counts where it is earlier. Default 5 s.
+    /// The longest that a call may take in all, with every attempt and pause; the deadline of the call counts where it is
+    /// earlier. Default 5 s.
     pub fn timeout(mut self, timeout: Duration) -> Self {
         self.timeout = timeout;
         self
@@ -91,6 +113,45 @@ impl HttpSourceBuilder {
     /// The largest record in bytes. Default 1 MiB.
     pub fn body_limit(mut self, bytes: usize) -> Self {
         self.body_limit = bytes;
+        self
+    }
+
+    /// How many requests are at the origin at once. Default 64. Whoever comes then waits, in the order of arrival, within its
+    /// deadline: a write that meets the deadline so is rejected, since nothing was sent.
+    pub fn max_in_flight(mut self, requests: usize) -> Self {
+        self.max_in_flight = requests;
+        self
+    }
+
+    /// How many calls may wait so. Default 1,024; with 0 none. One more is refused at once, with
+    /// [`NotTried::QueueFull`](crate::NotTried::QueueFull).
+    pub fn max_queued(mut self, calls: usize) -> Self {
+        self.max_queued = calls;
+        self
+    }
+
+    /// When calls are attempted again. Default: [`Retries::default`], loads twice and writes never.
+    pub fn retries(mut self, retries: Retries) -> Self {
+        self.retries = retries;
+        self
+    }
+
+    /// When an origin that fails is left alone. Default: [`Breaker::default`].
+    pub fn breaker(mut self, breaker: Breaker) -> Self {
+        self.breaker = Some(breaker);
+        self
+    }
+
+    /// An origin that fails is asked all the same.
+    pub fn no_breaker(mut self) -> Self {
+        self.breaker = None;
+        self
+    }
+
+    /// The clock by which pauses, the queue, the breaker and the call's deadline are counted; what a socket waits is counted by the
+    /// system's. Default: [`SystemClock`]. For tests; the cache's own should be the same.
+    pub fn clock(mut self, clock: Arc<dyn Clock>) -> Self {
+        self.clock = Some(clock);
         self
     }
 
@@ -148,9 +209,16 @@ impl HttpSourceBuilder {
         self
     }
 
-    /// Declares [`Declared::honours_idempotency`]. Then writes carry `Idempotency-Key`, 32 hexadecimal digits.
+    /// Declares [`Declared::honours_idempotency`]. Then writes carry their key, 32 hexadecimal digits, the same in all attempts
+    /// and replays. (With retries of writes they do so undeclared too; but then nothing is concluded from it.)
     pub fn honours_idempotency(mut self, declared: bool) -> Self {
         self.declared.honours_idempotency = declared;
+        self
+    }
+
+    /// The name of the header with a write's key. Default `Idempotency-Key`.
+    pub fn idempotency_header(mut self, name: impl Into<String>) -> Self {
+        self.idempotency_header = name.into();
         self
     }
 
@@ -173,6 +241,8 @@ impl HttpSourceBuilder {
                 return Err(BuildError::Option { option, message });
             }
         }
+        self.check_traffic()?;
+        let idempotency_header = headers.idempotency(&self.idempotency_header)?;
         if self.body_limit == 0 {
             return Err(BuildError::Option { option: "body_limit", message: "no record fits into 0 bytes".into() });
         }
@@ -197,7 +267,67 @@ impl HttpSourceBuilder {
         let resolver = HostResolver::new(template.host(), template.port(), self.name_ttl);
         let agent = Agent::with_parts(config.build(), transport::connector(self.connect_timeout), resolver);
         let limits = Limits { timeout: self.timeout, body: self.body_limit, write_idle: self.write_max_idle_age };
-        Ok(HttpSource::new(agent, template, headers, limits, self.freshness, self.check, self.declared))
+        let carries_key = self.declared.honours_idempotency || self.retries.writes > 0;
+        Ok(HttpSource {
+            agent,
+            template,
+            headers,
+            limits,
+            freshness: self.freshness,
+            check: self.check,
+            declared: self.declared,
+            traffic: Traffic::new(
+                self.clock.unwrap_or_else(|| Arc::new(SystemClock::new())),
+                Gate::new(self.max_in_flight, self.max_queued),
+                self.breaker.map(Fuse::new),
+                self.retries,
+            ),
+            idempotency_header: carries_key.then_some(idempotency_header),
+            requests: AtomicU64::new(0),
+        })
+    }
+
+    fn check_traffic(&self) -> Result<(), BuildError> {
+        let refuse = |option, message: String| Err(BuildError::Option { option, message });
+        let time = |option, time: Duration| {
+            if time.is_zero() || time > MAX_TIME {
+                return refuse(option, format!("{time:?} is not between 1 ns and {MAX_TIME:?}"));
+            }
+            Ok(())
+        };
+        if self.max_in_flight == 0 {
+            return refuse("max_in_flight", "no request could be sent".to_owned());
+        }
+        let retries = &self.retries;
+        for (option, times) in [("retries.loads", retries.loads), ("retries.writes", retries.writes)] {
+            if times > MAX_RETRIES {
+                return refuse(option, format!("{times} are more than {MAX_RETRIES}"));
+            }
+        }
+        if retries.cap > MAX_TIME {
+            return refuse("retries.cap", format!("{:?} is more than {MAX_TIME:?}", retries.cap));
+        }
+        if retries.base > retries.cap {
+            return refuse("retries.cap", format!("{:?} is less than retries.base, {:?}", retries.cap, retries.base));
+        }
+        if let Some(timeout) = retries.attempt_timeout {
+            time("retries.attempt_timeout", timeout)?;
+        }
+        if retries.budget_percent > MAX_BUDGET_PERCENT {
+            let message = format!("{} percent are more than {MAX_BUDGET_PERCENT}", retries.budget_percent);
+            return refuse("retries.budget_percent", message);
+        }
+        let Some(breaker) = &self.breaker else { return Ok(()) };
+        time("breaker.window", breaker.window)?;
+        time("breaker.open_for", breaker.open_for)?;
+        if breaker.calls == 0 {
+            return refuse("breaker.calls", "no call is no reason to open".to_owned());
+        }
+        if !(1..=100).contains(&breaker.failures_percent) {
+            let message = format!("{} percent are not between 1 and 100", breaker.failures_percent);
+            return refuse("breaker.failures_percent", message);
+        }
+        Ok(())
     }
 }
 

@@ -29,8 +29,11 @@ const REFUSED: [HeaderName; 18] = [
     header::IF_MODIFIED_SINCE,
     header::IF_UNMODIFIED_SINCE,
     HeaderName::from_static("keep-alive"),
-    HeaderName::from_static("idempotency-key"),
+    IDEMPOTENCY_KEY,
 ];
+
+/// Under which a write's key goes out by default.
+const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 
 /// What every request of a source carries.
 #[derive(Clone, Debug)]
@@ -72,6 +75,19 @@ impl Headers {
         with_body.entry(header::CONTENT_TYPE).or_insert(HeaderValue::from_static("application/json"));
         map.remove(header::CONTENT_TYPE);
         Ok(Self { bare: map, with_body })
+    }
+
+    /// The header under which writes carry their key, if it can be that one.
+    pub(crate) fn idempotency(&self, name: &str) -> Result<HeaderName, BuildError> {
+        let refuse = |message: &str| BuildError::Option { option: "idempotency_header", message: message.to_owned() };
+        let parsed = HeaderName::from_bytes(name.as_bytes()).map_err(|_| refuse("the name is no token"))?;
+        if parsed != IDEMPOTENCY_KEY && REFUSED.contains(&parsed) {
+            return Err(refuse("the header has another meaning"));
+        }
+        if self.with_body.contains_key(&parsed) {
+            return Err(refuse("the header is sent with another value already"));
+        }
+        Ok(parsed)
     }
 
     pub(crate) fn bare(&self) -> HeaderMap {
@@ -124,9 +140,9 @@ pub(crate) fn add_condition(headers: &mut HeaderMap, condition: Option<&Conditio
     Ok(())
 }
 
-pub(crate) fn add_idempotency_key(headers: &mut HeaderMap, key: IdempotencyKey) {
+pub(crate) fn add_idempotency_key(headers: &mut HeaderMap, name: &HeaderName, key: IdempotencyKey) {
     let value = HeaderValue::from_str(&key.to_string()).expect("an idempotency key is hexadecimal");
-    headers.insert(HeaderName::from_static("idempotency-key"), value);
+    headers.insert(name, value);
 }
 
 /// The version that an answer gives its record; none where it gives two, or one that could not be sent back.

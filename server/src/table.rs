@@ -12,7 +12,7 @@ use wtcache::{
 };
 use wtcache_http_source::{BuildError, HttpSource};
 
-use crate::config::{Capacity, Freshness, InDoubtWrites, OriginConfig, Preconditions, TableConfig};
+use crate::config::{Capacity, Freshness, Idempotency, InDoubtWrites, OriginConfig, Preconditions, TableConfig};
 use crate::pending::Outcomes;
 use crate::schema::Table;
 
@@ -160,7 +160,17 @@ pub fn origin_of(schema: &Table, config: &OriginConfig) -> Result<HttpSource, Bu
             Freshness::Table => wtcache_http_source::Freshness::Table,
             Freshness::Origin => wtcache_http_source::Freshness::Origin,
         })
+        .max_in_flight(config.max_in_flight)
+        .max_queued(config.max_queued)
+        .max_idle_connections(config.max_idle_connections)
+        .retries(config.retries.clone())
+        .honours_idempotency(config.idempotency == Idempotency::Honoured)
+        .idempotency_header(&config.idempotency_header)
         .record_check(move |key, body| checked(&schema, key, &body));
+    builder = match &config.breaker {
+        Some(breaker) => builder.breaker(breaker.clone()),
+        None => builder.no_breaker(),
+    };
     for header in &config.headers {
         builder = builder.header(&header.name, &header.value);
     }

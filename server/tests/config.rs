@@ -5,8 +5,10 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use proptest::prelude::*;
+use wtcache_http_source::{Breaker, Retries};
 use wtcache_server::config::{
-    Capacity, Config, Freshness, HeaderConfig, InDoubtWrites, OriginConfig, Preconditions, TableConfig, load,
+    Capacity, Config, Freshness, HeaderConfig, Idempotency, InDoubtWrites, OriginConfig, Preconditions, TableConfig,
+    load,
 };
 use wtcache_server::schema::Schema;
 
@@ -27,6 +29,24 @@ tables:
       freshness: table           # table (default) | origin
       preconditions: unchecked   # unchecked (default) | honoured
       stores_verbatim: false
+      max_in_flight: 64          # default
+      max_queued: 1024           # default
+      max_idle_connections: 16   # default
+      idempotency: unchecked     # unchecked (default) | honoured
+      idempotency_header: Idempotency-Key
+      retries:
+        loads: 2                 # default
+        writes: 0                # default
+        base: 50ms               # default
+        cap: 1s                  # default
+        budget: 20%              # default
+        burst: 10                # default
+      breaker:
+        enabled: true            # default
+        window: 10s              # default
+        calls: 20                # default
+        failures: 50%            # default
+        open_for: 5s             # default
     capacity: 64MiB              # weight bound; default 64MiB; or a count \"10000 entries\"
     negative_lifetime: 5s        # default 5s
     in_doubt_writes: send        # send (default) | wait
@@ -95,7 +115,10 @@ fn every_setting_is_read() {
     let text = with(
         "      headers: { X-A: 0123, X-B: 'true', X-C: \"a$$b\" }\n      connect_timeout: 250ms\n      timeout: 2m\n      \
          settle_window: 0s\n      max_body: 512 KiB\n      freshness: origin\n      preconditions: honoured\n      \
-         stores_verbatim: true\n",
+         stores_verbatim: true\n      max_in_flight: 3\n      max_queued: 0\n      max_idle_connections: 0\n      \
+         idempotency: honoured\n      idempotency_header: X-Key\n      \
+         retries: { loads: 0, writes: 4, base: 0ms, cap: 2s, budget: 0%, burst: 0, attempt_timeout: 1s }\n      \
+         breaker: { window: 1m, calls: 5, failures: 75%, open_for: 2s }\n",
         "    capacity: 10000 entries\n    negative_lifetime: 1h\n    in_doubt_writes: wait\n    \
          absent_after_delete: true\n    clean_start: true\n    audit: 0.5\n    \
          optimistic: { writes: 5, threads: 1, timeout: 1m, outcomes: 7, outcomes_for: 0s }\nlisten: \"[::]:80\"\n",
@@ -112,6 +135,14 @@ fn every_setting_is_read() {
     assert_eq!(table.origin.max_body_bytes, 512 << 10);
     assert_eq!(table.origin.freshness, Freshness::Origin);
     assert_eq!(table.origin.preconditions, Preconditions::Honoured);
+    let origin = &table.origin;
+    assert_eq!((origin.max_in_flight, origin.max_queued, origin.max_idle_connections), (3, 0, 0));
+    assert_eq!((origin.idempotency, origin.idempotency_header.as_str()), (Idempotency::Honoured, "X-Key"));
+    let seconds = Duration::from_secs;
+    let retries = Retries::new().loads(0).writes(4).backoff(Duration::ZERO, seconds(2)).budget(0, 0);
+    assert_eq!(origin.retries, retries.attempt_timeout(seconds(1)));
+    let breaker = Breaker::new().window(seconds(60)).calls(5).failures_percent(75).open_for(seconds(2));
+    assert_eq!(origin.breaker, Some(breaker));
     assert!(table.origin.stores_verbatim && table.absent_after_delete && table.clean_start);
     assert_eq!(table.capacity, Capacity::Entries(10_000));
     assert_eq!(table.negative_lifetime, Duration::from_secs(3600));
@@ -120,6 +151,8 @@ fn every_setting_is_read() {
     let optimistic = &table.optimistic;
     assert_eq!((optimistic.writes, optimistic.threads, optimistic.outcomes), (5, 1, 7));
     assert_eq!((optimistic.timeout, optimistic.outcomes_for), (Some(Duration::from_secs(60)), Duration::ZERO));
+    let text = with("      breaker: { enabled: false, calls: 5 }\n", "");
+    assert_eq!(parse(&text).unwrap().tables[0].origin.breaker, None);
     let text = with("", "    optimistic: { weight: 1KiB }\n");
     assert_eq!(parse(&text).unwrap().tables[0].optimistic.weight_bytes, 1024);
 }
@@ -189,6 +222,18 @@ fn every_error_names_its_place() {
         (table("optimistic: { weight: 5 entries }"), format!("5:27: weight: \"5 entries\" is not a size\n  {size}")),
         (table("capacity: 5 entries\n    optimistic: { weight: 1KiB }"), "6:19: weight: where capacity is a number of entries, writes have no weight in bytes\n  hint: leave weight out, and bound the number: writes: 1000".into()),
         (origin("freshness: tabel"), "5:18: freshness: unknown value \"tabel\"\n  hint: did you mean table?".into()),
+        (origin("idempotency: yes"), "5:20: idempotency: unknown value \"yes\"\n  hint: known: unchecked, honoured".into()),
+        (origin("idempotency_header: a b"), "5:27: idempotency_header: \"a b\" is no header for it\n  hint: letters, digits and hyphens, as in X-Api-Key".into()),
+        (origin("max_in_flight: 0"), "5:22: max_in_flight: \"0\" is not a whole number from 1 to 1000000\n  hint: write a number: 16".into()),
+        (origin("max_queued: -1"), "5:19: max_queued: \"-1\" is not a whole number from 0 to 1000000\n  hint: write a number: 2".into()),
+        (origin("retries: 3"), "5:16: retries: expected a map, got a text".into()),
+        (origin("retries: { reads: 3 }"), "5:18: unknown key reads\n  hint: known: loads, writes, base, cap, budget, burst, attempt_timeout".into()),
+        (origin("retries: { loads: 101 }"), "5:25: loads: \"101\" is not a whole number from 0 to 100\n  hint: write a number: 2".into()),
+        (origin("retries: { budget: 20 }"), "5:26: budget: \"20\" is not a share from 0% to 1000%\n  hint: write a whole number and a percent sign: 20%".into()),
+        (origin("retries: { base: 2s }"), "5:18: retries: base is longer than cap\n  hint: no pause is longer than cap: write base: 50ms, cap: 1s".into()),
+        (origin("breaker: { failures: 0% }"), "5:28: failures: \"0%\" is not a share from 1% to 100%\n  hint: write a whole number and a percent sign: 20%".into()),
+        (origin("breaker: { open_for: 0s }"), "5:28: open_for: a deadline cannot be zero\n  hint: write a whole number and a unit: 500ms, 5s".into()),
+        (origin("breaker: false"), "5:16: breaker: expected a map, got a text".into()),
         (origin("preconditions: no"), "5:22: preconditions: unknown value \"no\"\n  hint: known: unchecked, honoured".into()),
         (table("in_doubt_writes: drop"), "5:22: in_doubt_writes: unknown value \"drop\"\n  hint: known: send, wait".into()),
         (table("clean_start: yes"), "5:18: clean_start: \"yes\" is neither true nor false\n  hint: write true or false".into()),

@@ -16,6 +16,8 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::path::Path;
 use std::time::Duration;
 
+use wtcache_http_source::{Breaker, Retries};
+
 use crate::diagnostic::{Diagnostics, Findings, MAX_FILE_BYTES, Position};
 use crate::schema::Schema;
 
@@ -93,8 +95,22 @@ pub struct OriginConfig {
     pub headers: Vec<HeaderConfig>,
     /// By default 1 s; not zero.
     pub connect_timeout: Duration,
-    /// The deadline of a whole call; by default 5 s, not zero.
+    /// The deadline of a whole call, all attempts included; by default 5 s, not zero.
     pub timeout: Duration,
+    /// How many requests are at the origin at once; by default 64, not zero.
+    pub max_in_flight: usize,
+    /// How many calls may wait for one of them to end; by default 1,024.
+    pub max_queued: usize,
+    /// How many idle connections are kept; by default 16.
+    pub max_idle_connections: usize,
+    /// When calls are attempted again; by default loads twice and writes never.
+    pub retries: Retries,
+    /// When an origin that fails is left alone; `None` for never.
+    pub breaker: Option<Breaker>,
+    /// Whether the origin honours the key of a write that is sent again.
+    pub idempotency: Idempotency,
+    /// The name of the header with that key; by default `Idempotency-Key`.
+    pub idempotency_header: String,
     /// How long a write already sent may still take effect; by default 10 s.
     pub settle_window: Duration,
     /// The longest body of an answer, in bytes; by default 1 MiB, not zero.
@@ -142,6 +158,16 @@ pub enum Preconditions {
     #[default]
     Unchecked,
     /// It refuses the write if the precondition does not hold.
+    Honoured,
+}
+
+/// What the origin does with the key of a write.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Idempotency {
+    /// It may apply two sends with the same key as two writes.
+    #[default]
+    Unchecked,
+    /// It applies them at most once, and answers both alike.
     Honoured,
 }
 
@@ -197,6 +223,13 @@ impl OriginConfig {
             url: url.into(),
             headers: Vec::new(),
             connect_timeout: Duration::from_secs(1),
+            max_in_flight: 64,
+            max_queued: 1024,
+            max_idle_connections: 16,
+            retries: Retries::default(),
+            breaker: Some(Breaker::default()),
+            idempotency: Idempotency::default(),
+            idempotency_header: "Idempotency-Key".to_owned(),
             timeout: Duration::from_secs(5),
             settle_window: Duration::from_secs(10),
             max_body_bytes: 1024 * 1024,
@@ -241,6 +274,13 @@ impl fmt::Debug for OriginConfig {
             .field("freshness", &self.freshness)
             .field("preconditions", &self.preconditions)
             .field("stores_verbatim", &self.stores_verbatim)
+            .field("max_in_flight", &self.max_in_flight)
+            .field("max_queued", &self.max_queued)
+            .field("max_idle_connections", &self.max_idle_connections)
+            .field("retries", &self.retries)
+            .field("breaker", &self.breaker)
+            .field("idempotency", &self.idempotency)
+            .field("idempotency_header", &self.idempotency_header)
             .finish()
     }
 }

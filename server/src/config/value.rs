@@ -3,7 +3,10 @@
 //! Owns `${NAME}`, durations, sizes, URL templates and headers. It never knows which key a text belongs to.
 //! Invariant: no [`Wrong`] holds a character that came from the environment, nor one of a URL or a header's value.
 
+use std::fmt::Display;
 use std::net::SocketAddr;
+use std::ops::RangeInclusive;
+use std::str::FromStr;
 use std::time::Duration;
 
 use super::yaml::Text;
@@ -199,6 +202,28 @@ pub(super) fn count(value: &Value, most: usize) -> Result<usize, Wrong> {
     }
 }
 
+/// A number from 0 to `most`.
+pub(super) fn whole<N: FromStr + PartialOrd + Display>(value: &Value, most: N) -> Result<N, Wrong> {
+    let plain = value.text.bytes().all(|byte| byte.is_ascii_digit());
+    match value.text.parse::<N>().ok().filter(|number| plain && *number <= most) {
+        Some(number) => Ok(number),
+        None => Err(wrong(&format!("\"{}\" is not a whole number from 0 to {most}", value.shown), "write a number: 2")),
+    }
+}
+
+/// A share in percent, from `range`.
+pub(super) fn percent(value: &Value, range: RangeInclusive<u32>) -> Result<u32, Wrong> {
+    let (digits, unit) = number_and_unit(&value.text);
+    match digits.parse().ok().filter(|percent| unit == "%" && range.contains(percent)) {
+        Some(percent) => Ok(percent),
+        None => {
+            let (least, most) = (range.start(), range.end());
+            let message = format!("\"{}\" is not a share from {least}% to {most}%", value.shown);
+            Err(wrong(&message, "write a whole number and a percent sign: 20%"))
+        }
+    }
+}
+
 fn number_and_unit(text: &str) -> (&str, &str) {
     let digits = text.bytes().take_while(u8::is_ascii_digit).count();
     let (number, unit) = text.split_at(digits);
@@ -281,6 +306,14 @@ pub(super) fn header_name(name: &str) -> Result<(), Wrong> {
         return Err(wrong(&format!("header {} is written by the HTTP client", shown(name)), "leave it out"));
     }
     Ok(())
+}
+
+/// A header's name where a value stands. Its errors repeat what is written, not what the environment put there.
+pub(super) fn header(value: &Value) -> Result<String, Wrong> {
+    match header_name(&value.text) {
+        Ok(()) => Ok(value.text.clone()),
+        Err(error) => Err(Wrong { message: format!("\"{}\" is no header for it", value.shown), hint: error.hint }),
+    }
 }
 
 /// A header's value: visible ASCII, space and tab. Its errors never repeat it.

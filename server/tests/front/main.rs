@@ -9,6 +9,7 @@ mod index;
 mod invalidate;
 mod keys;
 mod life;
+mod limits;
 mod patch;
 mod pending;
 mod reads;
