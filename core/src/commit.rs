@@ -20,7 +20,7 @@ use crate::metrics::Event;
 use crate::nesting::Scope;
 use crate::shard::AtKey;
 use crate::slot::PermitId;
-use crate::source::{Condition, IdempotencyKey, Record, Rejection, SourceError};
+use crate::source::{Condition, IdempotencyKey, Lifetime, Record, Rejection, SourceError};
 use crate::sync::{Arc, Ordering};
 use crate::tags::Running;
 
@@ -309,8 +309,10 @@ impl<L: Layout> Sent<L> {
 
     pub(crate) fn deleted(mut self, stray: bool) -> Written<L> {
         let permit = self.permit();
-        let made =
-            permit.engine.absent_after_delete.then(|| permit.engine.absent(permit.hash, &permit.key, self.since));
+        let made = permit
+            .engine
+            .absent_after_delete
+            .then(|| permit.engine.absent(permit.hash, &permit.key, Lifetime::Default, self.since));
         self.ends_applied(made, stray, |kept| EventKind::Deleted { kept })
     }
 

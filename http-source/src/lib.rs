@@ -22,11 +22,13 @@
 
 mod answer;
 mod builder;
+mod cache_control;
 mod call;
 mod classify;
 mod freshness;
 mod headers;
 mod resolve;
+mod shape;
 mod source;
 mod template;
 mod transport;

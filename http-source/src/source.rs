@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant, SystemTime};
 
-use ureq::http::{HeaderMap, Method, Request, Response, Uri, header};
+use ureq::http::{HeaderMap, HeaderName, Method, Request, Response, Uri, header};
 use ureq::{Agent, AsSendBody, Body};
 use wtcache::{
     Bytes, Condition, Confirmed, Declared, Failure, IdempotencyKey, Lifetime, LoadCx, Loaded, Outcome, Record,
@@ -19,8 +19,9 @@ use crate::answer::{self, Unread};
 use crate::builder::HttpSourceBuilder;
 use crate::call::{Call, Reuse};
 use crate::classify::{self, Got, Unanswered, Written};
-use crate::freshness::{self, Freshness};
+use crate::freshness::Policy;
 use crate::headers::{self, Headers};
+use crate::shape::Shape;
 use crate::template::Template;
 
 pub(crate) type RecordCheck = dyn Fn(&[u8], Vec<u8>) -> Result<Vec<u8>, String> + Send + Sync;
@@ -40,10 +41,18 @@ pub struct HttpSource {
     template: Template,
     headers: Headers,
     limits: Limits,
-    freshness: Freshness,
-    check: Arc<RecordCheck>,
+    answers: Answers,
     declared: Declared,
     requests: AtomicU64,
+}
+
+/// How answers are read.
+pub(crate) struct Answers {
+    pub(crate) policy: Policy,
+    pub(crate) shape: Shape,
+    /// A Last-Modified is a version.
+    pub(crate) by_date: bool,
+    pub(crate) check: Arc<RecordCheck>,
 }
 
 /// The bounds of a call.
@@ -58,7 +67,7 @@ pub(crate) struct Limits {
 
 impl HttpSource {
     /// The options of a source for the records at `url_template`: an absolute http or https URL with `{id}` once in its
-    /// path, such as `http://host:8080/items/{id}`. The key takes that place, percent-encoded.
+    /// path or query, such as `http://host:8080/items/{id}` or `http://host/items?id=eq.{id}`. The key takes that place, percent-encoded.
     pub fn builder(url_template: impl Into<String>) -> HttpSourceBuilder {
         HttpSourceBuilder::new(url_template.into())
     }
@@ -83,11 +92,10 @@ impl HttpSource {
         template: Template,
         headers: Headers,
         limits: Limits,
-        freshness: Freshness,
-        check: Arc<RecordCheck>,
+        answers: Answers,
         declared: Declared,
     ) -> Self {
-        Self { agent, template, headers, limits, freshness, check, declared, requests: AtomicU64::new(0) }
+        Self { agent, template, headers, limits, answers, declared, requests: AtomicU64::new(0) }
     }
 
     /// `version`: of the record to be revalidated.
@@ -99,6 +107,7 @@ impl HttpSource {
     ) -> Result<Loaded<Vec<u8>>, SourceError> {
         let deadline = self.deadline(left)?;
         let uri = self.template.uri(key)?;
+        let asked = SystemTime::now();
         let mut headers = self.headers.bare();
         let validator = headers::add_validator(&mut headers, version);
 
@@ -115,17 +124,31 @@ impl HttpSource {
         })?;
 
         match classify::get(response.status().as_u16(), validator) {
-            Got::Found => self.found(key, &mut response, call),
+            Got::Found => self.found(key, &mut response, call, asked),
             Got::Absent => {
                 answer::drain(&mut response);
-                Ok(Loaded::Absent)
+                Ok(absent(self.lifetime(response.headers(), asked)))
             }
-            Got::Unchanged => Ok(Loaded::Unchanged(self.lifetime(response.headers()))),
+            Got::Unchanged if headers::names_another(response.headers(), version) => {
+                drop(call);
+                // What is here is not what the origin has: the whole record is asked for.
+                self.load(key, None, deadline.saturating_duration_since(Instant::now()))
+            }
+            Got::Unchanged => {
+                let is_constant = |name: &HeaderName| self.headers.is_constant(name);
+                Ok(Loaded::Unchanged(self.answers.policy.of_unchanged(response.headers(), asked, is_constant)))
+            }
             Got::Error(failure) => Err(answer::into_error(failure, "GET", response)),
         }
     }
 
-    fn found(&self, key: &[u8], response: &mut Response<Body>, call: Call) -> Result<Loaded<Vec<u8>>, SourceError> {
+    fn found(
+        &self,
+        key: &[u8],
+        response: &mut Response<Body>,
+        call: Call,
+        asked: SystemTime,
+    ) -> Result<Loaded<Vec<u8>>, SourceError> {
         let status = i32::from(response.status().as_u16());
         let unusable = |failure, why: String| SourceError::new(failure, why).with_code(status);
         let body = match answer::read_whole(response, self.limits.body) {
@@ -146,8 +169,13 @@ impl HttpSource {
             }
         };
         drop(call);
-        match (self.check)(key, body) {
-            Ok(value) => Ok(Loaded::Found(self.record(value, response.headers()))),
+        let checked = match self.answers.shape.record(body) {
+            Ok(Some(record)) => (self.answers.check)(key, record),
+            Ok(None) => return Ok(absent(self.lifetime(response.headers(), asked))),
+            Err(why) => Err(why),
+        };
+        match checked {
+            Ok(value) => Ok(Loaded::Found(self.record(value, response.headers(), asked))),
             Err(why) => Err(unusable(Failure::Broken, format!("GET: the answer is no record: {why}"))),
         }
     }
@@ -159,6 +187,7 @@ impl HttpSource {
         body: classify::Body,
         mut response: Response<Body>,
         call: Call,
+        asked: SystemTime,
     ) -> Confirmed<Vec<u8>> {
         let value = match body {
             classify::Body::Record => answer::read_whole(&mut response, self.limits.body).ok(),
@@ -177,14 +206,18 @@ impl HttpSource {
             None => Confirmed::Unseen,
             Some(value) if value.is_empty() => {
                 if self.declared.stores_verbatim {
-                    Confirmed::AsSent { version: headers::version(headers), lifetime: self.lifetime(headers) }
+                    let version = headers::version(headers, self.answers.by_date);
+                    Confirmed::AsSent { version, lifetime: self.lifetime(headers, asked) }
                 } else {
                     Confirmed::Unseen
                 }
             }
-            Some(value) => match (self.check)(key, value) {
-                Ok(value) => Confirmed::Record(self.record(value, headers)),
-                Err(_) => Confirmed::Unseen,
+            Some(value) => match self.answers.shape.record(value) {
+                Ok(Some(record)) => match (self.answers.check)(key, record) {
+                    Ok(value) => Confirmed::Record(self.record(value, headers, asked)),
+                    Err(_) => Confirmed::Unseen,
+                },
+                Ok(None) | Err(_) => Confirmed::Unseen,
             },
         }
     }
@@ -260,16 +293,16 @@ impl HttpSource {
         Ok(Instant::now() + left.min(self.limits.timeout))
     }
 
-    fn record(&self, value: Vec<u8>, headers: &HeaderMap) -> Record<Vec<u8>> {
-        let record = Record::new(value).lifetime(self.lifetime(headers));
-        match headers::version(headers) {
+    fn record(&self, value: Vec<u8>, headers: &HeaderMap, asked: SystemTime) -> Record<Vec<u8>> {
+        let record = Record::new(value).lifetime(self.lifetime(headers, asked));
+        match headers::version(headers, self.answers.by_date) {
             Some(version) => record.version(version),
             None => record,
         }
     }
 
-    fn lifetime(&self, headers: &HeaderMap) -> Lifetime {
-        freshness::lifetime(self.freshness, headers, SystemTime::now())
+    fn lifetime(&self, headers: &HeaderMap, asked: SystemTime) -> Lifetime {
+        self.answers.policy.lifetime(headers, asked, |name| self.headers.is_constant(name))
     }
 }
 
@@ -292,12 +325,14 @@ impl Source<Bytes> for HttpSource {
     }
 
     fn put(&self, key: &[u8], value: &[u8], cx: &WriteCx<'_, Bytes>) -> Outcome<Confirmed<Vec<u8>>> {
-        let (response, call) = match self.send(Method::PUT, key, Some(value), Write::of(cx)) {
+        let asked = SystemTime::now();
+        let body = self.answers.shape.put(value);
+        let (response, call) = match self.send(Method::PUT, key, Some(&body), Write::of(cx)) {
             Ok(answered) => answered,
             Err(outcome) => return outcome,
         };
         match classify::put(response.status().as_u16()) {
-            Written::Applied(body) => Outcome::Applied(self.confirmed(key, body, response, call)),
+            Written::Applied(body) => Outcome::Applied(self.confirmed(key, body, response, call, asked)),
             Written::Rejected { stale } => rejected("PUT", stale, response),
             Written::Unknown(failure) => Outcome::Unknown(answer::into_error(failure, "PUT", response)),
         }
@@ -324,6 +359,11 @@ impl Source<Bytes> for HttpSource {
     }
 }
 
+/// An absence that is remembered as the origin says, if it does.
+fn absent(lifetime: Lifetime) -> Loaded<Vec<u8>> {
+    if lifetime == Lifetime::Default { Loaded::Absent } else { Loaded::AbsentFor(lifetime) }
+}
+
 fn rejected<T>(operation: &str, stale: bool, response: Response<Body>) -> Outcome<T> {
     let status = response.status().as_u16();
     let throttled = response.headers().contains_key(header::RETRY_AFTER);
@@ -347,7 +387,7 @@ impl fmt::Debug for HttpSource {
         f.debug_struct("HttpSource")
             .field("origin", &self.template)
             .field("limits", &self.limits)
-            .field("freshness", &self.freshness)
+            .field("policy", &self.answers.policy)
             .field("declared", &self.declared)
             .finish_non_exhaustive()
     }

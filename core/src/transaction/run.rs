@@ -21,7 +21,7 @@ use crate::listener::EventKind;
 use crate::metrics::Event;
 use crate::put::{Done, Told, proves_nothing};
 use crate::shard::AtKey;
-use crate::source::{Failure, IdempotencyKey, Outcome, Record, Rejection, SourceError, panic_message};
+use crate::source::{Failure, IdempotencyKey, Lifetime, Outcome, Record, Rejection, SourceError, panic_message};
 use crate::sync::Arc;
 use crate::tags::Running;
 
@@ -458,7 +458,8 @@ impl<L: Layout> KeyEnd<L> {
                 applied(made, |kept| EventKind::Put { kept })
             }
             Last::Deleted(since) => {
-                let made = engine.absent_after_delete.then(|| engine.absent(seat.hash, &seat.key, since));
+                let made =
+                    engine.absent_after_delete.then(|| engine.absent(seat.hash, &seat.key, Lifetime::Default, since));
                 applied(made, |kept| EventKind::Deleted { kept })
             }
             Last::Unknown(send) => {
