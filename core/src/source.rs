@@ -189,7 +189,7 @@ pub enum Lifetime {
 /// How long a record is fresh and for how long after that it may be served stale, where its source says so; `None` is what the
 /// cache's options say.
 ///
-/// A window is kept to one part in a thousand, rounded down to milliseconds.
+/// A window is rounded down: to milliseconds, from half a minute on to seconds, and from half an hour on by up to one part in a thousand.
 ///
 /// # Example
 /// ```

@@ -1,20 +1,21 @@
 //! The windows in which a record may be served stale, as its source gave them, in the four bytes that a header has for them.
 //!
-//! Each is a floating-point number of milliseconds: eleven bits of mantissa, five of exponent. Pure arithmetic.
-//! Invariant: what is kept of a window is never longer than what was given, and shorter by less than one part in a thousand, or
-//! than a millisecond.
+//! Each is a whole number of milliseconds below half a minute, and above that a floating-point number of seconds: eleven bits of
+//! mantissa, four of exponent. Pure arithmetic. Invariant: what is kept of a window is never longer than what was given.
 
 use std::time::Duration;
 
 use crate::source::Windows;
 
+/// Says that a number is one of seconds; else it is one of milliseconds.
+const IN_SECONDS: u16 = 1 << 15;
 const MANTISSA_BITS: u32 = 11;
 const MANTISSA: u16 = (1 << MANTISSA_BITS) - 1;
 
 /// The cache's options say how long it is.
 const UNSAID: u16 = u16::MAX;
 
-/// The longest that can be told: some 139 years.
+/// The longest that can be told: some two years.
 const LONGEST: u16 = UNSAID - 1;
 
 /// Why a record is served stale.
@@ -61,15 +62,26 @@ impl OwnWindows {
 
 fn packed(window: Option<Duration>) -> u16 {
     let Some(window) = window else { return UNSAID };
-    let ms = u64::try_from(window.as_millis()).unwrap_or(u64::MAX);
-    let shift = (u64::BITS - ms.leading_zeros()).saturating_sub(MANTISSA_BITS);
-    let mantissa = (ms >> shift) as u16;
-    if shift > 31 { LONGEST } else { ((shift as u16) << MANTISSA_BITS | mantissa).min(LONGEST) }
+    if let Ok(ms) = u16::try_from(window.as_millis())
+        && ms < IN_SECONDS
+    {
+        return ms;
+    }
+    let seconds = window.as_secs();
+    let exponent = (u64::BITS - seconds.leading_zeros()).saturating_sub(MANTISSA_BITS);
+    let mantissa = (seconds >> exponent) as u16;
+    if exponent > 15 { LONGEST } else { (IN_SECONDS | (exponent as u16) << MANTISSA_BITS | mantissa).min(LONGEST) }
 }
 
 fn unpacked(packed: u16) -> Option<Duration> {
-    let ms = u64::from(packed & MANTISSA) << (packed >> MANTISSA_BITS);
-    (packed != UNSAID).then(|| Duration::from_millis(ms))
+    if packed == UNSAID {
+        return None;
+    }
+    if packed < IN_SECONDS {
+        return Some(Duration::from_millis(packed.into()));
+    }
+    let exponent = (packed & !IN_SECONDS) >> MANTISSA_BITS;
+    Some(Duration::from_secs(u64::from(packed & MANTISSA) << exponent))
 }
 
 #[cfg(test)]
@@ -84,16 +96,22 @@ mod tests {
 
     #[test]
     fn f2_a_window_is_kept_and_never_longer_than_it_was_given() {
-        for ms in (0..70_000).chain((0..31).map(|n| 2047u64 << n)).chain((11..40).map(|n| (1 << n) - 1)) {
-            let given = Duration::from_millis(ms);
+        for ms in 0..1 << 15 {
+            assert_eq!(kept(Duration::from_millis(ms)), Duration::from_millis(ms));
+        }
+        for seconds in (0..2048).chain([3600, 86_400, 7 * 86_400]) {
+            assert_eq!(kept(Duration::from_secs(seconds)), Duration::from_secs(seconds));
+        }
+        for seconds in (2048..1 << 18).chain((0..15).map(|n| 2047 << n)).chain((11..26).map(|n| (1 << n) - 1)) {
+            let given = Duration::from_secs(seconds);
             let kept = kept(given);
             assert!(kept <= given && kept >= given.mul_f64(0.999), "{given:?}: {kept:?}");
         }
-        for seconds in [1, 5, 30, 60, 120] {
-            assert_eq!(kept(Duration::from_secs(seconds)), Duration::from_secs(seconds));
-        }
         assert_eq!(kept(Duration::from_nanos(1_999_999)), Duration::from_millis(1));
-        assert_eq!(kept(Duration::MAX), Duration::from_millis(2046 << 31));
+        assert_eq!(kept(Duration::from_millis(33_900)), Duration::from_secs(33));
+        for endless in [Duration::MAX, Duration::from_secs(2047 << 15), Duration::from_secs(1 << 26)] {
+            assert_eq!(kept(endless), Duration::from_secs(2046 << 15));
+        }
     }
 
     #[test]

@@ -17,9 +17,9 @@ pub enum Freshness {
     /// The cache's options. `Cache-Control` and `Expires` are ignored: many JSON servers send `no-cache` on everything.
     #[default]
     Table,
-    /// The origin, where its answer says so; else the cache's options. What it calls `no-store`, or says to vary by more than the
-    /// requests of this source have in common, is not retained. What it calls `no-cache`, or is expired from the start, is retained
-    /// only where it has a validator, or may be served stale: `stale-while-revalidate` and `stale-if-error` go before the windows
+    /// The origin, where its answer says so; else the cache's options. What it calls `no-store` is not retained. What it calls
+    /// `no-cache`, or says to vary by more than headers that all requests of this source carry alike, is retained only where it has a
+    /// validator, and asked for each time. What is expired from the start likewise, or where it may be served stale: `stale-while-revalidate` and `stale-if-error` go before the windows
     /// of the cache's options, and `must-revalidate` forbids both.
     Origin,
 }
@@ -51,10 +51,12 @@ impl Policy {
         if self.freshness == Freshness::Table {
             return Lifetime::Default;
         }
-        let control = Control::of(headers);
-        if control.no_store || !is_of_this_source(headers, is_constant) {
+        let mut control = Control::of(headers);
+        if control.no_store {
             return Lifetime::NotKept;
         }
+        // RFC 9111, 4.1: what may not be meant for the next request is not used without asking, and so like no-cache.
+        control.no_cache |= !is_of_this_source(headers, is_constant);
         // RFC 9111, 4.2.1: no-cache before max-age, that before Expires, and anything said before what is guessed.
         let said = if control.no_cache {
             Some(0)
@@ -266,7 +268,7 @@ mod tests {
             (&[("expires", "0"), ("cache-control", "max-age=60")], secs(60)),
             (&[("expires", DATE_PLUS_60), ("cache-control", "max-age=x")], OVER),
             (&[("vary", "accept"), ("cache-control", "max-age=60")], secs(60)),
-            (&[("vary", "accept, *"), ("cache-control", "max-age=60")], NotKept),
+            (&[("vary", "accept, *"), ("cache-control", "max-age=60")], NO_CACHE),
             (&[("pragma", "no-cache")], Default),
         ];
         for (lines, want) in rows {
@@ -276,7 +278,7 @@ mod tests {
     }
 
     #[test]
-    fn f1_what_varies_by_more_than_all_requests_have_in_common_is_not_kept() {
+    fn f1_what_varies_by_more_than_all_requests_have_in_common_is_never_fresh() {
         let fresh = ("cache-control", "max-age=60");
         for (vary, kept) in [
             ("accept", true),
@@ -289,7 +291,7 @@ mod tests {
             ("accept language", false),
             ("acc\u{e9}pt", false),
         ] {
-            let want = if kept { secs(60) } else { Lifetime::NotKept };
+            let want = if kept { secs(60) } else { NO_CACHE };
             assert_eq!(of(&ORIGIN, &[fresh, ("vary", vary)]), want, "{vary}");
             assert_eq!(of(&ORIGIN, &[("vary", "accept"), fresh, ("vary", vary)]), want, "{vary}");
         }
@@ -350,7 +352,7 @@ mod tests {
             (&[] as Lines<'_>, as_before(0)),
             (&[("age", "5"), ("last-modified", DATE_MINUS_20)], as_before(5)),
             (&[("vary", "accept")], as_before(0)),
-            (&[("vary", "cookie")], Lifetime::NotKept),
+            (&[("vary", "cookie")], NO_CACHE),
             (&[("cache-control", "max-age=60"), ("age", "5")], secs(55)),
             (&[("cache-control", "public")], Lifetime::Default),
             (&[("expires", DATE_PLUS_60)], secs(60)),

@@ -220,7 +220,7 @@ fn f1_no_store_is_not_retained() {
 }
 
 #[test]
-fn f1_what_varies_is_kept_where_all_requests_have_that_in_common() {
+fn f1_what_varies_is_fresh_where_all_requests_have_that_in_common() {
     for (vary, kept) in [
         ("Accept", true),
         ("user-agent, Accept-Encoding, X-TENANT", true),
@@ -230,9 +230,14 @@ fn f1_what_varies_is_kept_where_all_requests_have_that_in_common() {
         ("If-None-Match", false),
     ] {
         let w = world(|s| s.header("X-Tenant", "7"), |b| b);
-        w.load(record(&format!("Cache-Control: max-age=60 | Vary: {vary}")));
+        w.load(record(&format!("Cache-Control: max-age=60, stale-if-error=60 | Vary: {vary}")));
         w.is_fresh_for(if kept { 60 } else { 0 });
         assert_eq!(w.cache.stats().entries, u64::from(kept), "{vary}");
+        let headers = format!("ETag: \"1\" | Cache-Control: max-age=60 | Vary: {vary}");
+        w.load(record(&headers));
+        w.is_fresh_for(if kept { 60 } else { 0 });
+        assert_eq!(w.load(unchanged(&headers)).0.as_deref(), SOME, "revalidated: {vary}");
+        w.is_fresh_for(if kept { 60 } else { 0 });
     }
 }
 
