@@ -99,7 +99,7 @@ mod tests {
         for ms in 0..1 << 15 {
             assert_eq!(kept(Duration::from_millis(ms)), Duration::from_millis(ms));
         }
-        for seconds in (0..2048).chain([3600, 86_400, 7 * 86_400]) {
+        for seconds in (0..2048).chain([3600, 86_400]) {
             assert_eq!(kept(Duration::from_secs(seconds)), Duration::from_secs(seconds));
         }
         for seconds in (2048..1 << 18).chain((0..15).map(|n| 2047 << n)).chain((11..26).map(|n| (1 << n) - 1)) {
