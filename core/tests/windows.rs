@@ -131,10 +131,8 @@ fn f2_what_is_expired_from_the_start_is_stale_within_its_windows() {
 
 #[test]
 fn f1_what_is_expired_from_the_start_and_of_no_use_is_not_kept() {
-    for lifetime in [Lifetime::For(Duration::ZERO), with(0, Some(0), Some(0))] {
-        let w = world(|b| {
-            b.stale_while_revalidate(if lifetime == with(0, Some(0), Some(0)) { SECOND } else { 0 * SECOND })
-        });
+    for (lifetime, window) in [(Lifetime::For(Duration::ZERO), Duration::ZERO), (with(0, Some(0), Some(0)), SECOND)] {
+        let w = world(|b| b.stale_while_revalidate(window).stale_if_error(window));
         assert_eq!(w.load(found(lifetime)), (How::Loaded { kept: false }, Some(7)));
         assert_eq!(w.cache.stats().entries, 0);
     }
