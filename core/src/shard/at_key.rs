@@ -138,10 +138,12 @@ impl<'a, L: Layout> AtKey<'a, L> {
         stored.value().is_some() && !self.has_come(until)
     }
 
-    /// The record can be served, or at least be offered to the origin.
+    /// The record can be served, or is one of those that are kept only to be offered to the origin.
     fn is_of_use(&self, stored: &L::Stored) -> bool {
-        !self.has_come(stored.header().expires())
-            || stored.version().is_some()
+        let header = stored.header();
+        let is_offered = || stored.version().is_some() && header.expires() == header.since();
+        !self.has_come(header.expires())
+            || is_offered()
             || self.may_be_stale(stored, Stale::WhileRevalidate)
             || self.may_be_stale(stored, Stale::IfError)
     }
