@@ -178,8 +178,17 @@ fn f1_unchanged_as_before_is_the_caches_lifetime_where_that_was_given() {
     for _ in 0..3 {
         // Later than its end: the time between must not count.
         w.clock.advance(13 * SECOND);
-        w.load(Ok(Loaded::Unchanged(Lifetime::AsBefore(Duration::ZERO))));
+        w.load(Ok(Loaded::Unchanged(Lifetime::AsBefore(SECOND))));
         w.holds_for(10 * SECOND, || w.cache.peek(&1).is_some());
+    }
+    // Whose it is goes by what was said last.
+    w.load(Ok(Loaded::Unchanged(Lifetime::For(4 * SECOND))));
+    for (lifetime, seconds) in
+        [(Lifetime::AsBefore(SECOND), 3), (Lifetime::Default, 10), (Lifetime::AsBefore(SECOND), 10)]
+    {
+        w.clock.advance(20 * SECOND);
+        w.load(Ok(Loaded::Unchanged(lifetime)));
+        w.holds_for(seconds * SECOND, || w.cache.peek(&1).is_some());
     }
 }
 
