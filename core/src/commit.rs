@@ -313,8 +313,10 @@ impl<L: Layout> Sent<L> {
 
     pub(crate) fn deleted(mut self, stray: bool) -> Written<L> {
         let permit = self.permit();
-        let made =
-            permit.engine.absent_after_delete.then(|| permit.engine.absent(permit.hash, &permit.key, self.since));
+        let made = permit
+            .engine
+            .absent_after_delete
+            .then(|| permit.engine.absent(permit.hash, &permit.key, Lifetime::Default, self.since));
         self.ends_applied(made, stray, |kept| EventKind::Deleted { kept })
     }
 

@@ -190,6 +190,9 @@ impl<V> Record<V> {
 }
 
 /// How long a record may be served, counted from the start of the request that brought it.
+///
+/// A record that is expired from the start is retained only where that is of use: it has a version, so that it can be offered to the
+/// origin, or a window in which it may be served stale.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Lifetime {
     /// As long as the cache's options say.
@@ -197,8 +200,38 @@ pub enum Lifetime {
     Default,
     /// This long.
     For(Duration),
+    /// With windows of its own in which it may be served stale.
+    With(Windows),
+    /// Of [`Loaded::Unchanged`]: as long as it was given last time, less this (the age of the answer), with the windows that it was
+    /// given. Where the cache's options said how long, and of anything else, the same as [`Lifetime::Default`].
+    AsBefore(Duration),
     /// Not retained at all; it still takes the place of what was there.
     NotKept,
+}
+
+/// How long a record is fresh and for how long after that it may be served stale, where its source says so; `None` is what the
+/// cache's options say.
+///
+/// A window is rounded down: to milliseconds, from half a minute on to seconds, and from half an hour on by up to one part in a thousand.
+///
+/// # Example
+/// ```
+/// use std::time::Duration;
+/// use wtcache::{Lifetime, Record, Windows};
+///
+/// let minute = Duration::from_secs(60);
+/// let windows = Windows { fresh: Some(minute), while_revalidate: Some(10 * minute), ..Windows::default() };
+/// let record = Record::new("bolts").lifetime(Lifetime::With(windows));
+/// # drop(record);
+/// ```
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Windows {
+    /// How long it may be served.
+    pub fresh: Option<Duration>,
+    /// For how long after that it may be served while it is refreshed; zero: not at all.
+    pub while_revalidate: Option<Duration>,
+    /// For how long after that it may be served in place of an error; zero: not at all.
+    pub if_error: Option<Duration>,
 }
 
 /// What a load found.
@@ -208,6 +241,8 @@ pub enum Loaded<V> {
     Found(Record<V>),
     /// The origin said that there is none. That is remembered for the negative lifetime.
     Absent,
+    /// The same, and how long that holds. It is remembered for no longer than the negative lifetime.
+    AbsentFor(Lifetime),
     /// The record of [`LoadCx::replaced`] is still the origin's; its lifetime starts anew.
     ///
     /// Answered without one, it is taken for a failure of the source.

@@ -11,7 +11,7 @@ use std::fmt;
 use std::hash::BuildHasher;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use wtcache::{Clock, Failure, SourceError, Tick};
 
@@ -179,7 +179,7 @@ impl<'a> Attempts<'a> {
         }
         self.begun += 1;
         let call = Call::begin(Instant::now() + left, reuse);
-        Ok(Attempt { call, traffic, pass, came_to: Class::Broken, _place: place })
+        Ok(Attempt { call, traffic, pass, asked: SystemTime::now(), came_to: Class::Broken, _place: place })
     }
 
     /// Whether there is to be another attempt: then the pause before it is over. `after`: what the origin asked for.
@@ -205,6 +205,11 @@ impl<'a> Attempts<'a> {
         true
     }
 
+    /// The time that is left to the call.
+    pub(crate) fn left(&self) -> Duration {
+        self.end.since(self.traffic.clock.now())
+    }
+
     /// Whether [`Attempts::again`] may say so.
     pub(crate) fn may_go_on(&self) -> bool {
         self.again > 0
@@ -216,11 +221,17 @@ pub(crate) struct Attempt<'a> {
     call: Call,
     traffic: &'a Traffic,
     pass: Option<Pass>,
+    asked: SystemTime,
     came_to: Class,
     _place: Place<'a>,
 }
 
 impl Attempt<'_> {
+    /// When it began, by the clock that the dates of its answer are held against.
+    pub(crate) fn asked(&self) -> SystemTime {
+        self.asked
+    }
+
     /// The origin answered with this status.
     pub(crate) fn answered(&mut self, status: u16) {
         self.came_to = Class::of_status(status);

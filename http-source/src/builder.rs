@@ -12,12 +12,13 @@ use wtcache::{Clock, Declared, SystemClock};
 
 use crate::attempt::Traffic;
 use crate::breaker::{Breaker, Fuse};
-use crate::freshness::Freshness;
+use crate::freshness::{Freshness, Heuristic, Policy};
 use crate::gate::Gate;
 use crate::headers::Headers;
 use crate::resolve::HostResolver;
 use crate::retry::Retries;
-use crate::source::{HttpSource, Limits, RecordCheck};
+use crate::shape::{Pointers, Shape};
+use crate::source::{Answers, HttpSource, Limits, RecordCheck};
 use crate::template::Template;
 use crate::transport::{self, BUFFER_BYTES};
 
@@ -41,7 +42,9 @@ pub struct HttpSourceBuilder {
     max_idle_connections: usize,
     max_idle_age: Duration,
     write_max_idle_age: Duration,
-    freshness: Freshness,
+    policy: Policy,
+    last_modified: bool,
+    pointers: Pointers,
     check: Arc<RecordCheck>,
     declared: Declared,
     max_in_flight: usize,
@@ -65,7 +68,9 @@ impl HttpSourceBuilder {
             max_idle_connections: 16,
             max_idle_age: Duration::from_secs(15),
             write_max_idle_age: Duration::from_secs(2),
-            freshness: Freshness::default(),
+            policy: Policy::default(),
+            last_modified: false,
+            pointers: Pointers::default(),
             check: Arc::new(|_, body| if body.is_empty() { Err("the body is empty".into()) } else { Ok(body) }),
             declared: Declared::default(),
             max_in_flight: 64,
@@ -176,7 +181,44 @@ impl HttpSourceBuilder {
 
     /// Who says how long a record may be served. Default [`Freshness::Table`].
     pub fn freshness(mut self, freshness: Freshness) -> Self {
-        self.freshness = freshness;
+        self.policy.freshness = freshness;
+        self
+    }
+
+    /// With [`Freshness::Origin`], an answer that says when its record was last modified, and nothing of how long it is fresh, is
+    /// so for this share (of 1) of the time that it had then been as it is, and for no longer than `longest` (RFC 9111, 4.2.2; a tenth is usual).
+    /// Default: the cache's options say.
+    pub fn heuristic_lifetime(mut self, share: f64, longest: Duration) -> Self {
+        self.policy.heuristic = Some(Heuristic { share, longest });
+        self
+    }
+
+    /// An answer without an ETag has its `Last-Modified` for a version, so that loads ask with `If-Modified-Since`. A date tells
+    /// changes of one second apart only where the answer came in a later one, and is left out else. No write can be made
+    /// conditional on a date; so not together with [`honours_preconditions`](Self::honours_preconditions). Default false.
+    pub fn last_modified(mut self, taken: bool) -> Self {
+        self.last_modified = taken;
+        self
+    }
+
+    /// Where in the body of an answer the record is: a JSON pointer (RFC 6901), such as `/data`. Default `""`: the body is the
+    /// record.
+    pub fn record_at(mut self, pointer: impl Into<String>) -> Self {
+        self.pointers.record_at = pointer.into();
+        self
+    }
+
+    /// There is an array with the record as its one member, as where `/items?id=eq.{id}` is a query. An empty one says that
+    /// there is none; one with more members is an error. Default false.
+    pub fn record_in_array(mut self, in_array: bool) -> Self {
+        self.pointers.in_array = in_array;
+        self
+    }
+
+    /// Where in the body of a put the record is to stand: a JSON pointer to members of objects. Default `""`: the record is the
+    /// body.
+    pub fn put_at(mut self, pointer: impl Into<String>) -> Self {
+        self.pointers.put_at = pointer.into();
         self
     }
 
@@ -246,6 +288,17 @@ impl HttpSourceBuilder {
         if self.body_limit == 0 {
             return Err(BuildError::Option { option: "body_limit", message: "no record fits into 0 bytes".into() });
         }
+        if let Some(Heuristic { share, .. }) = self.policy.heuristic
+            && !(0.0..=1.0).contains(&share)
+        {
+            let message = format!("{share} is not a share from 0 to 1");
+            return Err(BuildError::Option { option: "heuristic_lifetime", message });
+        }
+        if self.last_modified && self.declared.honours_preconditions {
+            let message = "a write cannot be conditional on a date; leave honours_preconditions out".into();
+            return Err(BuildError::Option { option: "last_modified", message });
+        }
+        let shape = Shape::new(&self.pointers)?;
         let mut config = Agent::config_builder()
             .http_status_as_error(false)
             .max_redirects(0)
@@ -267,14 +320,14 @@ impl HttpSourceBuilder {
         let resolver = HostResolver::new(template.host(), template.port(), self.name_ttl);
         let agent = Agent::with_parts(config.build(), transport::connector(self.connect_timeout), resolver);
         let limits = Limits { timeout: self.timeout, body: self.body_limit, write_idle: self.write_max_idle_age };
+        let answers = Answers { policy: self.policy, shape, by_date: self.last_modified, check: self.check };
         let carries_key = self.declared.honours_idempotency || self.retries.writes > 0;
         Ok(HttpSource {
             agent,
             template,
             headers,
             limits,
-            freshness: self.freshness,
-            check: self.check,
+            answers,
             declared: self.declared,
             traffic: Traffic::new(
                 self.clock.unwrap_or_else(|| Arc::new(SystemClock::new())),

@@ -21,9 +21,10 @@ use crate::attempt::{Attempt, Traffic};
 use crate::builder::HttpSourceBuilder;
 use crate::call::Reuse;
 use crate::classify::{self, Got, Unanswered, Written};
-use crate::freshness::{self, Freshness};
+use crate::freshness::Policy;
 use crate::headers::{self, Headers};
 use crate::retry;
+use crate::shape::Shape;
 use crate::stats::SourceStats;
 use crate::template::Template;
 
@@ -44,13 +45,21 @@ pub struct HttpSource {
     pub(crate) template: Template,
     pub(crate) headers: Headers,
     pub(crate) limits: Limits,
-    pub(crate) freshness: Freshness,
-    pub(crate) check: Arc<RecordCheck>,
+    pub(crate) answers: Answers,
     pub(crate) declared: Declared,
     pub(crate) traffic: Traffic,
     /// The name of the header with a write's key; `None` where writes carry none.
     pub(crate) idempotency_header: Option<HeaderName>,
     pub(crate) requests: AtomicU64,
+}
+
+/// How answers are read.
+pub(crate) struct Answers {
+    pub(crate) policy: Policy,
+    pub(crate) shape: Shape,
+    /// A Last-Modified is a version.
+    pub(crate) by_date: bool,
+    pub(crate) check: Arc<RecordCheck>,
 }
 
 /// The bounds of a call.
@@ -65,7 +74,7 @@ pub(crate) struct Limits {
 
 impl HttpSource {
     /// The options of a source for the records at `url_template`: an absolute http or https URL with `{id}` once in its
-    /// path, such as `http://host:8080/items/{id}`. The key takes that place, percent-encoded.
+    /// path or query, such as `http://host:8080/items/{id}` or `http://host/items?id=eq.{id}`. The key takes that place, percent-encoded.
     pub fn builder(url_template: impl Into<String>) -> HttpSourceBuilder {
         HttpSourceBuilder::new(url_template.into())
     }
@@ -117,8 +126,10 @@ impl HttpSource {
         let validator = headers::add_validator(&mut headers, version);
         let mut attempt = attempts.begin(Reuse::Any, true)?;
         loop {
-            let error = match self.ask(key, &uri, &headers, validator, attempt) {
-                Ok(loaded) => return Ok(loaded),
+            let error = match self.ask(key, &uri, &headers, version.filter(|_| validator), attempt) {
+                Ok(Some(loaded)) => return Ok(loaded),
+                // What is here is not what the origin has: the whole record is asked for.
+                Ok(None) => return self.load(key, None, attempts.left()),
                 Err(error) => error,
             };
             if !retry::of_load(&error) || !attempts.again(error.retry_after()) {
@@ -132,15 +143,15 @@ impl HttpSource {
         }
     }
 
-    /// One attempt of a load. `validator`: the headers offer a version.
+    /// One attempt of a load. `offered`: the version that the headers offer. `None`: the origin confirmed another one.
     fn ask(
         &self,
         key: &[u8],
         uri: &Uri,
         headers: &HeaderMap,
-        validator: bool,
+        offered: Option<&[u8]>,
         mut attempt: Attempt<'_>,
-    ) -> Result<Loaded<Vec<u8>>, SourceError> {
+    ) -> Result<Option<Loaded<Vec<u8>>>, SourceError> {
         let mut answered = self.exchange(Method::GET, uri, headers.clone(), ());
         if answered.is_err() && attempt.met_a_dead_connection() {
             attempt.anew();
@@ -151,13 +162,19 @@ impl HttpSource {
         })?;
         attempt.answered(response.status().as_u16());
 
-        match classify::get(response.status().as_u16(), validator) {
-            Got::Found => self.found(key, &mut response, attempt),
+        let asked = attempt.asked();
+        match classify::get(response.status().as_u16(), offered.is_some()) {
+            Got::Found => self.found(key, &mut response, attempt).map(Some),
             Got::Absent => {
                 answer::drain(&mut response);
-                Ok(Loaded::Absent)
+                Ok(Some(absent(self.lifetime(response.headers(), asked))))
             }
-            Got::Unchanged => Ok(Loaded::Unchanged(self.lifetime(response.headers()))),
+            Got::Unchanged if headers::names_another(response.headers(), offered) => Ok(None),
+            Got::Unchanged => {
+                let is_constant = |name: &HeaderName| self.headers.is_constant(name);
+                let lifetime = self.answers.policy.of_unchanged(response.headers(), asked, is_constant);
+                Ok(Some(Loaded::Unchanged(lifetime)))
+            }
             Got::Error(failure) => Err(answer::into_error(failure, "GET", response)),
         }
     }
@@ -187,10 +204,16 @@ impl HttpSource {
                 return Err(unusable(failure, format!("GET: the record was not received whole: {e}")).with_cause(e));
             }
         };
+        let asked = attempt.asked();
         // The check is the program's: it may ask this source for something.
         drop(attempt);
-        match (self.check)(key, body) {
-            Ok(value) => Ok(Loaded::Found(self.record(value, response.headers()))),
+        let checked = match self.answers.shape.record(body) {
+            Ok(Some(record)) => (self.answers.check)(key, record),
+            Ok(None) => return Ok(absent(self.lifetime(response.headers(), asked))),
+            Err(why) => Err(why),
+        };
+        match checked {
+            Ok(value) => Ok(Loaded::Found(self.record(value, response.headers(), asked))),
             Err(why) => Err(unusable(Failure::Broken, format!("GET: the answer is no record: {why}"))),
         }
     }
@@ -214,20 +237,25 @@ impl HttpSource {
                 None
             }
         };
+        let asked = attempt.asked();
         drop(attempt);
         let headers = response.headers();
         match value {
             None => Confirmed::Unseen,
             Some(value) if value.is_empty() => {
                 if self.declared.stores_verbatim {
-                    Confirmed::AsSent { version: headers::version(headers), lifetime: self.lifetime(headers) }
+                    let version = headers::version(headers, self.answers.by_date);
+                    Confirmed::AsSent { version, lifetime: self.lifetime(headers, asked) }
                 } else {
                     Confirmed::Unseen
                 }
             }
-            Some(value) => match (self.check)(key, value) {
-                Ok(value) => Confirmed::Record(self.record(value, headers)),
-                Err(_) => Confirmed::Unseen,
+            Some(value) => match self.answers.shape.record(value) {
+                Ok(Some(record)) => match (self.answers.check)(key, record) {
+                    Ok(value) => Confirmed::Record(self.record(value, headers, asked)),
+                    Err(_) => Confirmed::Unseen,
+                },
+                Ok(None) | Err(_) => Confirmed::Unseen,
             },
         }
     }
@@ -312,16 +340,16 @@ impl HttpSource {
         self.agent.run(request)
     }
 
-    fn record(&self, value: Vec<u8>, headers: &HeaderMap) -> Record<Vec<u8>> {
-        let record = Record::new(value).lifetime(self.lifetime(headers));
-        match headers::version(headers) {
+    fn record(&self, value: Vec<u8>, headers: &HeaderMap, asked: SystemTime) -> Record<Vec<u8>> {
+        let record = Record::new(value).lifetime(self.lifetime(headers, asked));
+        match headers::version(headers, self.answers.by_date) {
             Some(version) => record.version(version),
             None => record,
         }
     }
 
-    fn lifetime(&self, headers: &HeaderMap) -> Lifetime {
-        freshness::lifetime(self.freshness, headers, SystemTime::now())
+    fn lifetime(&self, headers: &HeaderMap, asked: SystemTime) -> Lifetime {
+        self.answers.policy.lifetime(headers, asked, |name| self.headers.is_constant(name))
     }
 }
 
@@ -331,7 +359,8 @@ impl Source<Bytes> for HttpSource {
     }
 
     fn put(&self, key: &[u8], value: &[u8], cx: &WriteCx<'_, Bytes>) -> Outcome<Confirmed<Vec<u8>>> {
-        let (response, attempt) = match self.send(Method::PUT, key, Some(value), cx) {
+        let body = self.answers.shape.put(value);
+        let (response, attempt) = match self.send(Method::PUT, key, Some(&body), cx) {
             Ok(answered) => answered,
             Err(outcome) => return outcome,
         };
@@ -361,6 +390,11 @@ impl Source<Bytes> for HttpSource {
     fn declared(&self) -> Declared {
         self.declared.clone()
     }
+}
+
+/// An absence that is remembered as the origin says, if it does.
+fn absent(lifetime: Lifetime) -> Loaded<Vec<u8>> {
+    if lifetime == Lifetime::Default { Loaded::Absent } else { Loaded::AbsentFor(lifetime) }
 }
 
 /// What became of an attempt of a write that another one may follow.
@@ -414,7 +448,7 @@ impl fmt::Debug for HttpSource {
         f.debug_struct("HttpSource")
             .field("origin", &self.template)
             .field("limits", &self.limits)
-            .field("freshness", &self.freshness)
+            .field("policy", &self.answers.policy)
             .field("declared", &self.declared)
             .finish_non_exhaustive()
     }

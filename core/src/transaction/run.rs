@@ -466,7 +466,8 @@ impl<L: Layout> KeyEnd<L> {
                 applied(made, |kept| EventKind::Put { kept })
             }
             Last::Deleted(since) => {
-                let made = engine.absent_after_delete.then(|| engine.absent(seat.hash, &seat.key, since));
+                let made =
+                    engine.absent_after_delete.then(|| engine.absent(seat.hash, &seat.key, Lifetime::Default, since));
                 applied(made, |kept| EventKind::Deleted { kept })
             }
             Last::Unknown(send) => {

@@ -54,6 +54,14 @@ pub struct TableConfig {
     pub capacity: Capacity,
     /// How long the origin's "no such record" is served; by default 5 s, zero for not at all.
     pub negative_lifetime: Duration,
+    /// For how long after it expired a record is served while it is refreshed, where its origin says nothing; by default not at all.
+    pub stale_while_revalidate: Duration,
+    /// For how long after it expired a record is served in place of an error, where its origin says nothing; by default not at all.
+    pub stale_if_error: Duration,
+    /// In this last share of its lifetime, from 0 to 99 percent, a record that is read is refreshed ahead; by default not at all.
+    pub refresh_ahead_percent: u8,
+    /// By up to this share of itself, from 0 to 100 percent, a lifetime is shortened at random; by default not at all.
+    pub jitter_percent: u8,
     /// What becomes of a write whose key is in doubt.
     pub in_doubt_writes: InDoubtWrites,
     /// Whether a key is absent at once after an applied delete; by default the next read asks the origin.
@@ -117,6 +125,19 @@ pub struct OriginConfig {
     pub max_body_bytes: usize,
     /// Who says how long a record is fresh.
     pub freshness: Freshness,
+    /// With [`Freshness::Origin`], the share in percent of the time since its last change that a record is fresh of which the origin
+    /// says no more; by default 0: the table's `expiration`.
+    pub heuristic_percent: u8,
+    /// The longest that this can be; by default 24 h.
+    pub heuristic_longest: Duration,
+    /// Whether records without an ETag are revalidated by their `Last-Modified`; by default not.
+    pub last_modified: bool,
+    /// Where in an answer the record is: a JSON pointer; by default it is the answer.
+    pub record_at: String,
+    /// Whether it is there the one member of an array; by default not.
+    pub record_in_array: bool,
+    /// Where in a put the record is to stand: a JSON pointer; by default it is the body.
+    pub put_at: String,
     /// Whether the origin honours preconditions of writes.
     pub preconditions: Preconditions,
     /// Whether the origin stores exactly what it is sent, so that a write's body is the record; by default not.
@@ -234,6 +255,12 @@ impl OriginConfig {
             settle_window: Duration::from_secs(10),
             max_body_bytes: 1024 * 1024,
             freshness: Freshness::default(),
+            heuristic_percent: 0,
+            heuristic_longest: Duration::from_secs(24 * 60 * 60),
+            last_modified: false,
+            record_at: String::new(),
+            record_in_array: false,
+            put_at: String::new(),
             preconditions: Preconditions::default(),
             stores_verbatim: false,
         }
@@ -248,6 +275,10 @@ impl TableConfig {
             origin,
             capacity: Capacity::Bytes(64 * 1024 * 1024),
             negative_lifetime: Duration::from_secs(5),
+            stale_while_revalidate: Duration::ZERO,
+            stale_if_error: Duration::ZERO,
+            refresh_ahead_percent: 0,
+            jitter_percent: 0,
             in_doubt_writes: InDoubtWrites::default(),
             absent_after_delete: false,
             clean_start: false,
@@ -272,6 +303,12 @@ impl fmt::Debug for OriginConfig {
             .field("settle_window", &self.settle_window)
             .field("max_body_bytes", &self.max_body_bytes)
             .field("freshness", &self.freshness)
+            .field("heuristic_percent", &self.heuristic_percent)
+            .field("heuristic_longest", &self.heuristic_longest)
+            .field("last_modified", &self.last_modified)
+            .field("record_at", &self.record_at)
+            .field("record_in_array", &self.record_in_array)
+            .field("put_at", &self.put_at)
             .field("preconditions", &self.preconditions)
             .field("stores_verbatim", &self.stores_verbatim)
             .field("max_in_flight", &self.max_in_flight)

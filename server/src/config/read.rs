@@ -113,6 +113,10 @@ impl Reader<'_> {
             "origin",
             "capacity",
             "negative_lifetime",
+            "stale_while_revalidate",
+            "stale_if_error",
+            "refresh_ahead",
+            "jitter",
             "in_doubt_writes",
             "absent_after_delete",
             "clean_start",
@@ -131,6 +135,10 @@ impl Reader<'_> {
         let mut table = TableConfig::new(&name.raw, origin.unwrap_or_else(|| OriginConfig::new("")));
         self.set(fields, "capacity", &mut table.capacity, value::capacity);
         self.set(fields, "negative_lifetime", &mut table.negative_lifetime, value::duration);
+        self.set(fields, "stale_while_revalidate", &mut table.stale_while_revalidate, value::duration);
+        self.set(fields, "stale_if_error", &mut table.stale_if_error, value::duration);
+        self.set(fields, "refresh_ahead", &mut table.refresh_ahead_percent, |value| value::percent(value, 0..=99));
+        self.set(fields, "jitter", &mut table.jitter_percent, |value| value::percent(value, 0..=100));
         self.set(fields, "in_doubt_writes", &mut table.in_doubt_writes, |value| {
             choice(value, &[("send", InDoubtWrites::Send), ("wait", InDoubtWrites::Wait)])
         });
@@ -171,6 +179,12 @@ impl Reader<'_> {
             "settle_window",
             "max_body",
             "freshness",
+            "heuristic",
+            "heuristic_longest",
+            "last_modified",
+            "record_at",
+            "record_in_array",
+            "put_at",
             "preconditions",
             "stores_verbatim",
             "max_in_flight",
@@ -197,6 +211,12 @@ impl Reader<'_> {
         self.set(fields, "freshness", &mut origin.freshness, |value| {
             choice(value, &[("table", Freshness::Table), ("origin", Freshness::Origin)])
         });
+        self.set(fields, "heuristic", &mut origin.heuristic_percent, |value| value::percent(value, 0..=100));
+        self.set(fields, "heuristic_longest", &mut origin.heuristic_longest, value::duration);
+        self.set(fields, "last_modified", &mut origin.last_modified, value::flag);
+        self.set(fields, "record_at", &mut origin.record_at, value::pointer);
+        self.set(fields, "record_in_array", &mut origin.record_in_array, value::flag);
+        self.set(fields, "put_at", &mut origin.put_at, value::pointer);
         self.set(fields, "preconditions", &mut origin.preconditions, |value| {
             choice(value, &[("unchecked", Preconditions::Unchecked), ("honoured", Preconditions::Honoured)])
         });
@@ -214,6 +234,13 @@ impl Reader<'_> {
         }
         if let Some((_, node)) = fields.get("breaker") {
             self.breaker(node, &mut origin.breaker);
+        }
+        if let Some((key, _)) = fields.get("last_modified")
+            && origin.last_modified
+            && origin.preconditions == Preconditions::Honoured
+        {
+            let hint = "with preconditions: honoured, leave last_modified out";
+            self.add(key.at, "last_modified: no write can be conditional on a date", Some(hint));
         }
         Some(origin)
     }

@@ -5,6 +5,7 @@
 #[path = "../common/mod.rs"]
 mod common;
 mod conditions;
+mod freshness;
 mod index;
 mod invalidate;
 mod keys;
