@@ -304,9 +304,8 @@ impl<L: Layout> Sent<L> {
         // The record is made while the permit is armed: should that unwind, the key is in doubt.
         let made = record.map(|record| {
             let permit = self.permit();
-            let own = record.lifetime != Lifetime::Default;
-            let record = if own { record } else { record.lifetime(permit.lifetime) };
-            permit.engine.record(permit.hash, &permit.key, record, self.since)
+            let lifetime = record.lifetime.or(permit.lifetime);
+            permit.engine.record(permit.hash, &permit.key, record.lifetime(lifetime), self.since)
         });
         self.ends_applied(made, stray, |kept| EventKind::Put { kept })
     }

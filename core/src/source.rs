@@ -209,6 +209,27 @@ pub enum Lifetime {
     NotKept,
 }
 
+impl Lifetime {
+    /// This one; and what it leaves open, as `other` says.
+    pub(crate) fn or(self, other: Self) -> Self {
+        let own = match self {
+            Self::Default | Self::AsBefore(_) => return other,
+            Self::With(own) => own,
+            Self::For(_) | Self::NotKept => return self,
+        };
+        match other {
+            Self::NotKept if own.fresh.is_none() => Self::NotKept,
+            Self::Default | Self::AsBefore(_) | Self::NotKept => self,
+            Self::For(fresh) => Self::With(Windows { fresh: own.fresh.or(Some(fresh)), ..own }),
+            Self::With(other) => Self::With(Windows {
+                fresh: own.fresh.or(other.fresh),
+                while_revalidate: own.while_revalidate.or(other.while_revalidate),
+                if_error: own.if_error.or(other.if_error),
+            }),
+        }
+    }
+}
+
 /// How long a record is fresh and for how long after that it may be served stale, where its source says so; `None` is what the
 /// cache's options say.
 ///

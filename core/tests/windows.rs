@@ -10,7 +10,10 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use shelf::{Fns, SECOND};
-use wtcache::{Builder, Cache, Call, How, Lifetime, LoadError, Loaded, Record, SourceError, Typed, Version, Windows};
+use wtcache::{
+    Builder, Cache, Call, Confirmed, How, Lifetime, LoadError, Loaded, Outcome, Record, SourceError, Step, Typed,
+    Version, Windows,
+};
 use wtcache_testkit::ManualClock;
 
 type Texts = Typed<u32, u64>;
@@ -268,4 +271,53 @@ fn f1_an_absence_holds_for_as_long_as_was_said_and_no_longer_than_the_negative_l
         let w = world(|b| b.negative_lifetime(5 * SECOND));
         assert_eq!(w.load(Ok(Loaded::AbsentFor(lifetime))), (How::Loaded { kept: false }, None));
     }
+}
+
+#[test]
+fn f1_what_a_record_leaves_open_its_write_says_and_its_own_windows_stand() {
+    type Writes = fn(&Cache<u32, u64>, Lifetime) -> bool;
+    let written: Writes = |cache, says| cache.put_with(&1, 7, &Call::new().lifetime(says)).unwrap().kept;
+    let in_a_transaction: Writes =
+        |cache, says| cache.transaction().update_for(&1, 7, says).step(Step::put(&1, 7)).run().is_committed();
+    let own = |fresh: Option<u32>| {
+        let fresh = fresh.map(|n| n * SECOND);
+        Lifetime::With(Windows { fresh, if_error: Some(2 * SECOND), ..Windows::default() })
+    };
+    for (record, write, fresh) in [
+        (own(None), Lifetime::For(5 * SECOND), 5),
+        (own(Some(9)), Lifetime::For(5 * SECOND), 9),
+        (own(Some(9)), Lifetime::NotKept, 9),
+        (own(None), Lifetime::Default, 60),
+        (own(None), with(5, Some(1), Some(40)), 5),
+        (with(9, Some(0), None), own(Some(5)), 9),
+        (Lifetime::AsBefore(SECOND), with(5, None, Some(2)), 5),
+    ] {
+        for writes in [written, in_a_transaction] {
+            let clock = ManualClock::new();
+            let source = Fns::<Texts>::get(|_, _| Err(shelf::broken()))
+                .put(move |_, value, _| Outcome::Applied(Confirmed::Record(Record::new(*value).lifetime(record))));
+            let builder = Cache::builder(source).clock(clock.shared()).clean_start(true);
+            let cache = builder.lifetime(60 * SECOND).build().unwrap();
+            assert!(writes(&cache, write));
+            clock.advance(fresh * SECOND - Duration::from_nanos(1));
+            assert!(cache.peek(&1).is_some(), "{record:?}, {write:?}");
+            clock.advance(SECOND + Duration::from_nanos(1));
+            assert!(cache.peek(&1).is_none(), "{record:?}, {write:?}");
+            clock.advance(SECOND - Duration::from_nanos(1));
+            assert!(cache.read(&1, &Call::new()).is_ok_and(|read| read.how == How::Stale), "{record:?}, {write:?}");
+            clock.advance(Duration::from_nanos(1));
+            assert!(cache.read(&1, &Call::new()).is_err(), "{record:?}, {write:?}");
+        }
+    }
+}
+
+#[test]
+fn f1_a_write_that_is_not_to_be_kept_is_not_where_its_record_says_windows_alone() {
+    let windows = Windows { if_error: Some(2 * SECOND), ..Windows::default() };
+    let record = Lifetime::With(windows);
+    let source = Fns::<Texts>::get(|_, _| Ok(Loaded::Absent))
+        .put(move |_, value, _| Outcome::Applied(Confirmed::Record(Record::new(*value).lifetime(record))));
+    let cache = Cache::builder(source).build().unwrap();
+    assert!(!cache.put_with(&1, 7, &Call::new().lifetime(Lifetime::NotKept)).unwrap().kept);
+    assert_eq!(cache.stats().entries, 0);
 }
