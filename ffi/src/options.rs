@@ -49,6 +49,12 @@ pub(crate) struct Http {
     pub(crate) connect_timeout_ms: Option<u64>,
     pub(crate) body_limit_bytes: Option<usize>,
     pub(crate) freshness: Option<Freshness>,
+    pub(crate) heuristic_share: Option<f64>,
+    pub(crate) heuristic_longest_ms: Option<u64>,
+    pub(crate) last_modified: Option<bool>,
+    pub(crate) record_at: Option<String>,
+    pub(crate) record_in_array: Option<bool>,
+    pub(crate) put_at: Option<String>,
     pub(crate) settle_window_ms: Option<u64>,
     pub(crate) stores_verbatim: Option<bool>,
     pub(crate) honours_preconditions: Option<bool>,
@@ -152,6 +158,23 @@ impl Options {
         if let Some(freshness) = http.freshness {
             source = source.freshness(freshness);
         }
+        // Zero is the default, and no guess.
+        if let Some(share) = http.heuristic_share.filter(|share| *share != 0.0) {
+            let longest = http.heuristic_longest_ms.map_or(Duration::from_secs(24 * 3600), Duration::from_millis);
+            source = source.heuristic_lifetime(share, longest);
+        }
+        if let Some(taken) = http.last_modified {
+            source = source.last_modified(taken);
+        }
+        if let Some(pointer) = &http.record_at {
+            source = source.record_at(pointer);
+        }
+        if let Some(in_array) = http.record_in_array {
+            source = source.record_in_array(in_array);
+        }
+        if let Some(pointer) = &http.put_at {
+            source = source.put_at(pointer);
+        }
         if let Some(ms) = http.settle_window_ms {
             source = source.settle_window(Duration::from_millis(ms));
         }
@@ -186,6 +209,7 @@ impl Options {
             BuildError::Header { name, why } => refuse(format!("http.headers.{name}: {why}")),
             BuildError::Option { option, message } => {
                 let unit = match option {
+                    "heuristic_lifetime" => return refuse(format!("http.heuristic_share: {message}")),
                     "timeout"
                     | "connect_timeout"
                     | "retries.cap"
