@@ -751,32 +751,32 @@ public:
         return note(wtcache_config_set_listener, detail::listen<F>, kept.release(), detail::destroy<F>);
     }
     /**
-     * The caches that are opened with this ask `weigher` what an entry weighs, in place of its bytes: a callable that takes the key and a
+     * The caches that are opened with this ask `weigh` what an entry weighs, in place of its bytes: a callable that takes the key and a
      * `std::optional<std::string_view>`, which is nothing for a remembered absence, and gives a `std::uint64_t`. It takes the place of one
      * that was set before. It is called once an entry, from any thread, from many at once, so it has to be callable as const, and must not
      * call the cache. One that throws, or gives 2^32 or more, has the entry not kept.
      */
-    template <class F> config &weigher(F weigher)
+    template <class F> config &weigher(F weigh)
     {
-        auto kept = std::make_unique<F>(std::move(weigher));
+        auto kept = std::make_unique<F>(std::move(weigh));
         return note(wtcache_config_set_weigher, detail::weigh<F>, kept.release(), detail::destroy<F>);
     }
     /**
-     * The caches that are opened with this ask `tags` which tags a record has, beside those of its source: a callable that takes key and value,
+     * The caches that are opened with this ask `extract` which tags a record has, beside those of its source: a callable that takes key and value,
      * and an `extract &`, to which it adds them. Otherwise as `weigher`.
      */
-    template <class F> config &tags(F tags)
+    template <class F> config &tags(F extract)
     {
-        auto kept = std::make_unique<F>(std::move(tags));
+        auto kept = std::make_unique<F>(std::move(extract));
         return note(wtcache_config_set_tags, detail::find<F>, kept.release(), detail::destroy<F>);
     }
     /**
-     * The caches that are opened with this have an index of this name: `cache::find` finds their records by the values that `values` adds, a
+     * The caches that are opened with this have an index of this name: `cache::find` finds their records by the values that `extract` adds, a
      * callable as that of `tags`. A name that is given twice is wrong.
      */
-    template <class F> config &index(std::string_view name, F values)
+    template <class F> config &index(std::string_view name, F extract)
     {
-        auto kept = std::make_unique<F>(std::move(values));
+        auto kept = std::make_unique<F>(std::move(extract));
         return note(wtcache_config_add_index, name.data(), name.size(), detail::find<F>, kept.release(), detail::destroy<F>);
     }
     /** The URL of an HTTP origin's records, with `{id}` where the key goes. */
