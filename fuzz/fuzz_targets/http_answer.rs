@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use libfuzzer_sys::fuzz_target;
 use wtcache::{LoadCx, Loaded, Outcome, Source, SourceError, Version, WriteCx};
-use wtcache_http_source::{Freshness, HttpSource};
+use wtcache_http_source::{Freshness, HttpSource, Retries};
 
 const DEADLINE: Duration = Duration::from_secs(5);
 
@@ -31,6 +31,8 @@ static ORIGIN: LazyLock<Origin> = LazyLock::new(|| {
     let source = |declared: bool| {
         HttpSource::builder(&url)
             .max_idle_connections(0)
+            .retries(Retries::none())
+            .no_breaker()
             .body_limit(256)
             .freshness(if declared { Freshness::Origin } else { Freshness::Table })
             .stores_verbatim(declared)

@@ -125,6 +125,12 @@ impl Setup {
             }
             text += &format!("    origin:\n      url: {url}/items/{{id}}\n      timeout: {}\n", self.timeout);
             text += "      headers:\n        Authorization: Bearer ${KEY}\n";
+            // A test is of one exchange with the origin, unless it says otherwise.
+            for (key, none) in [("retries", "{ loads: 0 }"), ("breaker", "{ enabled: false }")] {
+                if !self.origin.iter().any(|line| line.starts_with(key)) {
+                    text += &format!("      {key}: {none}\n");
+                }
+            }
             for line in &self.origin {
                 text += &format!("      {line}\n");
             }

@@ -5,10 +5,12 @@
 #[path = "../common/mod.rs"]
 mod common;
 mod conditions;
+mod freshness;
 mod index;
 mod invalidate;
 mod keys;
 mod life;
+mod limits;
 mod patch;
 mod pending;
 mod reads;
