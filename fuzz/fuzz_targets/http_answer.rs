@@ -107,7 +107,9 @@ fn loaded(answer: &[u8], result: Result<Loaded<Vec<u8>>, SourceError>) {
             assert!(statuses.contains(&200), "a record out of {statuses:?}");
             assert!(!record.value.is_empty() && record.value.len() <= 256, "{} bytes", record.value.len());
         }
-        Ok(Loaded::Absent) => assert!(statuses.contains(&404) || statuses.contains(&410), "{statuses:?}"),
+        Ok(Loaded::Absent | Loaded::AbsentFor(_)) => {
+            assert!(statuses.contains(&404) || statuses.contains(&410), "{statuses:?}")
+        }
         Ok(Loaded::Unchanged(_)) => panic!("nothing was offered to be unchanged"),
         Err(error) => has_a_code(&statuses, &error),
     }
