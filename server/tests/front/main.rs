@@ -5,12 +5,15 @@
 #[path = "../common/mod.rs"]
 mod common;
 mod conditions;
+mod formats;
 mod index;
 mod invalidate;
 mod keys;
 mod life;
+mod openapi;
 mod patch;
 mod pending;
+mod query;
 mod reads;
 mod requests;
 mod writes;
