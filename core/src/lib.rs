@@ -53,7 +53,7 @@ mod windows;
 mod write_through;
 
 pub use audit::Audit;
-pub use cache::{ByteCache, Cache, CacheOf, Found};
+pub use cache::{ByteCache, Cache, CacheOf, ExpiredKey, Found};
 pub use clock::{Alarm, Clock, RECENT_LAG, SystemClock, Tick};
 pub use commit::{Prepared, Sent, Written};
 pub use doubt::{InDoubt, Settlement};

@@ -71,6 +71,12 @@ impl Problem {
         self
     }
 
+    /// Where in the query it is, counted in characters from 1.
+    pub(crate) fn position(mut self, position: usize) -> Self {
+        self.more.push(("position", position.into()));
+        self
+    }
+
     pub(crate) fn allow(self, methods: &'static str) -> Self {
         self.header(ALLOW, HeaderValue::from_static(methods))
     }
@@ -89,7 +95,7 @@ impl Problem {
         }
     }
 
-    fn header(mut self, name: HeaderName, value: HeaderValue) -> Self {
+    pub(crate) fn header(mut self, name: HeaderName, value: HeaderValue) -> Self {
         self.headers.push((name, value));
         self
     }

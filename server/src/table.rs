@@ -14,6 +14,7 @@ use wtcache_http_source::{BuildError, HttpSource};
 
 use crate::config::{Capacity, Freshness, Idempotency, InDoubtWrites, OriginConfig, Preconditions, TableConfig};
 use crate::pending::Outcomes;
+use crate::record::NULL;
 use crate::schema::Table;
 
 /// A table with the cache that answers for it. Cloning gives another handle on the same.
@@ -134,10 +135,10 @@ fn add_rows(schema: &Table, value: &[u8], rows: &mut Rows) {
     }
 }
 
-/// A record has a tag for each row that it has in the indexes.
+/// A record has a tag for each value that it has in the indexes; that it has none is no tag.
 fn add_tags(schema: &Table, value: &[u8], tags: &mut Tags<'_>) {
     let Ok(record) = serde_json::from_slice::<Map<String, Value>>(value) else { return };
-    for (number, value) in schema.index_values(&record) {
+    for (number, value) in schema.index_values(&record).into_iter().filter(|(_, value)| value != NULL) {
         tags.add(tag(&schema.attributes[usize::from(number)].name, &value));
     }
 }
