@@ -118,7 +118,7 @@ impl<L: Layout> CacheOf<L> {
     /// # Errors
     /// As `get`.
     pub fn read<Q: Lookup<L> + ?Sized>(&self, key: &Q, call: &Call) -> Result<Read<L>, LoadError> {
-        match self.hit(key)? {
+        match self.hit(key, call)? {
             Some(read) => Ok(read),
             None => self.run(self.get_story(key, call)),
         }
@@ -168,6 +168,15 @@ impl<L: Layout> CacheOf<L> {
             return None;
         }
         get::peek(&self.0, self.0.hash(key), key)?
+    }
+
+    /// What [`CacheOf::read`] with this call would give if it asked no source: also that there is no record, where that is remembered, or what
+    /// is pending; and what has expired, as [`Call::max_stale`] says. `None`: it would ask. Never waits; where a refresh is due, it is asked
+    /// for in the background.
+    #[must_use]
+    pub fn read_resident<Q: Lookup<L> + ?Sized>(&self, key: &Q, call: &Call) -> Option<Read<L>> {
+        let found = self.hit(key, call).ok()?;
+        found.or_else(|| get::stale(&self.0, self.0.hash(key), L::key(&key.to_key()), &call.wants))
     }
 
     /// The record of `key` if [`CacheOf::get`] would give it without doing or waiting for anything: not for a lock either, so that a thread may
@@ -482,19 +491,23 @@ impl<L: Layout> CacheOf<L> {
     }
 
     /// A hit, or nothing.
-    pub(crate) fn hit<Q: Lookup<L> + ?Sized>(&self, key: &Q) -> Result<Option<Read<L>>, LoadError> {
+    pub(crate) fn hit<Q: Lookup<L> + ?Sized>(&self, key: &Q, call: &Call) -> Result<Option<Read<L>>, LoadError> {
         if self.0.is_closed() {
             return Err(LoadError::Closed);
         }
-        Ok(get::hit(&self.0, self.0.hash(key), key, false))
+        Ok(get::hit(&self.0, self.0.hash(key), key, false, &call.wants))
     }
 
     /// The same, whatever is pending.
-    pub(crate) fn confirmed_hit<Q: Lookup<L> + ?Sized>(&self, key: &Q) -> Result<Option<Read<L>>, LoadError> {
+    pub(crate) fn confirmed_hit<Q: Lookup<L> + ?Sized>(
+        &self,
+        key: &Q,
+        call: &Call,
+    ) -> Result<Option<Read<L>>, LoadError> {
         if self.0.is_closed() {
             return Err(LoadError::Closed);
         }
-        Ok(get::hit(&self.0, self.0.hash(key), key, true))
+        Ok(get::hit(&self.0, self.0.hash(key), key, true, &call.wants))
     }
 
     pub(crate) fn get_story<Q: Lookup<L> + ?Sized>(&self, key: &Q, call: &Call) -> Get<L> {

@@ -33,6 +33,8 @@ const HELPS: usize = 2;
 
 pub(crate) struct Flight<L: Layout> {
     pub(crate) fence: Fence,
+    /// The source was not asked before.
+    pub(crate) began: Tick,
     /// The leader's deadline: from then on a waiter takes over.
     pub(crate) deadline: Tick,
     /// Some reader of it was moved once already: if it is detached, its value is returned all the same.
@@ -84,10 +86,10 @@ pub(crate) enum News<L: Layout> {
 }
 
 impl<L: Layout> Flight<L> {
-    pub(crate) fn new(fence: Fence, deadline: Tick) -> Self {
+    pub(crate) fn new(fence: Fence, began: Tick, deadline: Tick) -> Self {
         let state = Mutex::new(State { end: End::Running, wakers: Vec::new(), free: Vec::new(), epoch: 0 });
         let (has_moved_reader, is_beneath_pending) = (AtomicBool::new(false), AtomicBool::new(false));
-        Self { fence, deadline, has_moved_reader, is_beneath_pending, state }
+        Self { fence, began, deadline, has_moved_reader, is_beneath_pending, state }
     }
 
     // Relaxed for all: set under the shard's exclusive lock, and read under it, or by who joined or led the load under it after that.

@@ -531,10 +531,10 @@ mod tests {
     fn b4_detached_loads_are_told_of_the_close_and_forgotten_when_nobody_waits() {
         let cache = crate::Cache::builder(Nothing).build().expect("the defaults make sense");
         let engine = cache.engine();
-        let waited = Arc::new(Flight::new(Fence(0), Tick::NEVER));
+        let waited = Arc::new(Flight::new(Fence(0), Tick::ZERO, Tick::NEVER));
         engine.note_lingering(&waited);
         for fence in 1..100 {
-            engine.note_lingering(&Arc::new(Flight::new(Fence(fence), Tick::NEVER)));
+            engine.note_lingering(&Arc::new(Flight::new(Fence(fence), Tick::ZERO, Tick::NEVER)));
         }
         assert_eq!(engine.lingering.lock().len(), 2, "the one that is waited for, and the last");
         engine.close_lingering();

@@ -75,12 +75,15 @@ impl Lifetimes {
         (expires > since).then_some(Times::until(since, expires))
     }
 
-    /// For how long a record with these windows of its own may be served stale.
-    pub(crate) fn window(&self, own: OwnWindows, why: Stale) -> Duration {
-        own.get(why).unwrap_or(match why {
+    /// For how long a record with these windows of its own may be served stale, to a call that asked for so long: what the record forbids,
+    /// no call allows.
+    pub(crate) fn window(&self, own: OwnWindows, why: Stale, asked: Option<Duration>) -> Duration {
+        let own = own.get(why);
+        let option = match why {
             Stale::WhileRevalidate => self.stale_while_revalidate,
             Stale::IfError => self.stale_if_error,
-        })
+        };
+        asked.filter(|_| own != Some(Duration::ZERO)).or(own).unwrap_or(option)
     }
 
     /// Until when a record with these times may be served stale. What may not be trusted beyond the unsure time has no such
@@ -99,7 +102,7 @@ impl Lifetimes {
         if self.refresh_ahead > 0.0 {
             return times.since.after(times.expires.since(times.since).mul_f64(1.0 - self.refresh_ahead));
         }
-        let window = self.window(times.windows, Stale::WhileRevalidate);
+        let window = self.window(times.windows, Stale::WhileRevalidate, None);
         if window.is_zero() { Tick::NEVER } else { times.expires }
     }
 

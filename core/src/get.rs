@@ -9,6 +9,7 @@ mod load;
 mod many;
 mod refresh;
 mod visible;
+mod wants;
 
 use std::task::Waker;
 
@@ -32,6 +33,7 @@ use crate::windows::Stale;
 pub(crate) use load::Existing;
 pub(crate) use load::{LoadCall, LoadReply, OwnLoad, existing};
 pub(crate) use many::GetMany;
+pub(crate) use wants::Wants;
 
 use load::{Role, give_up};
 
@@ -48,12 +50,24 @@ pub enum How {
     },
     /// From a load that another call led.
     Joined,
-    /// From a resident record that has expired: served while it is refreshed, or in place of an error.
+    /// From a resident record that has expired, or does not do for this call: served while it is refreshed, or in place of an error.
     /// [`Entry::stale_for`] says for how long.
     Stale,
     /// Pending writes have a part in it, above a resident record, a load, or nothing: the origin has confirmed no such answer.
     /// [`Entry::pending_since`] says since when.
     Pending,
+}
+
+/// What was resident of a key, and not given, when a read asked its origin.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Passed {
+    /// Nothing, or the origin was not asked.
+    Nothing,
+    /// A record, or a remembered absence, that had expired.
+    Expired,
+    /// One that is fresh, but does not do for this call: [`Call::max_age`], [`Call::min_fresh`].
+    Fresh,
 }
 
 /// A read's answer, with where it came from.
@@ -63,6 +77,14 @@ pub struct Read<L: Layout> {
     pub entry: Option<Entry<L>>,
     /// Where it came from.
     pub how: How,
+    /// Where it came from a load: what was passed over for that.
+    pub passed: Passed,
+}
+
+impl<L: Layout> Read<L> {
+    fn new(entry: Option<Entry<L>>, how: How) -> Self {
+        Self { entry, how, passed: Passed::Nothing }
+    }
 }
 
 /// The answer of a resident record or absent mark, if one may be served, or of what is pending. Takes no exclusive lock and calls
@@ -85,12 +107,36 @@ pub(crate) fn hit<L: Layout, Q: Lookup<L> + ?Sized>(
     hash: u64,
     key: &Q,
     confirmed: bool,
+    wants: &Wants,
 ) -> Option<Read<L>> {
     let Some(stored) = fresh(engine, hash, key) else {
         return if confirmed { None } else { visible::hit(engine, hash, key) };
     };
+    if !wants.takes_any() {
+        let now = engine.clock.now();
+        if !wants.takes(stored.header(), wants.oldest(now), now) {
+            return None;
+        }
+    }
     refresh::ask(engine, hash, &stored, || Arc::new(key.to_key()));
-    Some(Read { entry: counted(engine, stored), how: How::Hit })
+    Some(Read::new(counted(engine, stored), How::Hit))
+}
+
+/// The resident record that has expired, if this call takes it all the same and nothing is pending above it.
+pub(crate) fn stale<L: Layout>(engine: &Engine<L>, hash: u64, key: &L::Key, wants: &Wants) -> Option<Read<L>> {
+    wants.max_stale?;
+    let now = engine.clock.now();
+    let stored = engine.at_key(hash, key, |at| {
+        if at.shown().is_some() {
+            return None;
+        }
+        let does = |stored: &L::Stored| stored.header().since() >= wants.oldest(now);
+        let stored = at.stale(Stale::WhileRevalidate, wants.max_stale).map(|stored| stored.clone()).filter(does)?;
+        Store::<L>::touch(&stored);
+        Some(stored)
+    })?;
+    engine.counters.count(Event::Stale);
+    Some(Read::new(Entry::of(stored), How::Stale))
 }
 
 /// The resident record, if it may be served and nothing else is to be done or waited for: no lock, no refresh, nothing pending.
@@ -145,6 +191,10 @@ pub(crate) struct Get<L: Layout> {
     scope: Option<Scope>,
     /// What is pending is not shown.
     confirmed: bool,
+    wants: Wants,
+    /// The start of the oldest request whose answer will do.
+    oldest: Tick,
+    passed: Passed,
     /// The fence moved under a load of this reader before.
     moved: bool,
     joined: Option<(Arc<Flight<L>>, Option<Seat>)>,
@@ -153,13 +203,17 @@ pub(crate) struct Get<L: Layout> {
 
 impl<L: Layout> Get<L> {
     pub(crate) fn new(engine: &Arc<Engine<L>>, hash: u64, key: SharedKey<L>, call: &Call) -> Self {
+        let now = engine.clock.now();
         Self {
             hash,
             key,
-            deadline: engine.deadline_of(call, engine.clock.now()),
+            deadline: engine.deadline_of(call, now),
             nesting: Nesting::of(engine.frame(hash), call.scope.as_ref()),
             scope: call.scope.clone(),
             confirmed: false,
+            wants: call.wants,
+            oldest: call.wants.oldest(now),
+            passed: Passed::Nothing,
             moved: false,
             joined: None,
             reply: None,
@@ -176,7 +230,7 @@ impl<L: Layout> Get<L> {
     /// What a load brought, with what is pending above it.
     fn show(&self, based: Based<L>, how: How) -> Read<L> {
         if self.confirmed {
-            return Read { entry: based.entry, how };
+            return Read::new(based.entry, how);
         }
         visible::over_load(&self.engine, (self.hash, &self.key), based, how)
     }
@@ -186,6 +240,8 @@ impl<L: Layout> Get<L> {
         let (flight, seat) = self.joined.as_mut()?;
         let takes_detached = takes_detached(self.moved, self.confirmed, flight);
         match flight.poll(takes_detached, self.engine.load_queue, waker, seat) {
+            // It began too early for this reader, who waited for its end only so that there is one load at a time.
+            News::Answer(_) if flight.began < self.oldest => {}
             News::Answer(answer) => return Some(Step::Done(answer.map(|based| self.show(based, How::Joined)))),
             News::Closed => return Some(Step::Done(Err(LoadError::Closed))),
             News::Full => return Some(Step::Done(Err(LoadError::Overloaded))),
@@ -222,8 +278,10 @@ impl<L: Layout> Get<L> {
             return Some(Step::Done(Err(LoadError::TooDeep)));
         }
         let mut call = self.call();
-        let flight = Arc::new(Flight::new(engine.new_fence(), self.deadline));
+        let now = engine.clock.now();
+        let flight = Arc::new(Flight::new(engine.new_fence(), now, self.deadline));
         let (moved, confirmed) = (self.moved, self.confirmed);
+        let (wants, oldest, passed) = (self.wants, self.oldest, &mut self.passed);
         let takes_detached = |flight: &Flight<L>| takes_detached(moved, confirmed, flight);
         let found = engine.at_key(self.hash, L::key(&self.key), |at| {
             if engine.is_closed() {
@@ -234,14 +292,24 @@ impl<L: Layout> Get<L> {
             if let Some(shown @ (Shown::Is(_) | Shown::Fold(..))) = shown {
                 return Found::Shown(shown);
             }
-            if let Some(stored) = at.fresh() {
-                Store::<L>::touch(&stored);
-                return Found::Fresh(stored.clone());
+            let fresh = at.fresh();
+            if let Some(stored) = &fresh
+                && (wants.takes_any() || wants.takes(stored.header(), oldest, now))
+            {
+                Store::<L>::touch(stored);
+                return Found::Fresh(L::Stored::clone(stored));
             }
+            *passed = match fresh {
+                Some(_) => Passed::Fresh,
+                None if at.resident().is_some() => Passed::Expired,
+                None => Passed::Nothing,
+            };
             if nested {
                 return Found::Nested;
             }
-            if let Some(stored) = at.stale(Stale::WhileRevalidate).filter(|_| !is_layered) {
+            let does =
+                |stored: &L::Stored| !is_layered && *passed == Passed::Expired && stored.header().since() >= oldest;
+            if let Some(stored) = at.stale(Stale::WhileRevalidate, wants.max_stale).filter(|stored| does(stored)) {
                 Store::<L>::touch(&stored);
                 return Found::Stale(stored.clone());
             }
@@ -260,7 +328,7 @@ impl<L: Layout> Get<L> {
         });
         match found {
             Found::Closed => Some(Step::Done(Err(LoadError::Closed))),
-            Found::Fresh(stored) => Some(Step::Done(Ok(Read { entry: counted(engine, stored), how: How::Hit }))),
+            Found::Fresh(stored) => Some(Step::Done(Ok(Read::new(counted(engine, stored), How::Hit)))),
             Found::Shown(shown) => {
                 let read = visible::answer(engine, self.hash, || Arc::clone(&self.key), shown);
                 Some(Step::Done(Ok(read.expect("no load is needed for it"))))
@@ -289,7 +357,7 @@ impl<L: Layout> Get<L> {
 
     fn stale(&self, stored: L::Stored) -> Read<L> {
         self.engine.counters.count(Event::Stale);
-        Read { entry: Entry::of(stored), how: How::Stale }
+        Read::new(Entry::of(stored), How::Stale)
     }
 
     /// What is here may be given in place of some errors, for a while. A refusal of the origin's is an answer of its own.
@@ -303,21 +371,26 @@ impl<L: Layout> Get<L> {
         if !may_be_stale || self.nesting.is_nested() {
             return Err(error);
         }
-        let confirmed = self.confirmed;
+        let (confirmed, wants, oldest, now) = (self.confirmed, self.wants, self.oldest, engine.clock.now());
         let found = engine.at_key(self.hash, L::key(&self.key), |at| {
             if !confirmed && at.shown().is_some() {
                 // Nothing stale beneath what is pending.
                 return None;
             }
-            let has_window =
-                |stored: &L::Stored| !engine.lifetimes.window(stored.header().windows(), Stale::IfError).is_zero();
+            let asked = wants.stale_if_error;
+            let window = |stored: &L::Stored| engine.lifetimes.window(stored.header().windows(), Stale::IfError, asked);
             match at.fresh() {
-                Some(stored) => has_window(&stored).then(|| (stored.clone(), true)),
-                None => at.stale(Stale::IfError).map(|stored| (stored.clone(), false)),
+                Some(stored) if wants.takes_any() || wants.takes(stored.header(), oldest, now) => {
+                    (!window(&stored).is_zero()).then(|| (stored.clone(), true))
+                }
+                _ => at
+                    .stale(Stale::IfError, asked)
+                    .filter(|stored| wants.takes_if_error(stored.header(), window(stored), now))
+                    .map(|stored| (stored.clone(), false)),
             }
         });
         match found {
-            Some((stored, true)) => Ok(Read { entry: counted(engine, stored), how: How::Hit }),
+            Some((stored, true)) => Ok(Read::new(counted(engine, stored), How::Hit)),
             Some((stored, false)) => Ok(self.stale(stored)),
             None => Err(error),
         }
@@ -351,6 +424,7 @@ impl<L: Layout> Get<L> {
             key: Arc::clone(&self.key),
             deadline: self.deadline,
             scope: self.scope.clone(),
+            keep: !self.wants.not_kept,
             role: None,
         }
     }
@@ -374,6 +448,12 @@ impl<L: Layout> Story for Get<L> {
     fn step(&mut self, waker: &Waker) -> Step<LoadCall<L>, Self::Output> {
         match self.go_on(waker) {
             Step::Done(Err(error)) => Step::Done(self.unless_stale(error)),
+            Step::Done(Ok(mut read)) => {
+                if matches!(read.how, How::Loaded { .. } | How::Joined) {
+                    read.passed = self.passed;
+                }
+                Step::Done(Ok(read))
+            }
             step => step,
         }
     }

@@ -59,7 +59,7 @@ pub use commit::{Prepared, Sent, Written};
 pub use doubt::{InDoubt, Settlement};
 pub use entry::{Bytes, Entry, Layout, Lookup, Typed, Version};
 pub use error::{LoadError, NotSent, OptionError, ReplayError, Unmet, WriteError};
-pub use get::{How, Read};
+pub use get::{How, Passed, Read};
 pub use index::Rows;
 pub use invalidate::{CloseReport, Forgotten};
 pub use listener::{EventKind, KeyEvent};

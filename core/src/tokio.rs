@@ -102,7 +102,7 @@ impl<L: Layout> AsyncCache<L> {
     /// # Errors
     /// As [`AsyncCache::get`].
     pub async fn read<Q: Lookup<L> + ?Sized>(&self, key: &Q, call: &Call) -> Result<Read<L>, LoadError> {
-        if let Some(read) = self.cache.hit(key)? {
+        if let Some(read) = self.cache.hit(key, call)? {
             return Ok(read);
         }
         let mut story = self.cache.get_story(key, &carried(call));
@@ -117,7 +117,7 @@ impl<L: Layout> AsyncCache<L> {
     /// # Errors
     /// As [`AsyncCache::get`].
     pub async fn read_confirmed<Q: Lookup<L> + ?Sized>(&self, key: &Q, call: &Call) -> Result<Read<L>, LoadError> {
-        if let Some(read) = self.cache.confirmed_hit(key)? {
+        if let Some(read) = self.cache.confirmed_hit(key, call)? {
             return Ok(read);
         }
         let mut story = self.cache.get_story(key, &carried(call)).confirmed();

@@ -12,19 +12,21 @@ use std::time::{Duration, Instant};
 use axum::Router;
 use axum::body::Body;
 use axum::extract::{Request, State};
-use axum::http::header::{CONTENT_LENGTH, CONTENT_TYPE, ETAG, IF_NONE_MATCH};
+use axum::http::header::{AGE, CONTENT_LENGTH, CONTENT_TYPE, ETAG, IF_NONE_MATCH};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderValue, Method, Response, StatusCode, Uri};
 use axum::routing::any;
 use percent_encoding::percent_decode_str;
-use wtcache::{ByteCache, Bytes, Call, CloseReport, Entry, How, LoadError};
+use wtcache::{ByteCache, Bytes, Call, CloseReport, Entry, How, LoadError, Passed, Read};
 
 use crate::answer::{Answer, header, record};
+use crate::asked::Asked;
 use crate::format::Door;
 use crate::incoming::Incoming;
 use crate::problem::{self, Problem};
 use crate::record::check_key;
 use crate::table::ServedTable;
+use crate::timing::{SERVER_TIMING, Timing};
 use crate::{etag, invalidate, openapi, pending, query, write};
 
 const RECORD_METHODS: &str = "GET, HEAD, PUT, PATCH, DELETE";
@@ -215,36 +217,68 @@ fn confirmed(query: Option<&str>) -> Result<bool, Problem> {
 }
 
 async fn read(table: &ServedTable, key: &str, headers: &HeaderMap, confirmed: bool) -> Answer {
-    let call = Call::new();
-    let read =
-        if confirmed { table.cache.read_confirmed(key, &call).await } else { table.cache.read(key, &call).await };
-    let read = match read {
-        Ok(read) => read,
+    let timing = Timing::begins();
+    let asked = Asked::of(headers);
+    let call = asked.call();
+    let read = if asked.only_if_cached {
+        match resident(table, key, &call, confirmed) {
+            Some(read) => Ok(read),
+            None => return not_resident(table, key).with(SERVER_TIMING, timing.value(None)),
+        }
+    } else if confirmed {
+        table.cache.read_confirmed(key, &call).await
+    } else {
+        table.cache.read(key, &call).await
+    };
+    let waited = match &read {
+        Ok(read) if !matches!(read.how, How::Loaded { .. } | How::Joined) => None,
+        _ => Some(timing.elapsed()),
+    };
+    let answer = match read {
+        Ok(read) => found(table, key, headers, read),
         Err(error) => {
             let status = match origin_code(&error) {
                 Some(code) => format!("wtcache; fwd=miss; fwd-status={code}"),
                 None => "wtcache; fwd=miss".to_owned(),
             };
-            return Answer::new(problem::of_load(&error), header(&status), "failed");
+            Answer::new(problem::of_load(&error), header(&status), "failed")
         }
     };
-    let is_pending = read.how == How::Pending;
-    let Some(entry) = read.entry else {
+    answer.with(SERVER_TIMING, timing.value(waited))
+}
+
+/// The answer of what is resident, for a client that wants no other.
+fn resident(table: &ServedTable, key: &str, call: &Call, confirmed: bool) -> Option<Read<Bytes>> {
+    table.cache().read_resident(key, call).filter(|read| !confirmed || read.how != How::Pending)
+}
+
+fn not_resident(table: &ServedTable, key: &str) -> Answer {
+    let detail = format!("{} {key:?} is not resident, or not fresh enough for what was asked", table.schema.name);
+    let response = Problem::new(StatusCode::GATEWAY_TIMEOUT, detail).response();
+    Answer::new(response, HeaderValue::from_static("wtcache; detail=only-if-cached"), "not here")
+}
+
+/// The answer of what a read found.
+fn found(table: &ServedTable, key: &str, headers: &HeaderMap, read: Read<Bytes>) -> Answer {
+    let Read { entry, how, passed, .. } = read;
+    let is_pending = how == How::Pending;
+    let Some(entry) = entry else {
         let name = &table.schema.name;
-        let detail = match read.how {
+        let detail = match how {
             How::Pending => format!("a delete of {name} {key:?} is pending"),
             _ => format!("the origin has no {name} {key:?}"),
         };
         let response = Problem::new(StatusCode::NOT_FOUND, detail).response();
-        let what = match read.how {
+        let what = match how {
             How::Hit => "hit",
             How::Pending => "pending",
             _ => "loaded",
         };
-        let answer = Answer::new(response, cache_status(read.how, 404, None), what);
+        let answer = Answer::new(response, cache_status(how, passed, 404, None), what);
         return if is_pending { pending::marked(answer, None) } else { answer };
     };
-    let status = cache_status(read.how, 200, ttl(&entry, table.cache().now()));
+    let now = table.cache().now();
+    let status = cache_status(how, passed, 200, ttl(&entry, now));
     let tag = etag::of(&entry);
     let mut response = if etag::none_match(headers.get_all(IF_NONE_MATCH), &tag) {
         let mut response = Response::new(Body::empty());
@@ -256,7 +290,11 @@ async fn read(table: &ServedTable, key: &str, headers: &HeaderMap, confirmed: bo
         record(&entry)
     };
     response.headers_mut().insert(ETAG, tag);
-    let what = match read.how {
+    if matches!(how, How::Hit | How::Stale) {
+        // RFC 9111 §5.1: since the origin made, or confirmed it. That it was asked just now is said by there being none.
+        response.headers_mut().insert(AGE, HeaderValue::from(now.since(entry.since()).as_secs()));
+    }
+    let what = match how {
         How::Hit => "hit",
         How::Stale => "stale",
         How::Joined => "joined",
@@ -282,14 +320,20 @@ fn ttl(entry: &Entry<Bytes>, now: wtcache::Tick) -> Option<i64> {
 }
 
 /// Where a read's answer came from, in the words of RFC 9211.
-fn cache_status(how: How, origin: u16, ttl: Option<i64>) -> HeaderValue {
+fn cache_status(how: How, passed: Passed, origin: u16, ttl: Option<i64>) -> HeaderValue {
+    // §2.2: why the origin was asked.
+    let why = match passed {
+        Passed::Expired => "stale",
+        Passed::Fresh => "request",
+        _ => "miss",
+    };
     let mut text = match how {
         // §2.1, §2.5: a stale answer is a hit too, whose lifetime left is negative.
         How::Hit | How::Stale => "wtcache; hit".to_owned(),
-        How::Joined => "wtcache; fwd=miss; collapsed".to_owned(),
+        How::Joined => format!("wtcache; fwd={why}; collapsed"),
         How::Pending => "wtcache; detail=pending".to_owned(),
-        How::Loaded { kept: true } => format!("wtcache; fwd=miss; fwd-status={origin}; stored"),
-        _ => format!("wtcache; fwd=miss; fwd-status={origin}"),
+        How::Loaded { kept: true } => format!("wtcache; fwd={why}; fwd-status={origin}; stored"),
+        _ => format!("wtcache; fwd={why}; fwd-status={origin}"),
     };
     let kept = matches!(how, How::Hit | How::Stale | How::Loaded { kept: true });
     if let Some(ttl) = ttl.filter(|_| kept) {

@@ -5,6 +5,7 @@
 //! other source behind a table.
 
 mod answer;
+mod asked;
 pub mod config;
 pub mod demo;
 pub mod diagnostic;
@@ -24,5 +25,6 @@ pub mod record;
 pub mod schema;
 pub mod serve;
 pub mod table;
+mod timing;
 pub mod walk;
 mod write;

@@ -55,7 +55,7 @@ impl fmt::Display for RespondAsync {
 }
 
 /// The parts of a line between `separator`s; one within quotes separates nothing, and a backslash there takes the next character as it is.
-fn parts(line: &str, separator: char) -> impl Iterator<Item = &str> {
+pub(crate) fn parts(line: &str, separator: char) -> impl Iterator<Item = &str> {
     let (mut quoted, mut escaped) = (false, false);
     line.split(move |c| {
         if escaped {
@@ -70,7 +70,7 @@ fn parts(line: &str, separator: char) -> impl Iterator<Item = &str> {
 }
 
 /// The name and the value of a preference, without its parameters. No value and an empty one are the same (§2).
-fn preference(text: &str) -> (&str, &str) {
+pub(crate) fn preference(text: &str) -> (&str, &str) {
     let first = parts(text, ';').next().unwrap_or_default();
     let (name, value) = first.split_once('=').unwrap_or((first, ""));
     let value = value.trim();

@@ -30,6 +30,8 @@ pub(crate) struct LoadCall<L: Layout> {
     pub(super) key: SharedKey<L>,
     pub(super) deadline: Tick,
     pub(super) scope: Option<Scope>,
+    /// What it brings may be retained.
+    pub(super) keep: bool,
     pub(super) role: Option<Role<L>>,
 }
 
@@ -109,9 +111,9 @@ impl<L: Layout> Leading<'_, L> {
             Err(error) if own.is_late() => return LoadReply::Done(Err(error)),
             _ => {}
         }
-        let flight = self.flight;
+        let (flight, keep) = (self.flight, self.call.keep);
         std::mem::forget(self);
-        own.ends(flight, moved, asked)
+        own.ends(flight, moved, if keep { asked } else { asked.map(Asked::not_kept) })
     }
 }
 
@@ -192,6 +194,12 @@ pub(super) struct Asked<L: Layout> {
     renewed: Option<Times>,
     /// For the tags that were invalidated since.
     running: Running,
+}
+
+impl<L: Layout> Asked<L> {
+    fn not_kept(self) -> Self {
+        Self { keep: false, renewed: None, ..self }
+    }
 }
 
 impl<L: Layout> OwnLoad<'_, L> {

@@ -11,7 +11,7 @@ use std::task::Waker;
 use hashbrown::HashTable;
 
 use super::load::{Leading, LoadCall, LoadReply, OwnLoad, Role};
-use super::{Get, How, Read, counted, refresh, visible};
+use super::{Get, How, Read, Wants, counted, refresh, visible};
 use crate::bugs::{self, Bug};
 use crate::clock::Tick;
 #[cfg(feature = "tokio")]
@@ -81,7 +81,7 @@ impl<L: Layout> GetMany<L> {
             (keys.iter().map(|_| Found::Nothing { waits: false }).collect(), Vec::new())
         } else {
             let hashes: Vec<u64> = keys.iter().map(|(hash, _)| *hash).collect();
-            take(engine, &hashes, |at, other| keys[at].1.is_key(other), |at| Arc::new(keys[at].1.to_key()))
+            take(engine, &hashes, &call.wants, |at, other| keys[at].1.is_key(other), |at| Arc::new(keys[at].1.to_key()))
         };
         let mut many = Self {
             engine: Arc::clone(engine),
@@ -140,7 +140,7 @@ impl<L: Layout> GetMany<L> {
         let (engine, keys) = (&self.engine, &self.keys);
         let hashes: Vec<u64> = keys.iter().map(|(hash, _)| *hash).collect();
         let is_key = |at: usize, other: &L::Key| L::same_key(L::key(&keys[at].1), other);
-        let (found, counts) = take(engine, &hashes, is_key, |at| Arc::clone(&keys[at].1));
+        let (found, counts) = take(engine, &hashes, &self.call.wants, is_key, |at| Arc::clone(&keys[at].1));
         self.counts = counts;
         self.begins(found);
     }
@@ -173,7 +173,7 @@ impl<L: Layout> GetMany<L> {
         let answers: Vec<Answer<L>> =
             self.reads.iter_mut().map(|read| read.answer.take().expect("every read has ended")).collect();
         let same = |answer: &Answer<L>| match answer {
-            Ok(read) => Ok(Read { entry: read.entry.clone(), how: read.how }),
+            Ok(read) => Ok(Read { entry: read.entry.clone(), how: read.how, passed: read.passed }),
             Err(error) => Err(error.clone()),
         };
         let answer = |place| match place {
@@ -202,6 +202,7 @@ enum Found<L: Layout> {
 fn take<L: Layout>(
     engine: &Arc<Engine<L>>,
     hashes: &[u64],
+    wants: &Wants,
     is_key: impl Fn(usize, &L::Key) -> bool,
     to_key: impl Fn(usize) -> SharedKey<L>,
 ) -> (Vec<Found<L>>, Vec<(usize, u64)>) {
@@ -214,6 +215,8 @@ fn take<L: Layout>(
     let counts: Vec<u64> = states.iter().map(|state| state.transactions).collect();
     // None of the keys needs a look at its cell where nothing is pending anywhere.
     let layered = engine.pending.writes() > 0;
+    let now = if wants.takes_any() { Tick::ZERO } else { engine.clock.now() };
+    let does = |stored: &L::Stored| wants.takes_any() || wants.takes(stored.header(), wants.oldest(now), now);
     let find = |(at, hash): (usize, &u64)| {
         let alone;
         let place = numbers.binary_search(&engine.shard_number(*hash)).expect("the shard of each key is here");
@@ -225,7 +228,7 @@ fn take<L: Layout>(
             }
         };
         let stored = state.store.find(*hash, |other| is_key(at, other));
-        if let Some(stored) = stored.filter(|stored| !engine.has_come(stored.header().serve_until())) {
+        if let Some(stored) = stored.filter(|stored| !engine.has_come(stored.header().serve_until()) && does(stored)) {
             Store::<L>::touch(&stored);
             return Taken::Fresh(stored.clone());
         }
@@ -242,7 +245,7 @@ fn take<L: Layout>(
     let answer = |(at, (taken, hash)): (usize, (Taken<L>, &u64))| match taken {
         Taken::Fresh(stored) => {
             refresh::ask(engine, *hash, &stored, || to_key(at));
-            Found::Read(Read { entry: counted(engine, stored), how: How::Hit })
+            Found::Read(Read::new(counted(engine, stored), How::Hit))
         }
         Taken::Shown(shown) => {
             let read = visible::answer(engine, *hash, || to_key(at), shown);

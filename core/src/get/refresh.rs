@@ -43,8 +43,9 @@ pub(super) fn ask<L: Layout>(
 }
 
 fn refresh<L: Layout>(engine: &Arc<Engine<L>>, hash: u64, key: SharedKey<L>, stored: &L::Stored) {
-    let deadline = engine.deadline_of(&Call::new(), engine.clock.now());
-    let flight = Arc::new(Flight::new(engine.new_fence(), deadline));
+    let began = engine.clock.now();
+    let deadline = engine.deadline_of(&Call::new(), began);
+    let flight = Arc::new(Flight::new(engine.new_fence(), began, deadline));
     let begins = engine.at_key(hash, L::key(&key), |at| {
         let is_here = at.resident().is_some_and(|other| other.same(stored));
         // Meanwhile the key may have been written, forgotten, or loaded by a reader.
@@ -58,7 +59,8 @@ fn refresh<L: Layout>(engine: &Arc<Engine<L>>, hash: u64, key: SharedKey<L>, sto
     if begins {
         engine.counters.count(Event::Refresh);
         let role = Role::Leader { flight, replaced: Entry::of(stored.clone()), moved: false };
-        let call = LoadCall { engine: Arc::clone(engine), hash, key, deadline, scope: None, role: Some(role) };
+        let call =
+            LoadCall { engine: Arc::clone(engine), hash, key, deadline, scope: None, keep: true, role: Some(role) };
         let _reply = finish(call.run(), engine.source.runtime());
     }
 }

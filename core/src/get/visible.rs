@@ -28,17 +28,17 @@ pub(super) fn answer<L: Layout>(
     shown: Shown<L>,
 ) -> Option<Read<L>> {
     let (over, base) = match shown {
-        Shown::Is(stored) => return Some(Read { entry: counted(engine, stored), how: How::Pending }),
+        Shown::Is(stored) => return Some(Read::new(counted(engine, stored), How::Pending)),
         Shown::Fold(over, base) => (over, base),
         Shown::Load | Shown::Late => return None,
     };
     let key = key();
     let Some(shows) = fold(engine, (hash, &key), &over, base.value()) else {
-        return Some(Read { entry: counted(engine, base), how: How::Hit });
+        return Some(Read::new(counted(engine, base), How::Hit));
     };
     let kept = shows.clone();
     engine.at_key(hash, L::key(&key), |at| at.keep_fold(&over, base, kept));
-    Some(Read { entry: counted(engine, shows), how: How::Pending })
+    Some(Read::new(counted(engine, shows), How::Pending))
 }
 
 /// The answer where a load brought the base.
@@ -52,7 +52,7 @@ pub(super) fn over_load<L: Layout>(
     let view = entry.as_ref().map(Entry::value);
     let shows = over.as_deref().and_then(|over: &Over<L>| fold(engine, (hash, key), over, view));
     match shows {
-        Some(shows) => Read { entry: Entry::of(shows), how: How::Pending },
-        None => Read { entry, how },
+        Some(shows) => Read::new(Entry::of(shows), How::Pending),
+        None => Read::new(entry, how),
     }
 }

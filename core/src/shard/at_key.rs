@@ -4,6 +4,7 @@
 
 use std::collections::VecDeque;
 use std::task::Waker;
+use std::time::Duration;
 
 use super::{After, Cell, Standing, State};
 use crate::bugs::{self, Bug};
@@ -124,16 +125,16 @@ impl<'a, L: Layout> AtKey<'a, L> {
         self.state.fresh(self.hash, |other| L::same_key(other, self.key), |at| self.has_come(at))
     }
 
-    /// The record that has expired, but may be served now for this reason. One that is in doubt, was invalidated or was
+    /// The record that has expired, but may be served now for this reason, to a call that asked for this window. One that is in doubt, was invalidated or was
     /// written is not here any more.
-    pub(crate) fn stale(&self, why: Stale) -> Option<Held<'_, L::Stored>> {
-        self.resident().filter(|stored| self.may_be_stale(stored, why))
+    pub(crate) fn stale(&self, why: Stale, asked: Option<Duration>) -> Option<Held<'_, L::Stored>> {
+        self.resident().filter(|stored| self.may_be_stale(stored, why, asked))
     }
 
     /// The record may be served now for this reason, should it have expired.
-    fn may_be_stale(&self, stored: &L::Stored, why: Stale) -> bool {
+    fn may_be_stale(&self, stored: &L::Stored, why: Stale, asked: Option<Duration>) -> bool {
         let (lifetimes, header) = (&self.engine.lifetimes, stored.header());
-        let window = lifetimes.window(header.windows(), why);
+        let window = lifetimes.window(header.windows(), why, asked);
         let until = lifetimes.stale_until(header.since(), header.expires(), window);
         stored.value().is_some() && !self.has_come(until)
     }
@@ -144,8 +145,8 @@ impl<'a, L: Layout> AtKey<'a, L> {
         let is_offered = || stored.version().is_some() && header.expires() == header.since();
         !self.has_come(header.expires())
             || is_offered()
-            || self.may_be_stale(stored, Stale::WhileRevalidate)
-            || self.may_be_stale(stored, Stale::IfError)
+            || self.may_be_stale(stored, Stale::WhileRevalidate, None)
+            || self.may_be_stale(stored, Stale::IfError, None)
     }
 
     /// The record that is here, fresh or not.

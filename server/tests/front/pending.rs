@@ -75,9 +75,11 @@ fn expect_pending(answer: Response, status: u16) -> Response {
     answer
 }
 
-/// All of an answer but the time of day.
+/// All of an answer but the time of day and how long it took.
 fn undated(answer: &Response) -> (Vec<&str>, &str) {
-    (answer.head.lines().filter(|line| !line.to_ascii_lowercase().starts_with("date:")).collect(), &answer.body)
+    let is_of_time =
+        |line: &str| ["date:", "server-timing:"].iter().any(|name| line.to_ascii_lowercase().starts_with(name));
+    (answer.head.lines().filter(|line| !is_of_time(line)).collect(), &answer.body)
 }
 
 #[test]
