@@ -32,7 +32,7 @@ use crate::slot::{Fence, PermitId, Rules};
 use crate::source::{AnySource, Declared, IdempotencyKey, Lifetime, Record};
 use crate::store::{Budget, Store};
 use crate::sync::{Arc, AtomicBool, AtomicU64, AtomicUsize, Mutex, Ordering, PlainU64, Weak};
-use crate::tags::{TagMemory, Tags};
+use crate::tags::{Running, TagMemory, Tags};
 
 pub(crate) type Weigher<L> = Box<dyn Fn(&<L as Layout>::Key, Option<&<L as Layout>::View>) -> u64 + Send + Sync>;
 pub(crate) type Tagger<L> = Box<dyn Fn(&<L as Layout>::Key, &<L as Layout>::View, &mut Tags<'_>) + Send + Sync>;
@@ -217,6 +217,23 @@ impl<L: Layout> Engine<L> {
         result
     }
 
+    /// [`AtKey::lone_applied`], with all that [`Engine::at_key`] has around it.
+    pub(crate) fn lone_applied(
+        &self,
+        hash: u64,
+        (permit, key): (PermitId, &L::Key),
+        made: (Option<&L::Stored>, bool),
+        running: Running,
+    ) -> Option<bool> {
+        let mut after = After::default();
+        let (kept, _lone) = {
+            let mut state = self.shard(hash).write();
+            AtKey::lone_applied(self, &mut state, (permit, key), made, running, &mut after)
+        }?;
+        self.finish(&mut after, key);
+        Some(kept)
+    }
+
     /// The same on what the shards know of many keys, each given once, in one step: under the locks of all their shards.
     pub(crate) fn at_keys<T>(&self, keys: &[(u64, &L::Key)], work: impl FnOnce(&mut AtKeys<'_, L>) -> T) -> T {
         let mut afters: Vec<After<L>> = keys.iter().map(|_| After::default()).collect();
@@ -389,7 +406,7 @@ impl<L: Layout> Engine<L> {
             let state = shard.read();
             stats.entries += state.store.len() as u64;
             stats.in_doubt += state.cells().filter(|cell| cell.is_in_doubt()).count() as u64;
-            stats.writes_open += state.cells().filter(|cell| cell.is_sent()).count() as u64;
+            stats.writes_open += state.sent() as u64;
         }
         stats.weight = self.budget.used();
         stats.pending = self.pending.writes() as u64;
