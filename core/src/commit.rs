@@ -349,7 +349,7 @@ impl<L: Layout> Sent<L> {
         let (stored, keep) = made.map_or((None, false), |(stored, keep)| (Some(stored), keep));
         let stray_until = stray.then(|| engine.clock.now().after(engine.rules.settle_window));
         let alone = if self.is_lone && stray_until.is_none() {
-            engine.lone_applied(permit.hash, (permit.id, permit.key()), (stored.as_ref(), keep), self.running)
+            engine.lone_applied(permit.hash, (permit.id, permit.key()), (stored.as_ref(), keep))
         } else {
             None
         };

@@ -32,7 +32,7 @@ use crate::slot::{Fence, PermitId, Rules};
 use crate::source::{AnySource, Declared, IdempotencyKey, Lifetime, Record};
 use crate::store::{Budget, Store};
 use crate::sync::{Arc, AtomicBool, AtomicU64, AtomicUsize, Mutex, Ordering, PlainU64, Weak};
-use crate::tags::{Running, TagMemory, Tags};
+use crate::tags::{TagMemory, Tags};
 
 pub(crate) type Weigher<L> = Box<dyn Fn(&<L as Layout>::Key, Option<&<L as Layout>::View>) -> u64 + Send + Sync>;
 pub(crate) type Tagger<L> = Box<dyn Fn(&<L as Layout>::Key, &<L as Layout>::View, &mut Tags<'_>) + Send + Sync>;
@@ -223,12 +223,11 @@ impl<L: Layout> Engine<L> {
         hash: u64,
         (permit, key): (PermitId, &L::Key),
         made: (Option<&L::Stored>, bool),
-        running: Running,
     ) -> Option<bool> {
         let mut after = After::default();
         let (kept, _lone) = {
             let mut state = self.shard(hash).write();
-            AtKey::lone_applied(self, &mut state, (permit, key), made, running, &mut after)
+            AtKey::lone_applied(self, &mut state, (permit, key), made, &mut after)
         }?;
         self.finish(&mut after, key);
         Some(kept)

@@ -372,23 +372,22 @@ impl<'a, L: Layout> AtKey<'a, L> {
         change.base == Base::Take && !rolls_back && stored.is_some_and(|stored| self.take(stored, keep))
     }
 
-    /// The same, in time, of a write that nobody has met. `None`: somebody has met it, or there is more to do than to put the record in its
-    /// place. The note that is given back is to be dropped once no lock is held.
+    /// The same, in time, of a write that nobody has met. `None`: somebody has met it, or it is late. The note that is given back is to be dropped
+    /// once no lock is held.
     pub(crate) fn lone_applied(
         engine: &'a Engine<L>,
         state: &'a mut State<L>,
         (permit, key): (PermitId, &'a L::Key),
         (stored, keep): (Option<&L::Stored>, bool),
-        running: Running,
         after: &'a mut After<L>,
     ) -> Option<(bool, Lone<L>)> {
         let recent = engine.clock.recent();
         let lone = state.take_lone(permit)?;
-        let is_late = has_come_by(&*engine.clock, lone.deadline, recent);
-        if is_late || stored.is_some_and(|stored| engine.tags.is_against::<L>(running, stored)) {
+        if has_come_by(&*engine.clock, lone.deadline, recent) {
             state.make_cell(lone);
             return None;
         }
+        // A tag that was invalidated since the send either met it, or has yet to come by, and finds the record then.
         let mut at = Self { recent, engine, state, hash: lone.hash, key, cell: None, unsure: false, after };
         let kept = match stored {
             Some(stored) => at.take(stored, keep),
