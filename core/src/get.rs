@@ -25,7 +25,7 @@ use crate::nesting::{DEEPEST, Nesting, Scope};
 use crate::options::Call;
 use crate::source::Failure;
 use crate::store::Store;
-use crate::sync::Arc;
+use crate::sync::{Arc, Door};
 
 #[cfg(feature = "tokio")]
 pub(crate) use load::Existing;
@@ -379,6 +379,11 @@ impl<L: Layout> Story for Get<L> {
 
     fn resume(&mut self, reply: LoadReply<L>) {
         self.reply = Some(reply);
+    }
+
+    fn door(&self) -> Option<Door<'_>> {
+        let (flight, seat) = self.joined.as_ref()?;
+        Some(flight.door(seat.as_ref()?))
     }
 }
 
