@@ -1,17 +1,17 @@
 //! A load in flight: one leader, many waiters.
 //!
 //! Whether a load is attached is the slot's to know. This file hands its result to those who wait, or tells them to
-//! look again. Lock rank: below the shard's lock, and no other lock is taken inside.
+//! look again. Lock rank: below the shard's lock; inside, that of its gate alone.
 //! Invariant: a flight ends once; who polls after its end is told so at once.
 
-use std::task::Waker;
+use std::task::{Wake, Waker};
 
 use crate::clock::Tick;
 use crate::entry::{Entry, Layout};
 use crate::error::LoadError;
 use crate::layers::Over;
 use crate::slot::Fence;
-use crate::sync::{Arc, AtomicBool, Mutex, Ordering};
+use crate::sync::{Arc, AtomicBool, Door, Gate, Mutex, Ordering};
 
 /// What a load found, as readers get it.
 pub(crate) type Answer<L> = Result<Based<L>, LoadError>;
@@ -42,6 +42,16 @@ pub(crate) struct Flight<L: Layout> {
     /// Writes were pending above the base when it began.
     is_beneath_pending: AtomicBool,
     state: Mutex<State<L>>,
+    /// Where threads sleep that wait: opened after each change of its end, beside their wakers.
+    crowd: Arc<Crowd>,
+}
+
+struct Crowd(Gate);
+
+impl Wake for Crowd {
+    fn wake(self: Arc<Self>) {
+        self.0.open();
+    }
 }
 
 struct State<L: Layout> {
@@ -58,6 +68,8 @@ struct State<L: Layout> {
 pub(crate) struct Seat {
     epoch: u64,
     index: usize,
+    /// How often the gate had been turned when its waiter asked last.
+    turn: u64,
 }
 
 enum End<L: Layout> {
@@ -89,7 +101,8 @@ impl<L: Layout> Flight<L> {
     pub(crate) fn new(fence: Fence, began: Tick, deadline: Tick) -> Self {
         let state = Mutex::new(State { end: End::Running, wakers: Vec::new(), free: Vec::new(), epoch: 0 });
         let (has_moved_reader, is_beneath_pending) = (AtomicBool::new(false), AtomicBool::new(false));
-        Self { fence, began, deadline, has_moved_reader, is_beneath_pending, state }
+        let crowd = Arc::new(Crowd(Gate::new()));
+        Self { fence, began, deadline, has_moved_reader, is_beneath_pending, state, crowd }
     }
 
     // Relaxed for all: set under the shard's exclusive lock, and read under it, or by who joined or led the load under it after that.
@@ -136,8 +149,13 @@ impl<L: Layout> Flight<L> {
             return news;
         }
         let mut mine = waker.clone();
-        match seat.filter(|seat| seat.epoch == state.epoch) {
-            Some(seat) => std::mem::swap(&mut state.wakers[seat.index], &mut mine),
+        // Before the lock is released, and so before the gate is opened for a change that was not seen here.
+        let turn = self.crowd.0.turn();
+        match seat.as_mut().filter(|seat| seat.epoch == state.epoch) {
+            Some(seat) => {
+                seat.turn = turn;
+                std::mem::swap(&mut state.wakers[seat.index], &mut mine);
+            }
             None => {
                 let index = match state.free.pop() {
                     Some(index) => {
@@ -150,13 +168,18 @@ impl<L: Layout> Flight<L> {
                         state.wakers.len() - 1
                     }
                 };
-                *seat = Some(Seat { epoch: state.epoch, index });
+                *seat = Some(Seat { epoch: state.epoch, index, turn });
             }
         }
         // A waker's drop is somebody else's code.
         drop(state);
         drop(mine);
         News::Wait
+    }
+
+    /// Where a thread sleeps that has this seat.
+    pub(crate) fn door(&self, seat: &Seat) -> Door<'_> {
+        Door { gate: &self.crowd.0, turn: seat.turn }
     }
 
     /// A waiter leaves its seat before it had news.
@@ -175,10 +198,11 @@ impl<L: Layout> Flight<L> {
         self.leaves(End::Detached)
     }
 
-    /// Ends it, and wakes those who wait; whom it has woken helps. For a crowd of threads that is some two thirds of the time that one thread
-    /// takes alone; and none depends on another's help. No lock may be held.
+    /// Ends it, and wakes those who wait: threads that sleep at the gate with one call of the kernel, for whom their wakers are cheap then, and
+    /// the others by their wakers. Whom it has woken helps, and none depends on that. No lock may be held.
     pub(crate) fn end(&self, answer: Answer<L>, detached: bool) {
         self.state.lock().turn_to(if detached { End::EndedDetached(answer) } else { End::Ended(answer) });
+        self.crowd.0.open();
         let next = || self.state.lock().wakers.pop();
         while let Some(waker) = next() {
             waker.wake();
@@ -196,7 +220,11 @@ impl<L: Layout> Flight<L> {
     fn leaves(&self, end: End<L>) -> Vec<Waker> {
         let mut state = self.state.lock();
         state.turn_to(end);
-        std::mem::take(&mut state.wakers)
+        let mut wakers = std::mem::take(&mut state.wakers);
+        if !wakers.is_empty() {
+            wakers.push(Waker::from(Arc::clone(&self.crowd)));
+        }
+        wakers
     }
 }
 

@@ -18,7 +18,7 @@ use crate::listener::EventKind;
 use crate::metrics::Event;
 #[cfg(feature = "tokio")]
 use crate::nesting::Scope;
-use crate::shard::AtKey;
+use crate::shard::{AtKey, Lone};
 use crate::slot::PermitId;
 use crate::source::{Condition, IdempotencyKey, Lifetime, Record, Rejection, SourceError};
 use crate::sync::{Arc, Ordering};
@@ -194,6 +194,7 @@ pub(crate) struct Leaving<L: Layout> {
     since: Tick,
     replaced: Option<L::Stored>,
     running: Running,
+    is_lone: bool,
 }
 
 impl<L: Layout> Leaving<L> {
@@ -210,7 +211,23 @@ impl<L: Layout> Leaving<L> {
         at.engine().open_sends.fetch_add(1, Ordering::AcqRel);
         // What a replay is told may be as old as the first send.
         let since = replays.map_or(since, |write| write.since);
-        Ok(Self { since, replaced, running })
+        Ok(Self { since, replaced, running, is_lone: false })
+    }
+
+    /// The same of a write that finds nothing going on for its key: it takes the turn in this step. `None`: something goes on.
+    pub(crate) fn alone(engine: &Engine<L>, lone: Lone<L>, since: Tick) -> Option<Self> {
+        let running = engine.tags.begins();
+        let (hash, deadline) = (lone.hash, lone.deadline);
+        let mut state = engine.shard(hash).write();
+        if engine.is_closed() || !state.is_quiet(hash) {
+            // What was not sent is dropped after the lock.
+            drop(state);
+            return None;
+        }
+        let replaced = state.send_lone(lone);
+        engine.note_tick(deadline);
+        engine.open_sends.fetch_add(1, Ordering::AcqRel);
+        Some(Self { since, replaced, running, is_lone: true })
     }
 }
 
@@ -222,12 +239,14 @@ pub struct Sent<L: Layout> {
     replaced: Option<Entry<L>>,
     /// For the tags that were invalidated since.
     running: Running,
+    /// Nobody had met it when it was sent.
+    is_lone: bool,
 }
 
 impl<L: Layout> Sent<L> {
     pub(crate) fn new(permit: Permit<L>, leaving: Leaving<L>) -> Self {
-        let Leaving { since, replaced, running } = leaving;
-        Self { permit: Some(permit), since, replaced: replaced.and_then(Entry::of), running }
+        let Leaving { since, replaced, running, is_lone } = leaving;
+        Self { permit: Some(permit), since, replaced: replaced.and_then(Entry::of), running, is_lone }
     }
 
     /// The origin applied a put. With its record, that is what the cache shows from now on; without, the next read asks.
@@ -330,10 +349,17 @@ impl<L: Layout> Sent<L> {
         engine.counters.count(Event::Applied);
         let (stored, keep) = made.map_or((None, false), |(stored, keep)| (Some(stored), keep));
         let stray_until = stray.then(|| engine.clock.now().after(engine.rules.settle_window));
-        let kept = engine.at_key(permit.hash, permit.key(), |at| {
-            let kept = at.applied(permit.id, stored.as_ref(), keep, stray_until, self.running);
-            at.note(event(kept));
-            kept
+        let alone = if self.is_lone && stray_until.is_none() {
+            engine.lone_applied(permit.hash, (permit.id, permit.key()), (stored.as_ref(), keep))
+        } else {
+            None
+        };
+        let kept = alone.unwrap_or_else(|| {
+            engine.at_key(permit.hash, permit.key(), |at| {
+                let kept = at.applied(permit.id, stored.as_ref(), keep, stray_until, self.running);
+                at.note(event(kept));
+                kept
+            })
         });
         end_send(engine);
         Written { entry: stored.and_then(Entry::of), kept }

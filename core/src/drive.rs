@@ -12,7 +12,7 @@ use std::task::{Context, Poll, Wake, Waker};
 use crate::clock::Timer;
 use crate::clock::{Alarm, Clock, Tick};
 use crate::sync::task::{self, Runtime};
-use crate::sync::{Arc, AtomicBool, Ordering, Thread, current, park, park_timeout};
+use crate::sync::{Arc, AtomicBool, Door, Ordering, Thread, current, park, park_timeout};
 
 /// What a story needs next.
 pub(crate) enum Step<C, O> {
@@ -34,6 +34,11 @@ pub(crate) trait Story {
 
     /// Takes the reply of the call that the last step asked for.
     fn resume(&mut self, reply: <Self::Call as SourceCall>::Reply);
+
+    /// Where a thread may sleep after a step that waits: it is let through there whenever the step's waker is woken.
+    fn door(&self) -> Option<Door<'_>> {
+        None
+    }
 }
 
 /// Work that may be run as a task of its own.
@@ -83,7 +88,7 @@ pub(crate) fn block_on<S: Story>(mut story: S, clock: &dyn Clock, runtime: Optio
             // Pinned here: what a future holds is not to be moved about.
             (Step::Call(call), _) => story.resume(at_once(pin!(call.run()))),
             (Step::Wait(_), None) => parker = Some(Parker::new()),
-            (Step::Wait(until), Some(parker)) => parker.park_until(clock, until),
+            (Step::Wait(until), Some(parker)) => parker.sleep_until(clock, until, story.door()),
         }
     }
 }
@@ -169,13 +174,21 @@ impl Parker {
 
     /// Returns once the waker was woken or the tick has come, or earlier: the caller looks again.
     pub(crate) fn park_until(&self, clock: &dyn Clock, until: Tick) {
+        self.sleep_until(clock, until, None);
+    }
+
+    /// The same, with a door to sleep at: a waker costs no call of the kernel then.
+    fn sleep_until(&self, clock: &dyn Clock, until: Tick, door: Option<Door<'_>>) {
         let alarm = clock.alarm(until, &self.waker);
         // Acquire: pairs with the release in `wake_by_ref`.
         while !self.unpark.woken.swap(false, Ordering::Acquire) {
             match alarm {
                 Alarm::Set => park(),
                 Alarm::After(duration) => {
-                    park_timeout(duration);
+                    match door {
+                        Some(Door { gate, turn }) => gate.sleep(turn, duration),
+                        None => park_timeout(duration),
+                    }
                     return;
                 }
             }

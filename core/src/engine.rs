@@ -217,6 +217,22 @@ impl<L: Layout> Engine<L> {
         result
     }
 
+    /// [`AtKey::lone_applied`], with all that [`Engine::at_key`] has around it.
+    pub(crate) fn lone_applied(
+        &self,
+        hash: u64,
+        (permit, key): (PermitId, &L::Key),
+        made: (Option<&L::Stored>, bool),
+    ) -> Option<bool> {
+        let mut after = After::default();
+        let (kept, _lone) = {
+            let mut state = self.shard(hash).write();
+            AtKey::lone_applied(self, &mut state, (permit, key), made, &mut after)
+        }?;
+        self.finish(&mut after, key);
+        Some(kept)
+    }
+
     /// The same on what the shards know of many keys, each given once, in one step: under the locks of all their shards.
     pub(crate) fn at_keys<T>(&self, keys: &[(u64, &L::Key)], work: impl FnOnce(&mut AtKeys<'_, L>) -> T) -> T {
         let mut afters: Vec<After<L>> = keys.iter().map(|_| After::default()).collect();
@@ -389,7 +405,7 @@ impl<L: Layout> Engine<L> {
             let state = shard.read();
             stats.entries += state.store.len() as u64;
             stats.in_doubt += state.cells().filter(|cell| cell.is_in_doubt()).count() as u64;
-            stats.writes_open += state.cells().filter(|cell| cell.is_sent()).count() as u64;
+            stats.writes_open += state.sent() as u64;
         }
         stats.weight = self.budget.used();
         stats.pending = self.pending.writes() as u64;

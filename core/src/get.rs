@@ -26,7 +26,7 @@ use crate::nesting::{DEEPEST, Nesting, Scope};
 use crate::options::Call;
 use crate::source::Failure;
 use crate::store::Store;
-use crate::sync::Arc;
+use crate::sync::{Arc, Door};
 use crate::windows::Stale;
 
 #[cfg(feature = "tokio")]
@@ -460,6 +460,11 @@ impl<L: Layout> Story for Get<L> {
 
     fn resume(&mut self, reply: LoadReply<L>) {
         self.reply = Some(reply);
+    }
+
+    fn door(&self) -> Option<Door<'_>> {
+        let (flight, seat) = self.joined.as_ref()?;
+        Some(flight.door(seat.as_ref()?))
     }
 }
 

@@ -17,6 +17,7 @@ use crate::error::NotSent;
 use crate::layers::{Layer, Op, PendingPlace};
 use crate::nesting::Nesting;
 use crate::options::{Call, InDoubtWrites};
+use crate::shard::Lone;
 use crate::slot::PermitId;
 use crate::source::{IdempotencyKey, Lifetime, SourceError};
 use crate::sync::{Arc, Mutex};
@@ -108,27 +109,43 @@ impl Ticket {
     }
 }
 
+/// Takes the turn of a key with nothing going on for an unconditional write, whose source is called in the same breath, by this thread: it counts
+/// as sent. `None`: there is more to say or to do, and nothing was done.
+pub(crate) fn take_alone<L: Layout>(
+    engine: &Arc<Engine<L>>,
+    hash: u64,
+    key: &SharedKey<L>,
+    call: &Call,
+) -> Option<Sent<L>> {
+    let same_key = Nesting::of(engine.frame(hash), call.scope.as_ref()).same_key;
+    if same_key || engine.listener.is_some() || engine.too_long(key).is_some() {
+        return None;
+    }
+    let begun = engine.clock.now();
+    let deadline = engine.deadline_of(call, begun);
+    if deadline <= begun {
+        return None;
+    }
+    let (id, place) = (engine.new_permit(), engine.take_place()?);
+    let lone = Lone { hash, key: Arc::clone(key), permit: id, deadline, place };
+    let leaving = Leaving::alone(engine, lone, begun)?;
+    let permit = Permit {
+        engine: Arc::clone(engine),
+        hash,
+        key: Arc::clone(key),
+        id,
+        deadline,
+        idempotency_key: call.idempotency_key.unwrap_or_else(|| engine.idempotency_key(id)),
+        lifetime: call.lifetime,
+        is_pending: false,
+    };
+    Some(Sent::new(permit, leaving))
+}
+
 /// How far a writer came.
 pub(crate) enum TurnStep<L: Layout> {
-    Ready(Result<Held<L>, NotSent>),
+    Ready(Result<Prepared<L>, NotSent>),
     Wait(Tick),
-}
-
-/// The turn that a writer was given.
-pub(crate) enum Held<L: Layout> {
-    Prepared(Prepared<L>),
-    /// Its write counts as sent already: the same step began both.
-    Sent(Sent<L>),
-}
-
-impl<L: Layout> Held<L> {
-    /// The turn of a writer that has something to do before it sends.
-    pub(crate) fn prepared(self) -> Prepared<L> {
-        match self {
-            Self::Prepared(prepared) => prepared,
-            Self::Sent(_) => unreachable!("only a writer that was told to sends at once"),
-        }
-    }
 }
 
 /// A writer on its way to its turn.
@@ -143,8 +160,6 @@ pub(crate) struct TakeTurn<L: Layout> {
     permit: PermitId,
     idempotency_key: IdempotencyKey,
     lifetime: Lifetime,
-    /// Where the turn is free, the write counts as sent in the step that takes it.
-    sends_at_once: bool,
     ticket: Option<Arc<Ticket>>,
     is_pending: bool,
     /// What is shown from the step on in which it enters the queue.
@@ -167,18 +182,12 @@ impl<L: Layout> TakeTurn<L> {
             idempotency_key: call.idempotency_key.unwrap_or_else(|| engine.idempotency_key(permit)),
             lifetime: call.lifetime,
             permit,
-            sends_at_once: false,
             ticket: None,
             is_pending: false,
             layer: None,
             granted: None,
             engine: Arc::clone(engine),
         }
-    }
-
-    /// For an unconditional write whose source is called in the same breath, by this thread: nothing comes between turn and send.
-    pub(crate) fn send_at_once(&mut self) {
-        self.sends_at_once = true;
     }
 
     /// A pending write: shown from its first step on, which is the only one that a caller waits for.
@@ -206,7 +215,7 @@ impl<L: Layout> TakeTurn<L> {
             match ticket.poll(waker) {
                 Phase::Granted => {
                     self.ticket = None;
-                    return TurnStep::Ready(Ok(Held::Prepared(Prepared::new(self.permit(ticket.permit)))));
+                    return TurnStep::Ready(Ok(Prepared::new(self.permit(ticket.permit))));
                 }
                 Phase::Closed => return self.give_up(&ticket, NotSent::Closed),
                 Phase::Cancelled => return self.give_up(&ticket, NotSent::Cancelled),
@@ -246,11 +255,10 @@ impl<L: Layout> TakeTurn<L> {
             return Err(NotSent::Deadline);
         }
         let mut place = Some(engine.take_place().ok_or(NotSent::TooManyDoubts)?);
-        let (permit, begun) = (self.permit, self.begun);
+        let permit = self.permit;
         let (deadline, yields, is_pending) = (self.deadline, self.yields_to_doubt, self.is_pending);
         let mut layer = self.layer.take().map(|(op, place)| Layer { write: permit, op, _place: place });
-        let send = self.sends_at_once.then(|| engine.tags.begins());
-        let arrival = engine.at_key(self.hash, L::key(&self.key), |at| {
+        let queued = engine.at_key(self.hash, L::key(&self.key), |at| {
             if engine.is_closed() {
                 return Err(NotSent::Closed);
             }
@@ -265,10 +273,7 @@ impl<L: Layout> TakeTurn<L> {
                     if let Some(layer) = layer.take() {
                         at.add_layer(layer);
                     }
-                    return Ok(match send {
-                        None => Arrival::Prepared,
-                        Some(running) => Arrival::Sent(Leaving::now(at, (permit, begun), None, None, running)?),
-                    });
+                    return Ok(None);
                 }
                 _ => {}
             }
@@ -288,12 +293,11 @@ impl<L: Layout> TakeTurn<L> {
             if let Some(layer) = layer.take() {
                 at.add_layer(layer);
             }
-            Ok(Arrival::Waits(ticket, wakes_at))
+            Ok(Some((ticket, wakes_at)))
         })?;
-        Ok(match arrival {
-            Arrival::Prepared => TurnStep::Ready(Ok(Held::Prepared(Prepared::new(self.permit(permit))))),
-            Arrival::Sent(leaving) => TurnStep::Ready(Ok(Held::Sent(Sent::new(self.permit(permit), leaving)))),
-            Arrival::Waits(ticket, wakes_at) => {
+        Ok(match queued {
+            None => TurnStep::Ready(Ok(Prepared::new(self.permit(permit)))),
+            Some((ticket, wakes_at)) => {
                 self.ticket = Some(ticket);
                 TurnStep::Wait(wakes_at)
             }
@@ -332,13 +336,6 @@ impl<L: Layout> TakeTurn<L> {
     }
 }
 
-/// What a writer finds that comes to its key.
-enum Arrival<L: Layout> {
-    Prepared,
-    Sent(Leaving<L>),
-    Waits(Arc<Ticket>, Tick),
-}
-
 /// Taking the turn alone, for a program that does its own I/O.
 impl<L: Layout> Story for TakeTurn<L> {
     type Call = NoCall;
@@ -346,7 +343,7 @@ impl<L: Layout> Story for TakeTurn<L> {
 
     fn step(&mut self, waker: &Waker) -> Step<NoCall, Self::Output> {
         match TakeTurn::step(self, waker) {
-            TurnStep::Ready(held) => Step::Done(held.map(Held::prepared)),
+            TurnStep::Ready(held) => Step::Done(held),
             TurnStep::Wait(until) => Step::Wait(until),
         }
     }

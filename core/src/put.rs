@@ -22,7 +22,7 @@ use crate::layers::{Op, PendingPlace};
 use crate::metrics::Event;
 use crate::nesting::{self, Scope};
 use crate::options::{Call, InDoubtWrites};
-use crate::prepare::{Held, TakeTurn, Ticket, TurnStep};
+use crate::prepare::{self, TakeTurn, Ticket, TurnStep};
 use crate::source::{
     Condition, Confirmed, Existing, Failure, IdempotencyKey, Outcome, Record, Rejection, SourceError, WriteCx,
 };
@@ -99,7 +99,7 @@ pub(crate) fn too_large<L: Layout>(value: &L::Value) -> Option<usize> {
 /// The closure of an `update` that is none.
 pub(crate) type NoUpdate<L> = fn(Option<&Entry<L>>) -> Result<Change<<L as Layout>::Value>, SourceError>;
 
-/// Writes from this thread over a blocking source. Where the turn is free, the step that takes it counts the write as sent.
+/// Writes from this thread over a blocking source: mostly a write that nobody meets.
 pub(crate) fn put_now<L: Layout>(
     engine: &Arc<Engine<L>>,
     hash: u64,
@@ -107,20 +107,13 @@ pub(crate) fn put_now<L: Layout>(
     sending: Sending<L>,
     call: &Call,
 ) -> Result<Written<L>, WriteError<L>> {
-    let mut put: Put<L, NoUpdate<L>> = Put::new(engine, hash, key, Write::Send(sending), call);
-    put.turn.send_at_once();
-    if let Some(len) = put.write.as_ref().and_then(Write::too_large) {
-        return Err(put.not_sent(NotSent::ValueTooLarge(len)));
-    }
-    match put.turn.step(Waker::noop()) {
-        TurnStep::Ready(Ok(Held::Sent(sent))) => {
-            let Some(Write::Send(sending)) = put.write.take() else { unreachable!("it was given a moment ago") };
-            let _inside = nesting::enter(engine.frame(hash), put.scope.as_ref());
+    let write: Write<L, NoUpdate<L>> = Write::Send(sending);
+    match (write.too_large().is_none().then(|| prepare::take_alone(engine, hash, &key, call)).flatten(), write) {
+        (Some(sent), Write::Send(sending)) => {
+            let _inside = nesting::enter(engine.frame(hash), call.scope.as_ref());
             at_once(end(engine, sent, sending, None))
         }
-        TurnStep::Ready(Err(why)) => Err(put.not_sent(why)),
-        TurnStep::Ready(Ok(Held::Prepared(_))) => unreachable!("it sends at once"),
-        TurnStep::Wait(_) => block_on(put, &*engine.clock, None),
+        (_, write) => block_on(Put::new(engine, hash, key, write, call), &*engine.clock, None),
     }
 }
 
@@ -169,8 +162,8 @@ where
         match self.turn.step(waker) {
             TurnStep::Wait(until) => Step::Wait(until),
             TurnStep::Ready(Err(why)) => Step::Done(Err(self.not_sent(why))),
-            TurnStep::Ready(Ok(held)) => {
-                let (prepared, write) = (held.prepared(), self.write.take().expect("the turn is held once"));
+            TurnStep::Ready(Ok(prepared)) => {
+                let write = self.write.take().expect("the turn is held once");
                 Step::Call(WriteCall { engine: Arc::clone(&self.engine), prepared, write, scope: self.scope.take() })
             }
         }

@@ -16,6 +16,7 @@
 mod at_key;
 mod at_keys;
 mod forget;
+mod lone;
 
 use std::collections::VecDeque;
 use std::task::Waker;
@@ -42,6 +43,7 @@ use crate::sync::{Arc, AtomicU64, Ordering};
 
 pub(crate) use at_key::AtKey;
 pub(crate) use at_keys::AtKeys;
+pub(crate) use lone::Lone;
 
 pub(crate) struct Shard<L: Layout> {
     state: StripedLock<State<L>>,
@@ -52,6 +54,8 @@ pub(crate) struct Shard<L: Layout> {
 pub(crate) struct State<L: Layout> {
     pub(crate) store: Store<L>,
     slots: HashTable<Cell<L>>,
+    /// Writes that nobody has met.
+    lone: Vec<Lone<L>>,
     /// How often a transaction on a key of this shard became visible, began to send, or ended.
     pub(crate) transactions: u64,
 }
@@ -154,7 +158,7 @@ impl<L: Layout> After<L> {
 
 impl<L: Layout> Shard<L> {
     pub(crate) fn new(store: Store<L>, threads: usize) -> Self {
-        let state = State { store, slots: HashTable::new(), transactions: 0 };
+        let state = State { store, slots: HashTable::new(), lone: Vec::new(), transactions: 0 };
         Self { state: StripedLock::new(state, threads), events: AtomicU64::new(0) }
     }
 
@@ -184,6 +188,11 @@ impl<L: Layout> State<L> {
         self.slots.iter()
     }
 
+    /// Writes that are out.
+    pub(crate) fn sent(&self) -> usize {
+        self.slots.iter().filter(|cell| cell.is_sent()).count() + self.lone.len()
+    }
+
     /// Makes room for what was admitted to another shard; see [`Store::give_room`].
     pub(crate) fn give_room(&mut self, newcomer: &L::Stored, engine: &Engine<L>, after: &mut After<L>) {
         let before = after.left.evicted.len();
@@ -195,6 +204,7 @@ impl<L: Layout> State<L> {
     pub(crate) fn tick_all(&mut self, engine: &Engine<L>, now: Tick, after: &mut After<L>) -> Tick {
         let mut next = Tick::NEVER;
         let mut idle = Vec::new();
+        self.meet_all();
         for cell in &mut self.slots {
             let change = cell.slot.tick(now, &engine.rules);
             if change != Change::default() {
@@ -290,11 +300,28 @@ impl<L: Layout> State<L> {
 
     /// Takes every slot out. What is sent still ends by itself; it finds nothing to do here.
     pub(crate) fn drain_cells(&mut self) -> impl Iterator<Item = Cell<L>> + use<L> {
+        self.meet_all();
         std::mem::take(&mut self.slots).into_iter()
     }
 }
 
 impl<L: Layout> Cell<L> {
+    fn new(hash: u64, key: SharedKey<L>) -> Self {
+        Self {
+            hash,
+            key,
+            slot: Slot::default(),
+            flight: None,
+            queue: VecDeque::new(),
+            doubt: None,
+            reserved: None,
+            holder: None,
+            layers: None,
+            in_transaction: false,
+            waiting: Vec::new(),
+        }
+    }
+
     fn is_of(&self, hash: u64, key: &L::Key) -> bool {
         self.hash == hash && L::same_key(L::key(&self.key), key)
     }

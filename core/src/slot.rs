@@ -174,6 +174,11 @@ pub(crate) enum LoadEnd {
     Detached,
 }
 
+/// [`Slot::hits_end`] of a write that is sent.
+pub(crate) fn sent_hits_end(deadline: Tick) -> Tick {
+    if bugs::has(Bug::HitsOutliveDeadline) { Tick::NEVER } else { deadline }
+}
+
 impl Slot {
     pub(crate) fn doubt(&self) -> Option<&Doubt> {
         self.doubt.as_ref()
@@ -195,7 +200,7 @@ impl Slot {
     /// Hits are served until this tick at most: a sent write is in doubt from its deadline on.
     pub(crate) fn hits_end(&self) -> Tick {
         match self.turn {
-            Turn::Sent { deadline, .. } if !bugs::has(Bug::HitsOutliveDeadline) => deadline,
+            Turn::Sent { deadline, .. } => sent_hits_end(deadline),
             _ => Tick::NEVER,
         }
     }

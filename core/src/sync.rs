@@ -7,6 +7,12 @@
 pub(crate) use std::sync::atomic::AtomicU64 as PlainU64;
 pub(crate) use std::sync::{Arc, Weak};
 
+/// A gate, and how often it had been turned when somebody looked whether to sleep there.
+pub(crate) struct Door<'a> {
+    pub(crate) gate: &'a Gate,
+    pub(crate) turn: u64,
+}
+
 #[cfg(not(wtcache_shuttle))]
 mod real {
     pub(crate) use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Ordering, fence};
@@ -33,6 +39,39 @@ mod real {
 
         pub(crate) fn notify_all(&self) {
             self.0.notify_all();
+        }
+    }
+
+    /// What a crowd of threads sleeps at. The standard library's, for its word to all is one call of the kernel.
+    pub(crate) struct Gate {
+        turn: std::sync::Mutex<u64>,
+        turned: std::sync::Condvar,
+    }
+
+    impl Gate {
+        pub(crate) fn new() -> Self {
+            Self { turn: std::sync::Mutex::new(0), turned: std::sync::Condvar::new() }
+        }
+
+        /// How often it was turned.
+        pub(crate) fn turn(&self) -> u64 {
+            *self.at_turn()
+        }
+
+        /// Sleeps until it was turned since it stood at `turn`, for this long at most.
+        pub(crate) fn sleep(&self, turn: u64, most: std::time::Duration) {
+            let guard = self.turned.wait_timeout_while(self.at_turn(), most, |now| *now == turn);
+            drop(guard.unwrap_or_else(std::sync::PoisonError::into_inner));
+        }
+
+        /// Wakes all who sleep.
+        pub(crate) fn open(&self) {
+            *self.at_turn() += 1;
+            self.turned.notify_all();
+        }
+
+        fn at_turn(&self) -> std::sync::MutexGuard<'_, u64> {
+            self.turn.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
         }
     }
 
@@ -138,6 +177,34 @@ mod explored {
 
         pub(crate) fn notify_all(&self) {
             self.0.notify_all();
+        }
+    }
+
+    /// Who sleeps at it for a while sleeps until it is opened.
+    pub(crate) struct Gate {
+        turn: Mutex<u64>,
+        turned: Condvar,
+    }
+
+    impl Gate {
+        pub(crate) fn new() -> Self {
+            Self { turn: Mutex::new(0), turned: Condvar::new() }
+        }
+
+        pub(crate) fn turn(&self) -> u64 {
+            *self.turn.lock()
+        }
+
+        pub(crate) fn sleep(&self, turn: u64, most: Duration) {
+            let mut now = self.turn.lock();
+            while *now == turn && !most.is_zero() {
+                now = self.turned.wait(now);
+            }
+        }
+
+        pub(crate) fn open(&self) {
+            *self.turn.lock() += 1;
+            self.turned.notify_all();
         }
     }
 

@@ -483,9 +483,12 @@ fn b4_close_reports_by_key_what_is_left() {
         let source = gated(&gate).delete(|_, _| Outcome::Unknown(broken()));
         let cache = Cache::builder(source).clock(clock.shared()).build().unwrap();
         assert!(cache.delete(&2).is_err());
+        // After this look at all keys none is due until the write is.
+        assert_eq!(cache.stats().in_doubt, 1);
         thread::scope(|scope| {
             let writer = scope.spawn(|| cache.put(&1, 7));
             gate.wait();
+            assert_eq!(cache.stats().writes_open, 1);
             // Before the write's own deadline: after it, the write is in doubt.
             let closer = scope.spawn(|| cache.close(4 * SECOND));
             assert!(clock.wait_for_alarms(1));

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use common::*;
 use wtcache::{Cache, Call, How, Lifetime, LoadCx, LoadError, Loaded, Record, Source, SourceError, Typed};
-use wtcache_testkit::{Does, Op, Script, When, spawn};
+use wtcache_testkit::{Does, HourlyClock, ManualClock, Op, Script, When, spawn};
 
 /// A key whose comparisons wait, once it is armed, until two of them are made at once.
 #[derive(Clone)]
@@ -129,6 +129,36 @@ fn g2_a_thousand_threads_share_one_load() {
         assert_eq!(text(read.map(|read| read.entry)).as_deref(), Some("one"));
     }
     assert_eq!((w.loads("k"), w.cache.stats().joined), (1, WAITERS as u64));
+}
+
+#[test]
+fn g2_threads_that_sleep_by_the_systems_time_are_told_of_the_end_of_a_load_of_a_move_and_of_the_close() {
+    type Event = (&'static str, fn(&World), bool);
+    let events: [Event; 3] = [
+        ("its end", |_| {}, true),
+        ("a move", |w| w.cache.invalidate("k"), true),
+        ("the close", |w| drop(w.cache.close(Duration::ZERO)), false),
+    ];
+    for (what, event, served) in events {
+        let clock = ManualClock::new();
+        let hourly = Arc::new(HourlyClock(clock.clone()));
+        let w = World { clock, ..world_with(Script::new(), |builder| builder.clock(hourly)) };
+        w.script.set("k", "one");
+        let gate = w.script.hold(Op::Get, "k", When::After);
+        let leader = w.start(|cache| cache.get("k"));
+        gate.wait_arrived();
+        let waiters: Vec<_> = (0..20).map(|_| w.until_it_waits(|cache| cache.get("k"))).collect();
+        event(&w);
+        let (waits, not) = if what == "its end" { (waiters, Vec::new()) } else { (Vec::new(), waiters) };
+        for waiter in not {
+            assert_eq!(waiter.join().is_ok(), served, "{what}");
+        }
+        gate.release();
+        for waiter in waits {
+            assert_eq!(text(waiter.join()).as_deref(), Some("one"), "{what}");
+        }
+        assert_eq!(leader.join().is_ok(), served, "{what}");
+    }
 }
 
 #[test]

@@ -170,6 +170,20 @@ fn p2_a_rejection_that_proves_the_base_stale_drops_it() {
 // --- P3: turns
 
 #[test]
+fn p1_a_put_that_is_answered_late_is_not_kept_though_nobody_came_by() {
+    let w = world();
+    w.seed("k", "old");
+    let gate = w.script.hold(Op::Put, "k", When::After);
+    let late = w.start(|cache| cache.put_with("k", "new".to_owned(), &within(secs(5))));
+    gate.wait_arrived();
+    w.clock.advance(secs(5));
+    gate.release();
+    assert!(!late.join().expect("applied").kept);
+    assert_eq!(w.peek("k"), None);
+    w.assert_settled("k");
+}
+
+#[test]
 fn p3_writers_of_a_key_take_turns_in_arrival_order() {
     let w = world();
     let holder = w.cache.prepare("k", &Call::new()).expect("free");

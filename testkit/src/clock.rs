@@ -91,3 +91,24 @@ impl Clock for ManualClock {
         Alarm::Set
     }
 }
+
+/// A manual clock whose waiters sleep as they do by the system's: for real time, of which an hour is as good as for ever, and not until its
+/// ticks. They count as [`ManualClock::wait_for_alarms`] counts.
+pub struct HourlyClock(pub ManualClock);
+
+impl Clock for HourlyClock {
+    fn now(&self) -> Tick {
+        self.0.now()
+    }
+
+    fn recent(&self) -> Tick {
+        self.0.recent()
+    }
+
+    fn alarm(&self, at: Tick, waker: &Waker) -> Alarm {
+        match self.0.alarm(at, waker) {
+            Alarm::Set => Alarm::After(Duration::from_secs(3600)),
+            due => due,
+        }
+    }
+}

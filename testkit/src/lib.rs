@@ -12,7 +12,7 @@ pub mod register;
 mod script;
 
 pub use calls::{Does, Op, Plain, Seen, When};
-pub use clock::ManualClock;
+pub use clock::{HourlyClock, ManualClock};
 pub use crew::{Running, spawn};
 pub use dice::Dice;
 pub use gate::Gate;

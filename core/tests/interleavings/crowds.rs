@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use shuttle::rand::{Rng, thread_rng};
 use wtcache::{Clock, Confirmed, Declared, Failure, LoadCx, Loaded, Outcome, Source, SourceError, WriteCx};
-use wtcache_testkit::ManualClock;
+use wtcache_testkit::{HourlyClock, ManualClock};
 
 use super::explore;
 use super::world::{Client, Faults, Ints, Origin, WINDOW, World, client, pause, play};
@@ -21,6 +21,20 @@ fn g2_cold_readers_make_one_load() {
         play(&world, false, readers(6));
         let stats = world.cache.stats();
         assert_eq!((stats.loads, stats.loads_detached), (1, 0), "one load is for all");
+        world.check_at_rest();
+    });
+}
+
+#[test]
+fn g2_g4_readers_that_sleep_by_the_systems_time_are_all_woken() {
+    explore(|| {
+        let clock = ManualClock::new();
+        let origin = Origin::new(&clock, Faults { loads_linger: true, ..Faults::NONE }, Declared::default());
+        let hourly = Arc::new(HourlyClock(clock.clone()));
+        let world = World::over(origin.clone(), &origin, &clock, |builder| builder.clock(hourly));
+        let mut clients = readers(5);
+        clients.push(client(|world| (0..2).for_each(|_| world.cache.invalidate(&world.key))));
+        play(&world, false, clients);
         world.check_at_rest();
     });
 }
