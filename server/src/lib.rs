@@ -7,13 +7,18 @@
 mod answer;
 mod asked;
 pub mod config;
+mod connections;
 pub mod demo;
 pub mod diagnostic;
 mod etag;
+mod exposition;
+pub mod folder;
 pub mod front;
 pub mod hook;
 mod incoming;
 mod invalidate;
+mod latency;
+mod own;
 mod pending;
 mod precondition;
 mod prefer;

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "tests")]
 
 mod asked;
+mod clients;
 #[path = "../common/mod.rs"]
 mod common;
 mod conditions;
@@ -10,6 +11,7 @@ mod index;
 mod invalidate;
 mod keys;
 mod life;
+mod own;
 mod patch;
 mod pending;
 mod reads;
