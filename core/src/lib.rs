@@ -63,7 +63,7 @@ pub use get::{How, Passed, Read};
 pub use index::Rows;
 pub use invalidate::{CloseReport, Forgotten};
 pub use listener::{EventKind, KeyEvent};
-pub use metrics::Stats;
+pub use metrics::{Stat, Stats};
 pub use nesting::Scope;
 pub use options::{Builder, Call, InDoubtWrites, Optimistic};
 pub use pattern::{KeyBytes, PatternError};

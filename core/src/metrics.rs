@@ -166,3 +166,135 @@ pub struct Stats {
     /// Pending writes now.
     pub pending: u64,
 }
+
+/// One of [`Stats`], for a program that tells them all on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Stat {
+    /// The name of its field.
+    pub name: &'static str,
+    /// What it is now.
+    pub value: u64,
+    /// It is a count since the cache was opened; else it is of now.
+    pub only_grows: bool,
+    /// What it counts, in a sentence.
+    pub help: &'static str,
+}
+
+/// How many there are.
+const STATS: usize = 32;
+
+impl Stats {
+    /// All of them, by name, in the order of the fields. A later version may have more.
+    #[must_use]
+    pub fn named(&self) -> impl ExactSizeIterator<Item = Stat> + use<> {
+        let counted = |name, value, help| Stat { name, value, only_grows: true, help };
+        let now = |name, value, help| Stat { name, value, only_grows: false, help };
+        // Each field by its name: none is left out.
+        let Self {
+            hits,
+            absent_hits,
+            loads,
+            loads_failed,
+            joined,
+            stale,
+            refreshes,
+            refreshes_refused,
+            loads_detached,
+            loads_taken_over,
+            writes_applied,
+            writes_rejected,
+            writes_unknown,
+            writes_not_sent,
+            evicted,
+            invalidated,
+            extractors_panicked,
+            listener_panicked,
+            events_untold,
+            audits,
+            audits_failed,
+            audits_unfollowed,
+            differs_1s,
+            differs_10s,
+            differs_60s,
+            rolled_back,
+            merges_panicked,
+            entries,
+            weight,
+            in_doubt,
+            writes_open,
+            pending,
+        } = *self;
+        let all: [Stat; STATS] = [
+            counted("hits", hits, "Reads answered from a resident record."),
+            counted("absent_hits", absent_hits, "Reads answered from a remembered absence."),
+            counted("loads", loads, "Calls of the source's `get`, but for the auditor's, and keys of its `get_many`."),
+            counted("loads_failed", loads_failed, "Loads that gave no answer."),
+            counted("joined", joined, "Reads that waited for another's load."),
+            counted("stale", stale, "Reads answered with an expired record, within the windows that were declared."),
+            counted("refreshes", refreshes, "Loads that refreshed a record in the background, or tried to."),
+            counted(
+                "refreshes_refused",
+                refreshes_refused,
+                "Refreshes that were not begun, since as many waited already as may.",
+            ),
+            counted(
+                "loads_detached",
+                loads_detached,
+                "Loads whose result was not retained, since the key was written or invalidated meanwhile.",
+            ),
+            counted("loads_taken_over", loads_taken_over, "Loads that a waiter took over from a late leader."),
+            counted("writes_applied", writes_applied, "Writes that ended Applied."),
+            counted("writes_rejected", writes_rejected, "Writes that the source or the origin refused."),
+            counted("writes_unknown", writes_unknown, "Writes that ended Unknown."),
+            counted("writes_not_sent", writes_not_sent, "Writes that the cache did not send."),
+            counted("evicted", evicted, "Entries that went for room."),
+            counted("invalidated", invalidated, "Calls that invalidated a key, a prefix, a pattern or a tag."),
+            counted(
+                "extractors_panicked",
+                extractors_panicked,
+                "Panics of a weigher, an index extractor or the function that finds tags; the entry concerned was not kept.",
+            ),
+            counted("listener_panicked", listener_panicked, "Panics of the listener."),
+            counted(
+                "events_untold",
+                events_untold,
+                "Events that no listener was told, since they came about in calls of listeners nested deeper than 16.",
+            ),
+            counted("audits", audits, "Calls of the source's `get` by the auditor. They are not counted as loads."),
+            counted("audits_failed", audits_failed, "Calls of the auditor that gave no answer in time, or panicked."),
+            counted(
+                "audits_unfollowed",
+                audits_unfollowed,
+                "Differences that the auditor did not follow up, since it follows as many as it can already.",
+            ),
+            counted(
+                "differs_1s",
+                differs_1s,
+                "Resident entries of which the auditor found that they differ from the origin for longer than 1 s.",
+            ),
+            counted(
+                "differs_10s",
+                differs_10s,
+                "Resident entries of which the auditor found that they differ from the origin for longer than 10 s.",
+            ),
+            counted(
+                "differs_60s",
+                differs_60s,
+                "Resident entries of which the auditor found that they differ from the origin for longer than 60 s.",
+            ),
+            counted("rolled_back", rolled_back, "Pending writes that left without having been applied."),
+            counted(
+                "merges_panicked",
+                merges_panicked,
+                "Panics of a merge function in a read: what was shown was as if its write were not pending.",
+            ),
+            now("entries", entries, "Entries resident now, expired ones and absent marks included."),
+            now("weight", weight, "The weight of the entries that are resident now."),
+            now("in_doubt", in_doubt, "Keys in doubt now."),
+            now("writes_open", writes_open, "Writes sent and not ended now."),
+            now("pending", pending, "Pending writes now."),
+        ];
+        all.into_iter()
+    }
+}

@@ -84,7 +84,19 @@ fn has_the_tables(config: &Config) {
 
 /// The configuration in its own language: all settings, also where they are the defaults.
 fn written(config: &Config) -> String {
-    let mut out = format!("listen: {}\ntables:\n", quoted(&config.listen.to_string()));
+    let limits = &config.limits;
+    let mut out = format!(
+        "listen: {}\npublic: {}\nadmin: {}\nlimits: {{ connections: {}, head: {}B, head_timeout: {}, body_timeout: {}, \
+         keep_alive: {} }}\ntables:\n",
+        quoted(&config.listen.to_string()),
+        config.public,
+        quoted(&config.admin.to_string()),
+        limits.connections,
+        limits.head_bytes,
+        millis(limits.head_timeout),
+        millis(limits.body_timeout),
+        millis(limits.keep_alive)
+    );
     for table in &config.tables {
         written_table(table, &mut out).expect("a string takes all that is written");
     }

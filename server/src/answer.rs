@@ -3,7 +3,7 @@
 //! Invariant: no answer leaves without Cache-Status, and a refused write says that it was not applied.
 
 use axum::body::Body;
-use axum::http::header::{CONTENT_TYPE, ETAG};
+use axum::http::header::{ALLOW, CONTENT_TYPE, ETAG};
 use axum::http::{HeaderName, HeaderValue, Method, Response, StatusCode};
 use wtcache::{Bytes, Entry};
 
@@ -35,6 +35,11 @@ impl Answer {
     /// Given by this server alone, of what it holds.
     pub(crate) fn local(response: Response<Body>, what: &'static str) -> Self {
         Self::new(response, HeaderValue::from_static("wtcache; detail=local"), what)
+    }
+
+    /// What may be asked of this path.
+    pub(crate) fn options(methods: &'static str) -> Self {
+        Self::local(no_content(), "options").with(ALLOW, HeaderValue::from_static(methods))
     }
 
     pub(crate) fn with(mut self, name: HeaderName, value: HeaderValue) -> Self {

@@ -1,36 +1,39 @@
 //! The REST front: from a request to an operation on a table's cache, and back.
 //!
-//! `GET` and `HEAD` on `/{Table}/{key}`, with its writes in `write.rs`; `GET` on `/{Table}/?attribute=value` (`query.rs`) and on
-//! `/-/pending/{id}` (`pending.rs`); `POST /-/invalidate` (`invalidate.rs`); `GET /-/healthz`. Invariant: what is wrong with a request is
+//! `GET` and `HEAD` on `/{Table}/{key}`, with its writes in `write.rs`; `GET` on `/{Table}/?attribute=value` (`query.rs`); what lies
+//! below `/-/` (`own.rs`). Invariant: what is wrong with a request is
 //! said before the origin is called; every answer carries Cache-Status; what the origin has not confirmed is marked as such.
 
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use axum::Router;
 use axum::body::Body;
-use axum::extract::{Request, State};
-use axum::http::header::{AGE, CONTENT_LENGTH, CONTENT_TYPE, ETAG, IF_NONE_MATCH};
+use axum::http::header::{AGE, CONTENT_LENGTH, ETAG, IF_NONE_MATCH};
 use axum::http::request::Parts;
-use axum::http::{HeaderMap, HeaderValue, Method, Response, StatusCode, Uri};
-use axum::routing::any;
+use axum::http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri};
 use percent_encoding::percent_decode_str;
 use wtcache::{ByteCache, Bytes, Call, CloseReport, Entry, How, LoadError, Passed, Read};
 
 use crate::answer::{Answer, header, record};
 use crate::asked::Asked;
+use crate::config::Limits;
+use crate::connections::Connections;
 use crate::format::Door;
 use crate::incoming::Incoming;
+use crate::latency::Latency;
+use crate::own::{self, Side};
 use crate::problem::{self, Problem};
 use crate::record::check_key;
 use crate::table::ServedTable;
 use crate::timing::{SERVER_TIMING, Timing};
-use crate::{etag, invalidate, openapi, pending, query, write};
+use crate::{etag, pending, query, write};
 
-const RECORD_METHODS: &str = "GET, HEAD, PUT, PATCH, DELETE";
-const TABLE_METHODS: &str = "GET, HEAD";
+const RECORD_METHODS: &str = "GET, HEAD, PUT, PATCH, DELETE, OPTIONS";
+const TABLE_METHODS: &str = "GET, HEAD, OPTIONS";
+const EVERY_METHOD: &str = "GET, HEAD, PUT, PATCH, DELETE, POST, OPTIONS";
 
 /// What one request came to, for whoever looks on.
 #[derive(Clone, Debug)]
@@ -66,6 +69,12 @@ type Observer = Box<dyn Fn(&Seen) + Send + Sync>;
 pub struct Front {
     tables: BTreeMap<String, ServedTable>,
     observer: Option<Observer>,
+    limits: Limits,
+    /// Of the requests that are no table's.
+    others: Latency,
+    connections: Connections,
+    /// It was asked to end.
+    ending: AtomicBool,
 }
 
 impl Front {
@@ -89,6 +98,38 @@ impl Front {
         self
     }
 
+    /// Bounds what clients may ask of it at once, and how long they may take; by default by [`Limits::default`].
+    #[must_use]
+    pub fn limits_of(mut self, limits: Limits) -> Self {
+        self.limits = limits;
+        self
+    }
+
+    pub(crate) fn tables(&self) -> &BTreeMap<String, ServedTable> {
+        &self.tables
+    }
+
+    pub(crate) fn limits(&self) -> &Limits {
+        &self.limits
+    }
+
+    pub(crate) fn others(&self) -> &Latency {
+        &self.others
+    }
+
+    pub(crate) fn connections(&self) -> &Connections {
+        &self.connections
+    }
+
+    pub(crate) fn is_ending(&self) -> bool {
+        self.ending.load(Ordering::Relaxed)
+    }
+
+    /// From here on it is not ready.
+    pub(crate) fn ends(&self) {
+        self.ending.store(true, Ordering::Relaxed);
+    }
+
     /// The names of the tables that are served.
     pub fn table_names(&self) -> impl Iterator<Item = &str> {
         self.tables.keys().map(String::as_str)
@@ -106,88 +147,88 @@ impl Front {
         self.caches().map(|(name, cache)| (name.to_owned(), close(cache))).collect()
     }
 
-    /// The service that answers requests.
-    pub fn router(self: Arc<Self>) -> Router {
-        Router::new().route("/-/healthz", any(healthz)).fallback(answer).with_state(self)
-    }
-
-    async fn route(&self, request: &Parts, body: &mut Incoming) -> Answer {
-        if request.uri.path() == invalidate::PATH {
-            return invalidate::answer(&self.tables, &request.method, body).await;
+    /// The answer, and the table that it is of.
+    async fn route(&self, side: Side, request: &Parts, body: &mut Incoming) -> (Option<&ServedTable>, Answer) {
+        let (method, path) = (&request.method, request.uri.path());
+        if path.starts_with(own::PREFIX) {
+            return (None, own::answer(self, side, request, body).await);
         }
-        if request.uri.path() == openapi::PATH {
-            return openapi::answer(&self.tables, &request.method);
+        if *method == Method::OPTIONS && path == "*" {
+            return (None, Answer::options(EVERY_METHOD));
         }
-        if let Some(id) = request.uri.path().strip_prefix(pending::PATH) {
-            return pending::answer(&self.tables, &request.method, id);
+        if side == Side::Admin {
+            let detail = "records are at this server's other address";
+            return (None, Answer::refused(method, Problem::new(StatusCode::NOT_FOUND, detail)));
         }
         let (name, key) = match split(&request.uri) {
             Ok(parts) => parts,
-            Err(problem) => return Answer::refused(&request.method, problem),
+            Err(problem) => return (None, Answer::refused(method, problem)),
         };
         let Some(table) = self.tables.get(&name) else {
             let known: Vec<&str> = self.table_names().collect();
             let detail = format!("there is no table {name:?}; served here: {}", known.join(", "));
-            return Answer::refused(&request.method, Problem::new(StatusCode::NOT_FOUND, detail));
+            return (None, Answer::refused(method, Problem::new(StatusCode::NOT_FOUND, detail)));
         };
-        let reads = matches!(request.method, Method::GET | Method::HEAD);
-        if key.is_empty() && reads {
-            return query::answer(table, request.uri.query()).await;
-        }
-        let writes = matches!(request.method, Method::PUT | Method::PATCH | Method::DELETE);
-        if key.is_empty() && !writes {
-            let problem =
-                Problem::new(StatusCode::METHOD_NOT_ALLOWED, "a table is asked with GET").allow(TABLE_METHODS);
-            return Answer::refused(&request.method, problem);
-        }
-        if let Err(error) = check_key(&key) {
-            return Answer::refused(&request.method, Problem::new(StatusCode::BAD_REQUEST, error.to_string()));
-        }
-        match request.method {
-            Method::GET | Method::HEAD => match confirmed(request.uri.query()) {
-                Ok(confirmed) => read(table, &key, &request.headers, confirmed).await,
-                Err(problem) => Answer::refused(&request.method, problem),
-            },
-            Method::PUT => write::put(table, &key, &request.headers, body).await,
-            Method::PATCH => write::patch(table, &key, &request.headers, body).await,
-            Method::DELETE => write::delete(table, &key, &request.headers).await,
-            _ => {
-                let detail = format!("{} is not for a record", request.method);
-                let problem = Problem::new(StatusCode::METHOD_NOT_ALLOWED, detail).allow(RECORD_METHODS);
-                Answer::refused(&request.method, problem)
+        (Some(table), of_table(table, &key, request, body).await)
+    }
+
+    /// Answers a request that came in at this side.
+    pub(crate) async fn answer(self: &Arc<Self>, side: Side, request: Request<Body>) -> Response<Body> {
+        let begun = Instant::now();
+        let (mut request, body) = request.into_parts();
+        let mut body = Incoming::new(&request.headers, body, self.limits.body_timeout);
+        let (table, answer) = match Door::enter(&mut request) {
+            Ok(door) => {
+                let (table, answer) = self.route(side, &request, &mut body).await;
+                (table, answer.through(door).await)
             }
+            Err(problem) => (None, Answer::refused(&request.method, problem)),
+        };
+        body.end().await;
+        let what = answer.what;
+        let response = answer.finish();
+        let (elapsed, status) = (begun.elapsed(), response.status());
+        table.map_or(&self.others, |table| &*table.latency).count(&request.method, status, elapsed);
+        if let Some(observer) = &self.observer {
+            let target = request.uri.path_and_query().map(|target| target.as_str().to_owned()).unwrap_or_default();
+            observer(&Seen { method: request.method, target, what, status, elapsed });
+        }
+        response
+    }
+}
+
+/// The answer to a request for a table, or for its record of this key.
+async fn of_table(table: &ServedTable, key: &str, request: &Parts, body: &mut Incoming) -> Answer {
+    let method = &request.method;
+    if *method == Method::OPTIONS {
+        return Answer::options(if key.is_empty() { TABLE_METHODS } else { RECORD_METHODS });
+    }
+    let reads = matches!(*method, Method::GET | Method::HEAD);
+    if key.is_empty() && reads {
+        return query::answer(table, request.uri.query()).await;
+    }
+    let writes = matches!(*method, Method::PUT | Method::PATCH | Method::DELETE);
+    if key.is_empty() && !writes {
+        let problem = Problem::new(StatusCode::METHOD_NOT_ALLOWED, "a table is asked with GET").allow(TABLE_METHODS);
+        return Answer::refused(method, problem);
+    }
+    if let Err(error) = check_key(key) {
+        return Answer::refused(method, Problem::new(StatusCode::BAD_REQUEST, error.to_string()));
+    }
+    match *method {
+        Method::GET | Method::HEAD => match confirmed(request.uri.query()) {
+            Ok(confirmed) => read(table, key, &request.headers, confirmed).await,
+            Err(problem) => Answer::refused(method, problem),
+        },
+        Method::PUT => write::put(table, key, &request.headers, body).await,
+        Method::PATCH => write::patch(table, key, &request.headers, body).await,
+        Method::DELETE => write::delete(table, key, &request.headers).await,
+        _ => {
+            let detail = format!("{method} is not for a record");
+            let problem = Problem::new(StatusCode::METHOD_NOT_ALLOWED, detail).allow(RECORD_METHODS);
+            Answer::refused(method, problem)
         }
     }
-}
-
-async fn healthz(request: Request) -> Response<Body> {
-    let response = if matches!(*request.method(), Method::GET | Method::HEAD) {
-        let mut response = Response::new(Body::from("ok\n"));
-        response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("text/plain"));
-        response
-    } else {
-        let problem = Problem::new(StatusCode::METHOD_NOT_ALLOWED, "health is asked with GET").allow(TABLE_METHODS);
-        problem.response()
-    };
-    Answer::local(response, "health").finish()
-}
-
-async fn answer(State(front): State<Arc<Front>>, request: Request) -> Response<Body> {
-    let begun = front.observer.is_some().then(Instant::now);
-    let (mut request, body) = request.into_parts();
-    let mut body = Incoming::new(&request.headers, body);
-    let answer = match Door::enter(&mut request) {
-        Ok(door) => front.route(&request, &mut body).await.through(door).await,
-        Err(problem) => Answer::refused(&request.method, problem),
-    };
-    body.end().await;
-    let what = answer.what;
-    let response = answer.finish();
-    if let (Some(observer), Some(begun)) = (&front.observer, begun) {
-        let target = request.uri.path_and_query().map(|target| target.as_str().to_owned()).unwrap_or_default();
-        observer(&Seen { method: request.method, target, what, status: response.status(), elapsed: begun.elapsed() });
-    }
-    response
 }
 
 /// The table and the key of a path `/{Table}/{key}`; the key is empty for `/{Table}` and `/{Table}/`.
@@ -283,7 +324,7 @@ fn found(table: &ServedTable, key: &str, headers: &HeaderMap, read: Read<Bytes>)
     let mut response = if etag::none_match(headers.get_all(IF_NONE_MATCH), &tag) {
         let mut response = Response::new(Body::empty());
         *response.status_mut() = StatusCode::NOT_MODIFIED;
-        // RFC 9110 §8.6: it is that of the 200, if it is given. In answer to a HEAD axum would give the empty body's.
+        // RFC 9110 §8.6: it is that of the 200, if it is given. In answer to a HEAD it would else be the empty body's.
         response.headers_mut().insert(CONTENT_LENGTH, HeaderValue::from(entry.value().len()));
         response
     } else {

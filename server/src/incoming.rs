@@ -21,6 +21,7 @@ const DRAINED_FOR: Duration = Duration::from_secs(5);
 /// Why a body was not read whole.
 enum BodyFailure {
     TooLarge,
+    Late,
     Broken(String),
 }
 
@@ -28,15 +29,17 @@ enum BodyFailure {
 pub(crate) struct Incoming {
     body: Body,
     announced: Option<usize>,
+    /// How long it may take to come whole.
+    limit: Duration,
     /// The client sends it only once it is asked to, which is done by the first read.
     waits: bool,
 }
 
 impl Incoming {
-    pub(crate) fn new(headers: &HeaderMap, body: Body) -> Self {
+    pub(crate) fn new(headers: &HeaderMap, body: Body, limit: Duration) -> Self {
         let length = headers.get(CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse::<u64>().ok());
         let announced = length.map(|length| usize::try_from(length).unwrap_or(usize::MAX));
-        Self { body, announced, waits: headers.contains_key(EXPECT) }
+        Self { body, announced, limit, waits: headers.contains_key(EXPECT) }
     }
 
     /// The whole body, of `limit` bytes at most.
@@ -59,7 +62,13 @@ impl Incoming {
 
     /// The whole body, or the problem for the client. `taker` is who takes no more than `limit` bytes.
     pub(crate) async fn read_whole(&mut self, limit: usize, taker: &str) -> Result<Vec<u8>, Problem> {
-        self.read(limit).await.map_err(|failure| match failure {
+        let most = self.limit;
+        let read = tokio::time::timeout(most, self.read(limit)).await.unwrap_or(Err(BodyFailure::Late));
+        read.map_err(|failure| match failure {
+            BodyFailure::Late => {
+                let detail = format!("the body took longer than {} ms", most.as_millis());
+                Problem::new(StatusCode::REQUEST_TIMEOUT, detail)
+            }
             BodyFailure::TooLarge => {
                 let detail = format!("the body is larger than the {limit} bytes that {taker} takes");
                 Problem::new(StatusCode::PAYLOAD_TOO_LARGE, detail)
@@ -83,6 +92,6 @@ impl Incoming {
             }
         };
         // Late or not: the answer is sent now.
-        let _ = tokio::time::timeout(DRAINED_FOR, drain).await;
+        let _ = tokio::time::timeout(DRAINED_FOR.min(self.limit), drain).await;
     }
 }

@@ -15,8 +15,6 @@ use crate::problem::Problem;
 use crate::record::{check_key, object};
 use crate::table::ServedTable;
 
-pub(crate) const PATH: &str = "/-/invalidate";
-
 /// The largest body: some 20,000 keys of 50 bytes.
 const MAX_BODY_BYTES: usize = 1024 * 1024;
 
@@ -24,10 +22,6 @@ const MAX_BODY_BYTES: usize = 1024 * 1024;
 const SELECTORS: [&str; 6] = ["key", "keys", "prefix", "pattern", "tag", "all"];
 
 pub(crate) async fn answer(tables: &BTreeMap<String, ServedTable>, method: &Method, body: &mut Incoming) -> Answer {
-    if *method != Method::POST {
-        let problem = Problem::new(StatusCode::METHOD_NOT_ALLOWED, "invalidation is asked for with POST").allow("POST");
-        return Answer::refused(method, problem);
-    }
     let asked = match body.read_whole(MAX_BODY_BYTES, "an invalidation").await {
         Ok(body) => read(tables, &body),
         Err(problem) => Err(problem),

@@ -1,14 +1,15 @@
 //! The `wtcache` command.
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::{CommandFactory, Parser, Subcommand};
 use wtcache_origin::{Origin, OriginOptions};
+use wtcache_server::config::Admin;
 use wtcache_server::serve::{Listening, asked_to_end, front_of};
-use wtcache_server::{config, demo};
+use wtcache_server::{config, demo, folder};
 
 /// A write-through cache in front of a REST API.
 #[derive(Parser)]
@@ -43,9 +44,23 @@ enum Command {
         /// Listens here instead of where config.yaml says
         #[arg(long, value_name = "ADDRESS:PORT")]
         listen: Option<SocketAddr>,
+        /// Is asked of itself (/-/stats and so on) here instead of where config.yaml says; none: nowhere, same: where it listens
+        #[arg(long, value_name = "ADDRESS:PORT")]
+        admin: Option<Admin>,
         /// Prints a line per request
         #[arg(long)]
         log: bool,
+    },
+    /// Says what is wrong with a folder, without serving it: exit code 0 nothing, 1 something
+    Check {
+        /// The folder
+        #[arg(long, value_name = "DIR")]
+        config: PathBuf,
+    },
+    /// Writes a schema.graphql and a config.yaml to begin with into a folder, and overwrites nothing
+    Init {
+        /// The folder
+        dir: PathBuf,
     },
     /// Runs the sample origin alone, on 127.0.0.1
     Origin {
@@ -75,7 +90,9 @@ fn main() -> ExitCode {
         Command::Demo { walk: false, db, port, origin_port } => {
             demo::run(demo::Options { db, port: port.unwrap_or(9926), origin_port: origin_port.unwrap_or(9925) })
         }
-        Command::Serve { config, listen, log } => serve(&config, listen, log),
+        Command::Serve { config, listen, admin, log } => serve(&config, listen, admin, log),
+        Command::Check { config } => check(&config),
+        Command::Init { dir } => init(&dir),
         Command::Origin { port, db, latency_ms } => origin(port, db, latency_ms),
     };
     match result {
@@ -89,20 +106,47 @@ fn main() -> ExitCode {
     }
 }
 
-fn serve(directory: &std::path::Path, listen: Option<SocketAddr>, log: bool) -> Result<(), String> {
+fn serve(directory: &Path, listen: Option<SocketAddr>, admin: Option<Admin>, log: bool) -> Result<(), String> {
     let environment = |name: &str| std::env::var(name).ok();
     let (schema, config) = config::load(directory, &environment).map_err(|errors| errors.to_string())?;
+    let (listen, admin) = (listen.unwrap_or(config.listen), admin.unwrap_or(config.admin));
+    let is_local = listen.ip().is_loopback() && admin.is_loopback();
+    if !(config.public || is_local) {
+        let hint = "if that is meant, write in config.yaml: public: true";
+        return Err(format!("others than this machine would reach it, and it asks nobody who they are\nhint: {hint}"));
+    }
     let mut front = front_of(&schema, &config)?;
     if log {
         front = front.observer(demo::say);
     }
     demo::runtime()?.block_on(async {
         let end = asked_to_end().map_err(|error| error.to_string())?;
-        let listening = Listening::bind(front, listen.unwrap_or(config.listen)).await.map_err(|e| e.to_string())?;
+        let listening = Listening::bind(front, listen).await.map_err(|error| error.to_string())?;
+        let listening = listening.admin(admin).await.map_err(|error| error.to_string())?;
         let names: Vec<&str> = listening.front().table_names().collect();
         demo::line(&format!("serving {} on http://{}", names.join(", "), listening.address()));
+        if let Some(address) = listening.admin_address() {
+            demo::line(&format!("asked of itself on http://{address}/-/stats"));
+        }
         report(listening.until(end).await)
     })
+}
+
+fn check(directory: &Path) -> Result<(), String> {
+    let environment = |name: &str| std::env::var(name).ok();
+    let (schema, config) = config::load(directory, &environment).map_err(|errors| errors.to_string())?;
+    folder::check(&schema, &config)?;
+    let names: Vec<&str> =
+        schema.tables.iter().filter(|table| table.exported).map(|table| table.name.as_str()).collect();
+    demo::line(&format!("nothing is wrong with it; it serves {} on http://{}", names.join(", "), config.listen));
+    Ok(())
+}
+
+fn init(directory: &Path) -> Result<(), String> {
+    folder::init(directory)?;
+    let name = directory.display();
+    demo::line(&format!("wrote {name}/schema.graphql and {name}/config.yaml; next: wtcache serve --config {name}"));
+    Ok(())
 }
 
 fn report(left: std::io::Result<Vec<String>>) -> Result<(), String> {

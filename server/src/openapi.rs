@@ -5,16 +5,13 @@
 
 use std::collections::BTreeMap;
 
-use axum::http::{Method, StatusCode};
+use axum::http::StatusCode;
 use serde_json::{Map, Value, json};
 
 use crate::answer::{Answer, json as json_answer};
-use crate::problem::Problem;
 use crate::record::MAX_KEY_BYTES;
 use crate::schema::{Attribute, Scalar, Table};
 use crate::table::ServedTable;
-
-pub(crate) const PATH: &str = "/-/openapi.json";
 
 /// The formats of records, for reading.
 const READ: [&str; 5] =
@@ -22,11 +19,7 @@ const READ: [&str; 5] =
 
 const WRITTEN: [&str; 4] = ["application/json", "application/cbor", "application/msgpack", "application/x-msgpack"];
 
-pub(crate) fn answer(tables: &BTreeMap<String, ServedTable>, method: &Method) -> Answer {
-    if !matches!(*method, Method::GET | Method::HEAD) {
-        let detail = "the description is asked with GET";
-        return Answer::refused(method, Problem::new(StatusCode::METHOD_NOT_ALLOWED, detail).allow("GET, HEAD"));
-    }
+pub(crate) fn answer(tables: &BTreeMap<String, ServedTable>) -> Answer {
     let tables: Vec<&Table> = tables.values().map(|table| &*table.schema).collect();
     Answer::local(json_answer(document(&tables).to_string().into_bytes()), "description")
 }
@@ -63,8 +56,10 @@ fn own_paths() -> Map<String, Value> {
     let (get, head) = reads("health", "Whether this server runs", text("It runs."), &[]);
     let mut paths = Map::new();
     paths.insert("/-/healthz".to_owned(), json!({ "get": get, "head": head }));
+    let (get, head) = reads("readiness", "Whether this server takes requests", text("It does."), &[503]);
+    paths.insert("/-/readyz".to_owned(), json!({ "get": get, "head": head }));
     let (get, head) = reads("description", "This description", object("An OpenAPI document."), &[]);
-    paths.insert(PATH.to_owned(), json!({ "get": get, "head": head }));
+    paths.insert("/-/openapi.json".to_owned(), json!({ "get": get, "head": head }));
     let (get, head) = reads(
         "outcome",
         "What became of a write that was answered with 202",

@@ -11,7 +11,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use axum::body::Body;
 use axum::http::header::{ETAG, LOCATION};
-use axum::http::{HeaderName, HeaderValue, Method, Response, StatusCode};
+use axum::http::{HeaderName, HeaderValue, Response, StatusCode};
 use serde_json::{Map, Value};
 use wtcache::{Bytes, Clock, NotSent, PendingWrite, Tick, WriteError, Written};
 
@@ -24,7 +24,7 @@ use crate::table::ServedTable;
 use crate::write::failed;
 
 /// Before the id of a pending write.
-pub(crate) const PATH: &str = "/-/pending/";
+const PATH: &str = "/-/pending/";
 
 /// The header that says that an answer shows what the origin has not confirmed.
 const PENDING: HeaderName = HeaderName::from_static("wtcache-pending");
@@ -81,11 +81,7 @@ impl Shown<'_> {
 }
 
 /// What became of the write with this id.
-pub(crate) fn answer(tables: &BTreeMap<String, ServedTable>, method: &Method, id: &str) -> Answer {
-    if !matches!(*method, Method::GET | Method::HEAD) {
-        let detail = "what became of a write is asked with GET";
-        return Answer::refused(method, Problem::new(StatusCode::METHOD_NOT_ALLOWED, detail).allow("GET, HEAD"));
-    }
+pub(crate) fn answer(tables: &BTreeMap<String, ServedTable>, id: &str) -> Answer {
     let told = number(id).and_then(|id| tables.values().find_map(|table| table.outcomes.tell(id)));
     let response = match told {
         Some(told) => json(Value::Object(told).to_string().into_bytes()),

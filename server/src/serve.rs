@@ -8,13 +8,15 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::serve::ListenerExt;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::watch;
 use wtcache::tokio::Pool;
 
-use crate::config::Config;
+use crate::config::{Admin, Config};
+use crate::connections;
 use crate::front::Front;
+use crate::own::Side;
 use crate::schema::Schema;
 use crate::table::{ServedTable, origin_of};
 
@@ -27,6 +29,9 @@ const CALLS_WAITING: usize = 1024;
 /// How long requests under way, and then writes that were sent or are pending, get at the end.
 const DRAIN: Duration = Duration::from_secs(10);
 
+/// The same of the admin address.
+const ADMIN_DRAIN: Duration = Duration::from_secs(1);
+
 /// A pool for the origin calls of a table.
 #[must_use]
 pub fn pool() -> Pool {
@@ -38,7 +43,7 @@ pub fn pool() -> Pool {
 /// # Errors
 /// A table's origin or cache cannot be made of its configuration; the message names the table.
 pub fn front_of(schema: &Schema, config: &Config) -> Result<Front, String> {
-    let mut front = Front::new();
+    let mut front = Front::new().limits_of(config.limits.clone());
     for table in schema.tables.iter().filter(|table| table.exported) {
         let Some(config) = config.table(&table.name) else { continue };
         let origin = origin_of(table, &config.origin).map_err(|error| format!("{}: {error}", table.name))?;
@@ -52,20 +57,34 @@ pub fn front_of(schema: &Schema, config: &Config) -> Result<Front, String> {
 /// A front that listens.
 pub struct Listening {
     listener: TcpListener,
+    admin: Option<TcpListener>,
+    side: Side,
     front: Arc<Front>,
     address: SocketAddr,
 }
 
 impl Listening {
-    /// Binds the address. Must be called within a tokio runtime.
+    /// Binds the address, and serves everything there. Must be called within a tokio runtime.
     ///
     /// # Errors
     /// The address cannot be bound; the message names it.
     pub async fn bind(front: Front, address: SocketAddr) -> io::Result<Self> {
-        let named = |error: io::Error| io::Error::new(error.kind(), format!("cannot listen on {address}: {error}"));
-        let listener = TcpListener::bind(address).await.map_err(named)?;
-        let address = listener.local_addr()?;
-        Ok(Self { listener, front: Arc::new(front), address })
+        let (listener, address) = listen(address).await?;
+        Ok(Self { listener, admin: None, side: Side::All, front: Arc::new(front), address })
+    }
+
+    /// Serves what this server is asked of itself elsewhere, or nowhere: see [`Admin`]. Of that, health, readiness and what became of
+    /// writes stay where the records are.
+    ///
+    /// # Errors
+    /// As [`Listening::bind`].
+    pub async fn admin(mut self, admin: Admin) -> io::Result<Self> {
+        (self.admin, self.side) = match admin {
+            Admin::Same => (None, Side::All),
+            Admin::Off => (None, Side::Public),
+            Admin::At(address) => (Some(listen(address).await?.0), Side::Public),
+        };
+        Ok(self)
     }
 
     /// Where it listens.
@@ -74,41 +93,50 @@ impl Listening {
         self.address
     }
 
+    /// Where it listens for what it is asked of itself, if that is another address.
+    #[must_use]
+    pub fn admin_address(&self) -> Option<SocketAddr> {
+        self.admin.as_ref().and_then(|admin| admin.local_addr().ok())
+    }
+
     /// The front.
     #[must_use]
     pub fn front(&self) -> &Arc<Front> {
         &self.front
     }
 
-    /// Serves until `end` is ready, then drains and closes. Gives a line for each thing that was left unfinished.
+    /// Serves until `end` is ready, then drains and closes. Gives a line for each thing that was left unfinished. While it drains, who asks at
+    /// the admin address is told that it is not ready any more.
     ///
     /// # Errors
-    /// The listener failed.
+    /// A thread of it failed.
     pub async fn until(self, end: impl Future<Output = ()> + Send + 'static) -> io::Result<Vec<String>> {
-        let Self { listener, front, .. } = self;
-        // An answer is one small write: nothing is gained by waiting for more of it.
-        let listener = listener.tap_io(|stream| {
-            let _ = stream.set_nodelay(true);
-        });
-        let (told, ended) = tokio::sync::oneshot::channel::<()>();
-        let end = async move {
-            end.await;
-            let _ = told.send(());
-        };
-        let router = Arc::clone(&front).router();
-        let serving = tokio::spawn(async move { axum::serve(listener, router).with_graceful_shutdown(end).await });
-        let _ = ended.await;
+        let Self { listener, admin, side, front, .. } = self;
+        let (told, ending) = watch::channel(false);
+        let (told_admin, ending_admin) = watch::channel(false);
+        let serving = tokio::spawn(connections::serve(listener, Arc::clone(&front), side, ending));
+        let admin =
+            admin.map(|admin| tokio::spawn(connections::serve(admin, Arc::clone(&front), Side::Admin, ending_admin)));
+        end.await;
+        front.ends();
+        told.send_replace(true);
         let abort = serving.abort_handle();
         let mut left = Vec::new();
         match tokio::time::timeout(DRAIN, serving).await {
-            Ok(Ok(result)) => result?,
-            Ok(Err(error)) => return Err(io::Error::other(error)),
+            Ok(result) => result.map_err(io::Error::other)?,
             Err(_) => {
                 abort.abort();
                 left.push(format!("connections were still busy after {} s and were dropped", DRAIN.as_secs()));
             }
         }
         let reports = tokio::task::spawn_blocking(move || front.close(DRAIN)).await.map_err(io::Error::other)?;
+        told_admin.send_replace(true);
+        if let Some(admin) = admin {
+            let abort = admin.abort_handle();
+            if tokio::time::timeout(ADMIN_DRAIN, admin).await.is_err() {
+                abort.abort();
+            }
+        }
         for (table, report) in reports {
             let tell = |keys: &[Box<[u8]>], what: &str| {
                 let names: Vec<String> = keys.iter().map(|key| format!("{}", key.escape_ascii())).collect();
@@ -126,6 +154,13 @@ impl Listening {
         }
         Ok(left)
     }
+}
+
+async fn listen(address: SocketAddr) -> io::Result<(TcpListener, SocketAddr)> {
+    let named = |error: io::Error| io::Error::new(error.kind(), format!("cannot listen on {address}: {error}"));
+    let listener = TcpListener::bind(address).await.map_err(named)?;
+    let address = listener.local_addr()?;
+    Ok((listener, address))
 }
 
 /// Ready once the process is asked to end, by Ctrl-C or SIGTERM.

@@ -13,6 +13,7 @@ use wtcache::{
 use wtcache_http_source::{BuildError, HttpSource};
 
 use crate::config::{Capacity, Freshness, Idempotency, InDoubtWrites, OriginConfig, Preconditions, TableConfig};
+use crate::latency::Latency;
 use crate::pending::Outcomes;
 use crate::record::NULL;
 use crate::schema::Table;
@@ -27,6 +28,8 @@ pub struct ServedTable {
     pub(crate) outcomes: Arc<Outcomes>,
     /// The source has a rule of its own: what a write makes is known in its turn.
     pub(crate) has_rule: bool,
+    /// Of the requests for it.
+    pub(crate) latency: Arc<Latency>,
 }
 
 impl ServedTable {
@@ -97,7 +100,8 @@ impl ServedTable {
             builder = builder.audit(Audit::new().every(every)).listener(move |event| tell_finding(&table, event));
         }
         let cache = builder.build()?.on_tokio(pool);
-        Ok(Self { schema, cache, max_body_bytes: config.origin.max_body_bytes, outcomes, has_rule })
+        let latency = Arc::default();
+        Ok(Self { schema, cache, max_body_bytes: config.origin.max_body_bytes, outcomes, has_rule, latency })
     }
 
     /// The tag that `text` names: `attribute=value`, which all records with that value of an indexed attribute have.

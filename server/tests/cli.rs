@@ -15,6 +15,8 @@ use std::time::Duration;
 use common::ask_at;
 use serde_json::json;
 use wtcache_origin::{Origin, OriginOptions};
+use wtcache_server::config::{Config, OriginConfig, TableConfig};
+use wtcache_server::schema::Schema;
 
 /// The walk alone waits out a settle window of three seconds.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -379,7 +381,8 @@ fn a_folder_is_served_with_what_the_environment_says() {
     let origin = Origin::start(OriginOptions::new().api_key("k3y")).unwrap();
     origin.seed("a", json!({ "sku": "s", "quantity": 1 }));
     let folder = Folder::of_demo("served");
-    let mut command = wtcache(&["serve", "--config", folder.name(), "--listen", "127.0.0.1:0", "--log"]);
+    let mut command =
+        wtcache(&["serve", "--config", folder.name(), "--listen", "127.0.0.1:0", "--admin", "none", "--log"]);
     command.env("INVENTORY_API", origin.url()).env("INVENTORY_API_KEY", "k3y");
     let mut front = Serving::start(command);
     let told = front.line();
@@ -411,7 +414,7 @@ fn audit_a_record_that_differs_for_long_is_told_on_standard_error() {
     }
     let folder = Folder::of_demo("audited");
     folder.write("config.yaml", &format!("{}    audit: 100\n", include_str!("../demo/config.yaml")));
-    let mut command = wtcache(&["serve", "--config", folder.name(), "--listen", "127.0.0.1:0"]);
+    let mut command = wtcache(&["serve", "--config", folder.name(), "--listen", "127.0.0.1:0", "--admin", "none"]);
     command.env("INVENTORY_API", origin.url()).env("INVENTORY_API_KEY", "k");
     let mut front = Serving::start(command);
     let address = address_in(&front.line());
@@ -435,7 +438,7 @@ fn what_is_left_at_the_end_is_told_on_standard_error() {
     let folder = Folder::of_demo("left");
     let config = include_str!("../demo/config.yaml").replace("settle_window: 3s", "settle_window: 1h");
     folder.write("config.yaml", &config);
-    let mut command = wtcache(&["serve", "--config", folder.name(), "--listen", "127.0.0.1:0"]);
+    let mut command = wtcache(&["serve", "--config", folder.name(), "--listen", "127.0.0.1:0", "--admin", "none"]);
     command.env("INVENTORY_API", origin.url()).env("INVENTORY_API_KEY", "k");
     let mut front = Serving::start(command);
     assert_eq!(ask_at(address_in(&front.line()), "PUT", "/InventoryItem/a", "{}").0, 502);
@@ -472,4 +475,122 @@ fn an_output_that_nobody_reads_is_no_reason_to_end() {
         let (code, _, err) = run(shell);
         assert_eq!((code, err.as_str()), (Some(0), ""), "{arguments}");
     }
+}
+
+/// A folder with this schema and configuration, checked.
+fn check(folder: &Folder) -> (Option<i32>, String, String) {
+    let mut command = wtcache(&["check", "--config", folder.name()]);
+    command.env("INVENTORY_API", "http://127.0.0.1:1").env("INVENTORY_API_KEY", "k");
+    run(command)
+}
+
+#[test]
+fn check_says_what_is_wrong_and_serves_nothing() {
+    let folder = Folder::of_demo("checked");
+    // Nobody listens at the origin, and its own port may be taken: neither is tried.
+    let (code, out, err) = check(&folder);
+    assert_eq!((code, err.as_str()), (Some(0), ""));
+    assert_eq!(out, "nothing is wrong with it; it serves InventoryItem on http://127.0.0.1:9926\n");
+    let config = include_str!("../demo/config.yaml");
+    for (text, says) in [
+        (config.replace("timeout: 2s", "timeuot: 2s"), "did you mean timeout?"),
+        (config.replace("127.0.0.1:9926", "0.0.0.0:9926"), "write: public: true"),
+        (config.replace("items/{id}", "items/{id"), "config.yaml:5:"),
+        (format!("{config}    capacity: 1B\n    optimistic: {{ weight: 1B }}\n    audit: 2000\n"), "audit"),
+    ] {
+        folder.write("config.yaml", &text);
+        let (code, out, err) = check(&folder);
+        assert_eq!((code, out.as_str()), (Some(1), ""), "{err}");
+        assert!(err.contains(says) && err.lines().all(|line| line.starts_with("wtcache: ")), "{says}: {err}");
+    }
+    let (code, _, err) = run(wtcache(&["check", "--config", "/no/such/folder"]));
+    assert!(code == Some(1) && err.contains("the file is missing"), "{err}");
+}
+
+/// What needs an origin that is none is found without asking it, table by table.
+#[test]
+fn check_tells_of_each_table_that_cannot_be_served() {
+    let folder = Folder::new("tables");
+    folder.write(
+        "schema.graphql",
+        "type A @table @export { id: ID @primaryKey }\ntype B @table @export { id: ID @primaryKey }",
+    );
+    let table =
+        |name: &str| format!("  {name}:\n    origin:\n      url: http://h/{{id}}\n      headers: {{ Host: x }}\n");
+    folder.write("config.yaml", &format!("tables:\n{}{}", table("A"), table("B")));
+    let (code, _, err) = check(&folder);
+    assert_eq!(code, Some(1), "{err}");
+    assert!(err.contains("wtcache: A: ") && err.contains("wtcache: B: "), "{err}");
+}
+
+#[test]
+fn init_writes_a_folder_that_can_be_served_and_overwrites_nothing() {
+    let parent = Folder::new("init");
+    let path = parent.0.join("new/shop");
+    let folder = path.to_str().unwrap();
+    let (code, out, err) = run(wtcache(&["init", folder]));
+    assert_eq!((code, err.as_str()), (Some(0), ""));
+    assert!(out.contains("config.yaml") && out.contains("wtcache serve --config"), "{out}");
+    assert_eq!(run(wtcache(&["check", "--config", folder])).0, Some(0));
+    for file in ["schema.graphql", "config.yaml"] {
+        fs::write(path.join(file), "mine").unwrap();
+        let other = if file == "config.yaml" { "schema.graphql" } else { "config.yaml" };
+        let _ = fs::remove_file(path.join(other));
+        let (code, _, err) = run(wtcache(&["init", folder]));
+        assert!(code == Some(1) && err.contains(file) && err.contains("is there already"), "{err}");
+        assert_eq!(fs::read_to_string(path.join(file)).unwrap(), "mine");
+        assert!(!path.join(other).exists(), "and nothing else was written");
+        fs::remove_file(path.join(file)).unwrap();
+    }
+}
+
+/// Its commented lines are the defaults, so that nobody is told another than holds.
+#[test]
+fn init_says_the_defaults() {
+    let schema = Schema::parse("schema.graphql", include_bytes!("../init/schema.graphql")).unwrap();
+    let environment = |name: &str| (name == "INVENTORY_API_KEY").then(|| "k".to_owned());
+    let read = |text: &str| Config::parse("config.yaml", text.as_bytes(), &schema, &environment).unwrap();
+    let text = include_str!("../init/config.yaml");
+    let is_option = |line: &str| {
+        line.strip_prefix('#').is_some_and(|rest| {
+            rest.trim_start().split_once(':').is_some_and(|(name, _)| !name.contains(' ')) && !rest.starts_with(" ")
+                || rest.starts_with("  ")
+        })
+    };
+    let whole: Vec<&str> = text.lines().map(|line| if is_option(line) { &line[1..] } else { line }).collect();
+    let (short, mut whole) = (read(text), read(&whole.join("\n")));
+    assert_eq!(whole.tables[0].origin.headers.len(), 1, "the options were read");
+    whole.tables[0].origin.headers.clear();
+    assert_eq!(whole, short);
+    let origin = OriginConfig::new("http://127.0.0.1:9925/items/{id}");
+    assert_eq!(short, Config { tables: vec![TableConfig::new("InventoryItem", origin)], ..Config::default() });
+}
+
+#[test]
+fn what_others_than_this_machine_reach_must_be_meant() {
+    let folder = Folder::of_demo("public");
+    for arguments in [["--listen", "0.0.0.0:0", "--admin", "none"], ["--listen", "127.0.0.1:0", "--admin", "0.0.0.0:0"]]
+    {
+        let mut command = wtcache(&["serve", "--config", folder.name()]);
+        command.args(arguments).env("INVENTORY_API", "http://127.0.0.1:1").env("INVENTORY_API_KEY", "k");
+        let (code, out, err) = run(command);
+        assert_eq!((code, out.as_str()), (Some(1), ""), "{err}");
+        assert!(err.contains("public: true"), "{err}");
+    }
+}
+
+#[test]
+fn serve_says_where_it_is_asked_of_itself() {
+    let folder = Folder::of_demo("admin");
+    let mut command =
+        wtcache(&["serve", "--config", folder.name(), "--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0"]);
+    command.env("INVENTORY_API", "http://127.0.0.1:1").env("INVENTORY_API_KEY", "k");
+    let mut front = Serving::start(command);
+    let address = address_in(&front.line());
+    let told = front.line();
+    assert!(told.starts_with("asked of itself on http://127.0.0.1:") && told.ends_with("/-/stats"), "{told}");
+    assert_eq!(ask_at(address, "GET", "/-/stats", "").0, 404);
+    assert_eq!(ask_at(address_in(&told), "GET", "/-/stats", "").0, 200);
+    front.signal("-TERM");
+    assert_eq!(front.end().0.code(), Some(0));
 }

@@ -7,8 +7,8 @@ use std::time::Duration;
 use proptest::prelude::*;
 use wtcache_http_source::{Breaker, Retries};
 use wtcache_server::config::{
-    Capacity, Config, Freshness, HeaderConfig, Idempotency, InDoubtWrites, OriginConfig, Preconditions, TableConfig,
-    load,
+    Admin, Capacity, Config, Freshness, HeaderConfig, Idempotency, InDoubtWrites, Limits, OriginConfig, Preconditions,
+    TableConfig, load,
 };
 use wtcache_server::schema::Schema;
 
@@ -134,11 +134,17 @@ fn every_setting_is_read() {
         "    capacity: 10000 entries\n    negative_lifetime: 1h\n    stale_while_revalidate: 2s\n    stale_if_error: 3m\n    \
          refresh_ahead: 25 %\n    jitter: 100%\n    in_doubt_writes: wait\n    \
          absent_after_delete: true\n    clean_start: true\n    audit: 0.5\n    \
-         optimistic: { writes: 5, threads: 1, timeout: 1m, outcomes: 7, outcomes_for: 0s }\nlisten: \"[::]:80\"\n",
+         optimistic: { writes: 5, threads: 1, timeout: 1m, outcomes: 7, outcomes_for: 0s }\npublic: true\nadmin: same\n\
+         limits: { connections: 7, head: 4KiB, head_timeout: 1s, body_timeout: 2s, keep_alive: 3s }\nlisten: \"[::]:80\"\n",
     );
     let config = parse(&text).unwrap();
     let table = &config.tables[0];
     assert_eq!(config.listen.to_string(), "[::]:80");
+    assert_eq!((config.public, config.admin), (true, Admin::Same));
+    let secs = Duration::from_secs;
+    let limits =
+        Limits { connections: 7, head_bytes: 4096, head_timeout: secs(1), body_timeout: secs(2), keep_alive: secs(3) };
+    assert_eq!(config.limits, limits);
     let headers: Vec<_> =
         table.origin.headers.iter().map(|header| (header.name.as_str(), header.value.as_str())).collect();
     assert_eq!(headers, [("X-A", "0123"), ("X-B", "true"), ("X-C", "a$b")]);
@@ -210,6 +216,10 @@ fn every_error_names_its_place() {
         (with("", "  Warehouse: {origin: {url: 'http://h/{id}'}}\n"), "5:3: table Warehouse is not in the schema\n  hint: declare it: type Warehouse @table { … }".into()),
         ("listen: 127.0.0.1:1\ntables: {}".into(), "2:1: table InventoryItem of the schema is not configured\n  hint: add InventoryItem below tables, with an origin".into()),
         // Values.
+        ("listen: 0.0.0.0:80\ntables: {InventoryItem: {origin: {url: 'http://h/{id}'}}}".into(), "1:9: listen: others than this machine reach that address, and this server asks nobody who they are\n  hint: if that is meant, write: public: true".into()),
+        ("admin: '[2001:db8::1]:80'\ntables: {InventoryItem: {origin: {url: 'http://h/{id}'}}}".into(), "1:8: admin: others than this machine reach that address, and this server asks nobody who they are\n  hint: if that is meant, write: public: true".into()),
+        ("admin: nowhere\ntables: {InventoryItem: {origin: {url: 'http://h/{id}'}}}".into(), "1:8: admin: \"nowhere\" is not an address and a port\n  hint: write an IP address and a port, none, or same (as listen)".into()),
+        ("limits: {head: 1B}\ntables: {InventoryItem: {origin: {url: 'http://h/{id}'}}}".into(), "1:16: head: \"1B\" is not from 1KiB to 1MiB\n  hint: write a size such as 16KiB".into()),
         ("listen: localhost:80\ntables: {InventoryItem: {origin: {url: 'http://h/{id}'}}}".into(), "1:9: listen: \"localhost:80\" is not an address and a port\n  hint: write an IP address and a port: 127.0.0.1:9926".into()),
         (origin("timeout: 5"), format!("5:16: timeout: \"5\" is not a duration\n  {duration}")),
         (origin("timeout: 1.5s"), format!("5:16: timeout: \"1.5s\" is not a duration\n  {duration}")),

@@ -5,6 +5,7 @@
 //! Invariant: a [`Config`] read with a schema has exactly the schema's tables; headers' values reach no error and no
 //! `Debug` output.
 
+mod listening;
 mod read;
 mod value;
 mod yaml;
@@ -20,6 +21,8 @@ use wtcache_http_source::{Breaker, Retries};
 
 use crate::diagnostic::{Diagnostics, Findings, MAX_FILE_BYTES, Position};
 use crate::schema::Schema;
+
+pub use listening::{Admin, Limits};
 
 /// Looks up a variable of the environment.
 pub type Environment<'a> = &'a dyn Fn(&str) -> Option<String>;
@@ -37,8 +40,14 @@ pub type Environment<'a> = &'a dyn Fn(&str) -> Option<String>;
 /// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Config {
-    /// The address to serve at; by default 127.0.0.1:9926. Anything but loopback is somebody's written decision.
+    /// The address to serve at; by default 127.0.0.1:9926. Anything but loopback is somebody's written decision: `public`.
     pub listen: SocketAddr,
+    /// Whether an address may be any other than loopback; by default not.
+    pub public: bool,
+    /// Where this server is asked of itself; by default at 127.0.0.1:9927.
+    pub admin: Admin,
+    /// What clients may ask of it at once, and how long they may take.
+    pub limits: Limits,
     /// The tables, in the order of the file.
     pub tables: Vec<TableConfig>,
 }
@@ -220,7 +229,13 @@ impl Config {
 impl Default for Config {
     /// No table yet, at the default address.
     fn default() -> Self {
-        Self { listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 9926)), tables: Vec::new() }
+        Self {
+            listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 9926)),
+            public: false,
+            admin: Admin::default(),
+            limits: Limits::default(),
+            tables: Vec::new(),
+        }
     }
 }
 

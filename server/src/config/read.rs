@@ -11,8 +11,8 @@ use wtcache_http_source::{Breaker, Retries};
 use super::value::{self, Value, Wrong};
 use super::yaml::{self, Kind, Node, Text};
 use super::{
-    Capacity, Config, Environment, Freshness, HeaderConfig, Idempotency, InDoubtWrites, OptimisticConfig, OriginConfig,
-    Preconditions, TableConfig,
+    Admin, Capacity, Config, Environment, Freshness, HeaderConfig, Idempotency, InDoubtWrites, Limits,
+    OptimisticConfig, OriginConfig, Preconditions, TableConfig,
 };
 use crate::diagnostic::{Diagnostics, Findings, Position, hint_of_known, nearest, shown, text};
 use crate::schema::Schema;
@@ -27,6 +27,9 @@ const MOST_RETRIES: u32 = 100;
 
 /// More requests to an origin, or connections, or calls that wait for it, likewise.
 const MOST_REQUESTS: usize = 1_000_000;
+
+/// Likewise of connections.
+const MOST_CONNECTIONS: usize = 1_000_000;
 
 /// Likewise of threads.
 const MOST_THREADS: usize = 1024;
@@ -70,10 +73,19 @@ impl<'t> Fields<'t> {
 impl Reader<'_> {
     fn root(&mut self, root: &Node, schema: Option<&Schema>) -> Config {
         let mut config = Config::default();
-        let Some(fields) = self.fields("the configuration", root, &["listen", "tables"]) else {
+        let Some(fields) = self.fields("the configuration", root, &["listen", "public", "admin", "limits", "tables"])
+        else {
             return config;
         };
         self.set(fields, "listen", &mut config.listen, |value| -> Result<SocketAddr, Wrong> { value::address(value) });
+        self.set(fields, "public", &mut config.public, value::flag);
+        self.set(fields, "admin", &mut config.admin, value::admin);
+        if let Some((_, node)) = fields.get("limits") {
+            self.limits(node, &mut config.limits);
+        }
+        if !config.public {
+            self.only_loopback(fields, &config);
+        }
         let Some((key, tables)) = fields.get("tables") else {
             self.add(root.at, "the configuration lacks tables", Some(EXAMPLE));
             return config;
@@ -87,6 +99,31 @@ impl Reader<'_> {
             }
         }
         config
+    }
+
+    /// Whoever reaches an address may read and write, and forget.
+    fn only_loopback(&mut self, fields: Fields<'_>, config: &Config) {
+        let admin = if let Admin::At(address) = config.admin { Some(address) } else { None };
+        for (key, address) in [("listen", Some(config.listen)), ("admin", admin)] {
+            if let (Some((_, node)), Some(address)) = (fields.get(key), address)
+                && !address.ip().is_loopback()
+            {
+                let message = format!(
+                    "{key}: others than this machine reach that address, and this server asks nobody who they are"
+                );
+                self.add(node.at, &message, Some("if that is meant, write: public: true"));
+            }
+        }
+    }
+
+    fn limits(&mut self, node: &Node, limits: &mut Limits) {
+        let known = ["connections", "head", "head_timeout", "body_timeout", "keep_alive"];
+        let Some(fields) = self.fields("limits", node, &known) else { return };
+        self.set(fields, "connections", &mut limits.connections, |value| value::count(value, MOST_CONNECTIONS));
+        self.set(fields, "head", &mut limits.head_bytes, value::head_size);
+        self.set(fields, "head_timeout", &mut limits.head_timeout, value::deadline);
+        self.set(fields, "body_timeout", &mut limits.body_timeout, value::deadline);
+        self.set(fields, "keep_alive", &mut limits.keep_alive, value::deadline);
     }
 
     fn missing_tables(&mut self, at: Position, entries: &[(Text, Node)], schema: &Schema) {

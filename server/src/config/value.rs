@@ -10,7 +10,7 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use super::yaml::Text;
-use super::{Capacity, Environment};
+use super::{Admin, Capacity, Environment};
 use crate::diagnostic::{Position, shown};
 
 /// A year; longer is a slip of the pen, and could overflow a clock.
@@ -114,6 +114,26 @@ pub(super) fn address(value: &Value) -> Result<SocketAddr, Wrong> {
             "write an IP address and a port: 127.0.0.1:9926",
         )
     })
+}
+
+/// Where this server is asked of itself.
+pub(super) fn admin(value: &Value) -> Result<Admin, Wrong> {
+    match value.text.as_str() {
+        "none" => Ok(Admin::Off),
+        "same" => Ok(Admin::Same),
+        _ => address(value).map(Admin::At).map_err(|wrong| {
+            let hint = "write an IP address and a port, none, or same (as listen)";
+            Wrong { hint: Some(hint.to_owned()), ..wrong }
+        }),
+    }
+}
+
+/// Of the head of a request, which one with a token in it must fit into.
+pub(super) fn head_size(value: &Value) -> Result<usize, Wrong> {
+    match size(value)? {
+        bytes @ 1024..=1_048_576 => Ok(bytes),
+        _ => Err(wrong(&format!("\"{}\" is not from 1KiB to 1MiB", value.shown), "write a size such as 16KiB")),
+    }
 }
 
 pub(super) fn flag(value: &Value) -> Result<bool, Wrong> {

@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 use wtcache::Stats;
 use wtcache_origin::{Origin, OriginOptions};
-use wtcache_server::config::{Config, TableConfig};
+use wtcache_server::config::{Admin, Config, Limits, TableConfig};
 use wtcache_server::front::Front;
 use wtcache_server::schema::{Schema, Table};
 use wtcache_server::serve::{Listening, front_of, pool};
@@ -44,11 +44,21 @@ pub(crate) struct Setup {
     origin: Vec<String>,
     expiration: Option<u64>,
     real_time: bool,
+    admin: Admin,
+    limits: Limits,
 }
 
 /// A deadline that no test meets, a settle window of 10 s, and a clock that stands.
 pub(crate) fn setup() -> Setup {
-    Setup { timeout: "20s".into(), table: Vec::new(), origin: Vec::new(), expiration: None, real_time: false }
+    Setup {
+        timeout: "20s".into(),
+        table: Vec::new(),
+        origin: Vec::new(),
+        expiration: None,
+        real_time: false,
+        admin: Admin::Same,
+        limits: Limits::default(),
+    }
 }
 
 /// A stage with the defaults of [`setup`].
@@ -87,6 +97,18 @@ impl Setup {
         self
     }
 
+    /// Where the front is asked of itself; else where the records are.
+    pub(crate) fn admin(mut self, admin: Admin) -> Self {
+        self.admin = admin;
+        self
+    }
+
+    /// Other bounds of its clients.
+    pub(crate) fn limits(mut self, limits: Limits) -> Self {
+        self.limits = limits;
+        self
+    }
+
     pub(crate) fn start(self) -> Stage {
         self.start_with(|table, config, pool, clock| {
             let source = origin_of(table, &config.origin).unwrap();
@@ -103,13 +125,13 @@ impl Setup {
         let (schema, config) = self.read(&origin.url());
         let clock = ManualClock::new();
         if self.real_time {
-            return Stage::serve(origin, clock, front_of(&schema, &config).unwrap());
+            return Stage::serve(origin, clock, front_of(&schema, &config).unwrap(), self.admin);
         }
-        let mut front = Front::new();
+        let mut front = Front::new().limits_of(self.limits.clone());
         for table in schema.tables.iter().filter(|table| table.exported) {
             front = front.table(open(table, config.table(&table.name).unwrap(), &pool(), &clock));
         }
-        Stage::serve(origin, clock, front)
+        Stage::serve(origin, clock, front, self.admin)
     }
 
     fn read(&self, url: &str) -> (Schema, Config) {
@@ -152,27 +174,31 @@ pub(crate) struct Stage {
     pub(crate) clock: ManualClock,
     pub(crate) front: Arc<Front>,
     pub(crate) address: SocketAddr,
+    /// Where it is asked of itself, if that is another address.
+    pub(crate) admin: Option<SocketAddr>,
     end: Option<tokio::sync::oneshot::Sender<()>>,
     serving: Option<JoinHandle<Vec<String>>>,
 }
 
 impl Stage {
-    fn serve(origin: Origin, clock: ManualClock, front: Front) -> Self {
+    fn serve(origin: Origin, clock: ManualClock, front: Front, admin: Admin) -> Self {
         let (end, ended) = tokio::sync::oneshot::channel();
         let (told, bound) = mpsc::channel();
         let serving = std::thread::spawn(move || {
             let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
             runtime.block_on(async {
                 let listening = Listening::bind(front, (Ipv4Addr::LOCALHOST, 0).into()).await.unwrap();
-                told.send((Arc::clone(listening.front()), listening.address())).unwrap();
+                let listening = listening.admin(admin).await.unwrap();
+                let addresses = (listening.address(), listening.admin_address());
+                told.send((Arc::clone(listening.front()), addresses)).unwrap();
                 let end = async {
                     let _ = ended.await;
                 };
                 listening.until(end).await.unwrap()
             })
         });
-        let (front, address) = bound.recv().unwrap();
-        Self { origin, clock, front, address, end: Some(end), serving: Some(serving) }
+        let (front, (address, admin)) = bound.recv().unwrap();
+        Self { origin, clock, front, address, admin, end: Some(end), serving: Some(serving) }
     }
 
     pub(crate) fn get(&self, key: &str) -> Response {
@@ -197,6 +223,16 @@ impl Stage {
         let mut client = self.client();
         client.send(method, path, headers, body);
         client.receive()
+    }
+
+    /// What a GET that was 200 brought; `None` where the front has no room for its connection.
+    pub(crate) fn ask_in_a_crowd(&self, path: &str) -> Option<String> {
+        let mut stream = TcpStream::connect(self.address).ok()?;
+        stream.set_read_timeout(Some(PATIENCE)).ok()?;
+        stream.write_all(format!("GET {path} HTTP/1.1\r\nHost: f\r\nConnection: close\r\n\r\n").as_bytes()).ok()?;
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).ok()?;
+        answer.starts_with("HTTP/1.1 200 ").then_some(answer)
     }
 
     pub(crate) fn client(&self) -> Client {

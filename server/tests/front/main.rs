@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "tests")]
 
 mod asked;
+mod clients;
 #[path = "../common/mod.rs"]
 mod common;
 mod conditions;
@@ -14,6 +15,7 @@ mod keys;
 mod life;
 mod limits;
 mod openapi;
+mod own;
 mod patch;
 mod pending;
 mod query;

@@ -374,7 +374,7 @@ fn an_outcome_is_only_asked_for_and_never_guessed() {
     for unknown in ["/-/pending/", "/-/pending/1", "/-/pending/00000000000000000000000000000000"] {
         assert!(stage.ask("GET", unknown, &[], "").expect(404).json()["detail"].is_string());
     }
-    assert_eq!(stage.ask("POST", &location, &[], "").expect(405).header("allow"), Some("GET, HEAD"));
+    assert_eq!(stage.ask("POST", &location, &[], "").expect(405).header("allow"), Some("GET, HEAD, OPTIONS"));
 }
 
 /// RFC 7240: the preference is one of a list, in any case, on any line; others are passed over.

@@ -1,0 +1,305 @@
+//! Connections: how many there may be, and how long one may keep this server waiting.
+//!
+//! Each connection is a task; one timer of its own watches what it waits for. Invariant: a connection that waits for its client ends, by
+//! its [`Limits`]; what is more than they allow is told so and closed, and no task is begun for what is more than that.
+
+use std::convert::Infallible;
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use axum::body::Body;
+use axum::http::{Request, StatusCode};
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::TokioIo;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{Semaphore, watch};
+use tokio::task::JoinSet;
+use tokio::time::{Instant, sleep, timeout};
+
+use crate::config::Limits;
+use crate::front::Front;
+use crate::own::Side;
+
+/// So many at once are told that there are too many; others are closed without a word.
+const TURNED_AWAY_AT_ONCE: usize = 64;
+
+/// How long that may take.
+const TURNED_AWAY_FOR: Duration = Duration::from_secs(1);
+
+/// Where the system has no more connections, it is asked again after so long.
+const PAUSE: Duration = Duration::from_millis(100);
+
+/// What became of connections.
+#[derive(Debug, Default)]
+pub(crate) struct Connections {
+    open: AtomicU64,
+    accepted: AtomicU64,
+    refused: AtomicU64,
+    late: AtomicU64,
+}
+
+impl Connections {
+    /// Name, kind, help and value of each count.
+    pub(crate) fn metrics(&self) -> [(&'static str, &'static str, &'static str, u64); 4] {
+        let of = |count: &AtomicU64| count.load(Ordering::Relaxed);
+        [
+            ("wtcache_connections", "gauge", "Connections of clients now.", of(&self.open)),
+            (
+                "wtcache_connections_accepted_total",
+                "counter",
+                "Connections of clients that were served.",
+                of(&self.accepted),
+            ),
+            (
+                "wtcache_connections_refused_total",
+                "counter",
+                "Connections beyond limits.connections.",
+                of(&self.refused),
+            ),
+            (
+                "wtcache_connections_late_total",
+                "counter",
+                "Connections closed since the client was too slow, or idle for too long.",
+                of(&self.late),
+            ),
+        ]
+    }
+}
+
+/// Counts a connection as open while it lives.
+struct Open(Arc<Front>);
+
+impl Open {
+    fn new(front: &Arc<Front>) -> Self {
+        front.connections().open.fetch_add(1, Ordering::Relaxed);
+        front.connections().accepted.fetch_add(1, Ordering::Relaxed);
+        Self(Arc::clone(front))
+    }
+}
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        self.0.connections().open.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// Serves what comes in at `listener` until `ending` says so; then closes it, and waits for the requests under way. Dropped, it drops them.
+pub(crate) async fn serve(listener: TcpListener, front: Arc<Front>, side: Side, mut ending: watch::Receiver<bool>) {
+    let places = Arc::new(Semaphore::new(front.limits().connections));
+    let turning_away = Arc::new(Semaphore::new(TURNED_AWAY_AT_ONCE));
+    let mut tasks = JoinSet::new();
+    loop {
+        let accepted = tokio::select! {
+            biased;
+            _ = ending.wait_for(|ending| *ending) => break,
+            accepted = listener.accept() => accepted,
+        };
+        while tasks.try_join_next().is_some() {}
+        let Ok((stream, _)) = accepted else {
+            sleep(PAUSE).await;
+            continue;
+        };
+        // An answer is one small write: nothing is gained by waiting for more of it.
+        let _ = stream.set_nodelay(true);
+        if let Ok(place) = Arc::clone(&places).try_acquire_owned() {
+            let (front, ending) = (Arc::clone(&front), ending.clone());
+            tasks.spawn(async move {
+                connection(stream, front, side, ending).await;
+                drop(place);
+            });
+            continue;
+        }
+        front.connections().refused.fetch_add(1, Ordering::Relaxed);
+        if let Ok(place) = Arc::clone(&turning_away).try_acquire_owned() {
+            tasks.spawn(async move {
+                let _ = timeout(TURNED_AWAY_FOR, turn_away(stream)).await;
+                drop(place);
+            });
+        }
+    }
+    drop(listener);
+    while tasks.join_next().await.is_some() {}
+}
+
+/// Says that there are too many, and hears the client out: closed with something unread, the connection would be reset, and the answer lost.
+async fn turn_away(mut stream: TcpStream) -> io::Result<()> {
+    let detail = "this server has as many connections as it takes";
+    stream.write_all(&last_words(StatusCode::SERVICE_UNAVAILABLE, "retry-after: 1\r\n", detail)).await?;
+    stream.shutdown().await?;
+    let mut rest = [0; 1024];
+    while stream.read(&mut rest).await? > 0 {}
+    Ok(())
+}
+
+/// The answer of a connection that is closed after it.
+fn last_words(status: StatusCode, header: &str, detail: &str) -> Vec<u8> {
+    let title = status.canonical_reason().unwrap_or_default();
+    let body =
+        serde_json::json!({ "type": "about:blank", "title": title, "status": status.as_u16(), "detail": detail });
+    let body = body.to_string();
+    let head = format!(
+        "HTTP/1.1 {} {title}\r\ncontent-type: application/problem+json\r\ncache-status: wtcache; detail=invalid-request\r\n\
+         connection: close\r\n{header}content-length: {}\r\n\r\n",
+        status.as_u16(),
+        body.len()
+    );
+    [head.as_bytes(), body.as_bytes()].concat()
+}
+
+async fn connection(stream: TcpStream, front: Arc<Front>, side: Side, mut ending: watch::Receiver<bool>) {
+    let _open = Open::new(&front);
+    let limits = front.limits();
+    let progress = Arc::new(Progress::new());
+    let service = service_fn(|request: Request<hyper::body::Incoming>| {
+        let (front, progress) = (Arc::clone(&front), Arc::clone(&progress));
+        progress.is(Waits::Us);
+        async move {
+            let response = front.answer(side, request.map(Body::new)).await;
+            progress.is(Waits::Next);
+            Ok::<_, Infallible>(response)
+        }
+    });
+    let io = TokioIo::new(Watched { stream, progress: Arc::clone(&progress) });
+    let mut builder = http1::Builder::new();
+    // The head's time is counted here, apart from that of a connection on which nothing happens.
+    builder.header_read_timeout(None).max_header_size(limits.head_bytes).max_buf_size(limits.head_bytes.max(8192));
+    let mut serving = builder.serve_connection(io, service);
+    // What it waits for changes without a word: it is looked at again before the shortest wait could have passed.
+    let look = limits.head_timeout.min(limits.keep_alive);
+    let mut late = std::pin::pin!(sleep(look));
+    let mut is_ending = false;
+    loop {
+        tokio::select! {
+            // An error is the client's affair: there is nobody left to be told.
+            _ = &mut serving => return,
+            _ = ending.wait_for(|ending| *ending), if !is_ending => {
+                is_ending = true;
+                Pin::new(&mut serving).graceful_shutdown();
+            }
+            () = &mut late => {
+                let (now, until) = (Instant::now(), progress.until(limits));
+                if until <= now {
+                    break;
+                }
+                late.as_mut().reset(until.min(now + look));
+            }
+        }
+    }
+    front.connections().late.fetch_add(1, Ordering::Relaxed);
+    if progress.waits() == Waits::Head {
+        let mut stream = serving.into_parts().io.into_inner().stream;
+        let detail = format!("the head of the request took longer than {} ms", limits.head_timeout.as_millis());
+        let words = last_words(StatusCode::REQUEST_TIMEOUT, "", &detail);
+        let _ = timeout(TURNED_AWAY_FOR, stream.write_all(&words)).await;
+    }
+}
+
+/// Whom a connection waits for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Waits {
+    /// The client, to take the answer and to begin with another request.
+    Next,
+    /// The client, who has begun with a request's head.
+    Head,
+    /// The request is being answered; its body has a time of its own.
+    Us,
+}
+
+/// How far a connection is. Its task alone changes it.
+struct Progress {
+    began: Instant,
+    waits: AtomicU8,
+    /// In nanoseconds from when it began.
+    since: AtomicU64,
+}
+
+impl Progress {
+    fn new() -> Self {
+        Self { began: Instant::now(), waits: AtomicU8::new(Waits::Next as u8), since: AtomicU64::new(0) }
+    }
+
+    fn is(&self, waits: Waits) {
+        self.waits.store(waits as u8, Ordering::Relaxed);
+        self.since.store(u64::try_from(self.began.elapsed().as_nanos()).unwrap_or(u64::MAX), Ordering::Relaxed);
+    }
+
+    fn waits(&self) -> Waits {
+        match self.waits.load(Ordering::Relaxed) {
+            waits if waits == Waits::Next as u8 => Waits::Next,
+            waits if waits == Waits::Head as u8 => Waits::Head,
+            _ => Waits::Us,
+        }
+    }
+
+    /// Until when it may wait so.
+    fn until(&self, limits: &Limits) -> Instant {
+        let since = self.began + Duration::from_nanos(self.since.load(Ordering::Relaxed));
+        match self.waits() {
+            Waits::Next => since + limits.keep_alive,
+            Waits::Head => since + limits.head_timeout,
+            // The body's time and the caches' deadlines end it.
+            Waits::Us => Instant::now() + limits.keep_alive,
+        }
+    }
+}
+
+/// A stream that notes what the client does.
+struct Watched {
+    stream: TcpStream,
+    progress: Arc<Progress>,
+}
+
+impl AsyncRead for Watched {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let before = buf.filled().len();
+        let read = Pin::new(&mut self.stream).poll_read(cx, buf);
+        if buf.filled().len() > before && self.progress.waits() == Waits::Next {
+            self.progress.is(Waits::Head);
+        }
+        read
+    }
+}
+
+impl AsyncWrite for Watched {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        let written = Pin::new(&mut self.stream).poll_write(cx, bytes);
+        self.note(written)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(cx)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        slices: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let written = Pin::new(&mut self.stream).poll_write_vectored(cx, slices);
+        self.note(written)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+}
+
+impl Watched {
+    /// A client that takes its answer slowly is not idle.
+    fn note(&self, written: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
+        if matches!(written, Poll::Ready(Ok(1..))) && self.progress.waits() == Waits::Next {
+            self.progress.is(Waits::Next);
+        }
+        written
+    }
+}

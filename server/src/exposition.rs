@@ -1,0 +1,86 @@
+//! What this server has counted: as JSON by the cache's own names, and in the text format of Prometheus (0.0.4).
+//!
+//! Invariant: each metric has its HELP and TYPE once, before its samples; a name that ends in `_total` only grows.
+
+use std::collections::BTreeMap;
+use std::fmt::Write;
+
+use serde_json::{Map, Value, json};
+use wtcache::{Stat, Stats};
+
+use crate::connections::Connections;
+use crate::latency::{BUCKETS, Counted, Latency};
+use crate::table::ServedTable;
+
+pub(crate) const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
+
+/// What was counted of requests that are no table's.
+const OF_NO_TABLE: &str = "";
+
+type Tables = BTreeMap<String, ServedTable>;
+
+/// The statistics of every table's cache.
+pub(crate) fn stats(tables: &Tables) -> Value {
+    let of = |table: &ServedTable| -> Value {
+        table
+            .cache()
+            .stats()
+            .named()
+            .map(|stat| (stat.name.to_owned(), stat.value.into()))
+            .collect::<Map<_, _>>()
+            .into()
+    };
+    let tables: Map<String, Value> = tables.iter().map(|(name, table)| (name.clone(), of(table))).collect();
+    json!({ "tables": tables })
+}
+
+/// All metrics.
+pub(crate) fn metrics(tables: &Tables, others: &Latency, connections: &Connections) -> String {
+    let mut out = String::with_capacity(16 * 1024);
+    let read: Vec<(&str, Vec<Stat>)> =
+        tables.iter().map(|(name, table)| (name.as_str(), table.cache().stats().named().collect())).collect();
+    for (at, stat) in Stats::default().named().enumerate() {
+        let (kind, end) = if stat.only_grows { ("counter", "_total") } else { ("gauge", "") };
+        let name = format!("wtcache_{}{end}", stat.name);
+        head(&mut out, &name, kind, stat.help);
+        for (table, stats) in &read {
+            line(&mut out, format_args!("{name}{{table=\"{table}\"}} {}", stats[at].value));
+        }
+    }
+    for (name, kind, help, value) in connections.metrics() {
+        head(&mut out, name, kind, help);
+        line(&mut out, format_args!("{name} {value}"));
+    }
+    let name = "wtcache_request_duration_seconds";
+    head(&mut out, name, "histogram", "From a request's head to its answer's, by table, method and class of status.");
+    for (table, latency) in
+        tables.iter().map(|(name, table)| (name.as_str(), &*table.latency)).chain([(OF_NO_TABLE, others)])
+    {
+        for counted in latency.counted() {
+            histogram(&mut out, name, table, &counted);
+        }
+    }
+    out
+}
+
+fn histogram(out: &mut String, name: &str, table: &str, counted: &Counted) {
+    let Counted { method, class, up_to, seconds } = counted;
+    let labels = format!("table=\"{table}\",method=\"{method}\",status=\"{class}\"");
+    let ends = BUCKETS.iter().map(|(end, _)| *end).chain(["+Inf"]);
+    for (end, count) in ends.zip(up_to) {
+        line(out, format_args!("{name}_bucket{{{labels},le=\"{end}\"}} {count}"));
+    }
+    line(out, format_args!("{name}_sum{{{labels}}} {seconds}"));
+    line(out, format_args!("{name}_count{{{labels}}} {}", up_to[BUCKETS.len()]));
+}
+
+fn head(out: &mut String, name: &str, kind: &str, help: &str) {
+    line(out, format_args!("# HELP {name} {help}"));
+    line(out, format_args!("# TYPE {name} {kind}"));
+}
+
+/// A table's name is a name of GraphQL: there is nothing to be escaped in it.
+fn line(out: &mut String, text: std::fmt::Arguments<'_>) {
+    out.write_fmt(text).expect("a string takes all");
+    out.push('\n');
+}

@@ -1,0 +1,123 @@
+//! What is asked of this server itself, below `/-/`: whether it is there and ready, what it has counted, what to forget, and what became of
+//! a write.
+//!
+//! Invariant: who comes in at the public address is told of health, readiness, what is served here and the outcomes of its own writes, and nothing else.
+
+use axum::body::Body;
+use axum::http::header::CONTENT_TYPE;
+use axum::http::request::Parts;
+use axum::http::{HeaderValue, Method, Response, StatusCode};
+
+use crate::answer::{Answer, json};
+use crate::exposition;
+use crate::front::Front;
+use crate::incoming::Incoming;
+use crate::problem::Problem;
+use crate::{invalidate, openapi, pending};
+
+/// Before each path of these.
+pub(crate) const PREFIX: &str = "/-/";
+
+const READ: &str = "GET, HEAD, OPTIONS";
+
+/// What a listener serves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Side {
+    /// Everything.
+    All,
+    /// Records, and of the rest what anyone may ask.
+    Public,
+    /// What this server is asked of itself, by who runs it.
+    Admin,
+}
+
+enum Page<'p> {
+    Healthz,
+    Readyz,
+    /// What is served, for programs.
+    Openapi,
+    Stats,
+    Metrics,
+    Invalidate,
+    /// Of a write with this id.
+    Pending(&'p str),
+}
+
+impl<'p> Page<'p> {
+    fn of(path: &'p str) -> Option<Self> {
+        Some(match path.strip_prefix(PREFIX)? {
+            "healthz" => Self::Healthz,
+            "readyz" => Self::Readyz,
+            "openapi.json" => Self::Openapi,
+            "stats" => Self::Stats,
+            "metrics" => Self::Metrics,
+            "invalidate" => Self::Invalidate,
+            other => Self::Pending(other.strip_prefix("pending/")?),
+        })
+    }
+
+    fn is_at(&self, side: Side) -> bool {
+        side != Side::Public || matches!(self, Self::Healthz | Self::Readyz | Self::Openapi | Self::Pending(_))
+    }
+
+    fn allow(&self) -> &'static str {
+        if matches!(self, Self::Invalidate) { "POST, OPTIONS" } else { READ }
+    }
+
+    fn takes(&self, method: &Method) -> bool {
+        match self {
+            Self::Invalidate => *method == Method::POST,
+            _ => matches!(*method, Method::GET | Method::HEAD),
+        }
+    }
+}
+
+/// The answer to a request below `/-/`.
+pub(crate) async fn answer(front: &Front, side: Side, request: &Parts, body: &mut Incoming) -> Answer {
+    let (method, path) = (&request.method, request.uri.path());
+    let Some(page) = Page::of(path).filter(|page| page.is_at(side)) else {
+        let detail = match side {
+            Side::Public => "there is no such page here; some are at the admin address only",
+            _ => "there is no such page",
+        };
+        return Answer::refused(method, Problem::new(StatusCode::NOT_FOUND, detail));
+    };
+    if *method == Method::OPTIONS {
+        return Answer::options(page.allow());
+    }
+    if !page.takes(method) {
+        let detail = format!("{path} takes {}", page.allow());
+        let problem = Problem::new(StatusCode::METHOD_NOT_ALLOWED, detail).allow(page.allow());
+        return Answer::refused(method, problem);
+    }
+    match page {
+        Page::Healthz => Answer::local(text("ok\n".to_owned(), "text/plain"), "health"),
+        Page::Readyz => readyz(front),
+        Page::Openapi => openapi::answer(front.tables()),
+        Page::Stats => {
+            let stats = exposition::stats(front.tables()).to_string();
+            Answer::local(json(stats.into_bytes()), "stats")
+        }
+        Page::Metrics => {
+            let metrics = exposition::metrics(front.tables(), front.others(), front.connections());
+            Answer::local(text(metrics, exposition::CONTENT_TYPE), "metrics")
+        }
+        Page::Invalidate => invalidate::answer(front.tables(), method, body).await,
+        Page::Pending(id) => pending::answer(front.tables(), id),
+    }
+}
+
+/// Its tables are open, or it would not listen: it is ready until it is asked to end.
+fn readyz(front: &Front) -> Answer {
+    if !front.is_ending() {
+        return Answer::local(text("ready\n".to_owned(), "text/plain"), "ready");
+    }
+    let problem = Problem::new(StatusCode::SERVICE_UNAVAILABLE, "the server is ending: it takes no new connections");
+    Answer::local(problem.response(), "ending")
+}
+
+fn text(body: String, kind: &'static str) -> Response<Body> {
+    let mut response = Response::new(Body::from(body));
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(kind));
+    response
+}

@@ -1,0 +1,204 @@
+//! Clients that are slow, large, many or ill-mannered: bounded, and told what is wrong.
+
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::time::{Duration, Instant};
+
+use wtcache_server::config::Limits;
+
+use crate::NOTHING;
+use crate::common::{PATIENCE, Stage, setup, stage};
+
+/// So short that a test waits it out.
+const SHORT: Duration = Duration::from_millis(150);
+
+fn limited(limits: Limits) -> Stage {
+    setup().limits(limits).start()
+}
+
+fn connect(stage: &Stage) -> TcpStream {
+    let stream = TcpStream::connect(stage.address).unwrap();
+    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    stream
+}
+
+/// All that comes until the front closes; where it resets, what came before.
+fn rest(stream: &mut TcpStream) -> String {
+    let (mut all, mut buffer) = (Vec::new(), [0; 4096]);
+    loop {
+        match stream.read(&mut buffer) {
+            Ok(0) => break,
+            Ok(read) => all.extend_from_slice(&buffer[..read]),
+            Err(error) if error.kind() == std::io::ErrorKind::ConnectionReset => break,
+            Err(error) => panic!("it does not close: {error}"),
+        }
+    }
+    String::from_utf8(all).unwrap()
+}
+
+fn counted(metrics: &str, name: &str) -> u64 {
+    metrics.lines().find_map(|line| line.strip_prefix(name)?.trim().parse().ok()).unwrap()
+}
+
+/// A head that comes byte by byte has its time as a whole, and is answered 408.
+#[test]
+fn a_head_that_does_not_come_to_its_end_is_408() {
+    let stage = limited(Limits { head_timeout: SHORT, ..Limits::default() });
+    let mut stream = connect(&stage);
+    let begun = Instant::now();
+    stream.write_all(b"GET /InventoryItem/a HTTP/1.1\r\nHost: f\r\nX: ").unwrap();
+    let mut writer = stream.try_clone().unwrap();
+    let slow = std::thread::spawn(move || {
+        while begun.elapsed() < PATIENCE && writer.write_all(b"x").is_ok() {
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    });
+    let answer = rest(&mut stream);
+    drop(stream);
+    assert!(
+        answer.starts_with("HTTP/1.1 408 Request Timeout\r\n") && answer.contains("cache-status: wtcache"),
+        "{answer}"
+    );
+    assert!(answer.contains("longer than 150 ms") && begun.elapsed() >= SHORT, "{answer}");
+    assert!(begun.elapsed() < PATIENCE, "it was held by its bytes");
+    slow.join().unwrap();
+    let metrics = stage.ask("GET", "/-/metrics", &[], "").expect(200).body;
+    assert_eq!(counted(&metrics, "wtcache_connections_late_total "), 1);
+}
+
+#[test]
+fn a_connection_on_which_nothing_happens_is_closed() {
+    let stage = limited(Limits { keep_alive: SHORT, ..Limits::default() });
+    assert_eq!(rest(&mut connect(&stage)), "", "without a request");
+    let mut stream = connect(&stage);
+    let begun = Instant::now();
+    stream.write_all(b"GET /-/healthz HTTP/1.1\r\nHost: f\r\n\r\n").unwrap();
+    let answer = rest(&mut stream);
+    assert!(answer.starts_with("HTTP/1.1 200 OK\r\n") && answer.matches("HTTP/1.1").count() == 1, "{answer}");
+    assert!(begun.elapsed() >= SHORT);
+}
+
+/// A slow origin is no slow client: its reader is not sent away.
+#[test]
+fn who_waits_for_an_answer_is_not_idle() {
+    let stage = limited(Limits { keep_alive: SHORT, head_timeout: SHORT, body_timeout: SHORT, ..Limits::default() });
+    let gate = stage.origin.gate(wtcache_origin::Method::Get, "a", wtcache_origin::When::BeforeApply);
+    let mut client = stage.client();
+    client.send("GET", "/InventoryItem/a", &[], "");
+    assert!(gate.wait_arrived(PATIENCE));
+    // Another connection has been idle for too long meanwhile, and so would this one be.
+    assert_eq!(rest(&mut connect(&stage)), "");
+    assert_eq!(rest(&mut connect(&stage)), "");
+    gate.release();
+    client.receive().expect(404);
+}
+
+#[test]
+fn a_body_that_does_not_come_to_its_end_is_408_and_nothing_is_sent() {
+    let stage = limited(Limits { body_timeout: SHORT, ..Limits::default() });
+    for part in ["Content-Length: 20\r\n\r\n{\"quantity\":", "Transfer-Encoding: chunked\r\n\r\n3\r\n{\"q"] {
+        let mut client = stage.client();
+        client.raw(format!("PUT /InventoryItem/a HTTP/1.1\r\nHost: f\r\nConnection: close\r\n{part}").as_bytes());
+        let answer = client.receive().expect_outcome(408, "rejected");
+        assert!(answer.json()["detail"].as_str().unwrap().contains("150 ms"), "{answer:?}");
+    }
+    assert_eq!(stage.saw(), NOTHING);
+}
+
+/// However a head is too large, no more of it is held than its limit.
+#[test]
+fn a_head_that_is_too_large_is_431() {
+    let stage = stage();
+    let long = "x".repeat(17 * 1024);
+    let many: String = (0..150).map(|n| format!("X-{n}: 1\r\n")).collect();
+    for head in [
+        format!("GET /InventoryItem/a HTTP/1.1\r\nHost: f\r\nX: {long}\r\n\r\n"),
+        format!("GET /InventoryItem/a HTTP/1.1\r\nHost: f\r\n{many}\r\n"),
+        format!("GET /InventoryItem/a HTTP/1.1\r\nX: {long}"),
+        format!("GET /InventoryItem/{long} HTTP/1.1\r\nHost: f\r\n\r\n"),
+    ] {
+        let mut stream = connect(&stage);
+        stream.write_all(head.as_bytes()).unwrap();
+        let answer = rest(&mut stream);
+        assert!(answer.starts_with("HTTP/1.1 431 ") || answer.starts_with("HTTP/1.1 414 "), "{answer}");
+    }
+    let fits = "x".repeat(15 * 1024);
+    stage.ask("GET", "/-/healthz", &[("X", &fits)], "").expect(200);
+    assert_eq!(stage.saw(), NOTHING);
+}
+
+/// Refused by what it announces: nothing of it is waited for.
+#[test]
+fn ten_gibibytes_are_refused_before_they_come() {
+    let stage = stage();
+    for path in ["/InventoryItem/a", "/-/invalidate"] {
+        let method = if path.starts_with("/-/") { "POST" } else { "PUT" };
+        let mut client = stage.client();
+        let begun = Instant::now();
+        let head = format!("{method} {path} HTTP/1.1\r\nHost: f\r\nConnection: close\r\n");
+        client.raw(format!("{head}Content-Length: 10737418240\r\n\r\n{{").as_bytes());
+        client.receive().expect(413);
+        assert!(begun.elapsed() < Duration::from_secs(5), "it waits for nothing");
+    }
+    assert_eq!(stage.saw(), NOTHING);
+}
+
+#[test]
+fn paths_that_are_none_are_refused() {
+    let stage = stage();
+    for (path, status) in [
+        ("/InventoryItem/%FF", 400),
+        ("/InventoryItem/%C3", 400),
+        ("/%FF/a", 400),
+        ("/InventoryItem/..", 400),
+        ("/InventoryItem/%2e%2E", 400),
+        ("/InventoryItem/a%00b", 400),
+        ("/InventoryItem/../Part/a", 404),
+        ("/InventoryItem/a/../b", 404),
+        ("/../InventoryItem/a", 404),
+        ("/InventoryItem%2Fa", 404),
+        ("//InventoryItem/a", 404),
+        ("/-/../InventoryItem/a", 404),
+        ("/-/%68ealthz", 404),
+    ] {
+        stage.ask("GET", path, &[], "").expect(status);
+    }
+    let mut stream = connect(&stage);
+    stream.write_all(b"GET /InventoryItem/\xff\xfe HTTP/1.1\r\nHost: f\r\nConnection: close\r\n\r\n").unwrap();
+    assert!(rest(&mut stream).starts_with("HTTP/1.1 400 "), "bytes that are no UTF-8");
+    assert_eq!(stage.saw(), NOTHING);
+    // A slash within a key is one for the origin, too.
+    stage.get("a%2F..%2Fb").expect(404);
+    assert_eq!(stage.saw(), ["GET a/../b"]);
+}
+
+/// B2: so many connections and no more; the others are told, and served once there is room.
+#[test]
+fn more_connections_than_there_may_be_are_503() {
+    let stage = limited(Limits { connections: 3, ..Limits::default() });
+    let mut held: Vec<_> = (0..3).map(|_| connect(&stage)).collect();
+    for stream in &mut held {
+        stream.write_all(b"GET /-/healthz HTTP/1.1\r\nHost: f\r\n\r\n").unwrap();
+        stream.read_exact(&mut [0; 15]).unwrap();
+    }
+    for _ in 0..5 {
+        let refused = stage.ask("GET", "/InventoryItem/a", &[], "").expect(503);
+        assert_eq!(refused.header("retry-after"), Some("1"));
+    }
+    held.pop();
+    let begun = Instant::now();
+    while stage.ask_in_a_crowd("/-/healthz").is_none() {
+        assert!(begun.elapsed() < PATIENCE, "the place is not given on");
+    }
+    // A crowd at once: each is served, told, or closed, and the front goes on.
+    let crowd: Vec<_> = (0..300).map(|_| TcpStream::connect(stage.address).unwrap()).collect();
+    drop(crowd);
+    let metrics = loop {
+        assert!(begun.elapsed() < PATIENCE, "it does not go on");
+        if let Some(metrics) = stage.ask_in_a_crowd("/-/metrics") {
+            break metrics;
+        }
+    };
+    assert!(counted(&metrics, "wtcache_connections_refused_total ") >= 5);
+    assert_eq!(stage.saw(), NOTHING);
+}
