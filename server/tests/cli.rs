@@ -307,6 +307,7 @@ fn the_tutorial_of_the_demo_works_as_it_is_printed() {
 /// Every curl line of the README and of docs/server.md works as it is written. Its comment begins with the status, or it is 2xx.
 #[test]
 fn the_curl_lines_of_the_documentation_work_as_they_are_written() {
+    let folder = Folder::new("curl");
     for (name, text) in
         [("README.md", include_str!("../../README.md")), ("server.md", include_str!("../../docs/server.md"))]
     {
@@ -321,9 +322,12 @@ fn the_curl_lines_of_the_documentation_work_as_they_are_written() {
         for line in lines {
             let here =
                 line.replace("127.0.0.1:9926", &front.to_string()).replace("127.0.0.1:9925", &origin.to_string());
-            let status = "--silent --max-time 30 --output /dev/null --write-out '%{http_code}'";
+            // The first file that is named takes the body.
+            let output = if line.contains(" -o ") { "" } else { "--output /dev/null" };
+            let status = format!("--silent --max-time 30 {output} --write-out '%{{http_code}}'");
             let mut shell = Command::new("sh");
-            shell.args(["-c", &format!("curl {status} {here}")]).env("NO_PROXY", "*").stdin(Stdio::null());
+            shell.args(["-c", &format!("curl {status} {here}")]).current_dir(&folder.0);
+            shell.env("NO_PROXY", "*").stdin(Stdio::null());
             let (code, out, err) = run(shell);
             assert_eq!(code, Some(0), "{name}: {line}: {out}{err}");
             let said = line.rsplit_once("# ").and_then(|(_, comment)| comment.get(..3)?.parse::<u16>().ok());

@@ -246,7 +246,7 @@ impl Front {
         }
         folder.write("config.yaml", &config);
         let mut command = Command::new(env!("CARGO_BIN_EXE_wtcache"));
-        command.args(["serve", "--listen", "127.0.0.1:0", "--admin", "none", "--config"]).arg(&folder.0);
+        command.args(["serve", "--listen", "127.0.0.1:0", "--admin", "same", "--config"]).arg(&folder.0);
         let mut process = Process(command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn().unwrap());
         let mut line = String::new();
         BufReader::new(process.0.stdout.take().unwrap()).read_line(&mut line).unwrap();
