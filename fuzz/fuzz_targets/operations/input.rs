@@ -172,6 +172,7 @@ pub(crate) enum LoadAnswer {
 #[derive(Arbitrary, Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Life {
     Default,
+    /// So many units, one at least: what is expired from the start is kept only to be offered to the source.
     For(u8),
     NotKept,
 }

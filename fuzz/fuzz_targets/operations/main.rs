@@ -48,7 +48,7 @@ fn run(input: &Input) {
         .optimistic(Optimistic::new().deadline(UNIT * u32::try_from(PENDING_DEADLINE).expect("small")))
         .indexes(["group"], |_, value, rows| rows.add(0, &[(world::number(value) % 3) as u8]));
     if let Some(lifetime) = options.lifetime {
-        builder = builder.lifetime(UNIT * u32::from(lifetime));
+        builder = builder.lifetime(UNIT * u32::from(lifetime.max(1)));
     }
     world.set_cache(Some(builder.build().expect("the options make sense")));
     let mut permits = Permits { world: &world, all: Vec::new() };

@@ -154,7 +154,7 @@ pub(crate) fn shown(key: usize, entry: Option<&Entry<Bytes>>) -> Record {
 fn lifetime(life: Life) -> Lifetime {
     match life {
         Life::Default => Lifetime::Default,
-        Life::For(units) => Lifetime::For(UNIT * u32::from(units)),
+        Life::For(units) => Lifetime::For(UNIT * u32::from(units.max(1))),
         Life::NotKept => Lifetime::NotKept,
     }
 }
@@ -216,8 +216,8 @@ impl World {
     pub(crate) fn is_keepable(&self, record: Record, life: Life, since: u64) -> bool {
         let units = match (record, life) {
             (None, _) => Some(u64::from(self.options.negative_lifetime)),
-            (_, Life::Default) => self.options.lifetime.map(u64::from),
-            (_, Life::For(units)) => Some(units.into()),
+            (_, Life::Default) => self.options.lifetime.map(|units| u64::from(units.max(1))),
+            (_, Life::For(units)) => Some(u64::from(units.max(1))),
             (_, Life::NotKept) => return false,
         };
         units.is_none_or(|units| since + units > self.clock.units()) && weight(record) <= self.capacity()
