@@ -184,6 +184,23 @@ fn p1_a_put_that_is_answered_late_is_not_kept_though_nobody_came_by() {
 }
 
 #[test]
+fn a3_an_overdue_put_is_counted_in_doubt_though_nobody_came_by() {
+    let w = world();
+    w.seed("k", "old");
+    // After this look at all keys none is due until the put is.
+    assert_eq!(w.cache.stats().writes_open, 0);
+    let gate = w.script.hold(Op::Put, "k", When::After);
+    let late = w.start(|cache| cache.put_with("k", "new".to_owned(), &within(secs(5))));
+    gate.wait_arrived();
+    w.clock.advance(secs(5));
+    let stats = w.cache.stats();
+    assert_eq!((stats.writes_open, stats.in_doubt), (0, 1));
+    gate.release();
+    assert!(!late.join().expect("applied").kept);
+    w.assert_settled("k");
+}
+
+#[test]
 fn p3_writers_of_a_key_take_turns_in_arrival_order() {
     let w = world();
     let holder = w.cache.prepare("k", &Call::new()).expect("free");

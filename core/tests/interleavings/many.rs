@@ -165,6 +165,28 @@ fn i1_what_a_tag_forgets_is_not_seen_again() {
     explore(|| forgotten_by(|cache| assert!(!cache.invalidate_tag("t").scanned)));
 }
 
+/// Writes that nobody has met but who looks through all keys, and each other.
+fn written_beside(forget: fn(&Cache<String, u64>)) {
+    let two = Two::new();
+    run_all(
+        &two,
+        vec![
+            client(move |two: &Two| two.change_outside(1, forget)),
+            client(|two: &Two| (0..2).for_each(|_| two.put(2, 0))),
+            client(|two: &Two| (0..2).for_each(|key| two.put(3, key))),
+        ],
+    );
+    two.check_at_rest();
+}
+
+#[test]
+fn i1_p3_lone_writes_are_met_by_who_forgets_many_keys() {
+    explore(|| {
+        written_beside(|cache| assert!(!cache.invalidate_tag("t").scanned));
+        written_beside(|cache| drop(cache.invalidate_pattern("k:*").map(|forgotten| assert!(!forgotten.scanned))));
+    });
+}
+
 #[test]
 fn g5_many_are_read_beside_writers() {
     explore(|| {
