@@ -1410,19 +1410,56 @@ void wtcache_config_free(struct wtcache_config *config);
  *     "headers": { "Authorization": "Bearer secret" },
  *     "timeout_ms": 5000,
  *     "connect_timeout_ms": 1000,
+ *     "max_in_flight": 64,
+ *     "max_queued": 1024,
+ *     "max_idle_connections": 16,
  *     "body_limit_bytes": 1048576,
  *     "freshness": "table",
+ *     "heuristic_share": 0.0,
+ *     "heuristic_longest_ms": 86400000,
+ *     "last_modified": false,
+ *     "record_at": "",
+ *     "record_in_array": false,
+ *     "put_at": "",
  *     "settle_window_ms": 10000,
  *     "stores_verbatim": false,
  *     "honours_preconditions": false,
  *     "honours_idempotency": false,
- *     "versions_never_reused": false
+ *     "versions_never_reused": false,
+ *     "idempotency_header": "Idempotency-Key",
+ *     "retries": {
+ *       "loads": 2,
+ *       "writes": 0,
+ *       "base_ms": 50,
+ *       "cap_ms": 1000,
+ *       "budget_percent": 20,
+ *       "burst": 10
+ *     },
+ *     "breaker": {
+ *       "enabled": true,
+ *       "window_ms": 10000,
+ *       "calls": 20,
+ *       "failures_percent": 50,
+ *       "open_for_ms": 5000
+ *     }
  *   }
  * }
  * ```
  *
  * These are the defaults, but for `lifetime_ms`, which is without end, `shards`, which depend on the machine, `audit_every_ms`, which is off,
- * and url and headers, which have none. What each member means, its setter says. A member that is not
+ * and url and headers, which have none. What a member means, its setter says; of those that have none:
+ *
+ * - `heuristic_share`, from 0 to 1: with `freshness` of the origin, an answer that says when its record was last modified, and nothing of how
+ *   long it is fresh, is so for this share of the time that it had then been as it is, `heuristic_longest_ms` at most. 0: no guess is made.
+ * - `last_modified`: an answer without an ETag has its Last-Modified for a version. Not together with `honours_preconditions`.
+ * - `record_at`: where in the body of an answer the record is, a JSON pointer such as `/data`. `record_in_array`: there is an array with the
+ *   record as its one member; an empty one says that there is none. `put_at`: where in the body of a put the record stands.
+ * - `max_in_flight` requests are at the origin at once, and `max_queued` calls wait for one of them to end; what is more is refused.
+ * - `retries`: a load is attempted so many times more, a write only where that is safe. `attempt_timeout_ms`, which is not set by default, is the
+ *   longest that an attempt may take which is not the last one; without it, an attempt has all the time that is left.
+ * - `breaker`: where so much of at least so many calls within the window failed, the origin is left alone for a while.
+ *
+ * A member that is not
  * known, or of another type, or given twice, is an error whose message names it; then nothing was set.
  */
 int32_t wtcache_config_load_json(struct wtcache_config *config,

@@ -17,7 +17,7 @@ use wtcache::{
     ByteCache, Bytes, Call, Change, Expect, How, InDoubt, InDoubtWrites, LoadError, Optimistic, Read, ReplayError,
     Unmet, Version, WriteError, Written,
 };
-use wtcache_http_source::HttpSource;
+use wtcache_http_source::{HttpSource, Retries};
 use wtcache_origin::{Entry, Fault as Rule, Origin, OriginOptions};
 use wtcache_testkit::Value;
 
@@ -184,6 +184,9 @@ fn cache(script: &Script, origin: &Origin, pass: &str, sends: Sends, lie: Lie) -
     let http = HttpSource::builder(format!("{}/items/{{id}}", origin.url()))
         .header("Authorization", format!("Bearer {pass}"))
         .timeout(deadline)
+        // Faults wait in order: who meets which is for the script to say.
+        .retries(Retries::none())
+        .no_breaker()
         .settle_window(Duration::from_millis(options.window_ms))
         .honours_preconditions(options.honoured)
         .versions_never_reused(options.honoured)

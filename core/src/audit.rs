@@ -283,9 +283,9 @@ fn compare<L: Layout>(
     same: &Same<L>,
 ) -> Verdict {
     let is_same = match (resident, answer) {
-        (None, Loaded::Absent) | (Some(_), Loaded::Unchanged(_)) => true,
+        (None, Loaded::Absent | Loaded::AbsentFor(_)) | (Some(_), Loaded::Unchanged(_)) => true,
         (None, Loaded::Unchanged(_)) => return Verdict::Nothing,
-        (None, Loaded::Found(_)) | (Some(_), Loaded::Absent) => false,
+        (None, Loaded::Found(_)) | (Some(_), Loaded::Absent | Loaded::AbsentFor(_)) => false,
         (Some(entry), Loaded::Found(record)) => {
             // One version is one record only where none comes twice; two versions may be of one value, and a reader cannot tell.
             let same_version = engine.declared.versions_never_reused

@@ -8,6 +8,7 @@ use crate::commit::{Prepared, Written};
 use crate::doubt::{Sending, Settlement};
 use crate::drive::{Story, block_on};
 use crate::engine::Engine;
+use crate::entry::sealed::Stored;
 use crate::entry::{Bytes, Entry, Layout, Lookup, Typed};
 use crate::error::{LoadError, NotSent, WriteError};
 use crate::get::{self, Get, GetMany, Read};
@@ -64,6 +65,19 @@ pub struct Found<L: Layout> {
     pub entries: Vec<Entry<L>>,
     /// Resident records with that value that may no longer be served.
     pub expired: usize,
+    /// Their keys, in no order, for a program that loads them again. What comes of that may have another value.
+    pub expired_keys: Vec<ExpiredKey<L>>,
+}
+
+/// The key of a record that was found and may no longer be served.
+pub struct ExpiredKey<L: Layout>(L::Stored);
+
+impl<L: Layout> ExpiredKey<L> {
+    /// The key.
+    #[must_use]
+    pub fn key(&self) -> &L::Key {
+        Stored::key(&self.0)
+    }
 }
 
 impl<L: Layout> CacheOf<L> {
@@ -433,13 +447,16 @@ impl<L: Layout> CacheOf<L> {
         let number = self.0.indexes.iter().position(|name| name == index)?;
         let number = u16::try_from(number).ok()?;
         let now = self.0.clock.now();
-        let mut found = Found { entries: Vec::new(), expired: 0 };
+        let mut found = Found { entries: Vec::new(), expired: 0, expired_keys: Vec::new() };
         for shard in self.0.shards() {
             let state = shard.read();
             for stored in state.store.index().find(number, value) {
                 match Entry::of(stored.clone()).filter(|_| state.fresh_until(stored) > now) {
                     Some(entry) => found.entries.push(entry),
-                    None => found.expired += 1,
+                    None => {
+                        found.expired += 1;
+                        found.expired_keys.push(ExpiredKey(stored.clone()));
+                    }
                 }
             }
         }

@@ -304,17 +304,18 @@ impl<L: Layout> Sent<L> {
         // The record is made while the permit is armed: should that unwind, the key is in doubt.
         let made = record.map(|record| {
             let permit = self.permit();
-            let own = record.lifetime != Lifetime::Default;
-            let record = if own { record } else { record.lifetime(permit.lifetime) };
-            permit.engine.record(permit.hash, &permit.key, record, self.since)
+            let lifetime = record.lifetime.or(permit.lifetime);
+            permit.engine.record(permit.hash, &permit.key, record.lifetime(lifetime), self.since)
         });
         self.ends_applied(made, stray, |kept| EventKind::Put { kept })
     }
 
     pub(crate) fn deleted(mut self, stray: bool) -> Written<L> {
         let permit = self.permit();
-        let made =
-            permit.engine.absent_after_delete.then(|| permit.engine.absent(permit.hash, &permit.key, self.since));
+        let made = permit
+            .engine
+            .absent_after_delete
+            .then(|| permit.engine.absent(permit.hash, &permit.key, Lifetime::Default, self.since));
         self.ends_applied(made, stray, |kept| EventKind::Deleted { kept })
     }
 

@@ -445,15 +445,15 @@ impl<L: Layout> Engine<L> {
     }
 
     /// Makes an absent mark.
-    pub(crate) fn absent(&self, hash: u64, key: &L::OwnedKey, since: Tick) -> (L::Stored, bool) {
-        let times = self.lifetimes.of_absent(since, self.chance());
+    pub(crate) fn absent(&self, hash: u64, key: &L::OwnedKey, lifetime: Lifetime, since: Tick) -> (L::Stored, bool) {
+        let times = self.lifetimes.of_absent(since, lifetime, self.chance());
         let extracted = catch_unwind(AssertUnwindSafe(|| (self.weigh(L::key(key), None, None), None)));
         self.make(hash, key, None, None, times, since, extracted.ok())
     }
 
     /// The times of a record that the origin confirmed unchanged.
-    pub(crate) fn renewed(&self, since: Tick, lifetime: Lifetime) -> Option<Times> {
-        self.lifetimes.of_record(since, lifetime, self.chance())
+    pub(crate) fn renewed(&self, since: Tick, lifetime: Lifetime, stored: &L::Stored) -> Option<Times> {
+        self.lifetimes.of_unchanged(since, lifetime, stored.header().times(), self.chance())
     }
 
     #[allow(clippy::too_many_arguments)]
@@ -471,7 +471,7 @@ impl<L: Layout> Engine<L> {
             self.counters.count(Event::ExtractorPanicked);
         }
         let keep = times.is_some() && extracted.is_some();
-        let times = times.unwrap_or(Times { since, expires: since, refresh: Tick::NEVER });
+        let times = times.unwrap_or(Times::until(since, since));
         let (weight, rows) = extracted.unwrap_or_default();
         // What weighs more than a header can tell is not kept: it would be counted for less than it is.
         let weight = u32::try_from(weight).ok();

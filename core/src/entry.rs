@@ -15,6 +15,7 @@ use std::time::Duration;
 use crate::clock::{Clock, Tick, has_come};
 use crate::index::Rows;
 use crate::sync::{Arc, AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering};
+use crate::windows::OwnWindows;
 
 /// The version that an origin gives a record, as opaque bytes (for HTTP: the ETag as it was sent).
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -50,6 +51,17 @@ pub(crate) struct Times {
     pub(crate) expires: Tick,
     /// From here on a read has it refreshed.
     pub(crate) refresh: Tick,
+    /// For how long after that it may be served stale.
+    pub(crate) windows: OwnWindows,
+    /// Its source said how long it may be served, not the cache's options.
+    pub(crate) own: bool,
+}
+
+impl Times {
+    /// Of what is not refreshed, and stale for as long as the cache's options say.
+    pub(crate) const fn until(since: Tick, expires: Tick) -> Self {
+        Self { since, expires, refresh: Tick::NEVER, windows: OwnWindows::UNSAID, own: false }
+    }
 }
 
 const NEVER: u64 = Tick::NEVER.as_nanos();
@@ -67,6 +79,8 @@ pub(crate) struct Header {
     since: AtomicU64,
     /// From here on a read has it refreshed: never, while a refresh waits or runs.
     refresh: AtomicU64,
+    /// An [`OwnWindows`].
+    windows: AtomicU32,
     weight: u32,
     /// Place in the shard's eviction policy; written under the shard's exclusive lock.
     node: AtomicU32,
@@ -74,6 +88,8 @@ pub(crate) struct Header {
     touched: AtomicU8,
     /// A listener was told that the lifetime has passed.
     expiry_told: AtomicBool,
+    /// See [`Times::own`].
+    own: AtomicBool,
     /// The origin has not confirmed it: pending writes made it, and `since` is when the oldest of them was admitted.
     pending: bool,
     /// Index rows that move with the entry.
@@ -88,10 +104,12 @@ impl Header {
             expires: AtomicU64::new(times.expires.as_nanos()),
             since: AtomicU64::new(times.since.as_nanos()),
             refresh: AtomicU64::new(times.refresh.as_nanos()),
+            windows: AtomicU32::new(times.windows.to_bits()),
             weight,
             node: AtomicU32::new(0),
             touched: AtomicU8::new(0),
             expiry_told: AtomicBool::new(false),
+            own: AtomicBool::new(times.own),
             pending: false,
             rows,
         }
@@ -99,8 +117,7 @@ impl Header {
 
     /// The header of what pending writes make, the oldest of which was admitted at `since`. It is in no store.
     pub(crate) fn pending(hash: u64, since: Tick) -> Self {
-        let times = Times { since, expires: Tick::NEVER, refresh: Tick::NEVER };
-        Self { pending: true, ..Self::new(hash, times, 0, None) }
+        Self { pending: true, ..Self::new(hash, Times::until(since, Tick::NEVER), 0, None) }
     }
 
     // Relaxed throughout: a hit reads these under the shard's lock, and they are written under it too; a handle
@@ -118,12 +135,28 @@ impl Header {
         Tick::from_nanos(self.since.load(Ordering::Relaxed))
     }
 
+    pub(crate) fn windows(&self) -> OwnWindows {
+        OwnWindows::from_bits(self.windows.load(Ordering::Relaxed))
+    }
+
+    pub(crate) fn times(&self) -> Times {
+        Times {
+            since: self.since(),
+            expires: self.expires(),
+            refresh: Tick::from_nanos(self.refresh.load(Ordering::Relaxed)),
+            windows: self.windows(),
+            own: self.own.load(Ordering::Relaxed),
+        }
+    }
+
     /// The origin said again that this is its record.
     pub(crate) fn renew(&self, times: Times) {
         self.since.store(times.since.as_nanos(), Ordering::Relaxed);
         self.expires.store(times.expires.as_nanos(), Ordering::Relaxed);
         self.serve_until.store(times.expires.as_nanos(), Ordering::Relaxed);
         self.refresh.store(times.refresh.as_nanos(), Ordering::Relaxed);
+        self.windows.store(times.windows.to_bits(), Ordering::Relaxed);
+        self.own.store(times.own, Ordering::Relaxed);
         self.expiry_told.store(false, Ordering::Relaxed);
     }
 
@@ -538,7 +571,7 @@ mod tests {
 
     #[test]
     fn hits_are_counted_up_to_the_ceiling() {
-        let header = Header::new(0, Times { since: Tick::ZERO, expires: Tick::NEVER, refresh: Tick::NEVER }, 1, None);
+        let header = Header::new(0, Times::until(Tick::ZERO, Tick::NEVER), 1, None);
         let counted: Vec<u8> = std::iter::repeat_with(|| {
             header.touch(3);
             header.touched()

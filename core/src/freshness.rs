@@ -7,7 +7,8 @@ use std::time::Duration;
 use crate::bugs::{self, Bug};
 use crate::clock::Tick;
 use crate::entry::Times;
-use crate::source::Lifetime;
+use crate::source::{Lifetime, Windows};
+use crate::windows::{OwnWindows, Stale};
 
 /// The lifetimes of a cache.
 #[derive(Clone, Copy, Debug)]
@@ -30,19 +31,56 @@ pub(crate) struct Lifetimes {
 
 impl Lifetimes {
     /// The times of a record whose request began at `since`; `None` where it is not to be kept. `chance` is in 0..1.
+    ///
+    /// It may be expired from the start: whether that is of use, the shard says.
     pub(crate) fn of_record(&self, since: Tick, lifetime: Lifetime, chance: f64) -> Option<Times> {
-        let lifetime = match lifetime {
-            Lifetime::Default => self.default,
-            Lifetime::For(lifetime) => Some(lifetime),
+        let windows = match lifetime {
+            Lifetime::Default | Lifetime::AsBefore(_) => Windows::default(),
+            Lifetime::For(lifetime) => Windows { fresh: Some(lifetime), ..Windows::default() },
+            Lifetime::With(windows) => windows,
             Lifetime::NotKept => return None,
         };
-        let times = self.times(since, lifetime, chance)?;
-        Some(Times { refresh: self.refresh_from(times), ..times })
+        let expires = self.expires(since, windows.fresh.or(self.default), chance);
+        let own = windows.fresh.is_some();
+        let mut times = Times { windows: OwnWindows::of(&windows), own, ..Times::until(since, expires) };
+        times.refresh = self.refresh_from(times);
+        // The first tick of all, as an end, says something else (see `Header`).
+        (expires > Tick::ZERO).then_some(times)
     }
 
-    /// The times of an absent mark. It is not refreshed.
-    pub(crate) fn of_absent(&self, since: Tick, chance: f64) -> Option<Times> {
-        self.times(since, Some(self.negative), chance)
+    /// The times of a record that had those `before`, and of which the origin said at `since` that it is unchanged.
+    pub(crate) fn of_unchanged(&self, since: Tick, lifetime: Lifetime, before: Times, chance: f64) -> Option<Times> {
+        let Lifetime::AsBefore(older) = lifetime else { return self.of_record(since, lifetime, chance) };
+        let was = before.expires.since(before.since);
+        // Its end may have been that of the unsure time, so that nobody knows its own; and nothing is left of one that is over. A
+        // load of the whole record says anew how long it lives.
+        if before.own && (before.since < self.unsure_until || !was.is_zero() && was <= older) {
+            return None;
+        }
+        // What was shortened by chance when it was given is not shortened again.
+        let (fresh, chance) = if before.own { (Some(was.saturating_sub(older)), 0.0) } else { (None, chance) };
+        self.of_record(since, Lifetime::With(before.windows.with_fresh(fresh)), chance)
+    }
+
+    /// The times of an absent mark. It is not refreshed, and not stale.
+    pub(crate) fn of_absent(&self, since: Tick, lifetime: Lifetime, chance: f64) -> Option<Times> {
+        let lifetime = match lifetime {
+            Lifetime::Default | Lifetime::AsBefore(_) => None,
+            Lifetime::For(lifetime) => Some(lifetime),
+            Lifetime::With(windows) => windows.fresh,
+            Lifetime::NotKept => return None,
+        };
+        let lifetime = lifetime.map_or(self.negative, |lifetime| lifetime.min(self.negative));
+        let expires = self.expires(since, Some(lifetime), chance);
+        (expires > since).then_some(Times::until(since, expires))
+    }
+
+    /// For how long a record with these windows of its own may be served stale.
+    pub(crate) fn window(&self, own: OwnWindows, why: Stale) -> Duration {
+        own.get(why).unwrap_or(match why {
+            Stale::WhileRevalidate => self.stale_while_revalidate,
+            Stale::IfError => self.stale_if_error,
+        })
     }
 
     /// Until when a record with these times may be served stale. What may not be trusted beyond the unsure time has no such
@@ -61,10 +99,11 @@ impl Lifetimes {
         if self.refresh_ahead > 0.0 {
             return times.since.after(times.expires.since(times.since).mul_f64(1.0 - self.refresh_ahead));
         }
-        if self.stale_while_revalidate.is_zero() { Tick::NEVER } else { times.expires }
+        let window = self.window(times.windows, Stale::WhileRevalidate);
+        if window.is_zero() { Tick::NEVER } else { times.expires }
     }
 
-    fn times(&self, since: Tick, lifetime: Option<Duration>, chance: f64) -> Option<Times> {
+    fn expires(&self, since: Tick, lifetime: Option<Duration>, chance: f64) -> Tick {
         let mut expires = match lifetime {
             None => Tick::NEVER,
             Some(lifetime) => {
@@ -81,7 +120,7 @@ impl Lifetimes {
         if since < self.unsure_until {
             expires = expires.min(self.unsure_until);
         }
-        (expires > since).then_some(Times { since, expires, refresh: Tick::NEVER })
+        expires
     }
 }
 
@@ -108,9 +147,10 @@ mod tests {
         let since = Tick::from_nanos(5);
         assert_eq!(end(PLAIN.of_record(since, Lifetime::Default, 0.5)), Some(105));
         assert_eq!(end(PLAIN.of_record(since, Lifetime::For(Duration::from_nanos(7)), 0.5)), Some(12));
-        assert_eq!(end(PLAIN.of_record(since, Lifetime::For(Duration::ZERO), 0.5)), None);
+        assert_eq!(end(PLAIN.of_record(since, Lifetime::For(Duration::ZERO), 0.5)), Some(5), "expired from the start");
+        assert_eq!(end(PLAIN.of_record(Tick::ZERO, Lifetime::For(Duration::ZERO), 0.5)), None);
         assert_eq!(end(PLAIN.of_record(since, Lifetime::NotKept, 0.5)), None);
-        assert_eq!(end(PLAIN.of_absent(since, 0.5)), Some(15));
+        assert_eq!(end(PLAIN.of_absent(since, Lifetime::Default, 0.5)), Some(15));
         let endless = Lifetimes { default: None, ..PLAIN };
         assert_eq!(end(endless.of_record(since, Lifetime::Default, 0.5)), Some(u64::MAX));
     }
@@ -153,7 +193,7 @@ mod tests {
         assert_eq!(due(ahead, Lifetime::Default, 0.0), Some(80));
         assert_eq!(due(ahead, Lifetime::Default, 0.8), Some(50));
         assert_eq!(due(Lifetimes { default: None, ..ahead }, Lifetime::Default, 0.0), Some(u64::MAX));
-        assert_eq!(ahead.of_absent(Tick::ZERO, 0.0).map(|times| times.refresh), Some(Tick::NEVER));
+        assert_eq!(ahead.of_absent(Tick::ZERO, Lifetime::Default, 0.0).map(|times| times.refresh), Some(Tick::NEVER));
         let stale = Lifetimes { stale_while_revalidate: Duration::from_nanos(1), ..PLAIN };
         assert_eq!(due(stale, Lifetime::Default, 0.0), Some(105));
     }

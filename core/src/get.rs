@@ -26,6 +26,7 @@ use crate::options::Call;
 use crate::source::Failure;
 use crate::store::Store;
 use crate::sync::Arc;
+use crate::windows::Stale;
 
 #[cfg(feature = "tokio")]
 pub(crate) use load::Existing;
@@ -240,8 +241,7 @@ impl<L: Layout> Get<L> {
             if nested {
                 return Found::Nested;
             }
-            let window = engine.lifetimes.stale_while_revalidate;
-            if let Some(stored) = at.stale(window).filter(|_| !is_layered) {
+            if let Some(stored) = at.stale(Stale::WhileRevalidate).filter(|_| !is_layered) {
                 Store::<L>::touch(&stored);
                 return Found::Stale(stored.clone());
             }
@@ -295,13 +295,12 @@ impl<L: Layout> Get<L> {
     /// What is here may be given in place of some errors, for a while. A refusal of the origin's is an answer of its own.
     fn unless_stale(&self, error: LoadError) -> Result<Read<L>, LoadError> {
         let engine = &self.engine;
-        let window = engine.lifetimes.stale_if_error;
         let may_be_stale = match &error {
             LoadError::Source(error) => !matches!(error.failure(), Failure::Refused | Failure::Invalid),
             LoadError::Deadline | LoadError::Panicked(_) => true,
             _ => false,
         };
-        if window.is_zero() || !may_be_stale || self.nesting.is_nested() {
+        if !may_be_stale || self.nesting.is_nested() {
             return Err(error);
         }
         let confirmed = self.confirmed;
@@ -310,9 +309,11 @@ impl<L: Layout> Get<L> {
                 // Nothing stale beneath what is pending.
                 return None;
             }
+            let has_window =
+                |stored: &L::Stored| !engine.lifetimes.window(stored.header().windows(), Stale::IfError).is_zero();
             match at.fresh() {
-                Some(stored) => Some((stored.clone(), true)),
-                None => at.stale(window).map(|stored| (stored.clone(), false)),
+                Some(stored) => has_window(&stored).then(|| (stored.clone(), true)),
+                None => at.stale(Stale::IfError).map(|stored| (stored.clone(), false)),
             }
         });
         match found {

@@ -7,7 +7,7 @@
 //! The stories to read first are `get.rs` and `put.rs`. In reading order, each uses what comes after it (but for the
 //! engine's and the stories' shared types): `cache`, `options`, `write_through`, `transaction`, `pending`, `settle`, `get`, `put`, `tokio`,
 //! `invalidate`, `audit`, `drive`, `coalesce`, `prepare`, `commit`, `doubt`, `source`, `nesting`, `engine`, `listener`, `shard`, `layers`,
-//! `slot`, `store`, `index`, `key_index`, `eviction`, `tags`, `pattern`, `settler`, `background`, `entry`, `bytes`, `freshness`, `metrics`, `clock`, `error`, `sync`;
+//! `slot`, `store`, `index`, `key_index`, `eviction`, `tags`, `pattern`, `settler`, `background`, `entry`, `bytes`, `freshness`, `windows`, `metrics`, `clock`, `error`, `sync`;
 //! `bugs` holds the names of those that are seeded to test the tests.
 
 mod audit;
@@ -49,10 +49,11 @@ mod tags;
 #[cfg(feature = "tokio")]
 pub mod tokio;
 mod transaction;
+mod windows;
 mod write_through;
 
 pub use audit::Audit;
-pub use cache::{ByteCache, Cache, CacheOf, Found};
+pub use cache::{ByteCache, Cache, CacheOf, ExpiredKey, Found};
 pub use clock::{Alarm, Clock, RECENT_LAG, SystemClock, Tick};
 pub use commit::{Prepared, Sent, Written};
 pub use doubt::{InDoubt, Settlement};
@@ -71,7 +72,7 @@ pub use put::{Change, Expect};
 pub use settle::KeyInDoubt;
 pub use source::{
     Batch, Condition, Confirmed, Declared, Failure, IdempotencyKey, Lifetime, LoadCx, LoadMany, Loaded, Outcome,
-    Record, Rejection, Source, SourceError, WriteCx,
+    Record, Rejection, Source, SourceError, Windows, WriteCx,
 };
 pub use tags::Tags;
 pub use transaction::{Report, Step, StepCx, StepDone, StepEnd, StepValue, Transacted, Transaction, UndoEnd, Wrote};

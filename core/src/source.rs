@@ -91,6 +91,29 @@ pub trait Source<L: Layout>: Send + Sync + 'static {
     }
 }
 
+/// A source that the program keeps a hand on, to ask it what it counts, say.
+impl<L: Layout, S: Source<L> + ?Sized> Source<L> for Arc<S> {
+    fn get(&self, key: &L::Key, cx: &LoadCx<'_, L>) -> Result<Loaded<L::Value>, SourceError> {
+        (**self).get(key, cx)
+    }
+
+    fn put(&self, key: &L::Key, value: &L::View, cx: &WriteCx<'_, L>) -> Outcome<Confirmed<L::Value>> {
+        (**self).put(key, value, cx)
+    }
+
+    fn delete(&self, key: &L::Key, cx: &WriteCx<'_, L>) -> Outcome<()> {
+        (**self).delete(key, cx)
+    }
+
+    fn load_many(&self) -> Option<&dyn LoadMany<L>> {
+        (**self).load_many()
+    }
+
+    fn declared(&self) -> Declared {
+        (**self).declared()
+    }
+}
+
 /// What a source declares about its origin. Everything is the careful answer by default.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
@@ -167,6 +190,9 @@ impl<V> Record<V> {
 }
 
 /// How long a record may be served, counted from the start of the request that brought it.
+///
+/// A record that is expired from the start is retained only where that is of use: it has a version, so that it can be offered to the
+/// origin, or a window in which it may be served stale.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Lifetime {
     /// As long as the cache's options say.
@@ -174,8 +200,59 @@ pub enum Lifetime {
     Default,
     /// This long.
     For(Duration),
+    /// With windows of its own in which it may be served stale.
+    With(Windows),
+    /// Of [`Loaded::Unchanged`]: as long as it was given last time, less this (the age of the answer), with the windows that it was
+    /// given. Where the cache's options said how long, and of anything else, the same as [`Lifetime::Default`].
+    AsBefore(Duration),
     /// Not retained at all; it still takes the place of what was there.
     NotKept,
+}
+
+impl Lifetime {
+    /// This one; and what it leaves open, as `other` says.
+    pub(crate) fn or(self, other: Self) -> Self {
+        let own = match self {
+            Self::Default | Self::AsBefore(_) => return other,
+            Self::With(own) => own,
+            Self::For(_) | Self::NotKept => return self,
+        };
+        match other {
+            Self::NotKept if own.fresh.is_none() => Self::NotKept,
+            Self::Default | Self::AsBefore(_) | Self::NotKept => self,
+            Self::For(fresh) => Self::With(Windows { fresh: own.fresh.or(Some(fresh)), ..own }),
+            Self::With(other) => Self::With(Windows {
+                fresh: own.fresh.or(other.fresh),
+                while_revalidate: own.while_revalidate.or(other.while_revalidate),
+                if_error: own.if_error.or(other.if_error),
+            }),
+        }
+    }
+}
+
+/// How long a record is fresh and for how long after that it may be served stale, where its source says so; `None` is what the
+/// cache's options say.
+///
+/// A window is rounded down: to milliseconds, from half a minute on to seconds, and from half an hour on by up to one part in a thousand.
+///
+/// # Example
+/// ```
+/// use std::time::Duration;
+/// use wtcache::{Lifetime, Record, Windows};
+///
+/// let minute = Duration::from_secs(60);
+/// let windows = Windows { fresh: Some(minute), while_revalidate: Some(10 * minute), ..Windows::default() };
+/// let record = Record::new("bolts").lifetime(Lifetime::With(windows));
+/// # drop(record);
+/// ```
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Windows {
+    /// How long it may be served.
+    pub fresh: Option<Duration>,
+    /// For how long after that it may be served while it is refreshed; zero: not at all.
+    pub while_revalidate: Option<Duration>,
+    /// For how long after that it may be served in place of an error; zero: not at all.
+    pub if_error: Option<Duration>,
 }
 
 /// What a load found.
@@ -185,6 +262,8 @@ pub enum Loaded<V> {
     Found(Record<V>),
     /// The origin said that there is none. That is remembered for the negative lifetime.
     Absent,
+    /// The same, and how long that holds. It is remembered for no longer than the negative lifetime.
+    AbsentFor(Lifetime),
     /// The record of [`LoadCx::replaced`] is still the origin's; its lifetime starts anew.
     ///
     /// Answered without one, it is taken for a failure of the source.

@@ -90,7 +90,7 @@ mod tests {
     fn tagged(tags: &[&str]) -> <Bytes as Layout>::Stored {
         let mut rows = Rows::default();
         tags.iter().for_each(|tag| rows.add_tag(tag.as_bytes()));
-        let times = Times { since: Tick::ZERO, expires: Tick::NEVER, refresh: Tick::NEVER };
+        let times = Times::until(Tick::ZERO, Tick::NEVER);
         let header = Header::new(1, times, 1, Some(Box::new(rows)));
         <<Bytes as Layout>::Stored as Stored<Bytes>>::store(header, &Box::from(&b"k"[..]), Some(Vec::new()), None)
     }

@@ -112,7 +112,9 @@ fn f1_what_is_expired_is_counted_and_not_found() {
     cache.put(&2, 7).unwrap();
     clock.advance(SECOND);
     assert_eq!(keys(&cache, "digit", "7"), set([2]));
-    assert_eq!(cache.find("digit", b"7").unwrap().expired, 1);
+    let found = cache.find("digit", b"7").unwrap();
+    assert_eq!(found.expired, 1);
+    assert_eq!(found.expired_keys.iter().map(|expired| *expired.key()).collect::<Vec<_>>(), [1], "to be loaded again");
 }
 
 #[test]

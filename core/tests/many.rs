@@ -515,3 +515,14 @@ mod tasks {
         assert_eq!(w.script.calls(Op::Put, "b"), 0);
     }
 }
+
+/// G10, of a source that the program keeps a hand on.
+#[test]
+fn g10_a_source_in_an_arc_loads_many_with_one_request_too() {
+    let source = Batching { script: Script::new(), ask: Box::new(ask_each), most: 256, asked: Arc::default() };
+    let source = Arc::new(source);
+    let cache = Cache::builder(Arc::clone(&source)).clean_start(true).build().expect("options");
+    assert!(cache.get_many(["a", "b"]).iter().all(Result::is_ok));
+    assert_eq!(*source.asked.lock().expect("no panic with it"), [["a", "b"]]);
+    cache.put("a", "new".to_owned()).map(drop).expect("the script applies it");
+}

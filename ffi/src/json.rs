@@ -1,11 +1,12 @@
 //! A configuration in JSON: each member is known, of its type and given once, or the error names its path.
 
 use std::fmt;
+use std::time::Duration;
 
 use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
 use serde_json::Value;
 use serde_json::value::RawValue;
-use wtcache_http_source::Freshness;
+use wtcache_http_source::{Freshness, Retries};
 
 use crate::arguments::Refused;
 use crate::options::{Http, Options};
@@ -63,11 +64,53 @@ fn load_http(http: &mut Http, object: &At) -> Result<(), Refused> {
             "http.connect_timeout_ms" => http.connect_timeout_ms = Some(at.whole()?),
             "http.body_limit_bytes" => http.body_limit_bytes = Some(at.whole()?),
             "http.freshness" => http.freshness = Some(at.freshness()?),
+            "http.heuristic_share" => http.heuristic_share = Some(at.share()?),
+            "http.heuristic_longest_ms" => http.heuristic_longest_ms = Some(at.whole()?),
+            "http.last_modified" => http.last_modified = Some(at.flag()?),
+            "http.record_at" => http.record_at = Some(at.text()?),
+            "http.record_in_array" => http.record_in_array = Some(at.flag()?),
+            "http.put_at" => http.put_at = Some(at.text()?),
             "http.settle_window_ms" => http.settle_window_ms = Some(at.whole()?),
             "http.stores_verbatim" => http.stores_verbatim = Some(at.flag()?),
             "http.honours_preconditions" => http.honours_preconditions = Some(at.flag()?),
             "http.honours_idempotency" => http.honours_idempotency = Some(at.flag()?),
             "http.versions_never_reused" => http.versions_never_reused = Some(at.flag()?),
+            "http.max_in_flight" => http.max_in_flight = Some(at.whole()?),
+            "http.max_queued" => http.max_queued = Some(at.whole()?),
+            "http.max_idle_connections" => http.max_idle_connections = Some(at.whole()?),
+            "http.idempotency_header" => http.idempotency_header = Some(at.text()?),
+            "http.retries" => load_retries(&mut http.retries, &at)?,
+            "http.breaker" => load_breaker(http, &at)?,
+            _ => return Err(at.unknown()),
+        }
+    }
+    Ok(())
+}
+
+fn load_retries(retries: &mut Retries, object: &At) -> Result<(), Refused> {
+    for at in object.members()? {
+        match at.path.as_str() {
+            "http.retries.loads" => retries.loads = at.whole()?,
+            "http.retries.writes" => retries.writes = at.whole()?,
+            "http.retries.base_ms" => retries.base = at.millis()?,
+            "http.retries.cap_ms" => retries.cap = at.millis()?,
+            "http.retries.budget_percent" => retries.budget_percent = at.whole()?,
+            "http.retries.burst" => retries.burst = at.whole()?,
+            "http.retries.attempt_timeout_ms" => retries.attempt_timeout = Some(at.millis()?),
+            _ => return Err(at.unknown()),
+        }
+    }
+    Ok(())
+}
+
+fn load_breaker(http: &mut Http, object: &At) -> Result<(), Refused> {
+    for at in object.members()? {
+        match at.path.as_str() {
+            "http.breaker.enabled" => http.no_breaker = !at.flag()?,
+            "http.breaker.window_ms" => http.breaker.window = at.millis()?,
+            "http.breaker.calls" => http.breaker.calls = at.whole()?,
+            "http.breaker.failures_percent" => http.breaker.failures_percent = at.whole()?,
+            "http.breaker.open_for_ms" => http.breaker.open_for = at.millis()?,
             _ => return Err(at.unknown()),
         }
     }
@@ -102,6 +145,10 @@ impl At {
     fn whole<N: TryFrom<u64>>(&self) -> Result<N, Refused> {
         let number = self.value().as_u64().and_then(|number| number.try_into().ok());
         number.ok_or_else(|| self.is_not("a whole number"))
+    }
+
+    fn millis(&self) -> Result<Duration, Refused> {
+        self.whole().map(Duration::from_millis)
     }
 
     fn text(&self) -> Result<String, Refused> {

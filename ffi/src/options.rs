@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use wtcache::{Audit, Builder, Bytes, InDoubtWrites, Optimistic};
-use wtcache_http_source::{BuildError, Freshness, HttpSource};
+use wtcache_http_source::{Breaker, BuildError, Freshness, HttpSource, Retries};
 
 use crate::arguments::Refused;
 use crate::status::WTCACHE_ERR_CONFIG;
@@ -49,11 +49,24 @@ pub(crate) struct Http {
     pub(crate) connect_timeout_ms: Option<u64>,
     pub(crate) body_limit_bytes: Option<usize>,
     pub(crate) freshness: Option<Freshness>,
+    pub(crate) heuristic_share: Option<f64>,
+    pub(crate) heuristic_longest_ms: Option<u64>,
+    pub(crate) last_modified: Option<bool>,
+    pub(crate) record_at: Option<String>,
+    pub(crate) record_in_array: Option<bool>,
+    pub(crate) put_at: Option<String>,
     pub(crate) settle_window_ms: Option<u64>,
     pub(crate) stores_verbatim: Option<bool>,
     pub(crate) honours_preconditions: Option<bool>,
     pub(crate) honours_idempotency: Option<bool>,
     pub(crate) versions_never_reused: Option<bool>,
+    pub(crate) max_in_flight: Option<usize>,
+    pub(crate) max_queued: Option<usize>,
+    pub(crate) max_idle_connections: Option<usize>,
+    pub(crate) idempotency_header: Option<String>,
+    pub(crate) retries: Retries,
+    pub(crate) breaker: Breaker,
+    pub(crate) no_breaker: bool,
 }
 
 impl Options {
@@ -145,6 +158,23 @@ impl Options {
         if let Some(freshness) = http.freshness {
             source = source.freshness(freshness);
         }
+        // Zero is the default, and no guess.
+        if let Some(share) = http.heuristic_share.filter(|share| *share != 0.0) {
+            let longest = http.heuristic_longest_ms.map_or(Duration::from_secs(24 * 3600), Duration::from_millis);
+            source = source.heuristic_lifetime(share, longest);
+        }
+        if let Some(taken) = http.last_modified {
+            source = source.last_modified(taken);
+        }
+        if let Some(pointer) = &http.record_at {
+            source = source.record_at(pointer);
+        }
+        if let Some(in_array) = http.record_in_array {
+            source = source.record_in_array(in_array);
+        }
+        if let Some(pointer) = &http.put_at {
+            source = source.put_at(pointer);
+        }
         if let Some(ms) = http.settle_window_ms {
             source = source.settle_window(Duration::from_millis(ms));
         }
@@ -160,12 +190,32 @@ impl Options {
         if let Some(declared) = http.versions_never_reused {
             source = source.versions_never_reused(declared);
         }
+        if let Some(requests) = http.max_in_flight {
+            source = source.max_in_flight(requests);
+        }
+        if let Some(calls) = http.max_queued {
+            source = source.max_queued(calls);
+        }
+        if let Some(connections) = http.max_idle_connections {
+            source = source.max_idle_connections(connections);
+        }
+        if let Some(name) = &http.idempotency_header {
+            source = source.idempotency_header(name.as_str());
+        }
+        source = source.retries(http.retries.clone());
+        source = if http.no_breaker { source.no_breaker() } else { source.breaker(http.breaker.clone()) };
         source.build().map_err(|error| match error {
             BuildError::Url(why) => refuse(format!("http.url: {why}")),
             BuildError::Header { name, why } => refuse(format!("http.headers.{name}: {why}")),
             BuildError::Option { option, message } => {
                 let unit = match option {
-                    "timeout" | "connect_timeout" => "_ms",
+                    "heuristic_lifetime" => return refuse(format!("http.heuristic_share: {message}")),
+                    "timeout"
+                    | "connect_timeout"
+                    | "retries.cap"
+                    | "retries.attempt_timeout"
+                    | "breaker.window"
+                    | "breaker.open_for" => "_ms",
                     "body_limit" => "_bytes",
                     _ => "",
                 };

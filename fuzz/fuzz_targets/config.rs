@@ -118,11 +118,21 @@ fn written_table(table: &TableConfig, out: &mut String) -> std::fmt::Result {
     };
     writeln!(out, "      preconditions: {preconditions}")?;
     writeln!(out, "      stores_verbatim: {}", origin.stores_verbatim)?;
+    writeln!(out, "      heuristic: {}%", origin.heuristic_percent)?;
+    writeln!(out, "      heuristic_longest: {}", millis(origin.heuristic_longest))?;
+    writeln!(out, "      last_modified: {}", origin.last_modified)?;
+    writeln!(out, "      record_at: {}", quoted(&origin.record_at))?;
+    writeln!(out, "      record_in_array: {}", origin.record_in_array)?;
+    writeln!(out, "      put_at: {}", quoted(&origin.put_at))?;
     match table.capacity {
         Capacity::Bytes(bytes) => writeln!(out, "    capacity: {bytes}B")?,
         Capacity::Entries(entries) => writeln!(out, "    capacity: {entries} entries")?,
     }
     writeln!(out, "    negative_lifetime: {}", millis(table.negative_lifetime))?;
+    writeln!(out, "    stale_while_revalidate: {}", millis(table.stale_while_revalidate))?;
+    writeln!(out, "    stale_if_error: {}", millis(table.stale_if_error))?;
+    writeln!(out, "    refresh_ahead: {}%", table.refresh_ahead_percent)?;
+    writeln!(out, "    jitter: {}%", table.jitter_percent)?;
     let in_doubt_writes = match table.in_doubt_writes {
         InDoubtWrites::Send => "send",
         InDoubtWrites::Wait => "wait",

@@ -2,8 +2,8 @@
 //! The URL template of the HTTP source: its first line is the template, the rest of the input is the key.
 //!
 //! No template and no key makes it panic. Where a template is taken, every key that is taken is a part of exactly the
-//! template's one segment, stands there percent-encoded, and decodes back to itself; a key is refused only where a URL
-//! cannot carry it.
+//! template's one segment, or of its query, stands there percent-encoded, and decodes back to itself; a key is refused only where a
+//! URL cannot carry it.
 
 use libfuzzer_sys::fuzz_target;
 use wtcache_http_source::HttpSource;
@@ -27,7 +27,8 @@ fuzz_target!(|input: &[u8]| {
         Ok(url) => is_the_templates(template, key, &url),
         Err(error) => {
             let longest = template.len() + 3 * key.len();
-            let refused = matches!(key, b"" | b"." | b"..") || longest > LONGEST_TARGET;
+            let in_path = !parts(template).2.contains("{id}");
+            let refused = key.is_empty() || in_path && matches!(key, b"." | b"..") || longest > LONGEST_TARGET;
             assert!(refused, "{template} refuses {}: {error}", key.escape_ascii());
         }
     }
@@ -46,7 +47,13 @@ fn is_the_templates(template: &str, key: &[u8], url: &str) {
     assert!(url.bytes().all(|byte| byte.is_ascii_graphic()) && !url.contains('#'), "{url:?}");
     let (authority, path, query) = parts(url);
     let (own_authority, own_path, own_query) = parts(template);
-    assert_eq!((authority, query), (own_authority, own_query), "{url}");
+    // An empty path is sent as a slash.
+    let own_path = if own_path.is_empty() { "/" } else { own_path };
+    assert_eq!(authority, own_authority, "{url}");
+    match own_query.split_once("{id}") {
+        None => assert_eq!(query, own_query, "{url}"),
+        Some((before, after)) => is_the_key(query, (before, after), key),
+    }
     let (segments, own_segments): (Vec<_>, Vec<_>) = (path.split('/').collect(), own_path.split('/').collect());
     assert_eq!(segments.len(), own_segments.len(), "{url} has other segments than {template}");
     for (segment, own) in segments.into_iter().zip(own_segments) {
@@ -54,14 +61,17 @@ fn is_the_templates(template: &str, key: &[u8], url: &str) {
         assert!(whole != b"." && whole != b"..", "the segment {segment} of {url} would be normalised away");
         match own.split_once("{id}") {
             None => assert_eq!(segment, own, "{url}"),
-            Some((before, after)) => {
-                let place = segment.strip_prefix(before).and_then(|rest| rest.strip_suffix(after));
-                let place = place.unwrap_or_else(|| panic!("{segment} of {url} is not around {own}"));
-                assert!(place.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-._~%".contains(&byte)), "{place}");
-                assert_eq!(decoded(place), key, "{place} is another key");
-            }
+            Some((before, after)) => is_the_key(segment, (before, after), key),
         }
     }
+}
+
+/// What stands between the two is the key, percent-encoded.
+fn is_the_key(part: &str, (before, after): (&str, &str), key: &[u8]) {
+    let place = part.strip_prefix(before).and_then(|rest| rest.strip_suffix(after));
+    let place = place.unwrap_or_else(|| panic!("{part} is not around {before}{{id}}{after}"));
+    assert!(place.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-._~%".contains(&byte)), "{place}");
+    assert_eq!(decoded(place), key, "{place} is another key");
 }
 
 /// What a server takes a segment for. A percent sign that begins no escape stands for itself.

@@ -9,9 +9,9 @@ use std::time::{Duration, SystemTime};
 
 use ureq::Body;
 use ureq::http::{HeaderMap, Response, header};
-use wtcache::{Failure, SourceError};
+use wtcache::{Failure, SourceError, Version};
 
-use crate::freshness;
+use crate::{freshness, headers};
 
 /// As much of an answer that is no record as is kept for the caller.
 const MAX_KEPT_BYTES: usize = 64 * 1024;
@@ -40,6 +40,8 @@ pub struct OriginAnswer {
     pub truncated: bool,
     /// When the origin may be asked again.
     pub retry_after: Option<Duration>,
+    /// The ETag. Of a 409 or 412 whose body is the record as it stands at the origin, that record's.
+    pub version: Option<Version>,
 }
 
 impl fmt::Display for OriginAnswer {
@@ -56,6 +58,7 @@ impl fmt::Debug for OriginAnswer {
             .field("body_bytes", &self.body.len())
             .field("truncated", &self.truncated)
             .field("retry_after", &self.retry_after)
+            .field("version", &self.version)
             .finish()
     }
 }
@@ -97,6 +100,7 @@ pub(crate) fn into_error(failure: Failure, operation: &str, mut response: Respon
     let status = response.status().as_u16();
     let headers = response.headers();
     let retry_after = freshness::retry_after(headers, SystemTime::now());
+    let version = headers::etag(headers);
     let content_type = headers.get(header::CONTENT_TYPE).and_then(|v| v.to_str().ok()).map(str::to_owned);
     let (body, truncated) = read_kept(&mut response);
     let mut error =
@@ -104,7 +108,7 @@ pub(crate) fn into_error(failure: Failure, operation: &str, mut response: Respon
     if let Some(after) = retry_after {
         error = error.with_retry_after(after);
     }
-    error.with_cause(OriginAnswer { status, content_type, body, truncated, retry_after })
+    error.with_cause(OriginAnswer { status, content_type, body, truncated, retry_after, version })
 }
 
 fn read_kept(response: &mut Response<Body>) -> (Vec<u8>, bool) {

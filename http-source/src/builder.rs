@@ -3,21 +3,31 @@
 use std::error::Error;
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 use ureq::Agent;
 use ureq::tls::{Certificate, PemItem, RootCerts, TlsConfig, parse_pem};
-use wtcache::Declared;
+use wtcache::{Clock, Declared, SystemClock};
 
-use crate::freshness::Freshness;
+use crate::attempt::Traffic;
+use crate::breaker::{Breaker, Fuse};
+use crate::freshness::{Freshness, Heuristic, Policy};
+use crate::gate::Gate;
 use crate::headers::Headers;
 use crate::resolve::HostResolver;
-use crate::source::{HttpSource, Limits, RecordCheck};
+use crate::retry::Retries;
+use crate::shape::{Pointers, Shape};
+use crate::source::{Answers, HttpSource, Limits, RecordCheck};
 use crate::template::Template;
 use crate::transport::{self, BUFFER_BYTES};
 
 /// Times longer than this are a mistake of units.
 const MAX_TIME: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// More attempts than this of one call, or retries than so many times the traffic, are a slip of the pen.
+const MAX_RETRIES: u32 = 100;
+const MAX_BUDGET_PERCENT: u32 = 10_000;
 
 /// The options of an [`HttpSource`]; from [`HttpSource::builder`].
 #[must_use]
@@ -32,9 +42,17 @@ pub struct HttpSourceBuilder {
     max_idle_connections: usize,
     max_idle_age: Duration,
     write_max_idle_age: Duration,
-    freshness: Freshness,
+    policy: Policy,
+    last_modified: bool,
+    pointers: Pointers,
     check: Arc<RecordCheck>,
     declared: Declared,
+    max_in_flight: usize,
+    max_queued: usize,
+    retries: Retries,
+    breaker: Option<Breaker>,
+    idempotency_header: String,
+    clock: Option<Arc<dyn Clock>>,
 }
 
 impl HttpSourceBuilder {
@@ -50,9 +68,17 @@ impl HttpSourceBuilder {
             max_idle_connections: 16,
             max_idle_age: Duration::from_secs(15),
             write_max_idle_age: Duration::from_secs(2),
-            freshness: Freshness::default(),
+            policy: Policy::default(),
+            last_modified: false,
+            pointers: Pointers::default(),
             check: Arc::new(|_, body| if body.is_empty() { Err("the body is empty".into()) } else { Ok(body) }),
             declared: Declared::default(),
+            max_in_flight: 64,
+            max_queued: 1024,
+            retries: Retries::default(),
+            breaker: Some(Breaker::default()),
+            idempotency_header: "Idempotency-Key".to_owned(),
+            clock: None,
         }
     }
 
@@ -70,7 +96,8 @@ impl HttpSourceBuilder {
         self
     }
 
-    /// The longest that a request may take in all; the deadline of the call counts where it is earlier. Default 5 s.
+    /// The longest that a call may take in all, with every attempt and pause; the deadline of the call counts where it is
+    /// earlier. Default 5 s.
     pub fn timeout(mut self, timeout: Duration) -> Self {
         self.timeout = timeout;
         self
@@ -91,6 +118,45 @@ impl HttpSourceBuilder {
     /// The largest record in bytes. Default 1 MiB.
     pub fn body_limit(mut self, bytes: usize) -> Self {
         self.body_limit = bytes;
+        self
+    }
+
+    /// How many requests are at the origin at once. Default 64. Whoever comes then waits, in the order of arrival, within its
+    /// deadline: a write that meets the deadline so is rejected, since nothing was sent.
+    pub fn max_in_flight(mut self, requests: usize) -> Self {
+        self.max_in_flight = requests;
+        self
+    }
+
+    /// How many calls may wait so. Default 1,024; with 0 none. One more is refused at once, with
+    /// [`NotTried::QueueFull`](crate::NotTried::QueueFull).
+    pub fn max_queued(mut self, calls: usize) -> Self {
+        self.max_queued = calls;
+        self
+    }
+
+    /// When calls are attempted again. Default: [`Retries::default`], loads twice and writes never.
+    pub fn retries(mut self, retries: Retries) -> Self {
+        self.retries = retries;
+        self
+    }
+
+    /// When an origin that fails is left alone. Default: [`Breaker::default`].
+    pub fn breaker(mut self, breaker: Breaker) -> Self {
+        self.breaker = Some(breaker);
+        self
+    }
+
+    /// An origin that fails is asked all the same.
+    pub fn no_breaker(mut self) -> Self {
+        self.breaker = None;
+        self
+    }
+
+    /// The clock by which pauses, the queue, the breaker and the call's deadline are counted; what a socket waits is counted by the
+    /// system's. Default: [`SystemClock`]. For tests; the cache's own should be the same.
+    pub fn clock(mut self, clock: Arc<dyn Clock>) -> Self {
+        self.clock = Some(clock);
         self
     }
 
@@ -115,7 +181,44 @@ impl HttpSourceBuilder {
 
     /// Who says how long a record may be served. Default [`Freshness::Table`].
     pub fn freshness(mut self, freshness: Freshness) -> Self {
-        self.freshness = freshness;
+        self.policy.freshness = freshness;
+        self
+    }
+
+    /// With [`Freshness::Origin`], an answer that says when its record was last modified, and nothing of how long it is fresh, is
+    /// so for this share (of 1) of the time that it had then been as it is, and for no longer than `longest` (RFC 9111, 4.2.2; a tenth is usual).
+    /// Default: the cache's options say.
+    pub fn heuristic_lifetime(mut self, share: f64, longest: Duration) -> Self {
+        self.policy.heuristic = Some(Heuristic { share, longest });
+        self
+    }
+
+    /// An answer without an ETag has its `Last-Modified` for a version, so that loads ask with `If-Modified-Since`. A date tells
+    /// changes of one second apart only where the answer came in a later one, and is left out else. No write can be made
+    /// conditional on a date; so not together with [`honours_preconditions`](Self::honours_preconditions). Default false.
+    pub fn last_modified(mut self, taken: bool) -> Self {
+        self.last_modified = taken;
+        self
+    }
+
+    /// Where in the body of an answer the record is: a JSON pointer (RFC 6901), such as `/data`. Default `""`: the body is the
+    /// record.
+    pub fn record_at(mut self, pointer: impl Into<String>) -> Self {
+        self.pointers.record_at = pointer.into();
+        self
+    }
+
+    /// There is an array with the record as its one member, as where `/items?id=eq.{id}` is a query. An empty one says that
+    /// there is none; one with more members is an error. Default false.
+    pub fn record_in_array(mut self, in_array: bool) -> Self {
+        self.pointers.in_array = in_array;
+        self
+    }
+
+    /// Where in the body of a put the record is to stand: a JSON pointer to members of objects. Default `""`: the record is the
+    /// body.
+    pub fn put_at(mut self, pointer: impl Into<String>) -> Self {
+        self.pointers.put_at = pointer.into();
         self
     }
 
@@ -148,9 +251,16 @@ impl HttpSourceBuilder {
         self
     }
 
-    /// Declares [`Declared::honours_idempotency`]. Then writes carry `Idempotency-Key`, 32 hexadecimal digits.
+    /// Declares [`Declared::honours_idempotency`]. Then writes carry their key, 32 hexadecimal digits, the same in all attempts
+    /// and replays. (With retries of writes they do so undeclared too; but then nothing is concluded from it.)
     pub fn honours_idempotency(mut self, declared: bool) -> Self {
         self.declared.honours_idempotency = declared;
+        self
+    }
+
+    /// The name of the header with a write's key. Default `Idempotency-Key`.
+    pub fn idempotency_header(mut self, name: impl Into<String>) -> Self {
+        self.idempotency_header = name.into();
         self
     }
 
@@ -173,9 +283,22 @@ impl HttpSourceBuilder {
                 return Err(BuildError::Option { option, message });
             }
         }
+        self.check_traffic()?;
+        let idempotency_header = headers.idempotency(&self.idempotency_header)?;
         if self.body_limit == 0 {
             return Err(BuildError::Option { option: "body_limit", message: "no record fits into 0 bytes".into() });
         }
+        if let Some(Heuristic { share, .. }) = self.policy.heuristic
+            && !(0.0..=1.0).contains(&share)
+        {
+            let message = format!("{share} is not a share from 0 to 1");
+            return Err(BuildError::Option { option: "heuristic_lifetime", message });
+        }
+        if self.last_modified && self.declared.honours_preconditions {
+            let message = "a write cannot be conditional on a date; leave honours_preconditions out".into();
+            return Err(BuildError::Option { option: "last_modified", message });
+        }
+        let shape = Shape::new(&self.pointers)?;
         let mut config = Agent::config_builder()
             .http_status_as_error(false)
             .max_redirects(0)
@@ -197,7 +320,67 @@ impl HttpSourceBuilder {
         let resolver = HostResolver::new(template.host(), template.port(), self.name_ttl);
         let agent = Agent::with_parts(config.build(), transport::connector(self.connect_timeout), resolver);
         let limits = Limits { timeout: self.timeout, body: self.body_limit, write_idle: self.write_max_idle_age };
-        Ok(HttpSource::new(agent, template, headers, limits, self.freshness, self.check, self.declared))
+        let answers = Answers { policy: self.policy, shape, by_date: self.last_modified, check: self.check };
+        let carries_key = self.declared.honours_idempotency || self.retries.writes > 0;
+        Ok(HttpSource {
+            agent,
+            template,
+            headers,
+            limits,
+            answers,
+            declared: self.declared,
+            traffic: Traffic::new(
+                self.clock.unwrap_or_else(|| Arc::new(SystemClock::new())),
+                Gate::new(self.max_in_flight, self.max_queued),
+                self.breaker.map(Fuse::new),
+                self.retries,
+            ),
+            idempotency_header: carries_key.then_some(idempotency_header),
+            requests: AtomicU64::new(0),
+        })
+    }
+
+    fn check_traffic(&self) -> Result<(), BuildError> {
+        let refuse = |option, message: String| Err(BuildError::Option { option, message });
+        let time = |option, time: Duration| {
+            if time.is_zero() || time > MAX_TIME {
+                return refuse(option, format!("{time:?} is not between 1 ns and {MAX_TIME:?}"));
+            }
+            Ok(())
+        };
+        if self.max_in_flight == 0 {
+            return refuse("max_in_flight", "no request could be sent".to_owned());
+        }
+        let retries = &self.retries;
+        for (option, times) in [("retries.loads", retries.loads), ("retries.writes", retries.writes)] {
+            if times > MAX_RETRIES {
+                return refuse(option, format!("{times} are more than {MAX_RETRIES}"));
+            }
+        }
+        if retries.cap > MAX_TIME {
+            return refuse("retries.cap", format!("{:?} is more than {MAX_TIME:?}", retries.cap));
+        }
+        if retries.base > retries.cap {
+            return refuse("retries.cap", format!("{:?} is less than retries.base, {:?}", retries.cap, retries.base));
+        }
+        if let Some(timeout) = retries.attempt_timeout {
+            time("retries.attempt_timeout", timeout)?;
+        }
+        if retries.budget_percent > MAX_BUDGET_PERCENT {
+            let message = format!("{} percent are more than {MAX_BUDGET_PERCENT}", retries.budget_percent);
+            return refuse("retries.budget_percent", message);
+        }
+        let Some(breaker) = &self.breaker else { return Ok(()) };
+        time("breaker.window", breaker.window)?;
+        time("breaker.open_for", breaker.open_for)?;
+        if breaker.calls == 0 {
+            return refuse("breaker.calls", "no call is no reason to open".to_owned());
+        }
+        if !(1..=100).contains(&breaker.failures_percent) {
+            let message = format!("{} percent are not between 1 and 100", breaker.failures_percent);
+            return refuse("breaker.failures_percent", message);
+        }
+        Ok(())
     }
 }
 

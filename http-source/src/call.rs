@@ -35,6 +35,15 @@ pub(crate) struct Current {
     pub(crate) reused: bool,
 }
 
+impl Current {
+    fn new(deadline: Instant, reuse: Reuse) -> Self {
+        // Relaxed: only uniqueness matters. Zero is no call.
+        static NEXT: AtomicU64 = AtomicU64::new(1);
+        let id = NEXT.fetch_add(1, Ordering::Relaxed);
+        Self { id, deadline, reuse, offered: 0, answered: false, reused: false }
+    }
+}
+
 thread_local! {
     static CURRENT: Cell<Option<Current>> = const { Cell::new(None) };
 }
@@ -48,11 +57,12 @@ pub(crate) struct Call {
 
 impl Call {
     pub(crate) fn begin(deadline: Instant, reuse: Reuse) -> Self {
-        // Relaxed: only uniqueness matters. Zero is no call.
-        static NEXT: AtomicU64 = AtomicU64::new(1);
-        let id = NEXT.fetch_add(1, Ordering::Relaxed);
-        let call = Current { id, deadline, reuse, offered: 0, answered: false, reused: false };
-        Self { outer: CURRENT.replace(Some(call)), not_send: PhantomData }
+        Self { outer: CURRENT.replace(Some(Current::new(deadline, reuse))), not_send: PhantomData }
+    }
+
+    /// From here on it is another call, with the same deadline, of which nothing was seen yet.
+    pub(crate) fn anew(&mut self, reuse: Reuse) {
+        CURRENT.set(Some(Current::new(self.seen().deadline, reuse)));
     }
 
     pub(crate) fn seen(&self) -> Current {

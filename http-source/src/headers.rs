@@ -2,10 +2,13 @@
 //!
 //! Invariant: a configured value shows in no error and no `Debug` output; nothing in a call's headers can end its line.
 
+use std::time::Duration;
+
 use ureq::http::{HeaderMap, HeaderName, HeaderValue, header};
 use wtcache::{Condition, Failure, IdempotencyKey, SourceError, Version};
 
 use crate::builder::BuildError;
+use crate::freshness;
 
 /// All configured headers together. The head of a request must fit the connection's buffer.
 const MAX_CONFIGURED_BYTES: usize = 8 * 1024;
@@ -29,8 +32,11 @@ const REFUSED: [HeaderName; 18] = [
     header::IF_MODIFIED_SINCE,
     header::IF_UNMODIFIED_SINCE,
     HeaderName::from_static("keep-alive"),
-    HeaderName::from_static("idempotency-key"),
+    IDEMPOTENCY_KEY,
 ];
+
+/// Under which a write's key goes out by default.
+const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 
 /// What every request of a source carries.
 #[derive(Clone, Debug)]
@@ -74,8 +80,26 @@ impl Headers {
         Ok(Self { bare: map, with_body })
     }
 
+    /// The header under which writes carry their key, if it can be that one.
+    pub(crate) fn idempotency(&self, name: &str) -> Result<HeaderName, BuildError> {
+        let refuse = |message: &str| BuildError::Option { option: "idempotency_header", message: message.to_owned() };
+        let parsed = HeaderName::from_bytes(name.as_bytes()).map_err(|_| refuse("the name is no token"))?;
+        if parsed != IDEMPOTENCY_KEY && REFUSED.contains(&parsed) {
+            return Err(refuse("the header has another meaning"));
+        }
+        if self.with_body.contains_key(&parsed) {
+            return Err(refuse("the header is sent with another value already"));
+        }
+        Ok(parsed)
+    }
+
     pub(crate) fn bare(&self) -> HeaderMap {
         self.bare.clone()
+    }
+
+    /// Every load carries this header, with one value: configured, a default, or the client's own.
+    pub(crate) fn is_constant(&self, name: &HeaderName) -> bool {
+        self.bare.contains_key(name) || matches!(*name, header::HOST | header::ACCEPT_ENCODING)
     }
 
     pub(crate) fn with_body(&self) -> HeaderMap {
@@ -89,12 +113,24 @@ fn invalid(why: &str) -> SourceError {
 
 /// Adds the validator of a load. One that cannot be sent is left out: the load is then a plain one.
 pub(crate) fn add_validator(headers: &mut HeaderMap, version: Option<&[u8]>) -> bool {
-    let value = version.filter(|v| is_version(v)).and_then(|v| HeaderValue::from_bytes(v).ok());
+    let name = match version {
+        Some(version) if is_version(version) => header::IF_NONE_MATCH,
+        Some(version) if freshness::date(version).is_some() => header::IF_MODIFIED_SINCE,
+        _ => return false,
+    };
+    let value = version.and_then(|v| HeaderValue::from_bytes(v).ok());
     let added = value.is_some();
     if let Some(value) = value {
-        headers.insert(header::IF_NONE_MATCH, value);
+        headers.insert(name, value);
     }
     added
+}
+
+/// What confirms a version says that it is another one (RFC 9111, 4.3.4): it must not be used. Compared weakly.
+pub(crate) fn names_another(headers: &HeaderMap, offered: Option<&[u8]>) -> bool {
+    let opaque = |tag: &[u8]| tag.strip_prefix(b"W/").unwrap_or(tag).to_vec();
+    let is_other = |tag: &HeaderValue| offered.is_some_and(|offered| opaque(tag.as_bytes()) != opaque(offered));
+    offered.is_some_and(is_version) && headers.get_all(header::ETAG).iter().any(is_other)
 }
 
 /// Adds the precondition of a write, or says why it cannot be asked for: then nothing may be sent.
@@ -124,13 +160,27 @@ pub(crate) fn add_condition(headers: &mut HeaderMap, condition: Option<&Conditio
     Ok(())
 }
 
-pub(crate) fn add_idempotency_key(headers: &mut HeaderMap, key: IdempotencyKey) {
+pub(crate) fn add_idempotency_key(headers: &mut HeaderMap, name: &HeaderName, key: IdempotencyKey) {
     let value = HeaderValue::from_str(&key.to_string()).expect("an idempotency key is hexadecimal");
-    headers.insert(HeaderName::from_static("idempotency-key"), value);
+    headers.insert(name, value);
 }
 
-/// The version that an answer gives its record; none where it gives two, or one that could not be sent back.
-pub(crate) fn version(headers: &HeaderMap) -> Option<Version> {
+/// The version that an answer gives its record: its ETag, or, `by_date`, its Last-Modified where it has no ETag.
+pub(crate) fn version(headers: &HeaderMap, by_date: bool) -> Option<Version> {
+    if headers.contains_key(header::ETAG) || !by_date {
+        return etag(headers);
+    }
+    let mut dates = headers.get_all(header::LAST_MODIFIED).iter();
+    let modified = dates.next()?.as_bytes();
+    let at = freshness::date(modified)?;
+    let sent = freshness::date(headers.get(header::DATE)?.as_bytes())?;
+    // RFC 9110, 8.8.2.2: only what was made in a later second than the last change tells it from the next one.
+    let is_strong = sent.duration_since(at).is_ok_and(|age| age >= Duration::from_secs(1));
+    if dates.next().is_some() || !is_strong { None } else { Version::new(modified) }
+}
+
+/// The ETag; none where there are two, or one that could not be sent back.
+pub(crate) fn etag(headers: &HeaderMap) -> Option<Version> {
     let mut tags = headers.get_all(header::ETAG).iter();
     let tag = tags.next()?.as_bytes();
     if tags.next().is_some() || !is_version(tag) {
@@ -177,7 +227,7 @@ mod tests {
         for (tag, taken) in rows {
             let mut headers = HeaderMap::new();
             headers.insert(header::ETAG, HeaderValue::from_str(tag).unwrap());
-            assert_eq!(version(&headers).is_some(), taken, "{tag}");
+            assert_eq!(version(&headers, true).is_some(), taken, "{tag}");
         }
     }
 
@@ -186,12 +236,34 @@ mod tests {
         let mut headers = HeaderMap::new();
         headers.append(header::ETAG, HeaderValue::from_static("\"1\""));
         headers.append(header::ETAG, HeaderValue::from_static("\"2\""));
-        assert_eq!(version(&headers), None);
+        assert_eq!(version(&headers, true), None);
+    }
+
+    #[test]
+    fn a_date_is_a_version_only_where_asked_for_without_an_etag_and_of_an_earlier_second() {
+        const MODIFIED: (&str, &str) = ("last-modified", "Sun, 06 Nov 1994 08:49:37 GMT");
+        const LATER: (&str, &str) = ("date", "Sun, 06 Nov 1994 08:49:38 GMT");
+        for (lines, taken) in [
+            (&[MODIFIED, LATER] as &[_], true),
+            (&[MODIFIED, ("date", MODIFIED.1)], false),
+            (&[MODIFIED], false),
+            (&[("last-modified", "yesterday"), LATER], false),
+            (&[MODIFIED, MODIFIED, LATER], false),
+            (&[MODIFIED, LATER, ("etag", "a, b")], false),
+        ] {
+            let mut headers = HeaderMap::new();
+            for (name, value) in lines {
+                headers.append(*name, HeaderValue::from_static(value));
+            }
+            let want = taken.then(|| Version::new(MODIFIED.1).unwrap());
+            assert_eq!(version(&headers, true), want, "{lines:?}");
+            assert_eq!(version(&headers, false), None, "{lines:?}");
+        }
     }
 
     #[test]
     fn a_condition_that_cannot_be_asked_for_is_refused() {
-        for tag in ["W/\"1\"", "*", "a, b", "\"a\", \"b\"", "\"1\"\r\nx: y"] {
+        for tag in ["W/\"1\"", "Sun, 06 Nov 1994 08:49:37 GMT", "*", "a, b", "\"a\", \"b\"", "\"1\"\r\nx: y"] {
             let mut headers = HeaderMap::new();
             let condition = Condition::Version(Version::new(tag).unwrap());
             let error = add_condition(&mut headers, Some(&condition)).unwrap_err();

@@ -18,23 +18,48 @@
 //! # Ok::<(), wtcache_http_source::BuildError>(())
 //! ```
 //!
-//! What it does not do: follow redirects, keep cookies, use a proxy, decode compressed bodies, or send a write twice.
+//! # When the origin is slow, overloaded or gone
+//! Each call has one deadline: the earlier of the caller's and [`timeout`](HttpSourceBuilder::timeout). Queue, name, connection, TLS, all
+//! attempts and the pauses between them come out of it; nothing is sent after it.
+//!
+//! - [`max_in_flight`](HttpSourceBuilder::max_in_flight) requests are at the origin at once, and
+//!   [`max_queued`](HttpSourceBuilder::max_queued) calls wait for one of them to end; more are refused: [`NotTried::QueueFull`].
+//! - [`Retries`]: loads are attempted again by default, writes where the program says so and only where that is safe; within a
+//!   budget, so that an origin in trouble is not asked many times as much.
+//! - [`Breaker`]: an origin that fails too often is left alone for a while, but for single probes: [`NotTried::BreakerOpen`].
+//!
+//! A write that was refused for one of these is Rejected: nothing was sent. A load fails as if the origin were out of reach, so that a
+//! cache may serve what is stale. [`HttpSource::stats`] shows what goes on.
+//!
+//! What it does not do: follow redirects, keep cookies, use a proxy, or decode compressed bodies.
 
 mod answer;
+mod attempt;
+mod breaker;
 mod builder;
+mod cache_control;
 mod call;
 mod classify;
 mod freshness;
+mod gate;
 mod headers;
 mod resolve;
+mod retry;
+mod shape;
 mod source;
+mod stats;
 mod template;
 mod transport;
+mod wait;
 
 #[cfg(test)]
 mod revalidation_tests;
 
 pub use answer::OriginAnswer;
+pub use attempt::NotTried;
+pub use breaker::{Breaker, BreakerState};
 pub use builder::{BuildError, HttpSourceBuilder};
 pub use freshness::Freshness;
+pub use retry::Retries;
 pub use source::HttpSource;
+pub use stats::{BreakerStats, SourceStats};

@@ -1,26 +1,31 @@
 //! The source: the three stories, from the call to what it proved.
 //!
-//! `get`, `put` and `delete` build a request, exchange it, and let `classify` say what the answer means.
-//! Invariant: a write is sent once. Only a load is sent again, once, where a pooled connection turned out to be dead.
+//! `get`, `put` and `delete` build a request, exchange it, and let `classify` say what the answer means; `retry` says
+//! whether there is another attempt. Invariant: a write is sent again only where `retry` finds that safe, and the cache is
+//! told of the send before that nobody answered.
 
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, SystemTime};
 
-use ureq::http::{HeaderMap, Method, Request, Response, Uri, header};
+use ureq::http::{HeaderMap, HeaderName, Method, Request, Response, Uri, header};
 use ureq::{Agent, AsSendBody, Body};
 use wtcache::{
-    Bytes, Condition, Confirmed, Declared, Failure, IdempotencyKey, Lifetime, LoadCx, Loaded, Outcome, Record,
-    Rejection, Source, SourceError, WriteCx,
+    Bytes, Confirmed, Declared, Failure, Lifetime, LoadCx, Loaded, Outcome, Record, Rejection, Source, SourceError,
+    WriteCx,
 };
 
 use crate::answer::{self, Unread};
+use crate::attempt::{Attempt, Traffic};
 use crate::builder::HttpSourceBuilder;
-use crate::call::{Call, Reuse};
+use crate::call::Reuse;
 use crate::classify::{self, Got, Unanswered, Written};
-use crate::freshness::{self, Freshness};
+use crate::freshness::Policy;
 use crate::headers::{self, Headers};
+use crate::retry;
+use crate::shape::Shape;
+use crate::stats::SourceStats;
 use crate::template::Template;
 
 pub(crate) type RecordCheck = dyn Fn(&[u8], Vec<u8>) -> Result<Vec<u8>, String> + Send + Sync;
@@ -36,14 +41,25 @@ pub(crate) type RecordCheck = dyn Fn(&[u8], Vec<u8>) -> Result<Vec<u8>, String> 
 /// A write without an answer is rejected where not one byte of it was offered to the wire. The error of an answer has
 /// its status as [`code`](SourceError::code) and an [`OriginAnswer`](crate::OriginAnswer) as its cause.
 pub struct HttpSource {
-    agent: Agent,
-    template: Template,
-    headers: Headers,
-    limits: Limits,
-    freshness: Freshness,
-    check: Arc<RecordCheck>,
-    declared: Declared,
-    requests: AtomicU64,
+    pub(crate) agent: Agent,
+    pub(crate) template: Template,
+    pub(crate) headers: Headers,
+    pub(crate) limits: Limits,
+    pub(crate) answers: Answers,
+    pub(crate) declared: Declared,
+    pub(crate) traffic: Traffic,
+    /// The name of the header with a write's key; `None` where writes carry none.
+    pub(crate) idempotency_header: Option<HeaderName>,
+    pub(crate) requests: AtomicU64,
+}
+
+/// How answers are read.
+pub(crate) struct Answers {
+    pub(crate) policy: Policy,
+    pub(crate) shape: Shape,
+    /// A Last-Modified is a version.
+    pub(crate) by_date: bool,
+    pub(crate) check: Arc<RecordCheck>,
 }
 
 /// The bounds of a call.
@@ -58,12 +74,31 @@ pub(crate) struct Limits {
 
 impl HttpSource {
     /// The options of a source for the records at `url_template`: an absolute http or https URL with `{id}` once in its
-    /// path, such as `http://host:8080/items/{id}`. The key takes that place, percent-encoded.
+    /// path or query, such as `http://host:8080/items/{id}` or `http://host/items?id=eq.{id}`. The key takes that place, percent-encoded.
     pub fn builder(url_template: impl Into<String>) -> HttpSourceBuilder {
         HttpSourceBuilder::new(url_template.into())
     }
 
-    /// How many requests were begun so far, with the loads that were sent again.
+    /// What it did so far, and what it is doing. A cache takes its source; to ask it later, give the cache an `Arc` of it.
+    ///
+    /// ```
+    /// use std::sync::Arc;
+    /// use wtcache::ByteCache;
+    /// use wtcache_http_source::{BreakerState, HttpSource};
+    ///
+    /// let source = Arc::new(HttpSource::builder("http://127.0.0.1:8080/items/{id}").build()?);
+    /// let cache = ByteCache::builder(Arc::clone(&source)).build()?;
+    /// assert_eq!(source.stats().breaker.map(|breaker| breaker.state), Some(BreakerState::Closed));
+    /// # drop(cache);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[must_use]
+    pub fn stats(&self) -> SourceStats {
+        self.traffic.stats()
+    }
+
+    /// How many requests were begun so far, with those that were sent again. An attempt is one, or two where a load met a kept
+    /// connection that was dead.
     #[must_use]
     pub fn requests(&self) -> u64 {
         // Relaxed: a count for information.
@@ -78,18 +113,6 @@ impl HttpSource {
         self.template.uri(key).map(|uri| uri.to_string())
     }
 
-    pub(crate) fn new(
-        agent: Agent,
-        template: Template,
-        headers: Headers,
-        limits: Limits,
-        freshness: Freshness,
-        check: Arc<RecordCheck>,
-        declared: Declared,
-    ) -> Self {
-        Self { agent, template, headers, limits, freshness, check, declared, requests: AtomicU64::new(0) }
-    }
-
     /// `version`: of the record to be revalidated.
     pub(crate) fn load(
         &self,
@@ -97,35 +120,71 @@ impl HttpSource {
         version: Option<&[u8]>,
         left: Duration,
     ) -> Result<Loaded<Vec<u8>>, SourceError> {
-        let deadline = self.deadline(left)?;
+        let mut attempts = self.traffic.attempts(left.min(self.limits.timeout), self.traffic.retries.loads)?;
         let uri = self.template.uri(key)?;
         let mut headers = self.headers.bare();
         let validator = headers::add_validator(&mut headers, version);
-
-        let mut call = Call::begin(deadline, Reuse::Any);
-        let mut answered = self.exchange(Method::GET, &uri, headers.clone(), ());
-        let seen = call.seen();
-        if answered.is_err() && seen.reused && !seen.answered && Instant::now() < deadline {
-            drop(call);
-            call = Call::begin(deadline, Reuse::Never);
-            answered = self.exchange(Method::GET, &uri, headers, ());
+        let mut attempt = attempts.begin(Reuse::Any, true)?;
+        loop {
+            let error = match self.ask(key, &uri, &headers, version.filter(|_| validator), attempt) {
+                Ok(Some(loaded)) => return Ok(loaded),
+                // What is here is not what the origin has: the whole record is asked for.
+                Ok(None) => return self.load(key, None, attempts.left()),
+                Err(error) => error,
+            };
+            if !retry::of_load(&error) || !attempts.again(error.retry_after()) {
+                return Err(error);
+            }
+            attempt = match attempts.begin(Reuse::Any, true) {
+                Ok(attempt) => attempt,
+                // What the origin did last says more than that it is not asked again.
+                Err(_) => return Err(error),
+            };
         }
-        let mut response = answered.map_err(|e| match unanswered(&call) {
+    }
+
+    /// One attempt of a load. `offered`: the version that the headers offer. `None`: the origin confirmed another one.
+    fn ask(
+        &self,
+        key: &[u8],
+        uri: &Uri,
+        headers: &HeaderMap,
+        offered: Option<&[u8]>,
+        mut attempt: Attempt<'_>,
+    ) -> Result<Option<Loaded<Vec<u8>>>, SourceError> {
+        let mut answered = self.exchange(Method::GET, uri, headers.clone(), ());
+        if answered.is_err() && attempt.met_a_dead_connection() {
+            attempt.anew();
+            answered = self.exchange(Method::GET, uri, headers.clone(), ());
+        }
+        let mut response = answered.map_err(|e| match attempt.unanswered() {
             Unanswered::NotSent(failure) | Unanswered::Sent(failure) => transport_error(failure, "GET", e),
         })?;
+        attempt.answered(response.status().as_u16());
 
-        match classify::get(response.status().as_u16(), validator) {
-            Got::Found => self.found(key, &mut response, call),
+        let asked = attempt.asked();
+        match classify::get(response.status().as_u16(), offered.is_some()) {
+            Got::Found => self.found(key, &mut response, attempt).map(Some),
             Got::Absent => {
                 answer::drain(&mut response);
-                Ok(Loaded::Absent)
+                Ok(Some(absent(self.lifetime(response.headers(), asked))))
             }
-            Got::Unchanged => Ok(Loaded::Unchanged(self.lifetime(response.headers()))),
+            Got::Unchanged if headers::names_another(response.headers(), offered) => Ok(None),
+            Got::Unchanged => {
+                let is_constant = |name: &HeaderName| self.headers.is_constant(name);
+                let lifetime = self.answers.policy.of_unchanged(response.headers(), asked, is_constant);
+                Ok(Some(Loaded::Unchanged(lifetime)))
+            }
             Got::Error(failure) => Err(answer::into_error(failure, "GET", response)),
         }
     }
 
-    fn found(&self, key: &[u8], response: &mut Response<Body>, call: Call) -> Result<Loaded<Vec<u8>>, SourceError> {
+    fn found(
+        &self,
+        key: &[u8],
+        response: &mut Response<Body>,
+        mut attempt: Attempt<'_>,
+    ) -> Result<Loaded<Vec<u8>>, SourceError> {
         let status = i32::from(response.status().as_u16());
         let unusable = |failure, why: String| SourceError::new(failure, why).with_code(status);
         let body = match answer::read_whole(response, self.limits.body) {
@@ -141,13 +200,20 @@ impl HttpSource {
                 ));
             }
             Err(Unread::Broken(e)) => {
-                let (Unanswered::NotSent(failure) | Unanswered::Sent(failure)) = unanswered(&call);
+                let (Unanswered::NotSent(failure) | Unanswered::Sent(failure)) = attempt.unanswered();
                 return Err(unusable(failure, format!("GET: the record was not received whole: {e}")).with_cause(e));
             }
         };
-        drop(call);
-        match (self.check)(key, body) {
-            Ok(value) => Ok(Loaded::Found(self.record(value, response.headers()))),
+        let asked = attempt.asked();
+        // The check is the program's: it may ask this source for something.
+        drop(attempt);
+        let checked = match self.answers.shape.record(body) {
+            Ok(Some(record)) => (self.answers.check)(key, record),
+            Ok(None) => return Ok(absent(self.lifetime(response.headers(), asked))),
+            Err(why) => Err(why),
+        };
+        match checked {
+            Ok(value) => Ok(Loaded::Found(self.record(value, response.headers(), asked))),
             Err(why) => Err(unusable(Failure::Broken, format!("GET: the answer is no record: {why}"))),
         }
     }
@@ -158,7 +224,7 @@ impl HttpSource {
         key: &[u8],
         body: classify::Body,
         mut response: Response<Body>,
-        call: Call,
+        attempt: Attempt<'_>,
     ) -> Confirmed<Vec<u8>> {
         let value = match body {
             classify::Body::Record => answer::read_whole(&mut response, self.limits.body).ok(),
@@ -171,51 +237,74 @@ impl HttpSource {
                 None
             }
         };
-        drop(call);
+        let asked = attempt.asked();
+        drop(attempt);
         let headers = response.headers();
         match value {
             None => Confirmed::Unseen,
             Some(value) if value.is_empty() => {
                 if self.declared.stores_verbatim {
-                    Confirmed::AsSent { version: headers::version(headers), lifetime: self.lifetime(headers) }
+                    let version = headers::version(headers, self.answers.by_date);
+                    Confirmed::AsSent { version, lifetime: self.lifetime(headers, asked) }
                 } else {
                     Confirmed::Unseen
                 }
             }
-            Some(value) => match (self.check)(key, value) {
-                Ok(value) => Confirmed::Record(self.record(value, headers)),
-                Err(_) => Confirmed::Unseen,
+            Some(value) => match self.answers.shape.record(value) {
+                Ok(Some(record)) => match (self.answers.check)(key, record) {
+                    Ok(value) => Confirmed::Record(self.record(value, headers, asked)),
+                    Err(_) => Confirmed::Unseen,
+                },
+                Ok(None) | Err(_) => Confirmed::Unseen,
             },
         }
     }
 
-    /// Sends a write once. What comes back was answered; what nobody answered is an outcome already.
+    /// Sends a write, as often as it may be. What comes back was answered; what nobody answered is an outcome already.
     fn send<T>(
         &self,
         method: Method,
         key: &[u8],
         body: Option<&[u8]>,
-        write: Write<'_>,
-    ) -> Result<(Response<Body>, Call), Outcome<T>> {
-        let (request, deadline) = match self.prepare(key, body, &write) {
-            Ok(prepared) => prepared,
-            Err(error) => return Err(Outcome::Rejected(Rejection::new(error))),
-        };
-        let (uri, headers) = request;
+        cx: &WriteCx<'_, Bytes>,
+    ) -> Result<(Response<Body>, Attempt<'_>), Outcome<T>> {
+        let not_sent = |error| Outcome::Rejected(Rejection::new(error));
+        let left = cx.remaining().min(self.limits.timeout);
+        let mut attempts = self.traffic.attempts(left, self.traffic.retries.writes).map_err(not_sent)?;
+        let (uri, headers) = self.prepare(key, body, cx).map_err(not_sent)?;
         let name = method.to_string();
-        let call = Call::begin(deadline, Reuse::IdleFor(self.limits.write_idle));
-        let answered = match body {
-            Some(body) => self.exchange(method, &uri, headers, body),
-            None => self.exchange(method, &uri, headers, ()),
-        };
-        match answered {
-            Ok(response) => Ok((response, call)),
-            Err(e) => Err(match unanswered(&call) {
-                Unanswered::NotSent(failure) => {
-                    Outcome::Rejected(Rejection::new(transport_error(failure, &format!("{name}, nothing was sent"), e)))
+        let safe = retry::second_send_is_safe(&self.declared, cx.condition());
+        let reuse = Reuse::IdleFor(self.limits.write_idle);
+        let mut attempt = attempts.begin(reuse, safe).map_err(not_sent)?;
+        loop {
+            let answered = match body {
+                Some(body) => self.exchange(method.clone(), &uri, headers.clone(), body),
+                None => self.exchange(method.clone(), &uri, headers.clone(), ()),
+            };
+            let (unapplied, again) = match answered {
+                Ok(response) => {
+                    let status = response.status().as_u16();
+                    attempt.answered(status);
+                    if !attempts.may_go_on() || !retry::of_write(status, safe) {
+                        return Ok((response, attempt));
+                    }
+                    (Unapplied::of(&name, response), true)
                 }
-                Unanswered::Sent(failure) => Outcome::Unknown(transport_error(failure, &name, e)),
-            }),
+                Err(e) => match attempt.unanswered() {
+                    Unanswered::NotSent(failure) => {
+                        let error = transport_error(failure, &format!("{name}, nothing was sent"), e);
+                        (Unapplied::Rejected(Rejection::new(error)), true)
+                    }
+                    Unanswered::Sent(failure) => (Unapplied::Unknown(transport_error(failure, &name, e)), safe),
+                },
+            };
+            drop(attempt);
+            let next = (again && attempts.again(unapplied.error().retry_after())).then(|| attempts.begin(reuse, safe));
+            let Some(Ok(next)) = next else { return Err(unapplied.into()) };
+            attempt = next;
+            if let Unapplied::Unknown(_) = unapplied {
+                cx.leaves_stray();
+            }
         }
     }
 
@@ -224,16 +313,15 @@ impl HttpSource {
         &self,
         key: &[u8],
         body: Option<&[u8]>,
-        write: &Write<'_>,
-    ) -> Result<((Uri, HeaderMap), Instant), SourceError> {
-        let deadline = self.deadline(write.left)?;
+        cx: &WriteCx<'_, Bytes>,
+    ) -> Result<(Uri, HeaderMap), SourceError> {
         let uri = self.template.uri(key)?;
         let mut headers = if body.is_some() { self.headers.with_body() } else { self.headers.bare() };
-        headers::add_condition(&mut headers, write.condition)?;
-        if self.declared.honours_idempotency {
-            headers::add_idempotency_key(&mut headers, write.idempotency_key);
+        headers::add_condition(&mut headers, cx.condition())?;
+        if let Some(name) = &self.idempotency_header {
+            headers::add_idempotency_key(&mut headers, name, cx.idempotency_key());
         }
-        Ok(((uri, headers), deadline))
+        Ok((uri, headers))
     }
 
     /// One request, one answer, in this thread and in the innermost call.
@@ -252,37 +340,16 @@ impl HttpSource {
         self.agent.run(request)
     }
 
-    /// The deadline of a call that has `left` to go.
-    fn deadline(&self, left: Duration) -> Result<Instant, SourceError> {
-        if left.is_zero() {
-            return Err(SourceError::new(Failure::TimedOut, "the deadline had passed before anything was sent"));
-        }
-        Ok(Instant::now() + left.min(self.limits.timeout))
-    }
-
-    fn record(&self, value: Vec<u8>, headers: &HeaderMap) -> Record<Vec<u8>> {
-        let record = Record::new(value).lifetime(self.lifetime(headers));
-        match headers::version(headers) {
+    fn record(&self, value: Vec<u8>, headers: &HeaderMap, asked: SystemTime) -> Record<Vec<u8>> {
+        let record = Record::new(value).lifetime(self.lifetime(headers, asked));
+        match headers::version(headers, self.answers.by_date) {
             Some(version) => record.version(version),
             None => record,
         }
     }
 
-    fn lifetime(&self, headers: &HeaderMap) -> Lifetime {
-        freshness::lifetime(self.freshness, headers, SystemTime::now())
-    }
-}
-
-/// What a write's context says.
-struct Write<'a> {
-    left: Duration,
-    condition: Option<&'a Condition>,
-    idempotency_key: IdempotencyKey,
-}
-
-impl<'a> Write<'a> {
-    fn of(cx: &'a WriteCx<'_, Bytes>) -> Self {
-        Self { left: cx.remaining(), condition: cx.condition(), idempotency_key: cx.idempotency_key() }
+    fn lifetime(&self, headers: &HeaderMap, asked: SystemTime) -> Lifetime {
+        self.answers.policy.lifetime(headers, asked, |name| self.headers.is_constant(name))
     }
 }
 
@@ -292,20 +359,21 @@ impl Source<Bytes> for HttpSource {
     }
 
     fn put(&self, key: &[u8], value: &[u8], cx: &WriteCx<'_, Bytes>) -> Outcome<Confirmed<Vec<u8>>> {
-        let (response, call) = match self.send(Method::PUT, key, Some(value), Write::of(cx)) {
+        let body = self.answers.shape.put(value);
+        let (response, attempt) = match self.send(Method::PUT, key, Some(&body), cx) {
             Ok(answered) => answered,
             Err(outcome) => return outcome,
         };
         match classify::put(response.status().as_u16()) {
-            Written::Applied(body) => Outcome::Applied(self.confirmed(key, body, response, call)),
-            Written::Rejected { stale } => rejected("PUT", stale, response),
+            Written::Applied(body) => Outcome::Applied(self.confirmed(key, body, response, attempt)),
+            Written::Rejected { stale } => Outcome::Rejected(rejection("PUT", stale, response)),
             Written::Unknown(failure) => Outcome::Unknown(answer::into_error(failure, "PUT", response)),
         }
     }
 
     fn delete(&self, key: &[u8], cx: &WriteCx<'_, Bytes>) -> Outcome<()> {
         // The guard lives to the end: the answer's body is read within the call.
-        let (mut response, _call) = match self.send(Method::DELETE, key, None, Write::of(cx)) {
+        let (mut response, _attempt) = match self.send(Method::DELETE, key, None, cx) {
             Ok(answered) => answered,
             Err(outcome) => return outcome,
         };
@@ -314,7 +382,7 @@ impl Source<Bytes> for HttpSource {
                 answer::drain(&mut response);
                 Outcome::Applied(())
             }
-            Written::Rejected { stale } => rejected("DELETE", stale, response),
+            Written::Rejected { stale } => Outcome::Rejected(rejection("DELETE", stale, response)),
             Written::Unknown(failure) => Outcome::Unknown(answer::into_error(failure, "DELETE", response)),
         }
     }
@@ -324,18 +392,51 @@ impl Source<Bytes> for HttpSource {
     }
 }
 
-fn rejected<T>(operation: &str, stale: bool, response: Response<Body>) -> Outcome<T> {
+/// An absence that is remembered as the origin says, if it does.
+fn absent(lifetime: Lifetime) -> Loaded<Vec<u8>> {
+    if lifetime == Lifetime::Default { Loaded::Absent } else { Loaded::AbsentFor(lifetime) }
+}
+
+/// What became of an attempt of a write that another one may follow.
+enum Unapplied {
+    Rejected(Rejection),
+    Unknown(SourceError),
+}
+
+impl Unapplied {
+    /// Of an answer with a status that is worth another attempt. All writes have those in common.
+    fn of(operation: &str, response: Response<Body>) -> Self {
+        match classify::put(response.status().as_u16()) {
+            Written::Rejected { stale } => Self::Rejected(rejection(operation, stale, response)),
+            Written::Unknown(_) | Written::Applied(_) => {
+                Self::Unknown(answer::into_error(Failure::Failed, operation, response))
+            }
+        }
+    }
+
+    fn error(&self) -> &SourceError {
+        match self {
+            Self::Rejected(rejection) => &rejection.error,
+            Self::Unknown(error) => error,
+        }
+    }
+}
+
+impl<T> From<Unapplied> for Outcome<T> {
+    fn from(unapplied: Unapplied) -> Self {
+        match unapplied {
+            Unapplied::Rejected(rejection) => Self::Rejected(rejection),
+            Unapplied::Unknown(error) => Self::Unknown(error),
+        }
+    }
+}
+
+fn rejection(operation: &str, stale: bool, response: Response<Body>) -> Rejection {
     let status = response.status().as_u16();
     let throttled = response.headers().contains_key(header::RETRY_AFTER);
     let error = answer::into_error(Failure::Refused, operation, response);
     let rejection = if stale { Rejection::stale(error) } else { Rejection::new(error) };
-    Outcome::Rejected(if classify::of_all_sends(status, throttled) { rejection.of_all_sends() } else { rejection })
-}
-
-/// What the transport's count proves of a call without a whole answer.
-fn unanswered(call: &Call) -> Unanswered {
-    let seen = call.seen();
-    classify::unanswered(seen.offered, Instant::now() >= seen.deadline)
+    if classify::of_all_sends(status, throttled) { rejection.of_all_sends() } else { rejection }
 }
 
 fn transport_error(failure: Failure, what: &str, e: ureq::Error) -> SourceError {
@@ -347,7 +448,7 @@ impl fmt::Debug for HttpSource {
         f.debug_struct("HttpSource")
             .field("origin", &self.template)
             .field("limits", &self.limits)
-            .field("freshness", &self.freshness)
+            .field("policy", &self.answers.policy)
             .field("declared", &self.declared)
             .finish_non_exhaustive()
     }

@@ -1,8 +1,8 @@
 //! The URL template, and the URL of a key.
 //!
-//! Invariant: a key is a part of exactly one path segment. Everything in it but the unreserved characters of RFC 3986
-//! (2.3) is percent-encoded, so that no key changes host, path or query; the few keys that a URL cannot carry as a
-//! segment are refused.
+//! Invariant: a key is a part of exactly one path segment, or of one value in the query. Everything in it but the unreserved
+//! characters of RFC 3986 (2.3) is percent-encoded, so that no key changes host, path or query, nor what else stands there; the few
+//! keys that a URL cannot carry as a segment are refused.
 
 use std::fmt;
 
@@ -22,10 +22,12 @@ const MAX_TARGET_BYTES: usize = 6 * 1024;
 pub(crate) struct Template {
     scheme: Scheme,
     authority: Authority,
-    /// The path up to the key, from its first slash.
+    /// Path and query up to the key, from the first slash.
     before: String,
-    /// The rest of the path, and the query.
+    /// The rest of both.
     after: String,
+    /// The key stands in the query.
+    in_query: bool,
 }
 
 impl Template {
@@ -45,25 +47,25 @@ impl Template {
         }
         let (authority, tail) = rest.split_at(rest.find(['/', '?']).unwrap_or(rest.len()));
         let authority = parse_authority(authority).map_err(refuse)?;
-        let (path, query) = tail.split_at(tail.find('?').unwrap_or(tail.len()));
-        if query.contains(['{', '}']) {
-            return Err(refuse("{id} must be in the path, not in the query".into()));
-        }
-        let Some((before, after)) = path.split_once(HOLE) else {
-            return Err(refuse("the path has no {id} for the key".into()));
+        let path = tail.split_once('?').map_or(tail, |(path, _)| path);
+        let Some((before, after)) = tail.split_once(HOLE) else {
+            return Err(refuse("it has no {id} for the key, in path or query".into()));
         };
         if after.contains(HOLE) {
-            return Err(refuse("the path has {id} more than once".into()));
+            return Err(refuse("it has {id} more than once".into()));
         }
         if before.contains(['{', '}']) || after.contains(['{', '}']) {
-            return Err(refuse("the path has a brace that is not of {id}".into()));
+            return Err(refuse("it has a brace that is not of {id}".into()));
         }
         if let Some(segment) =
             path.split('/').find(|s| matches!(&*s.replace("%2e", ".").replace("%2E", "."), "." | ".."))
         {
             return Err(refuse(format!("the path segment {segment:?} would be normalised away")));
         }
-        let template = Self { scheme, authority, before: before.to_owned(), after: format!("{after}{query}") };
+        // RFC 9110, 4.2.3: an empty path is sent as a slash.
+        let root = if path.is_empty() { "/" } else { "" };
+        let in_query = before.contains('?');
+        let template = Self { scheme, authority, before: format!("{root}{before}"), after: after.to_owned(), in_query };
         if template.before.len() + template.after.len() > MAX_TARGET_BYTES / 4 {
             return Err(refuse(format!("it is longer than {} bytes", MAX_TARGET_BYTES / 4)));
         }
@@ -76,8 +78,8 @@ impl Template {
     /// The URL of `key`.
     pub(crate) fn uri(&self, key: &[u8]) -> Result<Uri, SourceError> {
         let invalid = |why: String| SourceError::new(Failure::Invalid, why);
-        if matches!(key, b"" | b"." | b"..") {
-            return Err(invalid(format!("the key {:?} cannot be a segment of a URL", key.escape_ascii().to_string())));
+        if key.is_empty() || !self.in_query && matches!(key, b"." | b"..") {
+            return Err(invalid(format!("the key {:?} cannot be a part of the URL", key.escape_ascii().to_string())));
         }
         let mut target = String::with_capacity(self.before.len() + key.len() * 3 + self.after.len());
         target.push_str(&self.before);
@@ -162,10 +164,11 @@ mod tests {
             ("http://u:p@h/{id}", "password"),
             ("http://{id}/x", "not in the host"),
             ("http://h", "no {id}"),
-            ("http://h?x={id}", "not in the query"),
             ("http://h/items", "no {id}"),
-            ("http://h/items?x={id}", "not in the query"),
-            ("http://h/{id}?x={id}", "not in the query"),
+            ("http://h/items?id={key}", "no {id}"),
+            ("http://h/items?id={id}&x={y}", "brace"),
+            ("http://h/{id}?x={id}", "more than once"),
+            ("http://h/a/../b?x={id}", "normalised"),
             ("http://h/{id}/{id}", "more than once"),
             ("http://h/{id}/{key}", "brace"),
             ("http://h/{id}#top", "fragment"),
@@ -198,6 +201,28 @@ mod tests {
         for (key, encoded) in rows {
             let uri = template.uri(key).unwrap().to_string();
             assert_eq!(uri, format!("http://[::1]:8080/v1/{encoded}.json?full=1"));
+        }
+    }
+
+    #[test]
+    fn keys_become_one_value_of_the_query() {
+        let rows: [(&[u8], &str); 6] = [
+            (b"a-Z_0.9~", "a-Z_0.9~"),
+            (b".", "."),
+            (b"..", ".."),
+            (b"a&b=c+d;e", "a%26b%3Dc%2Bd%3Be"),
+            (b"a b/c?d#e%20", "a%20b%2Fc%3Fd%23e%2520"),
+            (b"\x00\xff,()\"", "%00%FF%2C%28%29%22"),
+        ];
+        for (template, before, after) in [
+            ("http://h/v1/items?id=eq.{id}&select=*", "http://h/v1/items?id=eq.", "&select=*"),
+            ("http://h?{id}", "http://h/?", ""),
+        ] {
+            let template = Template::parse(template).unwrap();
+            for (key, encoded) in rows {
+                assert_eq!(template.uri(key).unwrap().to_string(), format!("{before}{encoded}{after}"));
+            }
+            assert_eq!(template.uri(b"").unwrap_err().failure(), Failure::Invalid);
         }
     }
 

@@ -264,8 +264,8 @@ fn f1_lifetimes_are_the_origins_only_where_asked_for() {
     use wtcache::Lifetime::{Default, For, NotKept};
     for (headers, lifetime) in [
         ("Cache-Control: max-age=60\r\n", For(Duration::from_secs(60))),
-        ("Cache-Control: no-cache\r\n", NotKept),
-        ("Expires: 0\r\n", NotKept),
+        ("Cache-Control: no-store\r\n", NotKept),
+        ("Expires: 0\r\n", For(Duration::ZERO)),
         ("", Default),
     ] {
         let server = Server::answering(answer(200, headers, "{}"));

@@ -14,7 +14,7 @@ use wtcache_http_source::HttpSource;
 const SHORT: Duration = Duration::from_millis(700);
 
 fn source_at(url: &str) -> HttpSource {
-    HttpSource::builder(url).timeout(AMPLE).build().unwrap()
+    one_attempt(url).build().unwrap()
 }
 
 fn get_within(source: &HttpSource, left: Duration) -> Result<Loaded<Vec<u8>>, wtcache::SourceError> {
@@ -214,9 +214,9 @@ fn a2_a_failed_tls_handshake_is_rejected() {
 fn a2_a_tls_handshake_that_hangs_is_rejected() {
     let server = Server::new(|_, conn| conn.hold());
     let url = format!("https://{}/{{id}}", server.address);
-    let by_connect_timeout = HttpSource::builder(&url).timeout(AMPLE).connect_timeout(SHORT).build().unwrap();
+    let by_connect_timeout = one_attempt(&url).connect_timeout(SHORT).build().unwrap();
     let _ = rejected(put(&by_connect_timeout, b"k", b"{}"), Failure::Unreachable);
-    let by_deadline = HttpSource::builder(&url).timeout(SHORT).connect_timeout(AMPLE).build().unwrap();
+    let by_deadline = one_attempt(&url).timeout(SHORT).connect_timeout(AMPLE).build().unwrap();
     let _ = rejected(put(&by_deadline, b"k", b"{}"), Failure::TimedOut);
 }
 

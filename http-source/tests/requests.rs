@@ -8,7 +8,7 @@ use std::sync::LazyLock;
 use proptest::prelude::*;
 use support::*;
 use wtcache::{Bytes, Failure, Source};
-use wtcache_http_source::{BuildError, HttpSource};
+use wtcache_http_source::{Breaker, BuildError, HttpSource, Retries};
 
 fn decode(segment: &str) -> Vec<u8> {
     let mut out = Vec::new();
@@ -171,6 +171,25 @@ fn options_are_checked_when_the_source_is_built() {
     assert_eq!(option(builder().body_limit(0).build()), "body_limit");
     assert_eq!(option(builder().root_certificates_pem("nothing").build()), "root_certificates_pem");
     assert!(matches!(HttpSource::builder("http://h/x").build().unwrap_err(), BuildError::Url(_)));
+    let ms = Duration::from_millis;
+    assert_eq!(option(builder().max_in_flight(0).build()), "max_in_flight");
+    let retries = |retries| option(builder().retries(retries).build());
+    assert_eq!(retries(Retries::new().loads(101)), "retries.loads");
+    assert_eq!(retries(Retries::new().writes(101)), "retries.writes");
+    assert_eq!(retries(Retries::new().backoff(ms(2), ms(1))), "retries.cap");
+    assert_eq!(retries(Retries::new().backoff(ms(2), Duration::MAX)), "retries.cap");
+    assert_eq!(retries(Retries::new().budget(10_001, 1)), "retries.budget_percent");
+    assert_eq!(retries(Retries::new().attempt_timeout(Duration::ZERO)), "retries.attempt_timeout");
+    let breaker = |breaker| option(builder().breaker(breaker).build());
+    assert_eq!(breaker(Breaker::new().window(Duration::ZERO)), "breaker.window");
+    assert_eq!(breaker(Breaker::new().open_for(Duration::MAX)), "breaker.open_for");
+    assert_eq!(breaker(Breaker::new().calls(0)), "breaker.calls");
+    assert_eq!(breaker(Breaker::new().failures_percent(0)), "breaker.failures_percent");
+    assert_eq!(breaker(Breaker::new().failures_percent(101)), "breaker.failures_percent");
+    for name in ["", "a b", "Host", "If-Match", "Accept", "Content-Type", "X-Own"] {
+        let built = builder().header("X-Own", "1").idempotency_header(name).build();
+        assert_eq!(option(built), "idempotency_header", "{name:?}");
+    }
 }
 
 #[test]

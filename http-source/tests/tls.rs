@@ -14,7 +14,7 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::{ServerConfig, ServerConnection, StreamOwned};
 use support::*;
 use wtcache::{Confirmed, Failure, Record};
-use wtcache_http_source::{HttpSource, HttpSourceBuilder};
+use wtcache_http_source::HttpSourceBuilder;
 
 const CERTIFICATE: &[u8] = include_bytes!("tls/cert.pem");
 const KEY: &[u8] = include_bytes!("tls/key.pem");
@@ -64,7 +64,7 @@ fn server(answer: String, bye: bool) -> SocketAddr {
 
 fn trusting(address: SocketAddr) -> HttpSourceBuilder {
     let url = format!("https://{address}/items/{{id}}");
-    HttpSource::builder(url).timeout(AMPLE).connect_timeout(AMPLE).root_certificates_pem(CERTIFICATE)
+    one_attempt(&url).connect_timeout(AMPLE).root_certificates_pem(CERTIFICATE)
 }
 
 #[test]
@@ -78,8 +78,7 @@ fn writes_and_loads_go_over_tls() {
 #[test]
 fn a2_a_certificate_that_is_not_trusted_is_rejected() {
     let address = server(answer(200, "", "{}"), true);
-    let source = HttpSource::builder(format!("https://{address}/items/{{id}}"))
-        .timeout(AMPLE)
+    let source = one_attempt(&format!("https://{address}/items/{{id}}"))
         .connect_timeout(AMPLE)
         .header("Authorization", "Bearer s3cret")
         .build()

@@ -8,6 +8,7 @@ use axum::http::{HeaderName, HeaderValue, Method, Response, StatusCode};
 use wtcache::{Bytes, Entry};
 
 use crate::etag;
+use crate::format::Door;
 use crate::problem::{Outcome, Problem};
 
 const CACHE_STATUS: HeaderName = HeaderName::from_static("cache-status");
@@ -36,15 +37,14 @@ impl Answer {
         Self::new(response, HeaderValue::from_static("wtcache; detail=local"), what)
     }
 
-    pub(crate) fn query(result: Result<Response<Body>, Problem>) -> Self {
-        match result {
-            Ok(response) => Self::new(response, HeaderValue::from_static("wtcache; hit; detail=index"), "index"),
-            Err(problem) => Self::refused(&Method::GET, problem),
-        }
-    }
-
     pub(crate) fn with(mut self, name: HeaderName, value: HeaderValue) -> Self {
         self.response.headers_mut().insert(name, value);
+        self
+    }
+
+    /// Takes the answer to the format that the client wants.
+    pub(crate) async fn through(mut self, door: Door) -> Self {
+        self.response = door.leave(self.response).await;
         self
     }
 

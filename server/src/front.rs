@@ -20,11 +20,12 @@ use percent_encoding::percent_decode_str;
 use wtcache::{ByteCache, Bytes, Call, CloseReport, Entry, How, LoadError};
 
 use crate::answer::{Answer, header, record};
+use crate::format::Door;
 use crate::incoming::Incoming;
 use crate::problem::{self, Problem};
 use crate::record::check_key;
 use crate::table::ServedTable;
-use crate::{etag, invalidate, pending, query, write};
+use crate::{etag, invalidate, openapi, pending, query, write};
 
 const RECORD_METHODS: &str = "GET, HEAD, PUT, PATCH, DELETE";
 const TABLE_METHODS: &str = "GET, HEAD";
@@ -112,6 +113,9 @@ impl Front {
         if request.uri.path() == invalidate::PATH {
             return invalidate::answer(&self.tables, &request.method, body).await;
         }
+        if request.uri.path() == openapi::PATH {
+            return openapi::answer(&self.tables, &request.method);
+        }
         if let Some(id) = request.uri.path().strip_prefix(pending::PATH) {
             return pending::answer(&self.tables, &request.method, id);
         }
@@ -126,7 +130,7 @@ impl Front {
         };
         let reads = matches!(request.method, Method::GET | Method::HEAD);
         if key.is_empty() && reads {
-            return Answer::query(query::answer(table, request.uri.query()));
+            return query::answer(table, request.uri.query()).await;
         }
         let writes = matches!(request.method, Method::PUT | Method::PATCH | Method::DELETE);
         if key.is_empty() && !writes {
@@ -168,9 +172,12 @@ async fn healthz(request: Request) -> Response<Body> {
 
 async fn answer(State(front): State<Arc<Front>>, request: Request) -> Response<Body> {
     let begun = front.observer.is_some().then(Instant::now);
-    let (request, body) = request.into_parts();
+    let (mut request, body) = request.into_parts();
     let mut body = Incoming::new(&request.headers, body);
-    let answer = front.route(&request, &mut body).await;
+    let answer = match Door::enter(&mut request) {
+        Ok(door) => front.route(&request, &mut body).await.through(door).await,
+        Err(problem) => Answer::refused(&request.method, problem),
+    };
     body.end().await;
     let what = answer.what;
     let response = answer.finish();

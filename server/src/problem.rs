@@ -12,7 +12,7 @@ use axum::http::header::{ALLOW, CONTENT_TYPE, ETAG, HeaderName, RETRY_AFTER};
 use axum::http::{HeaderValue, Response, StatusCode};
 use serde_json::{Map, Value, json};
 use wtcache::{Bytes, Failure, InDoubt, LoadError, NotSent, Rejection, SourceError, WriteError};
-use wtcache_http_source::OriginAnswer;
+use wtcache_http_source::{NotTried, OriginAnswer};
 
 use crate::etag;
 use crate::record::BodyError;
@@ -71,6 +71,12 @@ impl Problem {
         self
     }
 
+    /// Where in the query it is, counted in characters from 1.
+    pub(crate) fn position(mut self, position: usize) -> Self {
+        self.more.push(("position", position.into()));
+        self
+    }
+
     pub(crate) fn allow(self, methods: &'static str) -> Self {
         self.header(ALLOW, HeaderValue::from_static(methods))
     }
@@ -89,7 +95,7 @@ impl Problem {
         }
     }
 
-    fn header(mut self, name: HeaderName, value: HeaderValue) -> Self {
+    pub(crate) fn header(mut self, name: HeaderName, value: HeaderValue) -> Self {
         self.headers.push((name, value));
         self
     }
@@ -315,16 +321,25 @@ fn refuses_us(status: StatusCode) -> bool {
     matches!(status, StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN | StatusCode::PROXY_AUTHENTICATION_REQUIRED)
 }
 
+/// The origin was not asked: too much waits for it, or it failed too often.
+fn was_not_tried(error: &SourceError) -> bool {
+    error.source().is_some_and(|cause| cause.is::<NotTried>())
+}
+
 fn source_problem(error: &SourceError, outcome: Option<Outcome>) -> Problem {
     let status = match error.failure() {
+        _ if was_not_tried(error) => StatusCode::SERVICE_UNAVAILABLE,
         Failure::TimedOut => StatusCode::GATEWAY_TIMEOUT,
         Failure::Invalid => StatusCode::UNPROCESSABLE_ENTITY,
         _ => StatusCode::BAD_GATEWAY,
     };
+    // Where this server is the one that refuses, it says when to come again, as for all that waits here.
+    let retry_after =
+        error.retry_after().or_else(|| (status == StatusCode::SERVICE_UNAVAILABLE).then_some(Duration::from_secs(1)));
     let field = error.source().and_then(|cause| cause.downcast_ref::<BodyError>());
     let problem = Problem::new(status, error.message())
         .origin_status(error.code())
-        .retry_after(error.retry_after())
+        .retry_after(retry_after)
         .field(field.and_then(|error| error.field.as_deref()));
     match outcome {
         Some(outcome) => problem.outcome(outcome),

@@ -12,8 +12,9 @@ use wtcache::{
 };
 use wtcache_http_source::{BuildError, HttpSource};
 
-use crate::config::{Capacity, Freshness, InDoubtWrites, OriginConfig, Preconditions, TableConfig};
+use crate::config::{Capacity, Freshness, Idempotency, InDoubtWrites, OriginConfig, Preconditions, TableConfig};
 use crate::pending::Outcomes;
+use crate::record::NULL;
 use crate::schema::Table;
 
 /// A table with the cache that answers for it. Cloning gives another handle on the same.
@@ -62,6 +63,10 @@ impl ServedTable {
         let mut builder = ByteCache::builder(source)
             .clock(clock)
             .negative_lifetime(config.negative_lifetime)
+            .stale_while_revalidate(config.stale_while_revalidate)
+            .stale_if_error(config.stale_if_error)
+            .refresh_ahead(f64::from(config.refresh_ahead_percent) / 100.0)
+            .jitter(f64::from(config.jitter_percent) / 100.0)
             .deadline(config.origin.timeout)
             .absent_after_delete(config.absent_after_delete)
             .clean_start(config.clean_start)
@@ -130,10 +135,10 @@ fn add_rows(schema: &Table, value: &[u8], rows: &mut Rows) {
     }
 }
 
-/// A record has a tag for each row that it has in the indexes.
+/// A record has a tag for each value that it has in the indexes; that it has none is no tag.
 fn add_tags(schema: &Table, value: &[u8], tags: &mut Tags<'_>) {
     let Ok(record) = serde_json::from_slice::<Map<String, Value>>(value) else { return };
-    for (number, value) in schema.index_values(&record) {
+    for (number, value) in schema.index_values(&record).into_iter().filter(|(_, value)| value != NULL) {
         tags.add(tag(&schema.attributes[usize::from(number)].name, &value));
     }
 }
@@ -160,7 +165,24 @@ pub fn origin_of(schema: &Table, config: &OriginConfig) -> Result<HttpSource, Bu
             Freshness::Table => wtcache_http_source::Freshness::Table,
             Freshness::Origin => wtcache_http_source::Freshness::Origin,
         })
+        .max_in_flight(config.max_in_flight)
+        .max_queued(config.max_queued)
+        .max_idle_connections(config.max_idle_connections)
+        .retries(config.retries.clone())
+        .honours_idempotency(config.idempotency == Idempotency::Honoured)
+        .idempotency_header(&config.idempotency_header)
+        .last_modified(config.last_modified)
+        .record_at(&config.record_at)
+        .record_in_array(config.record_in_array)
+        .put_at(&config.put_at)
         .record_check(move |key, body| checked(&schema, key, &body));
+    builder = match &config.breaker {
+        Some(breaker) => builder.breaker(breaker.clone()),
+        None => builder.no_breaker(),
+    };
+    if config.heuristic_percent > 0 {
+        builder = builder.heuristic_lifetime(f64::from(config.heuristic_percent) / 100.0, config.heuristic_longest);
+    }
     for header in &config.headers {
         builder = builder.header(&header.name, &header.value);
     }

@@ -295,11 +295,12 @@ impl Walk<'_> {
         expect("status", &hung.status, &504)?;
         expect("origin calls", &saw.len(), &1)?;
         let failing = FaultKind::Answer(wtcache_origin::Answer::new(500).body("out of order"));
-        self.origin.fault(Fault::on(Method::Get, Target::Any).kind(failing));
-        let (failed, saw) = self.step("an origin that fails is told apart", "GET", "item-003", None, None)?;
+        self.origin.fault(Fault::on(Method::Get, Target::Any).kind(failing).times(3));
+        let title = "an origin that fails is asked thrice, and told apart";
+        let (failed, saw) = self.step(title, "GET", "item-003", None, None)?;
         expect("status", &failed.status, &502)?;
         expect("origin_status", &failed.json()["origin_status"], &Value::from(500))?;
-        expect("origin calls", &saw.len(), &1)
+        expect("origin calls", &saw.len(), &3)
     }
 
     fn removal(&mut self) -> Result<(), String> {

@@ -9,12 +9,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::body::Body;
-use axum::http::header::CONTENT_TYPE;
 use axum::http::{HeaderMap, HeaderValue, Method, Response, StatusCode};
 use serde_json::{Map, Value};
 use wtcache::{Bytes, Call, Change, Entry, Failure, How, Rejection, SourceError, WriteError, Written};
 
 use crate::answer::{Answer, header, no_content, record};
+use crate::format::Sent;
 use crate::incoming::Incoming;
 use crate::pending::Shown;
 use crate::precondition::Precondition;
@@ -24,13 +24,12 @@ use crate::record::{BodyError, object};
 use crate::schema::Table;
 use crate::table::ServedTable;
 
-/// The media types of a patch. Both mean a merge patch: plain JSON is what most clients call it.
-const PATCHES: &str = "application/merge-patch+json, application/json";
-
 pub(crate) async fn put(table: &ServedTable, key: &str, headers: &HeaderMap, body: &mut Incoming) -> Answer {
     let put = async {
         let precondition = Precondition::of(headers)?;
+        let sent = Sent::record(headers)?;
         let body = body.read_whole(table.max_body_bytes, &table.schema.name).await?;
+        let body = sent.json(body, table.max_body_bytes)?;
         let value = bytes_of(&table.schema.check_body(key, &body).map_err(|error| bad_body(&error))?)?;
         Ok((precondition, value))
     };
@@ -59,12 +58,10 @@ pub(crate) async fn put(table: &ServedTable, key: &str, headers: &HeaderMap, bod
 
 pub(crate) async fn patch(table: &ServedTable, key: &str, headers: &HeaderMap, body: &mut Incoming) -> Answer {
     let patch = async {
-        if !is_patch(headers) {
-            let detail = format!("a patch is a JSON merge patch; its Content-Type is one of {PATCHES}");
-            return Err(Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, detail).accept_patch(PATCHES));
-        }
+        let sent = Sent::patch(headers)?;
         let precondition = Precondition::of(headers)?;
         let body = body.read_whole(table.max_body_bytes, &table.schema.name).await?;
+        let body = sent.json(body, table.max_body_bytes)?;
         let patch = table.schema.check_patch(key, &body).map_err(|error| bad_body(&error))?;
         Ok((precondition, patch, body))
     };
@@ -148,12 +145,6 @@ impl Patch {
         let value = serde_json::to_vec(&record).map_err(|error| failed(&error))?;
         if value.len() > self.most { Err(Refusal::TooLarge { most: self.most }.into()) } else { Ok(value) }
     }
-}
-
-fn is_patch(headers: &HeaderMap) -> bool {
-    let Some(kind) = headers.get(CONTENT_TYPE).and_then(|kind| kind.to_str().ok()) else { return false };
-    let essence = kind.split(';').next().unwrap_or_default().trim();
-    PATCHES.split(", ").any(|known| essence.eq_ignore_ascii_case(known))
 }
 
 fn bad_body(error: &BodyError) -> Problem {

@@ -5,8 +5,10 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use proptest::prelude::*;
+use wtcache_http_source::{Breaker, Retries};
 use wtcache_server::config::{
-    Capacity, Config, Freshness, HeaderConfig, InDoubtWrites, OriginConfig, Preconditions, TableConfig, load,
+    Capacity, Config, Freshness, HeaderConfig, Idempotency, InDoubtWrites, OriginConfig, Preconditions, TableConfig,
+    load,
 };
 use wtcache_server::schema::Schema;
 
@@ -27,8 +29,36 @@ tables:
       freshness: table           # table (default) | origin
       preconditions: unchecked   # unchecked (default) | honoured
       stores_verbatim: false
+      max_in_flight: 64          # default
+      max_queued: 1024           # default
+      max_idle_connections: 16   # default
+      idempotency: unchecked     # unchecked (default) | honoured
+      idempotency_header: Idempotency-Key
+      retries:
+        loads: 2                 # default
+        writes: 0                # default
+        base: 50ms               # default
+        cap: 1s                  # default
+        budget: 20%              # default
+        burst: 10                # default
+      breaker:
+        enabled: true            # default
+        window: 10s              # default
+        calls: 20                # default
+        failures: 50%            # default
+        open_for: 5s             # default
+      heuristic: 0%              # default
+      heuristic_longest: 24h     # default
+      last_modified: false
+      record_at: \"\"              # default: the body
+      record_in_array: false
+      put_at: \"\"                 # default: the body
     capacity: 64MiB              # weight bound; default 64MiB; or a count \"10000 entries\"
     negative_lifetime: 5s        # default 5s
+    stale_while_revalidate: 0s   # default
+    stale_if_error: 0s           # default
+    refresh_ahead: 0%            # default
+    jitter: 0%                   # default
     in_doubt_writes: send        # send (default) | wait
     absent_after_delete: false
     clean_start: false
@@ -95,8 +125,14 @@ fn every_setting_is_read() {
     let text = with(
         "      headers: { X-A: 0123, X-B: 'true', X-C: \"a$$b\" }\n      connect_timeout: 250ms\n      timeout: 2m\n      \
          settle_window: 0s\n      max_body: 512 KiB\n      freshness: origin\n      preconditions: honoured\n      \
-         stores_verbatim: true\n",
-        "    capacity: 10000 entries\n    negative_lifetime: 1h\n    in_doubt_writes: wait\n    \
+         stores_verbatim: true\n      max_in_flight: 3\n      max_queued: 0\n      max_idle_connections: 0\n      \
+         idempotency: honoured\n      idempotency_header: X-Key\n      \
+         retries: { loads: 0, writes: 4, base: 0ms, cap: 2s, budget: 0%, burst: 0, attempt_timeout: 1s }\n      \
+         breaker: { window: 1m, calls: 5, failures: 75%, open_for: 2s }\n      \
+         heuristic: 10%\n      heuristic_longest: 1h\n      record_at: /data/a~1b\n      \
+         record_in_array: true\n      put_at: /data\n",
+        "    capacity: 10000 entries\n    negative_lifetime: 1h\n    stale_while_revalidate: 2s\n    stale_if_error: 3m\n    \
+         refresh_ahead: 25 %\n    jitter: 100%\n    in_doubt_writes: wait\n    \
          absent_after_delete: true\n    clean_start: true\n    audit: 0.5\n    \
          optimistic: { writes: 5, threads: 1, timeout: 1m, outcomes: 7, outcomes_for: 0s }\nlisten: \"[::]:80\"\n",
     );
@@ -112,14 +148,31 @@ fn every_setting_is_read() {
     assert_eq!(table.origin.max_body_bytes, 512 << 10);
     assert_eq!(table.origin.freshness, Freshness::Origin);
     assert_eq!(table.origin.preconditions, Preconditions::Honoured);
+    let origin = &table.origin;
+    assert_eq!((origin.max_in_flight, origin.max_queued, origin.max_idle_connections), (3, 0, 0));
+    assert_eq!((origin.idempotency, origin.idempotency_header.as_str()), (Idempotency::Honoured, "X-Key"));
+    let seconds = Duration::from_secs;
+    let retries = Retries::new().loads(0).writes(4).backoff(Duration::ZERO, seconds(2)).budget(0, 0);
+    assert_eq!(origin.retries, retries.attempt_timeout(seconds(1)));
+    let breaker = Breaker::new().window(seconds(60)).calls(5).failures_percent(75).open_for(seconds(2));
+    assert_eq!(origin.breaker, Some(breaker));
     assert!(table.origin.stores_verbatim && table.absent_after_delete && table.clean_start);
     assert_eq!(table.capacity, Capacity::Entries(10_000));
     assert_eq!(table.negative_lifetime, Duration::from_secs(3600));
+    assert_eq!(table.stale_while_revalidate, Duration::from_secs(2));
+    assert_eq!(table.stale_if_error, Duration::from_secs(180));
+    assert_eq!((table.refresh_ahead_percent, table.jitter_percent), (25, 100));
+    let origin = &table.origin;
+    assert_eq!((origin.heuristic_percent, origin.heuristic_longest), (10, Duration::from_secs(3600)));
+    assert_eq!((&*origin.record_at, origin.record_in_array, &*origin.put_at), ("/data/a~1b", true, "/data"));
+    assert!(parse(&with("      last_modified: true\n", "")).unwrap().tables[0].origin.last_modified);
     assert_eq!(table.in_doubt_writes, InDoubtWrites::Wait);
     assert_eq!(table.audit_every, Some(Duration::from_secs(2)));
     let optimistic = &table.optimistic;
     assert_eq!((optimistic.writes, optimistic.threads, optimistic.outcomes), (5, 1, 7));
     assert_eq!((optimistic.timeout, optimistic.outcomes_for), (Some(Duration::from_secs(60)), Duration::ZERO));
+    let text = with("      breaker: { enabled: false, calls: 5 }\n", "");
+    assert_eq!(parse(&text).unwrap().tables[0].origin.breaker, None);
     let text = with("", "    optimistic: { weight: 1KiB }\n");
     assert_eq!(parse(&text).unwrap().tables[0].optimistic.weight_bytes, 1024);
 }
@@ -136,7 +189,7 @@ fn every_error_names_its_place() {
     let cases = [
         // Keys.
         (origin("timeuot: 5s"), "5:7: unknown key timeuot\n  hint: did you mean timeout?".to_owned()),
-        (table("expiration: 5"), "5:5: unknown key expiration\n  hint: known: origin, capacity, negative_lifetime, in_doubt_writes, absent_after_delete, clean_start, audit, optimistic".into()),
+        (table("expiration: 5"), "5:5: unknown key expiration\n  hint: known: origin, capacity, negative_lifetime, stale_while_revalidate, stale_if_error, refresh_ahead, jitter, in_doubt_writes, absent_after_delete, clean_start, audit, optimistic".into()),
         (format!("{}lissten: 5\n", with("", "")), "5:1: unknown key lissten\n  hint: did you mean listen?".into()),
         (origin("timeout: 5s\n      timeout: 6s"), "6:7: key timeout stands here twice, first in line 5".into()),
         (origin("\"url\": http://h/{id}"), "5:7: key url stands here twice, first in line 4".into()),
@@ -180,6 +233,12 @@ fn every_error_names_its_place() {
         (table("audit: 0.0001"), format!("5:12: audit: \"0.0001\" is not from 0.001 to 1000\n  {audit}")),
         (table("capacity: 64"), "5:15: capacity: \"64\" is not a size\n  hint: write a size, 64MiB, or a count, 10000 entries".into()),
         (table("optimistic: true"), "5:17: optimistic: expected a map, got a text".into()),
+        (origin("heuristic: 0.1"), "5:18: heuristic: \"0.1\" is not a share from 0% to 100%\n  hint: write a whole number and a percent sign: 20%".into()),
+        (origin("record_at: data"), "5:18: record_at: \"data\" is not a JSON pointer\n  hint: write: /data, or /a/b; ~1 is a slash, ~0 a tilde".into()),
+        (origin("put_at: /a~2"), "5:15: put_at: \"/a~2\" is not a JSON pointer\n  hint: write: /data, or /a/b; ~1 is a slash, ~0 a tilde".into()),
+        (origin("last_modified: true\n      preconditions: honoured"), "5:7: last_modified: no write can be conditional on a date\n  hint: with preconditions: honoured, leave last_modified out".into()),
+        (table("refresh_ahead: 100%"), "5:20: refresh_ahead: \"100%\" is not a share from 0% to 99%\n  hint: write a whole number and a percent sign: 20%".into()),
+        (table("jitter: 101%"), "5:13: jitter: \"101%\" is not a share from 0% to 100%\n  hint: write a whole number and a percent sign: 20%".into()),
         (table("optimistic: { write: 5 }"), "5:19: unknown key write\n  hint: did you mean writes?".into()),
         (table("optimistic: { writes: 0 }"), "5:27: writes: \"0\" is not a whole number from 1 to 10000000\n  hint: write a number: 16".into()),
         (table("optimistic: { threads: +4 }"), "5:28: threads: \"+4\" is not a whole number from 1 to 1024\n  hint: write a number: 16".into()),
@@ -189,6 +248,18 @@ fn every_error_names_its_place() {
         (table("optimistic: { weight: 5 entries }"), format!("5:27: weight: \"5 entries\" is not a size\n  {size}")),
         (table("capacity: 5 entries\n    optimistic: { weight: 1KiB }"), "6:19: weight: where capacity is a number of entries, writes have no weight in bytes\n  hint: leave weight out, and bound the number: writes: 1000".into()),
         (origin("freshness: tabel"), "5:18: freshness: unknown value \"tabel\"\n  hint: did you mean table?".into()),
+        (origin("idempotency: yes"), "5:20: idempotency: unknown value \"yes\"\n  hint: known: unchecked, honoured".into()),
+        (origin("idempotency_header: a b"), "5:27: idempotency_header: \"a b\" is no header for it\n  hint: letters, digits and hyphens, as in X-Api-Key".into()),
+        (origin("max_in_flight: 0"), "5:22: max_in_flight: \"0\" is not a whole number from 1 to 1000000\n  hint: write a number: 16".into()),
+        (origin("max_queued: -1"), "5:19: max_queued: \"-1\" is not a whole number from 0 to 1000000\n  hint: write a number: 2".into()),
+        (origin("retries: 3"), "5:16: retries: expected a map, got a text".into()),
+        (origin("retries: { reads: 3 }"), "5:18: unknown key reads\n  hint: known: loads, writes, base, cap, budget, burst, attempt_timeout".into()),
+        (origin("retries: { loads: 101 }"), "5:25: loads: \"101\" is not a whole number from 0 to 100\n  hint: write a number: 2".into()),
+        (origin("retries: { budget: 20 }"), "5:26: budget: \"20\" is not a share from 0% to 1000%\n  hint: write a whole number and a percent sign: 20%".into()),
+        (origin("retries: { base: 2s }"), "5:18: retries: base is longer than cap\n  hint: no pause is longer than cap: write base: 50ms, cap: 1s".into()),
+        (origin("breaker: { failures: 0% }"), "5:28: failures: \"0%\" is not a share from 1% to 100%\n  hint: write a whole number and a percent sign: 20%".into()),
+        (origin("breaker: { open_for: 0s }"), "5:28: open_for: a deadline cannot be zero\n  hint: write a whole number and a unit: 500ms, 5s".into()),
+        (origin("breaker: false"), "5:16: breaker: expected a map, got a text".into()),
         (origin("preconditions: no"), "5:22: preconditions: unknown value \"no\"\n  hint: known: unchecked, honoured".into()),
         (table("in_doubt_writes: drop"), "5:22: in_doubt_writes: unknown value \"drop\"\n  hint: known: send, wait".into()),
         (table("clean_start: yes"), "5:18: clean_start: \"yes\" is neither true nor false\n  hint: write true or false".into()),
@@ -236,8 +307,8 @@ fn every_error_names_its_place() {
 }
 
 #[test]
-fn a_url_is_absolute_and_holds_its_placeholder_once_in_its_path() {
-    let write = "hint: write: http://host:port/path/{id}";
+fn a_url_is_absolute_and_holds_its_placeholder_once() {
+    let write = "hint: write: http://host:port/path/{id}, or http://host/path?key={id}";
     let cases = [
         ("h/{id}", format!("not an absolute URL\n  {write}")),
         ("/items/{id}", format!("not an absolute URL\n  {write}")),
@@ -245,9 +316,8 @@ fn a_url_is_absolute_and_holds_its_placeholder_once_in_its_path() {
         ("ftp://h/{id}", format!("not an http or https URL\n  {write}")),
         ("{id}://h/{id}", format!("not an http or https URL\n  {write}")),
         ("http://u:p@h/{id}", "a URL must not hold credentials\n  hint: send them as a header: headers: { Authorization: \"Basic ${NAME}\" }".into()),
-        ("http://{id}/a", format!("{{id}} stands outside the URL's path\n  {write}")),
-        ("http://h/a?b={id}", format!("{{id}} stands outside the URL's path\n  {write}")),
-        ("http://h/{id}?b={id}", format!("{{id}} stands outside the URL's path\n  {write}")),
+        ("http://{id}/a", format!("{{id}} stands outside the URL's path and query\n  {write}")),
+        ("http://h/{id}?b={id}", format!("the placeholder {{id}} stands in the URL twice\n  {write}")),
         ("http:///{id}", format!("the URL's host or port is malformed\n  {write}")),
         ("http://h:0/{id}", format!("the URL's host or port is malformed\n  {write}")),
         ("http://h:99999/{id}", format!("the URL's host or port is malformed\n  {write}")),
@@ -257,8 +327,8 @@ fn a_url_is_absolute_and_holds_its_placeholder_once_in_its_path() {
         ("http://[h]/{id}", format!("the URL's host or port is malformed\n  {write}")),
         ("http://h\\i/{id}", format!("the URL's host or port is malformed\n  {write}")),
         ("http://h/{id}#a", "a URL of an origin has no fragment (#)\n  hint: write %23 for a # in a path".into()),
-        ("http://h/items", format!("the URL's path lacks the placeholder {{id}}\n  {write}")),
-        ("http://h", format!("the URL's path lacks the placeholder {{id}}\n  {write}")),
+        ("http://h/items", format!("the URL lacks the placeholder {{id}}\n  {write}")),
+        ("http://h", format!("the URL lacks the placeholder {{id}}\n  {write}")),
         ("http://h/{id}/{id}", format!("the placeholder {{id}} stands in the URL twice\n  {write}")),
         ("http://h/{id}/{name}", format!("a placeholder other than {{id}}\n  {write}")),
         ("http://h/{id}/a b", "a character that a URL cannot hold\n  hint: percent-encode it".into()),
@@ -268,7 +338,12 @@ fn a_url_is_absolute_and_holds_its_placeholder_once_in_its_path() {
         let text = format!("tables:\n  InventoryItem:\n    origin:\n      url: '{url}'\n");
         assert_eq!(parse(&text).expect_err(url), format!("c:4:12: url: {expected}"), "{url}");
     }
-    for url in ["https://h.example:8443/a/{id}.json?x=1", "http://[::1]:80/{id}", "HTTP://h/%20/{id}/b"] {
+    for url in [
+        "https://h.example:8443/a/{id}.json?x=1",
+        "http://h/items?id=eq.{id}&select=*",
+        "http://[::1]:80/{id}",
+        "HTTP://h/%20/{id}/b",
+    ] {
         let text = format!("tables:\n  InventoryItem:\n    origin:\n      url: '{url}'\n");
         assert_eq!(parse(&text).unwrap().tables[0].origin.url, url);
     }

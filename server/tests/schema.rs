@@ -25,7 +25,8 @@ fn errors(text: &str) -> String {
 
 #[test]
 fn the_inventory_schema_reads_as_it_is_written() {
-    let attribute = |name: &str, scalar, indexed| Attribute { name: name.into(), scalar, required: false, indexed };
+    let attribute =
+        |name: &str, scalar, indexed| Attribute { name: name.into(), scalar, list: false, required: false, indexed };
     let expected = Table {
         name: "InventoryItem".into(),
         expiration: Some(Duration::from_secs(300)),
@@ -92,8 +93,12 @@ fn every_schema_error_names_its_place() {
             "s:3:5: a: type Date is not supported\n  hint: known: ID, String, Int, Float, Boolean".into(),
         ),
         (
-            field("a: [String!]!"),
-            "s:3:5: a: type [String!]! is not supported\n  hint: known: ID, String, Int, Float, Boolean".into(),
+            field("a: [[String]]"),
+            "s:3:5: a: type [[String]] is not supported\n  hint: known: ID, String, Int, Float, Boolean, and lists of these".into(),
+        ),
+        (
+            field("a: [Sting!]!"),
+            "s:3:5: a: type [Sting!]! is not supported\n  hint: did you mean String?".into(),
         ),
         (field("a: Sting"), "s:3:5: a: type Sting is not supported\n  hint: did you mean String?".into()),
         (field("a: T"), "s:3:5: a: type T is not supported\n  hint: known: ID, String, Int, Float, Boolean".into()),
@@ -107,6 +112,10 @@ fn every_schema_error_names_its_place() {
         (
             "type T @table { a: Int @primaryKey }".into(),
             "s:1:24: a: a primary key is an ID or a String, not Int".into(),
+        ),
+        (
+            "type T @table { a: [ID] @primaryKey }".into(),
+            "s:1:20: a: a primary key is no list".into(),
         ),
         (
             "type T @table { a: Int }".into(),

@@ -14,7 +14,7 @@ use wtcache::{
     LoadError, Loaded, NotSent, Outcome, Read, Record, ReplayError, Source, SourceError, Version, WriteCx, WriteError,
     Written,
 };
-use wtcache_http_source::HttpSource;
+use wtcache_http_source::{HttpSource, Retries};
 use wtcache_origin::{Entry as Logged, Fault as Rule, FaultKind, Gate, Method, Origin, OriginOptions};
 use wtcache_testkit::ManualClock;
 
@@ -100,6 +100,8 @@ impl Stage {
         let witness = HttpSource::builder(format!("{}/items/{{id}}", origin.url()))
             .header("Authorization", WITNESS)
             .timeout(AMPLE)
+            .retries(Retries::none())
+            .no_breaker()
             .build()
             .expect("options that make sense");
         Self { origin, witness }
@@ -362,6 +364,9 @@ fn source(origin: &Origin, relay: Option<&Relay>, fault: &Fault, operation: Oper
     let writes_connect_anew = operation == Operation::UpdateRead;
     let http = HttpSource::builder(format!("http://{authority}/items/{{id}}"))
         .timeout(AMPLE)
+        // The table is of one send and its answer.
+        .retries(Retries::none())
+        .no_breaker()
         .connect_timeout(if full { SHORT } else { AMPLE })
         .write_max_idle_age(if writes_connect_anew { Duration::ZERO } else { AMPLE })
         .settle_window(WINDOW)

@@ -1,7 +1,9 @@
 """The cache over HTTP: against the sample origin, whose address is in WTCACHE_TEST_ORIGIN."""
 
+import http.server
 import json
 import os
+import threading
 import unittest
 import urllib.request
 
@@ -51,6 +53,81 @@ class OverHttp(unittest.TestCase):
             wtcache.Cache.http("inventory")
         with self.assertRaisesRegex(wtcache.ConfigError, "http.colour: is no member"):
             wtcache.Cache.http(f"{ORIGIN}/items/{{id}}", colour="red")
+
+
+class Wrapping(http.server.BaseHTTPRequestHandler):
+    """An origin with one record, an array with it under `data`, which it was never seen to change."""
+
+    MODIFIED = "Sun, 06 Nov 1994 08:49:37 GMT"
+
+    def answer(self, status, body):
+        self.send_response(status)
+        self.send_header("Last-Modified", self.MODIFIED)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def do_GET(self):
+        since = self.headers["If-Modified-Since"]
+        self.server.seen.append(("GET", self.path, since))
+        if since == self.MODIFIED:
+            self.answer(304, b"")
+        elif self.path == "/items?id=eq.screw":
+            self.answer(200, b'{"data": [{"n":  1}]}')
+        else:
+            self.answer(200, b'{"data": []}')
+
+    def do_PUT(self):
+        body = self.rfile.read(int(self.headers["Content-Length"]))
+        self.server.seen.append(("PUT", self.path, body))
+        self.answer(200, b'{"data": [{"n":  2}]}')
+
+    def log_message(self, *_):
+        pass
+
+
+class OfAnotherShape(unittest.TestCase):
+    def setUp(self):
+        self.origin = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Wrapping)
+        self.origin.seen = []
+        runs = threading.Thread(target=self.origin.serve_forever)
+        runs.start()
+        self.addCleanup(runs.join)
+        self.addCleanup(self.origin.server_close)
+        self.addCleanup(self.origin.shutdown)
+
+    def open(self, ttl, **members):
+        url = f"http://127.0.0.1:{self.origin.server_port}/items?id=eq.{{id}}"
+        members = {"record_at": "/data", "record_in_array": True, "put_at": "/data", **members}
+        cache = wtcache.Cache.http(url, ttl=ttl, timeout=4, options={"clean_start": True}, **members)
+        self.addCleanup(cache.close)
+        return cache
+
+    def test_the_record_is_taken_from_where_it_is_and_put_where_it_belongs(self):
+        cache = self.open(60)
+        self.assertEqual(cache["screw"], b'{"n":  1}')
+        self.assertIsNone(cache.get("nail"))
+        self.assertEqual(cache.put("screw", b'{"n": 3}'), b'{"n":  2}')
+        self.assertEqual(self.origin.seen[-1], ("PUT", "/items?id=eq.screw", b'{"data":{"n": 3}}'))
+        self.assertEqual(cache["screw"], b'{"n":  2}')
+        self.assertEqual(len(self.origin.seen), 3)
+
+    def test_what_was_long_unchanged_is_fresh_for_a_share_of_that(self):
+        for share, asked in [(0.5, 1), (0, 2)]:
+            self.origin.seen.clear()
+            cache = self.open(0, freshness="origin", heuristic_share=share)
+            self.assertEqual([cache["screw"] for _ in range(2)], [b'{"n":  1}'] * 2)
+            self.assertEqual(len(self.origin.seen), asked, share)
+        self.origin.seen.clear()
+        cache = self.open(0, freshness="origin", heuristic_share=0.5, heuristic_longest_ms=0)
+        self.assertEqual([cache["screw"] for _ in range(2)], [b'{"n":  1}'] * 2)
+        self.assertEqual(len(self.origin.seen), 2)
+
+    def test_a_record_without_an_etag_is_revalidated_by_its_date(self):
+        for taken, since in [(True, Wrapping.MODIFIED), (False, None)]:
+            cache = self.open(0, last_modified=taken)
+            self.assertEqual([cache["screw"] for _ in range(2)], [b'{"n":  1}'] * 2)
+            self.assertEqual(self.origin.seen[-1], ("GET", "/items?id=eq.screw", since))
 
 
 if __name__ == "__main__":

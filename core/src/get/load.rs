@@ -19,7 +19,7 @@ use crate::metrics::Event;
 use crate::nesting::{self, DEEPEST, Nesting, Scope};
 use crate::shard::AtKey;
 use crate::slot::{Answer, LoadEnd};
-use crate::source::{Failure, LoadCx, Loaded, SourceError};
+use crate::source::{Failure, Lifetime, LoadCx, Loaded, SourceError};
 use crate::sync::Arc;
 use crate::tags::Running;
 
@@ -283,9 +283,10 @@ impl<L: Layout> OwnLoad<'_, L> {
                 }
                 engine.record(self.hash, self.key, record, since)
             }
-            (Loaded::Absent, _) => engine.absent(self.hash, self.key, since),
+            (Loaded::Absent, _) => engine.absent(self.hash, self.key, Lifetime::Default, since),
+            (Loaded::AbsentFor(lifetime), _) => engine.absent(self.hash, self.key, lifetime, since),
             (Loaded::Unchanged(lifetime), Some(entry)) => {
-                renewed = engine.renewed(since, lifetime);
+                renewed = engine.renewed(since, lifetime, entry.stored());
                 (entry.stored().clone(), renewed.is_some())
             }
             (Loaded::Unchanged(_), None) => {

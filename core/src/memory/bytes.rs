@@ -222,7 +222,7 @@ mod tests {
     use crate::entry::Times;
 
     fn header() -> Header {
-        Header::new(7, Times { since: Tick::ZERO, expires: Tick::NEVER, refresh: Tick::NEVER }, 1, None)
+        Header::new(7, Times::until(Tick::ZERO, Tick::NEVER), 1, None)
     }
 
     #[test]

@@ -4,7 +4,6 @@
 
 use std::collections::VecDeque;
 use std::task::Waker;
-use std::time::Duration;
 
 use super::{After, Cell, Standing, State};
 use crate::bugs::{self, Bug};
@@ -22,6 +21,7 @@ use crate::slot::{Answer, Base, Change, Fence, LoadEnd, PermitId, Slot, Turn};
 use crate::source::Condition;
 use crate::sync::Arc;
 use crate::tags::Running;
+use crate::windows::Stale;
 
 /// What the shard knows of one key, under its exclusive lock.
 pub(crate) struct AtKey<'a, L: Layout> {
@@ -124,15 +124,28 @@ impl<'a, L: Layout> AtKey<'a, L> {
         self.state.fresh(self.hash, |other| L::same_key(other, self.key), |at| self.has_come(at))
     }
 
-    /// The record that has expired, but may be served for `window` after that. One that is in doubt, was invalidated or was
+    /// The record that has expired, but may be served now for this reason. One that is in doubt, was invalidated or was
     /// written is not here any more.
-    pub(crate) fn stale(&self, window: Duration) -> Option<Held<'_, L::Stored>> {
-        let lifetimes = &self.engine.lifetimes;
-        self.resident().filter(|stored| {
-            let header = stored.header();
-            let until = lifetimes.stale_until(header.since(), header.expires(), window);
-            stored.value().is_some() && !self.has_come(until)
-        })
+    pub(crate) fn stale(&self, why: Stale) -> Option<Held<'_, L::Stored>> {
+        self.resident().filter(|stored| self.may_be_stale(stored, why))
+    }
+
+    /// The record may be served now for this reason, should it have expired.
+    fn may_be_stale(&self, stored: &L::Stored, why: Stale) -> bool {
+        let (lifetimes, header) = (&self.engine.lifetimes, stored.header());
+        let window = lifetimes.window(header.windows(), why);
+        let until = lifetimes.stale_until(header.since(), header.expires(), window);
+        stored.value().is_some() && !self.has_come(until)
+    }
+
+    /// The record can be served, or is one of those that are kept only to be offered to the origin.
+    fn is_of_use(&self, stored: &L::Stored) -> bool {
+        let header = stored.header();
+        let is_offered = || stored.version().is_some() && header.expires() == header.since();
+        !self.has_come(header.expires())
+            || is_offered()
+            || self.may_be_stale(stored, Stale::WhileRevalidate)
+            || self.may_be_stale(stored, Stale::IfError)
     }
 
     /// The record that is here, fresh or not.
@@ -469,7 +482,7 @@ impl<'a, L: Layout> AtKey<'a, L> {
             && let Some(stored) = self.resident()
         {
             let now = self.engine.clock.now();
-            return stored.header().renew(Times { since: now, expires: now, refresh: Tick::NEVER });
+            return stored.header().renew(Times::until(now, now));
         }
         self.forget();
         self.note(EventKind::Invalidated);
@@ -515,8 +528,7 @@ impl<'a, L: Layout> AtKey<'a, L> {
     /// Makes `stored` the key's record; if it is not to be kept, or its lifetime has passed meanwhile, the older one goes all
     /// the same.
     fn take(&mut self, stored: &L::Stored, keep: bool) -> bool {
-        let is_over = || self.has_come(stored.header().expires());
-        if !keep || self.engine.is_closed() || is_over() {
+        if !keep || self.engine.is_closed() || !self.is_of_use(stored) {
             if !keep && stored.header().is_beyond_weight() {
                 self.note(EventKind::TooHeavy);
             }

@@ -248,10 +248,13 @@ impl<L: Layout> Run<L> {
         Ran::Applied(StepValue::Nothing)
     }
 
-    /// A record of the source's that says nothing of its lifetime takes that of the key's update.
+    /// What a record of the source's does not say of its lifetime, it takes from the key's update.
     fn lived(&self, number: usize, record: Record<L::Value>) -> Record<L::Value> {
         match &self.updates[number] {
-            Some(Wrote::Record(update)) if record.lifetime == Lifetime::Default => record.lifetime(update.lifetime),
+            Some(Wrote::Record(update)) => {
+                let lifetime = record.lifetime.or(update.lifetime);
+                record.lifetime(lifetime)
+            }
             _ => record,
         }
     }
@@ -466,7 +469,8 @@ impl<L: Layout> KeyEnd<L> {
                 applied(made, |kept| EventKind::Put { kept })
             }
             Last::Deleted(since) => {
-                let made = engine.absent_after_delete.then(|| engine.absent(seat.hash, &seat.key, since));
+                let made =
+                    engine.absent_after_delete.then(|| engine.absent(seat.hash, &seat.key, Lifetime::Default, since));
                 applied(made, |kept| EventKind::Deleted { kept })
             }
             Last::Unknown(send) => {

@@ -86,6 +86,11 @@ pub(crate) enum Act {
     ReadConfirmed {
         key: usize,
     },
+    /// A read, while loads fail: what is here may be given though it is stale.
+    ReadInTrouble {
+        key: usize,
+        confirmed: bool,
+    },
     /// All keys that nobody loads, in one call.
     ReadAll,
 }
@@ -147,7 +152,7 @@ impl Dice {
 
     fn act(&mut self, keys: usize) -> Act {
         let key = self.below(keys);
-        match self.below(40) {
+        match self.below(46) {
             0..10 => Act::Optimistic { key, kind: self.kind(), short: self.one_in(8) },
             10..20 => Act::Settle { key, verdict: self.verdict() },
             20..23 => Act::Through { key, kind: self.kind(), verdict: self.verdict() },
@@ -164,6 +169,7 @@ impl Dice {
             33 => Act::Wait { late: self.verdict() },
             34..36 => Act::Read { key },
             36..38 => Act::ReadConfirmed { key },
+            38..44 => Act::ReadInTrouble { key, confirmed: self.one_in(2) },
             _ => Act::ReadAll,
         }
     }
@@ -175,6 +181,10 @@ pub(crate) struct Case {
     pub(crate) keys: usize,
     pub(crate) capacity: u64,
     pub(crate) absent_after_delete: bool,
+    /// For how long a record is fresh, and may then be served in place of an error, in seconds: as it says itself, if it does.
+    pub(crate) own: [Option<u64>; 2],
+    /// The latter, as the cache's options say.
+    pub(crate) window: u64,
     pub(crate) acts: Vec<Act>,
 }
 
@@ -184,6 +194,8 @@ impl Case {
         let keys = 1 + dice.below(KEYS.len());
         let (capacity, absent_after_delete) = (1 + dice.below(KEYS.len() + 1) as u64, dice.one_in(2));
         let acts = (0..=dice.below(most_acts)).map(|_| dice.act(keys)).collect();
-        Self { keys, capacity, absent_after_delete, acts }
+        let own = [dice.pick(&[None, Some(7), Some(7), Some(40)]), dice.pick(&[None, Some(0), Some(20), Some(200)])];
+        let window = dice.pick(&[0, 20, 200]);
+        Self { keys, capacity, absent_after_delete, own, window, acts }
     }
 }

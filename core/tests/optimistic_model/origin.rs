@@ -2,13 +2,13 @@
 //!
 //! Invariant: of the writes of a key that are here, the one that came first takes the next verdict.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::sync::mpsc::{Receiver, Sender};
-use std::sync::{Arc, Condvar, Mutex};
+use std::sync::{Arc, Condvar, Mutex, OnceLock};
 use std::time::Duration;
 
-use wtcache::{Confirmed, Failure, LoadCx, Loaded, Outcome, Record, Rejection, Source, SourceError, WriteCx};
+use wtcache::{Confirmed, Failure, Lifetime, LoadCx, Loaded, Outcome, Record, Rejection, Source, SourceError, WriteCx};
 
 use crate::common::Texts;
 
@@ -53,6 +53,8 @@ pub(crate) struct Hold {
 thread_local! {
     /// The next load of this thread is held so.
     pub(crate) static HOLD: RefCell<Option<Hold>> = const { RefCell::new(None) };
+    /// Loads of this thread fail.
+    pub(crate) static FAILS: Cell<bool> = const { Cell::new(false) };
 }
 
 /// What lets a held load go.
@@ -64,6 +66,8 @@ pub(crate) struct Origin(Arc<Inner>);
 #[derive(Default)]
 struct Inner {
     keys: [Key; KEYS.len()],
+    /// What it says of how long each record may be served.
+    lifetime: OnceLock<Lifetime>,
 }
 
 #[derive(Default)]
@@ -89,6 +93,21 @@ fn number(key: &str) -> usize {
 impl Origin {
     fn with<T>(&self, key: usize, work: impl FnOnce(&mut State) -> T) -> T {
         work(&mut self.0.keys[key].state.lock().expect("not poisoned"))
+    }
+
+    /// One that says this of each record.
+    pub(crate) fn saying(lifetime: Lifetime) -> Self {
+        let origin = Self::default();
+        origin.0.lifetime.get_or_init(|| lifetime);
+        origin
+    }
+
+    pub(crate) fn lifetime(&self) -> Lifetime {
+        self.0.lifetime.get().copied().unwrap_or_default()
+    }
+
+    pub(crate) fn record(&self, value: String) -> Record<String> {
+        Record::new(value).lifetime(self.lifetime())
     }
 
     pub(crate) fn truth(&self, key: usize) -> Option<String> {
@@ -172,6 +191,9 @@ impl Origin {
 
 impl Source<Texts> for Origin {
     fn get(&self, key: &String, _: &LoadCx<'_, Texts>) -> Result<Loaded<String>, SourceError> {
+        if FAILS.get() {
+            return Err(SourceError::new(Failure::Failed, "it is in trouble"));
+        }
         let key = number(key);
         let mut truth = self.truth(key);
         if let Some(hold) = HOLD.take() {
@@ -181,11 +203,11 @@ impl Source<Texts> for Origin {
                 truth = self.truth(key);
             }
         }
-        Ok(truth.map_or(Loaded::Absent, |value| Loaded::Found(Record::new(value))))
+        Ok(truth.map_or(Loaded::Absent, |value| Loaded::Found(self.record(value))))
     }
 
     fn put(&self, key: &String, value: &String, _: &WriteCx<'_, Texts>) -> Outcome<Confirmed<String>> {
-        let seen = |seen| if seen { Confirmed::Record(Record::new(value.clone())) } else { Confirmed::Unseen };
+        let seen = |seen| if seen { Confirmed::Record(self.record(value.clone())) } else { Confirmed::Unseen };
         self.write(number(key), Some(value.clone())).map(seen)
     }
 

@@ -2,7 +2,7 @@
 //!
 //! Invariant: the calls of a course are those that come to the origin, in their order.
 
-use wtcache::{Cache, Outcome, Record, Step, StepDone, StepEnd, Transacted, Transaction, UndoEnd, Wrote};
+use wtcache::{Cache, Outcome, Step, StepDone, StepEnd, Transacted, Transaction, UndoEnd, Wrote};
 
 use crate::act::Part;
 use crate::common::Texts;
@@ -156,7 +156,7 @@ pub(crate) fn transaction(
             step = step.undo_if_unknown();
         }
         all = match (own, value) {
-            (true, Some(value)) => all.update(name, value),
+            (true, Some(value)) => all.update_for(name, value, origin.lifetime()),
             (true, None) => all.remove(name),
             (false, _) => all,
         };
@@ -174,7 +174,7 @@ fn writes(origin: &Origin, key: usize, value: Option<String>, as_sent: bool) -> 
 fn write(origin: &Origin, key: usize, value: Option<String>, as_sent: bool) -> Outcome<StepDone<Texts>> {
     let wrote = match &value {
         _ if as_sent => Wrote::AsSent,
-        Some(value) => Wrote::Record(Record::new(value.clone())),
+        Some(value) => Wrote::Record(origin.record(value.clone())),
         None => Wrote::Deleted,
     };
     let done = |seen| if seen { StepDone::new().wrote(KEYS[key], wrote) } else { StepDone::new() };

@@ -8,14 +8,16 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Wake, Waker};
 use std::thread::{self, Thread};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-use wtcache::{Cache, Call, LoadError, NotSent, Optimistic, Pending, PendingWrite, Transacted, WriteError};
+use wtcache::{
+    Cache, Call, How, Lifetime, LoadError, NotSent, Optimistic, Pending, PendingWrite, Transacted, Windows, WriteError,
+};
 use wtcache_testkit::ManualClock;
 
 use crate::act::{Act, Case, Kind, Part};
 use crate::common::{Texts, secs, text};
-use crate::origin::{BOUND, KEYS, Origin, Release, Verdict};
+use crate::origin::{BOUND, FAILS, KEYS, Origin, Release, Verdict};
 use crate::parts::{self, Course};
 use crate::reader::{Begun, LONG, Reader};
 
@@ -50,6 +52,8 @@ pub(crate) struct Tally {
     /// Transactions that were stopped, by the place of the step, whether it is unknown, and whether they were shown.
     pub(crate) stopped: [[[u64; 2]; 2]; 4],
     pub(crate) undone: u64,
+    /// How often something stale was given.
+    pub(crate) stale: u64,
 }
 
 impl Tally {
@@ -59,6 +63,7 @@ impl Tally {
         self.confirmed += other.confirmed;
         self.loaded += other.loaded;
         self.undone += other.undone;
+        self.stale += other.stale;
         let counts = self.stopped.iter_mut().flatten().flatten();
         counts.zip(other.stopped.iter().flatten().flatten()).for_each(|(count, more)| *count += more);
     }
@@ -108,6 +113,8 @@ pub(crate) struct Run {
     loads: Vec<Load>,
     readers: Vec<Reader>,
     written: usize,
+    /// For how long a record may be served after it was asked for, the time in which it is stale included.
+    served: Duration,
     /// How many acts were begun.
     pub(crate) at: usize,
     pub(crate) tally: Tally,
@@ -131,12 +138,14 @@ pub(crate) fn applied_to(kind: Kind, text: &str, old: Option<String>) -> Option<
 
 impl Run {
     pub(crate) fn new(case: &Case) -> Self {
-        let (origin, clock) = (Origin::default(), ManualClock::new());
+        let [fresh, if_error] = case.own.map(|own| own.map(secs));
+        let own = Windows { fresh, if_error, ..Windows::default() };
+        let (origin, clock) = (Origin::saying(Lifetime::With(own)), ManualClock::new());
         // One for what each key has at the origin, in time and beyond its deadline.
         let optimistic = Optimistic::new().threads(2 * KEYS.len()).deadline(LONG);
         let builder = Cache::builder(origin.clone()).clock(clock.shared()).clean_start(true);
         let builder = builder.capacity(case.capacity).shards(1).lifetime(secs(LIFETIME)).optimistic(optimistic);
-        let builder = builder.absent_after_delete(case.absent_after_delete);
+        let builder = builder.absent_after_delete(case.absent_after_delete).stale_if_error(secs(case.window));
         // Finds what is confirmed without asking for it.
         let builder = builder.indexes(["all"], |_, _, rows| rows.add(0, b""));
         Self {
@@ -149,6 +158,7 @@ impl Run {
             loads: Vec::new(),
             readers: Vec::new(),
             written: 0,
+            served: fresh.unwrap_or(secs(LIFETIME)) + if_error.unwrap_or(secs(case.window)),
             at: 0,
             tally: Tally::default(),
         }
@@ -237,6 +247,7 @@ impl Run {
                 let read = text(self.cache.get_confirmed(KEYS[*key]));
                 check!(self.may_be_here(*key, read.as_ref()), "read {read:?} as confirmed: {}", self.told(*key));
             }
+            Act::ReadInTrouble { key, confirmed } => return self.read_in_trouble(*key, *confirmed),
             Act::ReadAll => return self.read_all(),
         }
         Ok(true)
@@ -439,6 +450,31 @@ impl Run {
             let (read, visible) = (text(read), self.visible(key));
             check!(read == visible, "of all, {} is {read:?}, and {visible:?} is visible", KEYS[key]);
         }
+        Ok(true)
+    }
+
+    /// Loads fail. What is given is right all the same, and stale only within its window and with nothing pending above it.
+    fn read_in_trouble(&mut self, key: usize, confirmed: bool) -> Result<bool, String> {
+        if self.is_loaded(key) {
+            return Ok(false);
+        }
+        FAILS.set(true);
+        let (name, call) = (KEYS[key], Call::new());
+        let read = if confirmed { self.cache.read_confirmed(name, &call) } else { self.cache.read(name, &call) };
+        FAILS.set(false);
+        let Ok(read) = read else { return Ok(true) };
+        let value = read.entry.as_ref().map(|entry| entry.value().clone());
+        let right = if confirmed { self.may_be_here(key, value.as_ref()) } else { value == self.visible(key) };
+        check!(right, "read {value:?}, confirmed: {confirmed}; {}", self.told(key));
+        let Some(entry) = read.entry.filter(|_| read.how == How::Stale) else { return Ok(true) };
+        self.tally.stale += 1;
+        let over = entry.since().after(self.served);
+        check!(self.cache.now() < over, "it was to be served until {over:?}, and it is {:?}", self.cache.now());
+        check!(confirmed || self.above[key].is_empty(), "something stale beneath what is pending");
+        check!(
+            self.cache.doubts(KEYS.len()).iter().all(|doubt| doubt.key != name),
+            "something stale of a key in doubt"
+        );
         Ok(true)
     }
 

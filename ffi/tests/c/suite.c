@@ -392,7 +392,19 @@ static void configurations(void)
         {"{\"http\": {\"headers\": {\"A\": [\"secret\"]}}}", "http.headers.A: is an array, not a string"},
         {"{\"http\": {\"headers\": {\"A\": \"1\", \"A\": \"2\"}}}", "http.headers.A: is given twice"},
         {"{\"http\": {\"freshness\": \"maybe\"}}", "http.freshness: is not \"table\" or \"origin\""},
+        {"{\"http\": {\"heuristic_share\": \"10%\"}}", "http.heuristic_share: is a string, not a number"},
+        {"{\"http\": {\"heuristic_longest_ms\": 0.5}}", "http.heuristic_longest_ms: is a number, not a whole number"},
+        {"{\"http\": {\"last_modified\": 1}}", "http.last_modified: is a number, not true or false"},
+        {"{\"http\": {\"record_at\": []}}", "http.record_at: is an array, not a string"},
+        {"{\"http\": {\"record_in_array\": \"no\"}}", "http.record_in_array: is a string, not true or false"},
+        {"{\"http\": {\"put_at\": 1}}", "http.put_at: is a number, not a string"},
         {"{\"http\": {\"stores_verbatim\": null}}", "http.stores_verbatim: is null, not true or false"},
+        {"{\"http\": {\"retries\": 2}}", "http.retries: is a number, not an object"},
+        {"{\"http\": {\"retries\": {\"reads\": 2}}}", "http.retries.reads: is no member"},
+        {"{\"http\": {\"retries\": {\"cap_ms\": \"1s\"}}}", "http.retries.cap_ms: is a string, not a whole number"},
+        {"{\"http\": {\"breaker\": false}}", "http.breaker: is true or false, not an object"},
+        {"{\"http\": {\"breaker\": {\"window\": 1}}}", "http.breaker.window: is no member"},
+        {"{\"http\": {\"max_in_flight\": -1}}", "http.max_in_flight: is a number, not a whole number"},
         {"{\"http\": {}", "EOF"},
         {"{} x", "trailing"},
         {"{\"http\": {\"url\": \"\xff\"}}", "UTF-8"},
@@ -411,6 +423,32 @@ static void configurations(void)
     SUCCEEDS(wtcache_config_set_http_url(config, BYTES("http://127.0.0.1:1/{id}"), &error));
     SUCCEEDS(wtcache_config_load_json(config, BYTES("{\"http\": {\"timeout_ms\": 0}}"), &error));
     FAILS(wtcache_open(config, &cache, &error), WTCACHE_ERR_CONFIG, "http.timeout_ms: ");
+    SUCCEEDS(wtcache_config_load_json(config, BYTES("{\"http\": {\"timeout_ms\": 9, \"max_in_flight\": 0}}"), &error));
+    FAILS(wtcache_open(config, &cache, &error), WTCACHE_ERR_CONFIG, "http.max_in_flight: ");
+    SUCCEEDS(wtcache_config_load_json(
+        config,
+        BYTES("{\"http\": {\"max_in_flight\": 1, \"max_queued\": 0, \"max_idle_connections\": 2, \"idempotency_header\": \"X-Key\","
+              " \"retries\": {\"loads\": 0, \"writes\": 1, \"base_ms\": 9, \"cap_ms\": 8, \"budget_percent\": 1, \"burst\": 2,"
+              " \"attempt_timeout_ms\": 3}, \"breaker\": {\"window_ms\": 0, \"calls\": 5, \"failures_percent\": 9, \"open_for_ms\": 7}}}"),
+        &error));
+    FAILS(wtcache_open(config, &cache, &error), WTCACHE_ERR_CONFIG, "http.retries.cap_ms: ");
+    SUCCEEDS(wtcache_config_load_json(config, BYTES("{\"http\": {\"retries\": {\"cap_ms\": 9}}}"), &error));
+    FAILS(wtcache_open(config, &cache, &error), WTCACHE_ERR_CONFIG, "http.breaker.window_ms: ");
+    static const struct {
+        const char *json;
+        const char *message;
+    } refused[] = {
+        {"{\"http\": {\"breaker\": {\"enabled\": false}, \"heuristic_share\": 1.5, \"heuristic_longest_ms\": 1}}", "http.heuristic_share: 1.5"},
+        {"{\"http\": {\"heuristic_share\": 0, \"record_at\": \"data\"}}", "http.record_at: \"data\""},
+        {"{\"http\": {\"record_at\": \"/data\", \"put_at\": \"/~2\"}}", "http.put_at: \"/~2\""},
+        {"{\"http\": {\"put_at\": \"\", \"last_modified\": true, \"honours_preconditions\": true}}", "http.last_modified: "},
+    };
+    for (size_t i = 0; i < sizeof refused / sizeof *refused; i++) {
+        SUCCEEDS(wtcache_config_load_json(config, refused[i].json, strlen(refused[i].json), &error));
+        FAILS(wtcache_open(config, &cache, &error), WTCACHE_ERR_CONFIG, refused[i].message);
+    }
+    SUCCEEDS(wtcache_config_load_json(config, BYTES("{\"http\": {\"last_modified\": false, \"record_in_array\": true}}"), &error));
+    SUCCEEDS(wtcache_config_load_json(config, BYTES("{\"http\": {\"breaker\": {\"enabled\": false}}}"), &error));
     SUCCEEDS(wtcache_config_load_json(config, BYTES("{\"http\": {\"timeout_ms\": 9}, \"deadline_ms\": 0}"), &error));
     FAILS(wtcache_open(config, &cache, &error), WTCACHE_ERR_CONFIG, "deadline_ms: ");
     SUCCEEDS(wtcache_config_set_deadline_ms(config, 500, &error));

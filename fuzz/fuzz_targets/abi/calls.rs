@@ -296,7 +296,7 @@ impl Run {
     /// What is expected, with what it points to.
     pub(crate) fn expect(&self, origin: Option<&Arc<Origin>>, key: usize, expects: Expects) -> Expected {
         let version = origin.filter(|_| expects.version).and_then(|origin| origin.record(key));
-        let version = Box::new(version.unwrap_or_else(|| b"never".to_vec()));
+        let version = version.unwrap_or_else(|| b"never".to_vec());
         let versions = Box::new([wtcache_bytes { data: version.as_ptr().cast(), len: version.len() }]);
         let kind = i32::from(expects.kind % 4);
         let versioned = kind == WTCACHE_EXPECT_VERSION;
@@ -569,7 +569,7 @@ impl Run {
 pub(crate) struct Expected {
     pub(crate) expect: Sized<wtcache_expect>,
     _versions: Box<[wtcache_bytes; 1]>,
-    _version: Box<Vec<u8>>,
+    _version: Vec<u8>,
 }
 
 /// Looks at all of some answers; `keys` are those of the call. Gives the status of each.

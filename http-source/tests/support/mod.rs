@@ -10,7 +10,7 @@ use std::time::Duration;
 use wtcache::{
     Bytes, Condition, Confirmed, Failure, LoadCx, Loaded, Outcome, Rejection, Source, SourceError, Version, WriteCx,
 };
-use wtcache_http_source::{HttpSource, HttpSourceBuilder};
+use wtcache_http_source::{HttpSource, HttpSourceBuilder, Retries};
 
 /// Long enough never to matter.
 pub const AMPLE: Duration = Duration::from_secs(30);
@@ -145,8 +145,9 @@ impl Server {
         format!("http://{}/items/{{id}}", self.address)
     }
 
+    /// For tests of a single exchange: each call is one attempt, whatever became of those before.
     pub fn builder(&self) -> HttpSourceBuilder {
-        HttpSource::builder(self.url()).timeout(AMPLE)
+        one_attempt(&self.url())
     }
 
     pub fn source(&self) -> HttpSource {
@@ -164,6 +165,10 @@ impl Server {
     pub fn bytes(&self) -> usize {
         self.log.bytes.load(Ordering::SeqCst)
     }
+}
+
+pub fn one_attempt(url: &str) -> HttpSourceBuilder {
+    HttpSource::builder(url).timeout(AMPLE).retries(Retries::none()).no_breaker()
 }
 
 /// An answer with a body of known length.

@@ -16,6 +16,8 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::path::Path;
 use std::time::Duration;
 
+use wtcache_http_source::{Breaker, Retries};
+
 use crate::diagnostic::{Diagnostics, Findings, MAX_FILE_BYTES, Position};
 use crate::schema::Schema;
 
@@ -52,6 +54,14 @@ pub struct TableConfig {
     pub capacity: Capacity,
     /// How long the origin's "no such record" is served; by default 5 s, zero for not at all.
     pub negative_lifetime: Duration,
+    /// For how long after it expired a record is served while it is refreshed, where its origin says nothing; by default not at all.
+    pub stale_while_revalidate: Duration,
+    /// For how long after it expired a record is served in place of an error, where its origin says nothing; by default not at all.
+    pub stale_if_error: Duration,
+    /// In this last share of its lifetime, from 0 to 99 percent, a record that is read is refreshed ahead; by default not at all.
+    pub refresh_ahead_percent: u8,
+    /// By up to this share of itself, from 0 to 100 percent, a lifetime is shortened at random; by default not at all.
+    pub jitter_percent: u8,
     /// What becomes of a write whose key is in doubt.
     pub in_doubt_writes: InDoubtWrites,
     /// Whether a key is absent at once after an applied delete; by default the next read asks the origin.
@@ -93,14 +103,41 @@ pub struct OriginConfig {
     pub headers: Vec<HeaderConfig>,
     /// By default 1 s; not zero.
     pub connect_timeout: Duration,
-    /// The deadline of a whole call; by default 5 s, not zero.
+    /// The deadline of a whole call, all attempts included; by default 5 s, not zero.
     pub timeout: Duration,
+    /// How many requests are at the origin at once; by default 64, not zero.
+    pub max_in_flight: usize,
+    /// How many calls may wait for one of them to end; by default 1,024.
+    pub max_queued: usize,
+    /// How many idle connections are kept; by default 16.
+    pub max_idle_connections: usize,
+    /// When calls are attempted again; by default loads twice and writes never.
+    pub retries: Retries,
+    /// When an origin that fails is left alone; `None` for never.
+    pub breaker: Option<Breaker>,
+    /// Whether the origin honours the key of a write that is sent again.
+    pub idempotency: Idempotency,
+    /// The name of the header with that key; by default `Idempotency-Key`.
+    pub idempotency_header: String,
     /// How long a write already sent may still take effect; by default 10 s.
     pub settle_window: Duration,
     /// The longest body of an answer, in bytes; by default 1 MiB, not zero.
     pub max_body_bytes: usize,
     /// Who says how long a record is fresh.
     pub freshness: Freshness,
+    /// With [`Freshness::Origin`], the share in percent of the time since its last change that a record is fresh of which the origin
+    /// says no more; by default 0: the table's `expiration`.
+    pub heuristic_percent: u8,
+    /// The longest that this can be; by default 24 h.
+    pub heuristic_longest: Duration,
+    /// Whether records without an ETag are revalidated by their `Last-Modified`; by default not.
+    pub last_modified: bool,
+    /// Where in an answer the record is: a JSON pointer; by default it is the answer.
+    pub record_at: String,
+    /// Whether it is there the one member of an array; by default not.
+    pub record_in_array: bool,
+    /// Where in a put the record is to stand: a JSON pointer; by default it is the body.
+    pub put_at: String,
     /// Whether the origin honours preconditions of writes.
     pub preconditions: Preconditions,
     /// Whether the origin stores exactly what it is sent, so that a write's body is the record; by default not.
@@ -142,6 +179,16 @@ pub enum Preconditions {
     #[default]
     Unchecked,
     /// It refuses the write if the precondition does not hold.
+    Honoured,
+}
+
+/// What the origin does with the key of a write.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Idempotency {
+    /// It may apply two sends with the same key as two writes.
+    #[default]
+    Unchecked,
+    /// It applies them at most once, and answers both alike.
     Honoured,
 }
 
@@ -197,10 +244,23 @@ impl OriginConfig {
             url: url.into(),
             headers: Vec::new(),
             connect_timeout: Duration::from_secs(1),
+            max_in_flight: 64,
+            max_queued: 1024,
+            max_idle_connections: 16,
+            retries: Retries::default(),
+            breaker: Some(Breaker::default()),
+            idempotency: Idempotency::default(),
+            idempotency_header: "Idempotency-Key".to_owned(),
             timeout: Duration::from_secs(5),
             settle_window: Duration::from_secs(10),
             max_body_bytes: 1024 * 1024,
             freshness: Freshness::default(),
+            heuristic_percent: 0,
+            heuristic_longest: Duration::from_secs(24 * 60 * 60),
+            last_modified: false,
+            record_at: String::new(),
+            record_in_array: false,
+            put_at: String::new(),
             preconditions: Preconditions::default(),
             stores_verbatim: false,
         }
@@ -215,6 +275,10 @@ impl TableConfig {
             origin,
             capacity: Capacity::Bytes(64 * 1024 * 1024),
             negative_lifetime: Duration::from_secs(5),
+            stale_while_revalidate: Duration::ZERO,
+            stale_if_error: Duration::ZERO,
+            refresh_ahead_percent: 0,
+            jitter_percent: 0,
             in_doubt_writes: InDoubtWrites::default(),
             absent_after_delete: false,
             clean_start: false,
@@ -239,8 +303,21 @@ impl fmt::Debug for OriginConfig {
             .field("settle_window", &self.settle_window)
             .field("max_body_bytes", &self.max_body_bytes)
             .field("freshness", &self.freshness)
+            .field("heuristic_percent", &self.heuristic_percent)
+            .field("heuristic_longest", &self.heuristic_longest)
+            .field("last_modified", &self.last_modified)
+            .field("record_at", &self.record_at)
+            .field("record_in_array", &self.record_in_array)
+            .field("put_at", &self.put_at)
             .field("preconditions", &self.preconditions)
             .field("stores_verbatim", &self.stores_verbatim)
+            .field("max_in_flight", &self.max_in_flight)
+            .field("max_queued", &self.max_queued)
+            .field("max_idle_connections", &self.max_idle_connections)
+            .field("retries", &self.retries)
+            .field("breaker", &self.breaker)
+            .field("idempotency", &self.idempotency)
+            .field("idempotency_header", &self.idempotency_header)
             .finish()
     }
 }

@@ -6,10 +6,12 @@
 use std::collections::HashSet;
 use std::net::SocketAddr;
 
+use wtcache_http_source::{Breaker, Retries};
+
 use super::value::{self, Value, Wrong};
 use super::yaml::{self, Kind, Node, Text};
 use super::{
-    Capacity, Config, Environment, Freshness, HeaderConfig, InDoubtWrites, OptimisticConfig, OriginConfig,
+    Capacity, Config, Environment, Freshness, HeaderConfig, Idempotency, InDoubtWrites, OptimisticConfig, OriginConfig,
     Preconditions, TableConfig,
 };
 use crate::diagnostic::{Diagnostics, Findings, Position, hint_of_known, nearest, shown, text};
@@ -19,6 +21,12 @@ const EXAMPLE: &str = "a table is written: tables: { Item: { origin: { url: \"ht
 
 /// More pending writes, or outcomes, of one table than this are a slip of the pen.
 const MOST_PENDING: usize = 10_000_000;
+
+/// Likewise of attempts of one call.
+const MOST_RETRIES: u32 = 100;
+
+/// More requests to an origin, or connections, or calls that wait for it, likewise.
+const MOST_REQUESTS: usize = 1_000_000;
 
 /// Likewise of threads.
 const MOST_THREADS: usize = 1024;
@@ -105,6 +113,10 @@ impl Reader<'_> {
             "origin",
             "capacity",
             "negative_lifetime",
+            "stale_while_revalidate",
+            "stale_if_error",
+            "refresh_ahead",
+            "jitter",
             "in_doubt_writes",
             "absent_after_delete",
             "clean_start",
@@ -123,6 +135,10 @@ impl Reader<'_> {
         let mut table = TableConfig::new(&name.raw, origin.unwrap_or_else(|| OriginConfig::new("")));
         self.set(fields, "capacity", &mut table.capacity, value::capacity);
         self.set(fields, "negative_lifetime", &mut table.negative_lifetime, value::duration);
+        self.set(fields, "stale_while_revalidate", &mut table.stale_while_revalidate, value::duration);
+        self.set(fields, "stale_if_error", &mut table.stale_if_error, value::duration);
+        self.set(fields, "refresh_ahead", &mut table.refresh_ahead_percent, |value| value::percent(value, 0..=99));
+        self.set(fields, "jitter", &mut table.jitter_percent, |value| value::percent(value, 0..=100));
         self.set(fields, "in_doubt_writes", &mut table.in_doubt_writes, |value| {
             choice(value, &[("send", InDoubtWrites::Send), ("wait", InDoubtWrites::Wait)])
         });
@@ -163,8 +179,21 @@ impl Reader<'_> {
             "settle_window",
             "max_body",
             "freshness",
+            "heuristic",
+            "heuristic_longest",
+            "last_modified",
+            "record_at",
+            "record_in_array",
+            "put_at",
             "preconditions",
             "stores_verbatim",
+            "max_in_flight",
+            "max_queued",
+            "max_idle_connections",
+            "idempotency",
+            "idempotency_header",
+            "retries",
+            "breaker",
         ];
         let fields = self.fields("origin", node, &known)?;
         let mut origin = OriginConfig::new("");
@@ -182,11 +211,72 @@ impl Reader<'_> {
         self.set(fields, "freshness", &mut origin.freshness, |value| {
             choice(value, &[("table", Freshness::Table), ("origin", Freshness::Origin)])
         });
+        self.set(fields, "heuristic", &mut origin.heuristic_percent, |value| value::percent(value, 0..=100));
+        self.set(fields, "heuristic_longest", &mut origin.heuristic_longest, value::duration);
+        self.set(fields, "last_modified", &mut origin.last_modified, value::flag);
+        self.set(fields, "record_at", &mut origin.record_at, value::pointer);
+        self.set(fields, "record_in_array", &mut origin.record_in_array, value::flag);
+        self.set(fields, "put_at", &mut origin.put_at, value::pointer);
         self.set(fields, "preconditions", &mut origin.preconditions, |value| {
             choice(value, &[("unchecked", Preconditions::Unchecked), ("honoured", Preconditions::Honoured)])
         });
         self.set(fields, "stores_verbatim", &mut origin.stores_verbatim, value::flag);
+        self.set(fields, "max_in_flight", &mut origin.max_in_flight, |value| value::count(value, MOST_REQUESTS));
+        let up_to = |value: &Value| value::whole(value, MOST_REQUESTS);
+        self.set(fields, "max_queued", &mut origin.max_queued, up_to);
+        self.set(fields, "max_idle_connections", &mut origin.max_idle_connections, up_to);
+        self.set(fields, "idempotency", &mut origin.idempotency, |value| {
+            choice(value, &[("unchecked", Idempotency::Unchecked), ("honoured", Idempotency::Honoured)])
+        });
+        self.set(fields, "idempotency_header", &mut origin.idempotency_header, value::header);
+        if let Some((_, node)) = fields.get("retries") {
+            self.retries(node, &mut origin.retries);
+        }
+        if let Some((_, node)) = fields.get("breaker") {
+            self.breaker(node, &mut origin.breaker);
+        }
+        if let Some((key, _)) = fields.get("last_modified")
+            && origin.last_modified
+            && origin.preconditions == Preconditions::Honoured
+        {
+            let hint = "with preconditions: honoured, leave last_modified out";
+            self.add(key.at, "last_modified: no write can be conditional on a date", Some(hint));
+        }
         Some(origin)
+    }
+
+    fn retries(&mut self, node: &Node, retries: &mut Retries) {
+        let known = ["loads", "writes", "base", "cap", "budget", "burst", "attempt_timeout"];
+        let Some(fields) = self.fields("retries", node, &known) else { return };
+        let times = |value: &Value| value::whole(value, MOST_RETRIES);
+        self.set(fields, "loads", &mut retries.loads, times);
+        self.set(fields, "writes", &mut retries.writes, times);
+        self.set(fields, "base", &mut retries.base, value::duration);
+        self.set(fields, "cap", &mut retries.cap, value::duration);
+        self.set(fields, "budget", &mut retries.budget_percent, |value| value::percent(value, 0..=1000));
+        self.set(fields, "burst", &mut retries.burst, |value| value::whole(value, MOST_REQUESTS as u32));
+        self.set(fields, "attempt_timeout", &mut retries.attempt_timeout, |value| value::deadline(value).map(Some));
+        if let (Some((key, _)), true) = (fields.get("cap").or(fields.get("base")), retries.base > retries.cap) {
+            self.add(
+                key.at,
+                "retries: base is longer than cap",
+                Some("no pause is longer than cap: write base: 50ms, cap: 1s"),
+            );
+        }
+    }
+
+    fn breaker(&mut self, node: &Node, breaker: &mut Option<Breaker>) {
+        let known = ["enabled", "window", "calls", "failures", "open_for"];
+        let Some(fields) = self.fields("breaker", node, &known) else { return };
+        let (mut options, mut enabled) = (Breaker::default(), true);
+        self.set(fields, "enabled", &mut enabled, value::flag);
+        self.set(fields, "window", &mut options.window, value::deadline);
+        self.set(fields, "calls", &mut options.calls, |value| {
+            value::count(value, MOST_REQUESTS).map(|calls| calls as u32)
+        });
+        self.set(fields, "failures", &mut options.failures_percent, |value| value::percent(value, 1..=100));
+        self.set(fields, "open_for", &mut options.open_for, value::deadline);
+        *breaker = enabled.then_some(options);
     }
 
     fn headers(&mut self, node: &Node) -> Vec<HeaderConfig> {

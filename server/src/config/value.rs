@@ -3,7 +3,10 @@
 //! Owns `${NAME}`, durations, sizes, URL templates and headers. It never knows which key a text belongs to.
 //! Invariant: no [`Wrong`] holds a character that came from the environment, nor one of a URL or a header's value.
 
+use std::fmt::Display;
 use std::net::SocketAddr;
+use std::ops::RangeInclusive;
+use std::str::FromStr;
 use std::time::Duration;
 
 use super::yaml::Text;
@@ -199,15 +202,50 @@ pub(super) fn count(value: &Value, most: usize) -> Result<usize, Wrong> {
     }
 }
 
+/// A number from 0 to `most`.
+pub(super) fn whole<N: FromStr + PartialOrd + Display>(value: &Value, most: N) -> Result<N, Wrong> {
+    let plain = value.text.bytes().all(|byte| byte.is_ascii_digit());
+    match value.text.parse::<N>().ok().filter(|number| plain && *number <= most) {
+        Some(number) => Ok(number),
+        None => Err(wrong(&format!("\"{}\" is not a whole number from 0 to {most}", value.shown), "write a number: 2")),
+    }
+}
+
+/// A share in percent, from `range`.
+pub(super) fn percent<N: FromStr + PartialOrd + Display>(value: &Value, range: RangeInclusive<N>) -> Result<N, Wrong> {
+    let (digits, unit) = number_and_unit(&value.text);
+    match digits.parse().ok().filter(|percent| unit == "%" && range.contains(percent)) {
+        Some(percent) => Ok(percent),
+        None => {
+            let (least, most) = (range.start(), range.end());
+            let message = format!("\"{}\" is not a share from {least}% to {most}%", value.shown);
+            Err(wrong(&message, "write a whole number and a percent sign: 20%"))
+        }
+    }
+}
+
+/// A JSON pointer (RFC 6901).
+pub(super) fn pointer(value: &Value) -> Result<String, Wrong> {
+    let is_whole = value.text.is_empty();
+    let is_escaped = value.text.split('~').skip(1).all(|rest| rest.starts_with(['0', '1']));
+    if (is_whole || value.text.starts_with('/')) && is_escaped {
+        return Ok(value.text.clone());
+    }
+    Err(wrong(
+        &format!("\"{}\" is not a JSON pointer", value.shown),
+        "write: /data, or /a/b; ~1 is a slash, ~0 a tilde",
+    ))
+}
+
 fn number_and_unit(text: &str) -> (&str, &str) {
     let digits = text.bytes().take_while(u8::is_ascii_digit).count();
     let (number, unit) = text.split_at(digits);
     (number, unit.trim_start())
 }
 
-const URL_HINT: &str = "write: http://host:port/path/{id}";
+const URL_HINT: &str = "write: http://host:port/path/{id}, or http://host/path?key={id}";
 
-/// The template of a record's URL: absolute, http or https, `{id}` once, in its path.
+/// The template of a record's URL: absolute, http or https, `{id}` once, in its path or query.
 pub(super) fn url(value: &Value) -> Result<String, Wrong> {
     let url = &value.text;
     let Some((scheme, rest)) = url.split_once("://") else {
@@ -224,7 +262,7 @@ pub(super) fn url(value: &Value) -> Result<String, Wrong> {
         ));
     }
     if authority.contains("{id}") {
-        return Err(wrong("{id} stands outside the URL's path", URL_HINT));
+        return Err(wrong("{id} stands outside the URL's path and query", URL_HINT));
     }
     if !is_authority(authority) {
         return Err(wrong("the URL's host or port is malformed", URL_HINT));
@@ -232,12 +270,8 @@ pub(super) fn url(value: &Value) -> Result<String, Wrong> {
     if tail.contains('#') {
         return Err(wrong("a URL of an origin has no fragment (#)", "write %23 for a # in a path"));
     }
-    let (path, query) = tail.split_once('?').unwrap_or((tail, ""));
-    if query.contains("{id}") {
-        return Err(wrong("{id} stands outside the URL's path", URL_HINT));
-    }
-    match path.matches("{id}").count() {
-        0 => return Err(wrong("the URL's path lacks the placeholder {id}", URL_HINT)),
+    match tail.matches("{id}").count() {
+        0 => return Err(wrong("the URL lacks the placeholder {id}", URL_HINT)),
         1 => {}
         _ => {
             return Err(wrong("the placeholder {id} stands in the URL twice", URL_HINT));
@@ -281,6 +315,14 @@ pub(super) fn header_name(name: &str) -> Result<(), Wrong> {
         return Err(wrong(&format!("header {} is written by the HTTP client", shown(name)), "leave it out"));
     }
     Ok(())
+}
+
+/// A header's name where a value stands. Its errors repeat what is written, not what the environment put there.
+pub(super) fn header(value: &Value) -> Result<String, Wrong> {
+    match header_name(&value.text) {
+        Ok(()) => Ok(value.text.clone()),
+        Err(error) => Err(Wrong { message: format!("\"{}\" is no header for it", value.shown), hint: error.hint }),
+    }
 }
 
 /// A header's value: visible ASCII, space and tab. Its errors never repeat it.

@@ -21,6 +21,9 @@ pub(crate) use json::object;
 /// The longest key, in bytes.
 pub const MAX_KEY_BYTES: usize = 1024;
 
+/// The canonical bytes of null, which no value of any type has: no text holds this byte.
+pub const NULL: &[u8] = &[0xff];
+
 /// Why a body or record is refused.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BodyError {
@@ -150,13 +153,13 @@ impl Table {
         Ok(record)
     }
 
-    /// The rows of a checked record in the indexes: an attribute's number and the canonical bytes of its value. A
-    /// missing value, null, or one of the wrong type has no row.
+    /// The rows of a checked record in the indexes: an attribute's number and the canonical bytes of a value that it has. See
+    /// [`Attribute::values`].
     pub fn index_values(&self, record: &Map<String, Value>) -> Vec<(u16, Vec<u8>)> {
-        self.numbered()
-            .filter(|(_, attribute)| attribute.indexed)
-            .filter_map(|(number, attribute)| {
-                Some((number, canonical(attribute.scalar, record.get(&attribute.name)?)?))
+        let indexed = self.numbered().filter(|(_, attribute)| attribute.indexed);
+        indexed
+            .flat_map(|(number, attribute)| {
+                attribute.values(record.get(&attribute.name)).into_iter().map(move |value| (number, value))
             })
             .collect()
     }
@@ -185,6 +188,30 @@ impl Table {
 }
 
 impl Attribute {
+    /// The canonical bytes by which a record that holds `value` is found: those of the value, of each member where it is a list, and
+    /// [`NULL`] where it is null or missing. A value of the wrong type has none.
+    pub fn values(&self, value: Option<&Value>) -> Vec<Vec<u8>> {
+        match value {
+            None | Some(Value::Null) => vec![NULL.to_vec()],
+            Some(Value::Array(members)) if self.list => {
+                members.iter().filter_map(|member| canonical(self.scalar, member)).collect()
+            }
+            Some(value) => canonical(self.scalar, value).into_iter().collect(),
+        }
+    }
+
+    /// The canonical bytes of a condition's operand. `null` is null; the text `null` is written `string:null`, and so can be any other.
+    ///
+    /// # Errors
+    /// As [`Attribute::query_value`].
+    pub fn operand(&self, text: &str) -> Result<Vec<u8>, String> {
+        match (self.scalar, text.strip_prefix("string:")) {
+            (_, None) if text == "null" => Ok(NULL.to_vec()),
+            (Scalar::Id | Scalar::String, Some(text)) => self.query_value(text),
+            _ => self.query_value(text),
+        }
+    }
+
     /// The canonical bytes of a value from a URL's query, to be compared with those of [`Table::index_values`].
     ///
     /// # Errors
@@ -213,8 +240,19 @@ impl Attribute {
             None if self.required => Err(BodyError::of(&self.name, "required, but missing")),
             Some(Value::Null) if self.required => Err(BodyError::of(&self.name, "required, but null")),
             None | Some(Value::Null) => Ok(()),
-            Some(value) if is_of(self.scalar, value) => Ok(()),
-            Some(value) => {
+            Some(Value::Array(members)) if self.list => members.iter().try_for_each(|member| self.check_one(member)),
+            Some(value) if self.list => {
+                let message = format!("expected a list of {}, got {}", self.scalar, describe(value));
+                Err(BodyError::of(&self.name, message))
+            }
+            Some(value) => self.check_one(value),
+        }
+    }
+
+    fn check_one(&self, value: &Value) -> Result<(), BodyError> {
+        match value {
+            value if is_of(self.scalar, value) => Ok(()),
+            _ => {
                 let range = match (self.scalar, value) {
                     (Scalar::Int, Value::Number(number)) if is_whole(number) => {
                         format!(", out of its range of {} to {}", i32::MIN, i32::MAX)

@@ -49,8 +49,10 @@ pub struct Table {
 pub struct Attribute {
     /// The field's name.
     pub name: String,
-    /// The type of its values.
+    /// The type of its values; of a list, of its members.
     pub scalar: Scalar,
+    /// Whether a value is a list (`[String]`).
+    pub list: bool,
     /// Whether a record must hold it, not null (`!`).
     pub required: bool,
     /// Whether records can be found by it (`@indexed`).

@@ -169,15 +169,19 @@ fn attribute(field: &FieldDefinition, table: &mut Table, findings: &mut Findings
     if let Some(argument) = field.arguments.first() {
         findings.add(place(argument.pos), format!("attribute {} takes no argument", shown(&name)), None);
     }
-    let scalar = match &field.ty.node.base {
+    let (list, of) = match &field.ty.node.base {
+        BaseType::Named(_) => (false, &field.ty.node.base),
+        BaseType::List(members) => (true, &members.base),
+    };
+    let scalar = match of {
         BaseType::Named(scalar) => Scalar::from_name(scalar),
         BaseType::List(_) => None,
     };
     if scalar.is_none() {
         let message = format!("{}: type {} is not supported", shown(&name), shown(&field.ty.node.to_string()));
-        let hint = match &field.ty.node.base {
+        let hint = match of {
             BaseType::Named(unknown) => hint_of_known(unknown, "", &Scalar::NAMES),
-            BaseType::List(_) => format!("known: {}", Scalar::NAMES.join(", ")),
+            BaseType::List(_) => format!("known: {}, and lists of these", Scalar::NAMES.join(", ")),
         };
         findings.add(place(field.ty.pos), message, Some(hint));
     }
@@ -201,7 +205,10 @@ fn attribute(field: &FieldDefinition, table: &mut Table, findings: &mut Findings
             }
         }
     }
-    Some(Attribute { name, scalar: scalar?, required: !field.ty.node.nullable, indexed })
+    if list && table.primary_key == name {
+        findings.add(place(field.ty.pos), format!("{}: a primary key is no list", shown(&name)), None);
+    }
+    Some(Attribute { name, scalar: scalar?, list, required: !field.ty.node.nullable, indexed })
 }
 
 fn primary_key(at: Pos, name: &str, scalar: Option<Scalar>, table: &mut Table, findings: &mut Findings<'_>) {

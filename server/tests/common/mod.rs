@@ -32,6 +32,7 @@ const SCHEMA: &str = concat!(
        weight: Float @indexed
        spare: Boolean @indexed
        number: ID @indexed
+       marks: [String!] @indexed
      }
      type Hidden @table { id: ID @primaryKey }"
 );
@@ -125,6 +126,12 @@ impl Setup {
             }
             text += &format!("    origin:\n      url: {url}/items/{{id}}\n      timeout: {}\n", self.timeout);
             text += "      headers:\n        Authorization: Bearer ${KEY}\n";
+            // A test is of one exchange with the origin, unless it says otherwise.
+            for (key, none) in [("retries", "{ loads: 0 }"), ("breaker", "{ enabled: false }")] {
+                if !self.origin.iter().any(|line| line.starts_with(key)) {
+                    text += &format!("      {key}: {none}\n");
+                }
+            }
             for line in &self.origin {
                 text += &format!("      {line}\n");
             }
@@ -280,15 +287,18 @@ pub(crate) struct Response {
     pub(crate) status: u16,
     pub(crate) head: String,
     pub(crate) body: String,
+    /// The body as it came.
+    pub(crate) bytes: Vec<u8>,
 }
 
 impl Response {
     fn parse(bytes: &[u8]) -> Self {
         let end = bytes.windows(4).position(|window| window == b"\r\n\r\n").expect("an answer with a head");
         let head = String::from_utf8(bytes[..end].to_vec()).unwrap();
-        let body = String::from_utf8(bytes[end + 4..].to_vec()).unwrap();
+        let bytes = bytes[end + 4..].to_vec();
+        let body = String::from_utf8_lossy(&bytes).into_owned();
         let status = head.split(' ').nth(1).unwrap().parse().unwrap();
-        Self { status, head, body }
+        Self { status, head, body, bytes }
     }
 
     /// It is one of a front.

@@ -5,12 +5,17 @@
 #[path = "../common/mod.rs"]
 mod common;
 mod conditions;
+mod formats;
+mod freshness;
 mod index;
 mod invalidate;
 mod keys;
 mod life;
+mod limits;
+mod openapi;
 mod patch;
 mod pending;
+mod query;
 mod reads;
 mod requests;
 mod writes;

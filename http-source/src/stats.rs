@@ -1,0 +1,132 @@
+//! What a source counts, and the snapshot of it.
+//!
+//! Invariant: every attempt that was begun is in flight, or counted in exactly one class.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use wtcache::Failure;
+
+use crate::breaker::BreakerState;
+
+/// What became of an attempt.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Class {
+    Answered,
+    Refused,
+    /// It asks for another attempt: the request did not come through in its time.
+    Late,
+    Failed,
+    Broken,
+    TimedOut,
+    Unreachable,
+}
+
+impl Class {
+    pub(crate) fn of_status(status: u16) -> Self {
+        match status {
+            200..=399 => Self::Answered,
+            408 => Self::Late,
+            400..=499 => Self::Refused,
+            500..=599 => Self::Failed,
+            _ => Self::Broken,
+        }
+    }
+
+    /// Of an attempt without a whole answer.
+    pub(crate) fn of_failure(failure: Failure) -> Self {
+        match failure {
+            Failure::TimedOut => Self::TimedOut,
+            Failure::Unreachable => Self::Unreachable,
+            _ => Self::Broken,
+        }
+    }
+
+    /// It speaks against the origin.
+    pub(crate) fn is_failure(self) -> bool {
+        !matches!(self, Self::Answered | Self::Refused)
+    }
+}
+
+/// The counts. Relaxed throughout: they are for information.
+#[derive(Debug, Default)]
+pub(crate) struct Counts {
+    pub(crate) attempts: AtomicU64,
+    pub(crate) retries: AtomicU64,
+    pub(crate) over_budget: AtomicU64,
+    pub(crate) answered: AtomicU64,
+    pub(crate) refused: AtomicU64,
+    pub(crate) failed: AtomicU64,
+    pub(crate) broken: AtomicU64,
+    pub(crate) timed_out: AtomicU64,
+    pub(crate) unreachable: AtomicU64,
+    pub(crate) queue_full: AtomicU64,
+    pub(crate) queue_timed_out: AtomicU64,
+    pub(crate) breaker_refused: AtomicU64,
+}
+
+/// One more.
+pub(crate) fn count(counter: &AtomicU64) {
+    counter.fetch_add(1, Ordering::Relaxed);
+}
+
+impl Counts {
+    pub(crate) fn ended(&self, class: Class) {
+        count(match class {
+            Class::Answered => &self.answered,
+            Class::Refused | Class::Late => &self.refused,
+            Class::Failed => &self.failed,
+            Class::Broken => &self.broken,
+            Class::TimedOut => &self.timed_out,
+            Class::Unreachable => &self.unreachable,
+        });
+    }
+}
+
+/// What an [`HttpSource`](crate::HttpSource) did so far, and what it is doing. Each number is exact; taken one after the other, they
+/// may be of different moments.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct SourceStats {
+    /// Attempts begun: those of calls that were attempted again, each for itself.
+    pub attempts: u64,
+    /// Of these, retries.
+    pub retries: u64,
+    /// Retries that were not made, since the budget had none left.
+    pub retries_over_budget: u64,
+    /// Attempts that were answered with a status below 400.
+    pub answered: u64,
+    /// With 4xx.
+    pub refused: u64,
+    /// With 5xx.
+    pub failed: u64,
+    /// Attempts whose connection broke after something was sent, or whose answer was none of HTTP's.
+    pub broken: u64,
+    /// Those whose time was up before the whole answer had come.
+    pub timed_out: u64,
+    /// Those that did not come to be sent: no name, no connection, no TLS.
+    pub unreachable: u64,
+    /// Calls refused here, since as many waited as may.
+    pub queue_full: u64,
+    /// Calls whose deadline passed while they waited here.
+    pub queue_timed_out: u64,
+    /// Calls refused here by the breaker.
+    pub breaker_refused: u64,
+    /// Attempts under way now.
+    pub in_flight: usize,
+    /// Calls that wait for others to end.
+    pub queued: usize,
+    /// The breaker; `None` where there is none.
+    pub breaker: Option<BreakerStats>,
+}
+
+/// Of the breaker.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct BreakerStats {
+    /// What it does now.
+    pub state: BreakerState,
+    /// How often it opened, failed probes not counted.
+    pub openings: u64,
+    /// How many probes it let through.
+    pub probes: u64,
+}

@@ -1,0 +1,311 @@
+//! `GET /-/openapi.json`: what this front serves, as OpenAPI 3.1, made of the tables' schemas.
+//!
+//! Owns the description of each request and of what it can come to. Invariant: a status that a request can be answered with by this
+//! front is listed with it; what an origin refuses in its own words is `4XX`.
+
+use std::collections::BTreeMap;
+
+use axum::http::{Method, StatusCode};
+use serde_json::{Map, Value, json};
+
+use crate::answer::{Answer, json as json_answer};
+use crate::problem::Problem;
+use crate::record::MAX_KEY_BYTES;
+use crate::schema::{Attribute, Scalar, Table};
+use crate::table::ServedTable;
+
+pub(crate) const PATH: &str = "/-/openapi.json";
+
+/// The formats of records, for reading.
+const READ: [&str; 5] =
+    ["application/json", "application/cbor", "application/msgpack", "application/x-msgpack", "text/csv"];
+
+const WRITTEN: [&str; 4] = ["application/json", "application/cbor", "application/msgpack", "application/x-msgpack"];
+
+pub(crate) fn answer(tables: &BTreeMap<String, ServedTable>, method: &Method) -> Answer {
+    if !matches!(*method, Method::GET | Method::HEAD) {
+        let detail = "the description is asked with GET";
+        return Answer::refused(method, Problem::new(StatusCode::METHOD_NOT_ALLOWED, detail).allow("GET, HEAD"));
+    }
+    let tables: Vec<&Table> = tables.values().map(|table| &*table.schema).collect();
+    Answer::local(json_answer(document(&tables).to_string().into_bytes()), "description")
+}
+
+fn document(tables: &[&Table]) -> Value {
+    let mut paths = own_paths();
+    let mut schemas = own_schemas();
+    for table in tables {
+        let name = &table.name;
+        paths.insert(format!("/{name}/"), table_path(table));
+        paths.insert(format!("/{name}/{{key}}"), record_path(table));
+        schemas.insert(name.clone(), record(table, Use::Served));
+        schemas.insert(format!("{name}ToWrite"), record(table, Use::Written));
+        schemas.insert(format!("{name}Patch"), record(table, Use::Patch));
+    }
+    json!({
+        "openapi": "3.1.0",
+        "info": {
+            "title": "wtcache",
+            "version": env!("CARGO_PKG_VERSION"),
+            "description": "Records of tables, cached before their origins. A write is answered once the origin has confirmed it.",
+        },
+        "paths": paths,
+        "components": { "schemas": schemas },
+    })
+}
+
+fn own_paths() -> Map<String, Value> {
+    let reads = |id: &str, summary: &str, ok: Value, statuses: &[u16]| {
+        let get = operation(id, summary, vec![], &responses(Some(("200", ok.clone())), statuses));
+        let head = operation(&format!("{id}Head"), summary, vec![], &responses(Some(("200", bare(&ok))), statuses));
+        (get, head)
+    };
+    let (get, head) = reads("health", "Whether this server runs", text("It runs."), &[]);
+    let mut paths = Map::new();
+    paths.insert("/-/healthz".to_owned(), json!({ "get": get, "head": head }));
+    let (get, head) = reads("description", "This description", object("An OpenAPI document."), &[]);
+    paths.insert(PATH.to_owned(), json!({ "get": get, "head": head }));
+    let (get, head) = reads(
+        "outcome",
+        "What became of a write that was answered with 202",
+        schema_of("The outcome.", "Outcome"),
+        &[404],
+    );
+    let id = parameter("id", "path", json!({ "type": "string" }), "From the Location of the answer.");
+    paths.insert("/-/pending/{id}".to_owned(), json!({ "parameters": [id], "get": get, "head": head }));
+    let mut invalidate = operation(
+        "invalidate",
+        "Forgets what was changed at the origin past this server",
+        vec![],
+        &responses(Some(("200", object("How much went."))), &[400, 413, 503]),
+    );
+    invalidate["requestBody"] = json!({
+        "required": true,
+        "content": { "application/json": { "schema": { "$ref": "#/components/schemas/Invalidation" } } },
+    });
+    paths.insert("/-/invalidate".to_owned(), json!({ "post": invalidate }));
+    paths
+}
+
+fn own_schemas() -> Map<String, Value> {
+    let text = json!({ "type": "string" });
+    let problem = json!({
+        "description": "Problem details (RFC 9457).",
+        "type": "object",
+        "required": ["type", "title", "status", "detail"],
+        "properties": {
+            "type": text, "title": text, "detail": text,
+            "status": { "type": "integer" },
+            "field": { "type": "string", "description": "The attribute, member or condition at fault." },
+            "position": { "type": "integer", "description": "Where in the query, in characters from 1." },
+            "outcome": { "enum": ["rejected", "in-doubt"] },
+            "settles_in_ms": { "type": "integer" },
+            "origin_status": { "type": "integer" },
+            "current_etag": { "type": ["string", "null"] },
+        },
+    });
+    let outcome = json!({
+        "type": "object",
+        "required": ["state", "table", "key", "since"],
+        "properties": {
+            "state": { "enum": ["pending", "settled", "rolled-back", "in-doubt"] },
+            "table": text, "key": text, "since": text, "ended": text, "etag": text, "detail": text,
+            "status": { "type": "integer" },
+        },
+    });
+    let one_of = ["key", "keys", "prefix", "pattern", "tag", "all"].map(|name| json!({ "required": [name] })).to_vec();
+    let invalidation = json!({
+        "type": "object",
+        "required": ["table"],
+        "additionalProperties": false,
+        "properties": {
+            "table": text, "key": text, "prefix": text, "pattern": text, "tag": text,
+            "keys": { "type": "array", "items": text },
+            "all": { "const": true },
+        },
+        "oneOf": one_of,
+    });
+    [("Problem", problem), ("Outcome", outcome), ("Invalidation", invalidation)]
+        .into_iter()
+        .map(|(name, schema)| (name.to_owned(), schema))
+        .collect()
+}
+
+fn table_path(table: &Table) -> Value {
+    let name = &table.name;
+    let keys =
+        json!({ "type": "array", "items": { "type": "string", "minLength": 1 }, "minItems": 1, "maxItems": 1000 });
+    let mut keys =
+        parameter(&table.primary_key, "query", keys, "The records of these keys, loaded where they are not here.");
+    keys["explode"] = json!(false);
+    let mut parameters = vec![keys];
+    for attribute in table.attributes.iter().filter(|a| a.indexed && a.name != table.primary_key) {
+        let about =
+            "A condition, by index. Operators, groups and the calls select(), sort() and limit() are in the manual.";
+        parameters.push(parameter(&attribute.name, "query", scalar(attribute.scalar), about));
+    }
+    let statuses = [400, 406, 422, 500, 502, 503, 504];
+    let rows = json!({ "type": "array" });
+    let ok = records(
+        "The records, or what select() makes of them. Wtcache-Complete and Wtcache-Left-Out say what is lacking.",
+        &rows,
+    );
+    let summary = format!("Records of {name}: resident ones by index, or those of keys");
+    let get = operation(
+        &format!("query{name}"),
+        &summary,
+        parameters.clone(),
+        &responses(Some(("200", ok.clone())), &statuses),
+    );
+    let head = responses(Some(("200", bare(&ok))), &statuses);
+    let head = operation(&format!("query{name}Head"), &summary, parameters, &head);
+    json!({ "get": get, "head": head })
+}
+
+fn record_path(table: &Table) -> Value {
+    let name = &table.name;
+    let schema = json!({ "$ref": format!("#/components/schemas/{name}") });
+    let key = json!({ "type": "string", "minLength": 1, "maxLength": MAX_KEY_BYTES });
+    let key = parameter("key", "path", key, "The primary key, percent-encoded.");
+    let tags = |header: &str| parameter(header, "header", json!({ "type": "string" }), "* or a list of entity tags.");
+    let prefer = parameter("Prefer", "header", json!({ "type": "string" }), "respond-async, wait=N (RFC 7240).");
+    let confirmed = json!({ "enum": ["", "true", "false"] });
+    let mut confirmed = parameter("confirmed", "query", confirmed, "What the origin confirmed, whatever is pending.");
+    confirmed["allowEmptyValue"] = json!(true);
+    let conditions = vec![tags("If-Match"), tags("If-None-Match"), prefer];
+
+    let found = records("The record.", &schema);
+    let reads = [400, 404, 406, 422, 500, 502, 503, 504];
+    let read = |id: &str, ok: Value| {
+        let mut answers = responses(Some(("200", ok)), &reads);
+        answers.insert("304".to_owned(), json!({ "description": "As the client has it." }));
+        operation(id, &format!("A record of {name}"), vec![confirmed.clone(), tags("If-None-Match")], &answers)
+    };
+    let write = |id: &str, summary: &str, statuses: &[u16], has_record: bool| {
+        let mut answers = responses(has_record.then(|| ("200", found.clone())), statuses);
+        let shown = records("Shown, and not settled yet; Location tells the outcome.", &schema);
+        answers.insert("202".to_owned(), shown);
+        answers.insert("204".to_owned(), json!({ "description": "Applied." }));
+        operation(id, summary, conditions.clone(), &answers)
+    };
+    let body = |kinds: &[&str], schema: &str| {
+        let schema = json!({ "schema": { "$ref": format!("#/components/schemas/{schema}") } });
+        json!({ "required": true, "content": content(kinds, &schema) })
+    };
+    let bodied = [400, 404, 406, 412, 413, 415, 422, 500, 502, 503, 504];
+    let mut put = write(&format!("put{name}"), &format!("Creates or replaces a record of {name}"), &bodied, true);
+    put["requestBody"] = body(&WRITTEN, &format!("{name}ToWrite"));
+    let mut patch = write(&format!("patch{name}"), "Merges into a record (RFC 7396)", &bodied, true);
+    let kinds: Vec<&str> = std::iter::once("application/merge-patch+json").chain(WRITTEN).collect();
+    patch["requestBody"] = body(&kinds, &format!("{name}Patch"));
+    let statuses = [400, 404, 406, 412, 422, 500, 502, 503, 504];
+    let delete = write(&format!("delete{name}"), "Removes a record", &statuses, false);
+    json!({
+        "parameters": [key],
+        "get": read(&format!("get{name}"), found.clone()),
+        "head": read(&format!("get{name}Head"), bare(&found)),
+        "put": put,
+        "patch": patch,
+        "delete": delete,
+    })
+}
+
+/// What a record is described for.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Use {
+    Served,
+    Written,
+    Patch,
+}
+
+fn record(table: &Table, used: Use) -> Value {
+    let is_key = |attribute: &Attribute| attribute.name == table.primary_key;
+    let mut properties = Map::new();
+    for attribute in &table.attributes {
+        let mut of = scalar(attribute.scalar);
+        if attribute.list {
+            of = json!({ "type": "array", "items": of });
+        }
+        if !attribute.required && !is_key(attribute) {
+            of = json!({ "anyOf": [of, { "type": "null" }] });
+        }
+        properties.insert(attribute.name.clone(), of);
+    }
+    let required = |attribute: &&Attribute| match used {
+        Use::Served => is_key(attribute) || attribute.required,
+        // The path has the key.
+        Use::Written => !is_key(attribute) && attribute.required,
+        Use::Patch => false,
+    };
+    let required: Vec<&str> = table.attributes.iter().filter(required).map(|a| a.name.as_str()).collect();
+    let mut schema = json!({ "type": "object", "properties": properties, "required": required });
+    if table.sealed && used != Use::Served {
+        schema["additionalProperties"] = json!(false);
+    }
+    schema
+}
+
+fn scalar(scalar: Scalar) -> Value {
+    match scalar {
+        Scalar::Id => json!({ "type": ["string", "integer"] }),
+        Scalar::String => json!({ "type": "string" }),
+        Scalar::Int => json!({ "type": "integer", "format": "int32", "minimum": i32::MIN, "maximum": i32::MAX }),
+        Scalar::Float => json!({ "type": "number", "format": "double" }),
+        Scalar::Boolean => json!({ "type": "boolean" }),
+    }
+}
+
+fn parameter(name: &str, place: &str, schema: Value, description: &str) -> Value {
+    json!({ "name": name, "in": place, "required": place == "path", "schema": schema, "description": description })
+}
+
+fn operation(id: &str, summary: &str, parameters: Vec<Value>, responses: &Map<String, Value>) -> Value {
+    json!({ "operationId": id, "summary": summary, "parameters": parameters, "responses": responses })
+}
+
+/// The good answer, and what else there can be.
+fn responses(good: Option<(&str, Value)>, statuses: &[u16]) -> Map<String, Value> {
+    let mut all: Map<String, Value> = good.into_iter().map(|(status, answer)| (status.to_owned(), answer)).collect();
+    let problem = json!({ "schema": { "$ref": "#/components/schemas/Problem" } });
+    for status in statuses {
+        let reason = StatusCode::from_u16(*status).ok().and_then(|status| status.canonical_reason());
+        let answer = json!({
+            "description": reason.unwrap_or("Error"),
+            "content": { "application/problem+json": problem, "*/*": {} },
+        });
+        all.insert(status.to_string(), answer);
+    }
+    if statuses.contains(&502) {
+        let refusal = "The origin's own refusal, with its status and body.";
+        all.insert("4XX".to_owned(), json!({ "description": refusal, "content": { "*/*": {} } }));
+    }
+    all
+}
+
+fn records(description: &str, schema: &Value) -> Value {
+    let mut content = content(&READ, &json!({ "schema": schema }));
+    content.insert("text/csv".to_owned(), json!({ "schema": { "type": "string" } }));
+    json!({ "description": description, "content": content })
+}
+
+fn content(kinds: &[&str], of: &Value) -> Map<String, Value> {
+    kinds.iter().map(|kind| ((*kind).to_owned(), of.clone())).collect()
+}
+
+fn text(description: &str) -> Value {
+    json!({ "description": description, "content": { "text/plain": { "schema": { "type": "string" } } } })
+}
+
+fn object(description: &str) -> Value {
+    json!({ "description": description, "content": { "application/json": { "schema": { "type": "object" } } } })
+}
+
+fn schema_of(description: &str, schema: &str) -> Value {
+    let schema = json!({ "$ref": format!("#/components/schemas/{schema}") });
+    json!({ "description": description, "content": { "application/json": { "schema": schema } } })
+}
+
+/// The same answer to a HEAD.
+fn bare(answer: &Value) -> Value {
+    json!({ "description": answer["description"] })
+}
