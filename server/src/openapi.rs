@@ -72,7 +72,7 @@ fn own_paths() -> Map<String, Value> {
         "invalidate",
         "Forgets what was changed at the origin past this server",
         vec![],
-        &responses(Some(("200", object("How much went."))), &[400, 413, 503]),
+        &responses(Some(("200", object("How much went."))), &[400, 408, 413, 503]),
     );
     invalidate["requestBody"] = json!({
         "required": true,
@@ -187,7 +187,7 @@ fn record_path(table: &Table) -> Value {
         let schema = json!({ "schema": { "$ref": format!("#/components/schemas/{schema}") } });
         json!({ "required": true, "content": content(kinds, &schema) })
     };
-    let bodied = [400, 404, 406, 412, 413, 415, 422, 500, 502, 503, 504];
+    let bodied = [400, 404, 406, 408, 412, 413, 415, 422, 500, 502, 503, 504];
     let mut put = write(&format!("put{name}"), &format!("Creates or replaces a record of {name}"), &bodied, true);
     put["requestBody"] = body(&WRITTEN, &format!("{name}ToWrite"));
     let mut patch = write(&format!("patch{name}"), "Merges into a record (RFC 7396)", &bodied, true);

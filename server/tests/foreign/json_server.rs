@@ -53,8 +53,8 @@ fn f1_json_server_is_cached_although_it_says_no_cache() {
 fn f1_json_server_is_asked_each_time_where_its_own_word_on_freshness_counts() {
     let Some(mut origin) = started() else { return };
     let front = Front::before(&origin, &["freshness: origin"]);
-    for _ in 0..2 {
-        says(&front.get("a").expect(200), "fwd=miss; fwd-status=200; stored");
+    for why in ["miss", "stale"] {
+        says(&front.get("a").expect(200), &format!("fwd={why}; fwd-status=200; stored"));
     }
     assert_eq!(origin.saw(), ["GET /items/a 200", "GET /items/a 304"]);
 }
