@@ -326,7 +326,8 @@
 #define WTCACHE_MODE_DEFAULT 0
 
 /**
- * Reads what is resident and fresh, or pending, and nothing else: never waits, and never calls the source.
+ * Reads what is resident and will do for this call, or pending, and nothing else: it never waits, and never calls the source. Where the
+ * refresh of a record that is still fresh is due, it is asked for in the background.
  */
 #define WTCACHE_MODE_CACHED 1
 
@@ -334,6 +335,17 @@
  * Reads what the origin confirmed, from the cache or else from the origin, whatever is pending above it.
  */
 #define WTCACHE_MODE_CONFIRMED 2
+
+/**
+ * A flag of a read: the origin is asked after the call began, whatever is resident; it may say that this is its record still. What is
+ * resident stays, and others are served it, until the load has ended.
+ */
+#define WTCACHE_CALL_ANEW 1
+
+/**
+ * A flag of a read: what its load brings is not kept, nor is what was there before. A load of another's that it joins may be.
+ */
+#define WTCACHE_CALL_NOT_KEPT 2
 
 /**
  * There is no record.
@@ -471,6 +483,22 @@
  * The lifetime of a record: it is given to whoever asked, and not kept.
  */
 #define WTCACHE_LIFETIME_NOT_KEPT -1
+
+/**
+ * The lifetime of a record that is unchanged, and of no other: as long as it was given last time, less `age_ms`, with the windows that it
+ * was given. Where the configuration said how long, it says so again.
+ */
+#define WTCACHE_LIFETIME_AS_BEFORE -2
+
+/**
+ * The lifetime of a record: it has expired from the start. It is kept only where it has a version, to be offered to the origin, or a window.
+ */
+#define WTCACHE_LIFETIME_EXPIRED -3
+
+/**
+ * The length of a window in which an expired record may be served: there is no such window.
+ */
+#define WTCACHE_WINDOW_NONE -1
 
 /**
  * Of a write: nobody can know whether the origin applied it, or still will. When in doubt, this. For a read the verdict says
@@ -720,8 +748,8 @@ typedef struct wtcache_request {
      */
     uint64_t remaining_ms;
     /**
-     * Of a read: the version of the expired record that this one replaces, to be offered to the origin. If it is still
-     * the origin's, answer `wtcache_reply_unchanged`. NULL where there is none.
+     * Of a read: the version of the record that is here, which has expired, or does not do for whoever asks, to be offered to the origin. If it
+     * is still the origin's, answer `wtcache_reply_unchanged`. NULL where there is none.
      */
     const void *version;
     /**
@@ -836,14 +864,32 @@ typedef struct wtcache_call {
      */
     int32_t mode;
     /**
-     * Zero.
+     * Of a read: any of `WTCACHE_CALL_*`, or zero. All from here on but `lifetime_ms` is of a read, also of many keys; any other call refuses it.
      */
-    int32_t reserved;
+    int32_t flags;
     /**
      * Of a write: how long its record may be served where the source says nothing of that, in milliseconds, or one of `WTCACHE_LIFETIME_*`. A
      * delete has no record, and a read refuses a lifetime.
      */
     int64_t lifetime_ms;
+    /**
+     * The origin confirmed the record, or that there is none, no longer than so many milliseconds before the call; else it is asked. Zero: any
+     * time ago. `WTCACHE_CALL_ANEW` is an age of none at all, and goes without this. What pending writes show has no age.
+     */
+    uint64_t max_age_ms;
+    /**
+     * The record can be served as fresh for so many milliseconds yet, or it is loaded. What a load brings is taken as it is.
+     */
+    uint64_t min_fresh_ms;
+    /**
+     * For how many milliseconds after its end a record is taken without waiting for the origin; `WTCACHE_WINDOW_NONE`: not at all. Zero: as the
+     * record's source says, or the cache is configured. It has nothing refreshed where these do not.
+     */
+    int64_t max_stale_ms;
+    /**
+     * The same, in place of an error; counted from where the record became too old for `max_age_ms` or `min_fresh_ms`, if that was earlier.
+     */
+    int64_t stale_if_error_ms;
 } wtcache_call;
 
 /**
@@ -1023,6 +1069,19 @@ typedef struct wtcache_record {
      * How many tags there are.
      */
     size_t tag_count;
+    /**
+     * For how long after its lifetime it may be served while it is refreshed, in milliseconds. Zero: as the cache is configured;
+     * `WTCACHE_WINDOW_NONE`: not at all, whatever a call says.
+     */
+    int64_t while_revalidate_ms;
+    /**
+     * The same: for how long it may be served in place of an error.
+     */
+    int64_t if_error_ms;
+    /**
+     * Of `WTCACHE_LIFETIME_AS_BEFORE` only: how old the origin's answer is, in milliseconds.
+     */
+    uint64_t age_ms;
 } wtcache_record;
 
 /**
@@ -1908,11 +1967,18 @@ uint64_t wtcache_entry_remaining_ms(const struct wtcache_entry *entry,
                                     const struct wtcache_cache *cache);
 
 /**
- * For how long it has been expired, in milliseconds: more than 0 only for what was served stale, in a window that the configuration
- * declares, or has expired since it was given. Otherwise as `wtcache_entry_remaining_ms`.
+ * For how long it has been expired, in milliseconds: more than 0 only for what was served stale, in a window that its source, the
+ * configuration or the call declares, or has expired since it was given. Otherwise as `wtcache_entry_remaining_ms`.
  */
 uint64_t wtcache_entry_stale_ms(const struct wtcache_entry *entry,
                                 const struct wtcache_cache *cache);
+
+/**
+ * How long ago the request began that brought it, or confirmed it last, in milliseconds, rounded up; of a pending one, how long ago the oldest
+ * of the writes was admitted that it shows. Otherwise as `wtcache_entry_remaining_ms`.
+ */
+uint64_t wtcache_entry_age_ms(const struct wtcache_entry *entry,
+                              const struct wtcache_cache *cache);
 
 /**
  * Another handle on the same record, to be freed like the first. NULL for NULL.
@@ -2842,8 +2908,16 @@ int32_t wtcache_reply_value_owned(struct wtcache_reply *reply,
 int32_t wtcache_reply_absent(struct wtcache_reply *reply, struct wtcache_error **err);
 
 /**
+ * As `wtcache_reply_absent`, and for how long that holds, in milliseconds, or one of `WTCACHE_LIFETIME_*`. It is remembered for no longer than
+ * the configuration says (`negative_lifetime_ms`); `WTCACHE_LIFETIME_NOT_KEPT`: not at all.
+ */
+int32_t wtcache_reply_absent_for(struct wtcache_reply *reply,
+                                 int64_t lifetime_ms,
+                                 struct wtcache_error **err);
+
+/**
  * Answers a read whose request has a `version`: the record with that version is still the origin's, and lives anew. Of `record`, which may
- * be NULL, only the lifetime counts.
+ * be NULL, only the lifetime and the windows count; `WTCACHE_LIFETIME_AS_BEFORE` gives it those that it had.
  */
 int32_t wtcache_reply_unchanged(struct wtcache_reply *reply,
                                 const struct wtcache_record *record,

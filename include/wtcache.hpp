@@ -141,6 +141,12 @@ enum class outcome : std::int32_t {
 
 using milliseconds = std::chrono::milliseconds;
 
+/**
+ * A lifetime: the record has expired from the start. It is kept only where it has a version, to be offered to the origin, or a window in which
+ * it may be served all the same.
+ */
+inline constexpr milliseconds expired_from_start = milliseconds::min();
+
 namespace detail {
 
 /** A handle of the library's, and the function that frees it. */
@@ -200,8 +206,17 @@ inline std::uint64_t deadline(std::optional<milliseconds> of) noexcept
 inline std::int64_t lifetime(std::optional<milliseconds> of) noexcept
 {
     if (!of) return WTCACHE_LIFETIME_DEFAULT;
+    if (*of == expired_from_start) return WTCACHE_LIFETIME_EXPIRED;
     const auto time = static_cast<std::int64_t>(count(*of));
     return time == 0 ? WTCACHE_LIFETIME_NOT_KEPT : time;
+}
+
+/** A window as the library has it: nothing is the configured one, zero is none. */
+inline std::int64_t window(std::optional<milliseconds> of) noexcept
+{
+    if (!of) return 0;
+    const auto time = static_cast<std::int64_t>(count(*of));
+    return time == 0 ? WTCACHE_WINDOW_NONE : time;
 }
 
 } // namespace detail
@@ -352,6 +367,8 @@ public:
     std::optional<milliseconds> remaining(const cache &from) const noexcept;
     /** For how long it has been expired: it was served stale, or has expired since it was given. */
     milliseconds stale(const cache &from) const noexcept;
+    /** How long ago the request began that brought it, or confirmed it last; of a pending one, how long ago its oldest write was admitted. */
+    milliseconds age(const cache &from) const noexcept;
     /** Another handle on the same record. */
     value clone() const noexcept { return value(wtcache_entry_clone(handle_.get())); }
     const wtcache_entry *native() const noexcept { return handle_.get(); }
@@ -460,7 +477,7 @@ template <class Call, class... With> result<answers> many(Call call, With... wit
 enum class mode : std::int32_t {
     /** From the cache, else from the origin. What is pending is shown. */
     standard = WTCACHE_MODE_DEFAULT,
-    /** What is resident and fresh, or pending, and nothing else: never waits. */
+    /** What is resident and will do for the call, or pending, and nothing else: never waits. */
     cached = WTCACHE_MODE_CACHED,
     /** What the origin confirmed, whatever is pending above it. */
     confirmed = WTCACHE_MODE_CONFIRMED,
@@ -476,6 +493,19 @@ struct call_options {
     wtcache::mode mode = wtcache::mode::standard;
     /** Of a write: how long its record may be served where the source says nothing of that. Zero: it is not kept. */
     std::optional<milliseconds> lifetime{};
+    /**
+     * Of a read, as all from here on; other calls refuse it. The origin confirmed the record no longer than this before the call, else it is
+     * asked. Zero: it is asked in any case, and may say that the record is unchanged.
+     */
+    std::optional<milliseconds> max_age{};
+    /** The record can be served as fresh for so long yet, or it is loaded. */
+    std::optional<milliseconds> min_fresh{};
+    /** For how long after its end a record is taken without waiting for the origin; zero: not at all. Nothing: as its source or the cache says. */
+    std::optional<milliseconds> max_stale{};
+    /** The same, in place of an error; also of a record that is too old for `max_age` or `min_fresh`. */
+    std::optional<milliseconds> stale_if_error{};
+    /** What the load brings is not kept, nor is what was there before. */
+    bool not_kept = false;
 };
 
 /** What a write expects of the existing record. It refers to the versions that it was made of. */
@@ -523,6 +553,14 @@ struct native_call {
         options.idempotency_key = from.idempotency_key ? from.idempotency_key->data() : nullptr;
         options.mode = static_cast<std::int32_t>(from.mode);
         options.lifetime_ms = lifetime(from.lifetime);
+        if (from.max_age) {
+            options.max_age_ms = count(*from.max_age);
+            if (options.max_age_ms == 0) options.flags |= WTCACHE_CALL_ANEW;
+        }
+        options.min_fresh_ms = count(from.min_fresh.value_or(milliseconds(0)));
+        options.max_stale_ms = window(from.max_stale);
+        options.stale_if_error_ms = window(from.stale_if_error);
+        if (from.not_kept) options.flags |= WTCACHE_CALL_NOT_KEPT;
     }
     wtcache_call options{};
 };
@@ -831,7 +869,7 @@ public:
     std::string_view value() const noexcept { return detail::bytes(asked_->value, asked_->value_len); }
     /** How long the source may still take. After that nothing may be sent to the origin any more. */
     milliseconds remaining() const noexcept { return detail::time(asked_->remaining_ms); }
-    /** Of a read: the version of the expired record that this one replaces. If it is still the origin's, answer `unchanged`. */
+    /** Of a read: the version of the record that is here, expired or not good enough. If it is still the origin's, answer `unchanged`. */
     std::optional<std::string_view> version() const noexcept
     {
         if (asked_->version == nullptr) return std::nullopt;
@@ -862,10 +900,14 @@ private:
 struct record {
     /** The origin's version of it. */
     std::optional<std::string_view> version{};
-    /** How long it may be served; nothing: as the cache is configured. Zero: it is not kept. */
+    /** How long it may be served, or `expired_from_start`; nothing: as the cache is configured. Zero: it is not kept. */
     std::optional<milliseconds> lifetime{};
     /** By what it is forgotten together with others: see `cache::invalidate_tag`. */
     std::vector<std::string_view> tags{};
+    /** For how long after its lifetime it may be served while it is refreshed; nothing: as the cache is configured. Zero: not at all. */
+    std::optional<milliseconds> while_revalidate{};
+    /** The same: for how long it may be served in place of an error. */
+    std::optional<milliseconds> if_error{};
 };
 
 /** Of a write: whether the origin may have applied it. When in doubt, `unknown`. */
@@ -902,6 +944,8 @@ public:
         said.lifetime_ms = lifetime(about.lifetime);
         said.tags = tags_.data();
         said.tag_count = tags_.size();
+        said.while_revalidate_ms = window(about.while_revalidate);
+        said.if_error_ms = window(about.if_error);
     }
     native_record(const native_record &) = delete;
     native_record &operator=(const native_record &) = delete;
@@ -989,11 +1033,28 @@ public:
     {
         return detail::done(wtcache_reply_absent, handle_);
     }
-    /** A read whose request has a version: that is still the origin's. Of `about` only the lifetime counts. */
+    /** The same, and for how long that holds; it is remembered for no longer than the configuration says. Zero: not at all. */
+    result<void> absent_for(milliseconds lifetime) const
+    {
+        return detail::done(wtcache_reply_absent_for, handle_, detail::lifetime(lifetime));
+    }
+    /** A read whose request has a version: that is still the origin's. Of `about` only the lifetime and the windows count. */
     result<void> unchanged(const record &about = {}) const
     {
         const detail::native_record said(about);
         return detail::done(wtcache_reply_unchanged, handle_, &said.said);
+    }
+    /**
+     * The same, and it lives as long as it was given last time, less the age of the origin's answer, with the windows that it was given. Where
+     * the configuration said how long, it says so again.
+     */
+    result<void> unchanged_as_before(milliseconds age = milliseconds(0)) const
+    {
+        wtcache_record said{};
+        said.struct_size = sizeof said;
+        said.lifetime_ms = WTCACHE_LIFETIME_AS_BEFORE;
+        said.age_ms = detail::count(age);
+        return detail::done(wtcache_reply_unchanged, handle_, &said);
     }
     /** A put, a remove or a step: it was applied. What a put's record is now, the next read asks. */
     result<void> applied() const
@@ -2145,6 +2206,11 @@ inline std::optional<milliseconds> value::remaining(const cache &from) const noe
 inline milliseconds value::stale(const cache &from) const noexcept
 {
     return detail::time(wtcache_entry_stale_ms(handle_.get(), from.native()));
+}
+
+inline milliseconds value::age(const cache &from) const noexcept
+{
+    return detail::time(wtcache_entry_age_ms(handle_.get(), from.native()));
 }
 
 /** What became of a call that completed in a queue. What it gives may outlive it. */

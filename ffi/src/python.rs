@@ -292,7 +292,7 @@ unsafe extern "C" fn subscript(this: *mut Object, key: *mut Object) -> *mut Obje
     }
 }
 
-/// `this.get(key, default=None, *, timeout=None)`. A hit needs neither of the latter.
+/// `this.get(key, default=None, *, …)`. What names any of the latter is handed over.
 unsafe extern "C" fn get(this: *mut Object, args: *const *mut Object, count: Size, names: *mut Object) -> *mut Object {
     let Some(python) = PYTHON.get() else { return ptr::null_mut() };
     let count = count.unsigned_abs();
@@ -384,7 +384,7 @@ static METHODS: Methods = Methods([
         name: c"get".as_ptr(),
         function: get as *const c_void,
         flags: METH_FASTCALL | METH_KEYWORDS,
-        doc: c"get($self, key, default=None, *, timeout=None)\n--\n\n\
+        doc: c"get($self, key, default=None, *, timeout=None, confirmed=False, **wants)\n--\n\n\
             The record of `key`: from the cache, else from the origin; `default` where the origin has none."
             .as_ptr(),
     },

@@ -157,14 +157,24 @@ pub unsafe extern "C" fn wtcache_entry_remaining_ms(entry: *const wtcache_entry,
     if entry.expires() == Tick::NEVER { u64::MAX } else { whole_ms(entry.remaining(cache.now())) }
 }
 
-/// For how long it has been expired, in milliseconds: more than 0 only for what was served stale, in a window that the configuration
-/// declares, or has expired since it was given. Otherwise as `wtcache_entry_remaining_ms`.
+/// For how long it has been expired, in milliseconds: more than 0 only for what was served stale, in a window that its source, the
+/// configuration or the call declares, or has expired since it was given. Otherwise as `wtcache_entry_remaining_ms`.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn wtcache_entry_stale_ms(entry: *const wtcache_entry, cache: *const wtcache_cache) -> u64 {
     // SAFETY: the caller keeps the rules at the header's top.
     let Ok(cache) = (unsafe { wtcache_cache::of(cache) }) else { return 0 };
     // SAFETY: as above. Rounded up, so that what is stale is never said to be fresh.
     unsafe { seen(entry) }.map_or(0, |entry| rounded_up_ms(entry.stale_for(cache.now())))
+}
+
+/// How long ago the request began that brought it, or confirmed it last, in milliseconds, rounded up; of a pending one, how long ago the oldest
+/// of the writes was admitted that it shows. Otherwise as `wtcache_entry_remaining_ms`.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn wtcache_entry_age_ms(entry: *const wtcache_entry, cache: *const wtcache_cache) -> u64 {
+    // SAFETY: the caller keeps the rules at the header's top.
+    let Ok(cache) = (unsafe { wtcache_cache::of(cache) }) else { return 0 };
+    // SAFETY: as above.
+    unsafe { seen(entry) }.map_or(0, |entry| rounded_up_ms(cache.now().since(entry.since())))
 }
 
 /// Another handle on the same record, to be freed like the first. NULL for NULL.

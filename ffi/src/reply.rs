@@ -13,7 +13,7 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use wtcache::{Failure, Lifetime, Record, Rejection, SourceError, Version, Wrote};
+use wtcache::{Failure, Lifetime, Record, Rejection, SourceError, Version, Windows, Wrote};
 
 use crate::arguments::{Growing, Refused, bytes, flag, growing};
 use crate::border;
@@ -33,6 +33,14 @@ pub struct wtcache_reply(());
 pub const WTCACHE_LIFETIME_DEFAULT: i64 = 0;
 /// The lifetime of a record: it is given to whoever asked, and not kept.
 pub const WTCACHE_LIFETIME_NOT_KEPT: i64 = -1;
+/// The lifetime of a record that is unchanged, and of no other: as long as it was given last time, less `age_ms`, with the windows that it
+/// was given. Where the configuration said how long, it says so again.
+pub const WTCACHE_LIFETIME_AS_BEFORE: i64 = -2;
+/// The lifetime of a record: it has expired from the start. It is kept only where it has a version, to be offered to the origin, or a window.
+pub const WTCACHE_LIFETIME_EXPIRED: i64 = -3;
+
+/// The length of a window in which an expired record may be served: there is no such window.
+pub const WTCACHE_WINDOW_NONE: i64 = -1;
 
 /// What the origin said about a record. Set `struct_size` to its `sizeof`, and the rest to zero where nothing is known.
 #[repr(C)]
@@ -50,6 +58,13 @@ pub struct wtcache_record {
     pub tags: *const wtcache_bytes,
     /// How many tags there are.
     pub tag_count: usize,
+    /// For how long after its lifetime it may be served while it is refreshed, in milliseconds. Zero: as the cache is configured;
+    /// `WTCACHE_WINDOW_NONE`: not at all, whatever a call says.
+    pub while_revalidate_ms: i64,
+    /// The same: for how long it may be served in place of an error.
+    pub if_error_ms: i64,
+    /// Of `WTCACHE_LIFETIME_AS_BEFORE` only: how old the origin's answer is, in milliseconds.
+    pub age_ms: u64,
 }
 
 // SAFETY: `repr(C)`, begins with its size, and integers and pointers may be zero.
@@ -145,11 +160,23 @@ pub unsafe extern "C" fn wtcache_reply_value_owned(
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn wtcache_reply_absent(reply: *mut wtcache_reply, err: *mut *mut wtcache_error) -> i32 {
     // SAFETY: the caller keeps the rules at the header's top.
-    unsafe { border::call(err, || answer(reply, Answer::Absent)) }
+    unsafe { border::call(err, || answer(reply, Answer::Absent(Lifetime::Default))) }
+}
+
+/// As `wtcache_reply_absent`, and for how long that holds, in milliseconds, or one of `WTCACHE_LIFETIME_*`. It is remembered for no longer than
+/// the configuration says (`negative_lifetime_ms`); `WTCACHE_LIFETIME_NOT_KEPT`: not at all.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn wtcache_reply_absent_for(
+    reply: *mut wtcache_reply,
+    lifetime_ms: i64,
+    err: *mut *mut wtcache_error,
+) -> i32 {
+    // SAFETY: the caller keeps the rules at the header's top.
+    unsafe { border::call(err, || answer(reply, Answer::Absent(lifetime_of("lifetime_ms", lifetime_ms)?))) }
 }
 
 /// Answers a read whose request has a `version`: the record with that version is still the origin's, and lives anew. Of `record`, which may
-/// be NULL, only the lifetime counts.
+/// be NULL, only the lifetime and the windows count; `WTCACHE_LIFETIME_AS_BEFORE` gives it those that it had.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn wtcache_reply_unchanged(
     reply: *mut wtcache_reply,
@@ -159,7 +186,7 @@ pub unsafe extern "C" fn wtcache_reply_unchanged(
     // SAFETY: the caller keeps the rules at the header's top.
     unsafe {
         border::call(err, || {
-            let said = Said::of(record)?;
+            let said = Said::of_unchanged(record)?;
             answer(reply, Answer::Unchanged(said.lifetime))
         })
     }
@@ -315,8 +342,21 @@ pub(crate) struct Said {
 
 impl Said {
     /// # Safety
-    /// `record` is NULL or points to one whose version may be read.
+    /// `record` is NULL or points to one whose version and tags may be read.
     pub(crate) unsafe fn of(record: *const wtcache_record) -> Result<Self, Refused> {
+        // SAFETY: the caller's promise.
+        let said = unsafe { Self::of_unchanged(record) }?;
+        if matches!(said.lifetime, Lifetime::AsBefore(_)) {
+            return Err(only_unchanged("record.lifetime_ms"));
+        }
+        Ok(said)
+    }
+
+    /// The same of a record that may be unchanged, so that its lifetime may be, too.
+    ///
+    /// # Safety
+    /// As [`Self::of`].
+    unsafe fn of_unchanged(record: *const wtcache_record) -> Result<Self, Refused> {
         if record.is_null() {
             return Ok(Self { version: None, lifetime: Lifetime::Default, tags: Vec::new() });
         }
@@ -332,8 +372,7 @@ impl Said {
         };
         // SAFETY: the caller's promise.
         let tags = unsafe { all("record.tags", record.tags, record.tag_count) }?;
-        let lifetime = lifetime_of("record.lifetime_ms", record.lifetime_ms)?;
-        Ok(Self { version, lifetime, tags: tags.into_iter().map(Into::into).collect() })
+        Ok(Self { version, lifetime: record.lifetime()?, tags: tags.into_iter().map(Into::into).collect() })
     }
 
     pub(crate) fn record(self, value: &[u8]) -> Record<Vec<u8>> {
@@ -345,16 +384,60 @@ impl Said {
     }
 }
 
-/// A lifetime in milliseconds, or one of `WTCACHE_LIFETIME_*`.
+impl wtcache_record {
+    fn lifetime(&self) -> Result<Lifetime, Refused> {
+        let while_revalidate = window_of("record.while_revalidate_ms", self.while_revalidate_ms)?;
+        let if_error = window_of("record.if_error_ms", self.if_error_ms)?;
+        let as_before = self.lifetime_ms == WTCACHE_LIFETIME_AS_BEFORE;
+        if self.age_ms != 0 && !as_before {
+            return Err(Refused::argument("record.age_ms is of WTCACHE_LIFETIME_AS_BEFORE only"));
+        }
+        let lifetime = if as_before {
+            Lifetime::AsBefore(Duration::from_millis(self.age_ms))
+        } else {
+            lifetime_of("record.lifetime_ms", self.lifetime_ms)?
+        };
+        let window = match (while_revalidate, if_error) {
+            (None, None) => return Ok(lifetime),
+            (Some(_), _) => "while_revalidate_ms",
+            (None, Some(_)) => "if_error_ms",
+        };
+        let fresh = match lifetime {
+            Lifetime::Default => None,
+            Lifetime::For(fresh) => Some(fresh),
+            // As before, it has the windows that it had; not kept, it has none.
+            _ => return Err(Refused::argument(format!("record.{window} contradicts record.lifetime_ms"))),
+        };
+        Ok(Lifetime::With(Windows { fresh, while_revalidate, if_error }))
+    }
+}
+
+/// A lifetime in milliseconds, or one of `WTCACHE_LIFETIME_*` that any record may have.
 pub(crate) fn lifetime_of(name: &str, lifetime_ms: i64) -> Result<Lifetime, Refused> {
     match lifetime_ms {
         WTCACHE_LIFETIME_DEFAULT => Ok(Lifetime::Default),
         WTCACHE_LIFETIME_NOT_KEPT => Ok(Lifetime::NotKept),
-        other => match u64::try_from(other) {
-            Ok(ms) => Ok(Lifetime::For(Duration::from_millis(ms))),
-            Err(_) => Err(Refused::argument(format!("{name} is {other}"))),
-        },
+        WTCACHE_LIFETIME_AS_BEFORE => Err(only_unchanged(name)),
+        WTCACHE_LIFETIME_EXPIRED => Ok(Lifetime::For(Duration::ZERO)),
+        ms => duration_of(name, ms).map(Lifetime::For),
     }
+}
+
+fn only_unchanged(name: &str) -> Refused {
+    Refused::argument(format!("{name} is WTCACHE_LIFETIME_AS_BEFORE, which is of wtcache_reply_unchanged only"))
+}
+
+/// A window in milliseconds, or `WTCACHE_WINDOW_NONE`; `None` where nothing is said of it.
+pub(crate) fn window_of(name: &str, window_ms: i64) -> Result<Option<Duration>, Refused> {
+    match window_ms {
+        0 => Ok(None),
+        WTCACHE_WINDOW_NONE => Ok(Some(Duration::ZERO)),
+        ms => duration_of(name, ms).map(Some),
+    }
+}
+
+fn duration_of(name: &str, ms: i64) -> Result<Duration, Refused> {
+    u64::try_from(ms).map(Duration::from_millis).map_err(|_| Refused::argument(format!("{name} is {ms}")))
 }
 
 /// What kind of call waits.
@@ -396,7 +479,7 @@ impl Verdict {
 #[derive(Debug)]
 pub(crate) enum Answer {
     Record(Record<Vec<u8>>),
-    Absent,
+    Absent(Lifetime),
     Unchanged(Lifetime),
     Applied,
     AsSent { version: Option<Version>, lifetime: Lifetime },
@@ -407,7 +490,7 @@ impl Answer {
     fn suits(&self, kind: Kind) -> bool {
         match self {
             Self::Record(_) => kind != Kind::Remove,
-            Self::Absent | Self::Unchanged(_) => kind == Kind::Get,
+            Self::Absent(_) | Self::Unchanged(_) => kind == Kind::Get,
             Self::Applied => kind != Kind::Get,
             Self::AsSent { .. } => kind == Kind::Put,
             Self::Failed(..) => true,
@@ -506,7 +589,7 @@ impl Answer {
     fn name(&self) -> &'static str {
         match self {
             Self::Record(_) => "with a value",
-            Self::Absent => "as absent",
+            Self::Absent(_) => "as absent",
             Self::Unchanged(_) => "as unchanged",
             Self::Applied => "as applied",
             Self::AsSent { .. } => "as stored",

@@ -46,8 +46,8 @@ pub struct wtcache_request {
     pub value_len: usize,
     /// How long the source may still take, in milliseconds. After that nothing may be sent to the origin any more.
     pub remaining_ms: u64,
-    /// Of a read: the version of the expired record that this one replaces, to be offered to the origin. If it is still
-    /// the origin's, answer `wtcache_reply_unchanged`. NULL where there is none.
+    /// Of a read: the version of the record that is here, which has expired, or does not do for whoever asks, to be offered to the origin. If it
+    /// is still the origin's, answer `wtcache_reply_unchanged`. NULL where there is none.
     pub version: *const c_void,
     /// The bytes of `version`.
     pub version_len: usize,
@@ -275,7 +275,7 @@ impl Source<Bytes> for CallbackSource {
         self.call(self.get, &request.to_c(cx.remaining()), &waiting);
         match waiting.wait(cx.remaining()) {
             Some(Answer::Record(record)) => Ok(Loaded::Found(record)),
-            Some(Answer::Absent) => Ok(Loaded::Absent),
+            Some(Answer::Absent(lifetime)) => Ok(Loaded::AbsentFor(lifetime)),
             Some(Answer::Unchanged(lifetime)) => Ok(Loaded::Unchanged(lifetime)),
             Some(Answer::Failed(_, error)) => Err(error),
             Some(Answer::Applied | Answer::AsSent { .. }) => unreachable!("{SUITS}"),
@@ -290,7 +290,7 @@ impl Source<Bytes> for CallbackSource {
             Some(Answer::AsSent { version, lifetime }) => Outcome::Applied(Confirmed::AsSent { version, lifetime }),
             Some(Answer::Applied) => Outcome::Applied(Confirmed::Unseen),
             Some(Answer::Failed(verdict, error)) => failed(verdict, error),
-            Some(Answer::Absent | Answer::Unchanged(_)) => unreachable!("{SUITS}"),
+            Some(Answer::Absent(_) | Answer::Unchanged(_)) => unreachable!("{SUITS}"),
             None => Outcome::Unknown(no_answer()),
         }
     }
@@ -300,7 +300,7 @@ impl Source<Bytes> for CallbackSource {
         match self.write(remove, Kind::Remove, &Request { key, value: None, version: None }, cx) {
             Some(Answer::Applied) => Outcome::Applied(()),
             Some(Answer::Failed(verdict, error)) => failed(verdict, error),
-            Some(Answer::Record(_) | Answer::AsSent { .. } | Answer::Absent | Answer::Unchanged(_)) => {
+            Some(Answer::Record(_) | Answer::AsSent { .. } | Answer::Absent(_) | Answer::Unchanged(_)) => {
                 unreachable!("{SUITS}")
             }
             None => Outcome::Unknown(no_answer()),

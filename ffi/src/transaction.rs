@@ -269,7 +269,7 @@ fn call(callback: Callback, user: &Entrusted, cx: &StepCx<'_>) -> Outcome<StepDo
         Some(Answer::Applied) => StepDone::new(),
         Some(Answer::Record(record)) => StepDone::new().value(record.value),
         Some(Answer::Failed(verdict, error)) => return failed(verdict, error),
-        Some(Answer::Absent | Answer::Unchanged(_) | Answer::AsSent { .. }) => {
+        Some(Answer::Absent(_) | Answer::Unchanged(_) | Answer::AsSent { .. }) => {
             unreachable!("an answer that does not suit its call is refused when it is given")
         }
         None => return Outcome::Unknown(no_answer()),

@@ -25,6 +25,9 @@ unsafe extern "C" fn once_get(user_data: *mut c_void, request: *const wtcache_re
         lifetime_ms: 1,
         tags: ptr::null(),
         tag_count: 0,
+        while_revalidate_ms: 0,
+        if_error_ms: 0,
+        age_ms: 0,
     };
     let mut err = ptr::null_mut();
     // Nothing is offered before a record is kept, which one that lives for 1 ms is not where the machine is slow.
@@ -124,8 +127,12 @@ fn an_answer_at_the_deadline_counts_for_both_sides_or_for_neither() {
         deadline_ms: 3,
         idempotency_key: ptr::null(),
         mode: WTCACHE_MODE_DEFAULT,
-        reserved: 0,
+        flags: 0,
         lifetime_ms: WTCACHE_LIFETIME_DEFAULT,
+        max_age_ms: 0,
+        min_fresh_ms: 0,
+        max_stale_ms: 0,
+        stale_if_error_ms: 0,
     };
     let (answered, refused, not_sent) = std::thread::scope(|scope| {
         let (told, hear) = mpsc::channel();

@@ -126,7 +126,9 @@ class Lifetimes(unittest.TestCase):
 
     def test_an_entry_is_all_that_is_known(self):
         self.cache.put("k", b"1")
-        self.assertEqual(self.cache.entry("k"), wtcache.Entry(b"1", b"v1", False, None, 0.0))
+        entry = self.cache.entry("k")
+        self.assertEqual(entry, wtcache.Entry(b"1", b"v1", False, None, 0.0, entry.age))
+        self.assertTrue(0 < entry.age < 600)
         self.assertIsNone(self.cache.entry("none"))
 
 

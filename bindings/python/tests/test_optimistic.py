@@ -29,7 +29,8 @@ class Optimistic(unittest.TestCase):
         self.assertEqual(pending.result(timeout=30), b"new")
         self.assertEqual(pending.result(), b"new", "whoever asks and how often")
         self.assertTrue(pending.done())
-        self.assertEqual(self.cache.entry("k"), wtcache.Entry(b"new", b"v1", False, None, 0.0))
+        entry = self.cache.entry("k")
+        self.assertEqual(entry, wtcache.Entry(b"new", b"v1", False, None, 0.0, entry.age))
 
     def test_o1_confirmed_reads_see_below_what_is_pending(self):
         self.cache.put("k", b"old")

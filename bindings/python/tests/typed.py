@@ -14,6 +14,9 @@ class Inventory(wtcache.Source[str]):
     def get(self, key: str) -> wtcache.Record | None:
         return wtcache.Record(b"1", ttl=60, tags=("inventory", key))
 
+    def get_if_changed(self, key: str, version: bytes) -> wtcache.Record | wtcache.Unchanged | wtcache.Absent:
+        return wtcache.Unchanged(age=1.5) if version else wtcache.Absent(ttl=60)
+
     def put(self, key: str, value: bytes, ctx: wtcache.WriteContext) -> bytes:
         return ctx.existing() or value
 
@@ -37,7 +40,10 @@ def reads_and_writes() -> None:
         assert_type(cache["k"], bytes)
         assert_type(cache.get("k"), "bytes | None")
         assert_type(cache.get("k", 7), "bytes | int")
-        assert_type(cache.get_many(["k"]), dict[str, bytes])
+        assert_type(cache.get("k", max_age=0, keep=False), "bytes | None")
+        assert_type(cache.get("k", 7, timeout=1, min_fresh=1.5), "bytes | int")
+        assert_type(cache.entry("k", max_stale=60), "wtcache.Entry[bytes] | None")
+        assert_type(cache.get_many(["k"], stale_if_error=60), dict[str, bytes])
         assert_type(cache.put("k", b"1"), "bytes | None")
         assert_type(cache.find("owner", "ann"), dict[str, bytes])
         assert_type(cache.invalidate("k"), None)
@@ -61,7 +67,7 @@ def reads_and_writes() -> None:
 
 
 async def awaits(cache: wtcache.Cache[str, bytes]) -> None:
-    assert_type(await cache.aio.get("k"), "bytes | None")
+    assert_type(await cache.aio.get("k", max_age=0), "bytes | None")
     async with cache.aio.transaction() as tx:
         tx.delete("k")
 

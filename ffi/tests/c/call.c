@@ -22,7 +22,7 @@ static void modes_of_a_read(void)
     /* The same for a read into a buffer. */
     char buffer[8];
     size_t len;
-    wtcache_call call = {sizeof call, 0, NULL, WTCACHE_MODE_CACHED, 0, 0};
+    wtcache_call call = {.struct_size = sizeof call, .mode = WTCACHE_MODE_CACHED};
     SUCCEEDS(wtcache_get_into(cache, BYTES("bolts"), &call, buffer, sizeof buffer, &len, &error));
     CHECK(wtcache_get_into(cache, BYTES("nuts"), &call, buffer, sizeof buffer, &len, &error) == WTCACHE_NOT_FOUND);
     CHECK(self.gets == gets + 1);
@@ -37,7 +37,7 @@ static void a_write_has_a_lifetime_of_its_own(void)
     wtcache_cache *cache = open_with(config, &self);
     wtcache_config_free(config);
     wtcache_entry *entry = NULL;
-    wtcache_call call = {sizeof call, 0, NULL, 0, 0, 60000};
+    wtcache_call call = {.struct_size = sizeof call, .lifetime_ms = 60000};
     SUCCEEDS(wtcache_put(cache, "k", 1, "v", 1, &call, &entry, &error));
     CHECK(wtcache_entry_remaining_ms(entry, cache) > 20000 && wtcache_entry_remaining_ms(entry, cache) <= 60000);
     wtcache_entry_free(entry);
@@ -49,8 +49,8 @@ static void a_write_has_a_lifetime_of_its_own(void)
     call.lifetime_ms = WTCACHE_LIFETIME_NOT_KEPT;
     SUCCEEDS(wtcache_put(cache, "k", 1, "v", 1, &call, NULL, &error));
     check_read(cache, "k", WTCACHE_MODE_CACHED, NULL);
-    call.lifetime_ms = -2;
-    FAILS(wtcache_put(cache, "k", 1, "v", 1, &call, NULL, &error), WTCACHE_ERR_ARGUMENT, "call.lifetime_ms is -2");
+    call.lifetime_ms = -4;
+    FAILS(wtcache_put(cache, "k", 1, "v", 1, &call, NULL, &error), WTCACHE_ERR_ARGUMENT, "call.lifetime_ms is -4");
     free_shelf(cache, &self);
 }
 
@@ -59,7 +59,7 @@ static void options_that_no_call_has(void)
     shelf self;
     wtcache_cache *cache = open_shelf(&self);
     wtcache_entry *entry = NULL;
-    wtcache_call call = {sizeof call, 0, NULL, 3, 0, 0};
+    wtcache_call call = {.struct_size = sizeof call, .mode = 3};
     FAILS(wtcache_get(cache, "k", 1, &call, &entry, &error), WTCACHE_ERR_ARGUMENT, "call.mode is 3");
     call.mode = -1;
     FAILS(wtcache_get(cache, "k", 1, &call, &entry, &error), WTCACHE_ERR_ARGUMENT, "call.mode is -1");
@@ -71,7 +71,7 @@ static void options_that_no_call_has(void)
     struct {
         wtcache_call known;
         uint64_t unknown;
-    } newer = {{sizeof newer, 0, NULL, 0, 0, 0}, 0};
+    } newer = {{.struct_size = sizeof newer}, 0};
     CHECK(wtcache_get(cache, "k", 1, &newer.known, &entry, &error) == WTCACHE_NOT_FOUND);
     newer.unknown = 1;
     FAILS(wtcache_get(cache, "k", 1, &newer.known, &entry, &error), WTCACHE_ERR_ARGUMENT, "does not know");

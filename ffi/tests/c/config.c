@@ -135,7 +135,7 @@ static void options_do_what_they_say(void)
         CHECK(self.gets == gets);
 
         FAILS(wtcache_put(cache, BYTES("unknown"), "v", 1, NULL, NULL, &error), WTCACHE_ERR_IN_DOUBT, "nobody knows");
-        wtcache_call soon = {sizeof soon, 50, NULL, 0, 0, 0};
+        wtcache_call soon = {.struct_size = sizeof soon, .deadline_ms = 50};
         FAILS(wtcache_put(cache, BYTES("unknown"), "v", 1, &soon, NULL, &error), WTCACHE_ERR_HELD_BACK, "in doubt");
         FAILS(wtcache_put(cache, BYTES("unknown:2"), "v", 1, NULL, NULL, &error), WTCACHE_ERR_IN_DOUBT, "nobody knows");
         FAILS(wtcache_put(cache, BYTES("full"), "v", 1, NULL, NULL, &error), WTCACHE_ERR_OVERLOADED, "in doubt already");

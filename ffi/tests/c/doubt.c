@@ -91,7 +91,7 @@ static void a_write_is_sent_again(void)
     CHECK(entry == NULL && again != NULL);
     FAILS(status, WTCACHE_ERR_IN_DOUBT, "nobody knows");
     wtcache_doubt_free(again);
-    wtcache_call late = {sizeof late, 0, NULL, WTCACHE_MODE_CACHED, 0, 0};
+    wtcache_call late = {.struct_size = sizeof late, .mode = WTCACHE_MODE_CACHED};
     FAILS(wtcache_doubt_replay(doubt, &late, NULL, &error), WTCACHE_ERR_ARGUMENT, "call.mode");
     wtcache_doubt_free(doubt);
     free_shelf(cache, &self);

@@ -67,7 +67,7 @@ static void by_tag(void)
     NULL_IS_REFUSED(wtcache_invalidate_tag(NULL, "t", 1, NULL, &error));
     NULL_IS_REFUSED(wtcache_invalidate_tag(cache, NULL, 1, NULL, &error));
     wtcache_bytes broken = {NULL, 1};
-    wtcache_record record = {sizeof record, NULL, 0, 0, &broken, 1};
+    wtcache_record record = {.struct_size = sizeof record, .tags = &broken, .tag_count = 1};
     NULL_IS_REFUSED(wtcache_reply_value((wtcache_reply *)&self, "v", 1, &record, &error));
     record.tags = NULL;
     NULL_IS_REFUSED(wtcache_reply_value((wtcache_reply *)&self, "v", 1, &record, &error));

@@ -59,7 +59,7 @@ static void nulls_of_many(void)
     wtcache_cache *cache = open_shelf(&self);
     wtcache_results *results = (wtcache_results *)&self;
     wtcache_bytes one = {"k", 1}, broken = {NULL, 1};
-    wtcache_call confirmed = {sizeof confirmed, 0, NULL, WTCACHE_MODE_CONFIRMED, 0, 0};
+    wtcache_call confirmed = {.struct_size = sizeof confirmed, .mode = WTCACHE_MODE_CONFIRMED};
     NULL_IS_REFUSED(wtcache_get_many(NULL, &one, 1, NULL, &results, &error));
     CHECK(results == NULL);
     NULL_IS_REFUSED(wtcache_get_many(cache, NULL, 1, NULL, &results, &error));

@@ -34,7 +34,7 @@ static void a_permit_goes_the_whole_way(void)
     shelf self;
     wtcache_cache *cache = open_shelf(&self);
     wtcache_entry *entry = NULL;
-    wtcache_record record = {sizeof record, "v9", 2, 0, NULL, 0};
+    wtcache_record record = {.struct_size = sizeof record, .version = "v9", .version_len = 2};
     size_t len;
     SUCCEEDS(wtcache_put(cache, "k", 1, "old", 3, NULL, NULL, &error));
     wtcache_permit *permit = prepared(cache, "k");
@@ -44,7 +44,7 @@ static void a_permit_goes_the_whole_way(void)
     check_value(entry, "old");
     wtcache_entry_free(entry);
     /* The turn is held: no other write of the key goes out. */
-    wtcache_call soon = {sizeof soon, 20, NULL, 0, 0, 0};
+    wtcache_call soon = {.struct_size = sizeof soon, .deadline_ms = 20};
     FAILS(wtcache_put(cache, "k", 1, "x", 1, &soon, NULL, &error), WTCACHE_ERR_DEADLINE, "deadline");
     check_read(cache, "k", WTCACHE_MODE_CACHED, "old");
     SUCCEEDS(wtcache_permit_send(permit, &error));

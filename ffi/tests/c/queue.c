@@ -57,7 +57,7 @@ static void calls_complete_in_a_queue(void)
     CHECK(wtcache_completion_token(completion) == NULL);
     wtcache_completion_free(completion);
 
-    wtcache_call confirmed = {sizeof confirmed, 60000, NULL, WTCACHE_MODE_CONFIRMED, 0, 0};
+    wtcache_call confirmed = {.struct_size = sizeof confirmed, .deadline_ms = 60000, .mode = WTCACHE_MODE_CONFIRMED};
     SUCCEEDS(wtcache_get_async(queue, cache, "none", 4, &confirmed, NULL, NULL, &error));
     completion = next(queue);
     CHECK(wtcache_completion_status(completion) == WTCACHE_NOT_FOUND && wtcache_completion_entry(completion) == NULL);
@@ -112,7 +112,7 @@ static void writes_of_a_key_keep_their_order(void)
     shelf self;
     wtcache_cache *cache = open_shelf(&self);
     wtcache_queue *queue = queue_of(4, 100);
-    wtcache_call patient = {sizeof patient, 60000, NULL, 0, 0, 0};
+    wtcache_call patient = {.struct_size = sizeof patient, .deadline_ms = 60000};
     uint64_t ids[20];
     for (int i = 0; i < 20; i++) {
         char value[8];
@@ -158,7 +158,7 @@ static void a_queue_has_bounds(void)
     SUCCEEDS(wtcache_put_async(queue, cache, BYTES("gated"), "x", 1, NULL, NULL, NULL, &first, &error));
     wait_at_gate(&self, 1);
     /* One thread, which is busy: the time that a call waits for it counts. */
-    wtcache_call soon = {sizeof soon, 1, NULL, 0, 0, 0};
+    wtcache_call soon = {.struct_size = sizeof soon, .deadline_ms = 1};
     SUCCEEDS(wtcache_put_async(queue, cache, BYTES("other"), "x", 1, NULL, &soon, NULL, &second, &error));
     usleep(5000);
     SUCCEEDS(wtcache_get_async(queue, cache, BYTES("third"), NULL, NULL, NULL, &error));
@@ -232,7 +232,7 @@ static void nulls_of_queues(void)
     wtcache_pending *pending = NULL;
     wtcache_bytes key = {"k", 1};
     wtcache_expect nothing = {sizeof nothing, 0, 0, NULL, 0};
-    wtcache_call cached = {sizeof cached, 0, NULL, WTCACHE_MODE_CACHED, 0, 0}, sizeless = {0, 0, NULL, 0, 0, 0};
+    wtcache_call cached = {.struct_size = sizeof cached, .mode = WTCACHE_MODE_CACHED}, sizeless = {.struct_size = 0};
     uint64_t read = 7, many = 7, put = 7, removal = 7;
     FAILS(wtcache_queue_new(0, 1, &queue, &error), WTCACHE_ERR_ARGUMENT, "1 at the least");
     CHECK(queue == NULL);

@@ -126,7 +126,7 @@ static void replies(void)
     CHECK(self.released == 2);
 
     /* No answer: a read ends with its deadline, a write in doubt; and the answer that comes then is refused. */
-    wtcache_call call = {sizeof call, 20, NULL, 0, 0, 0};
+    wtcache_call call = {.struct_size = sizeof call, .deadline_ms = 20};
     int32_t status;
     do {
         /* On a busy machine the deadline may pass before the source is asked; so below. */
@@ -276,7 +276,7 @@ static void sizes_of_structs(void)
     SUCCEEDS(wtcache_get_stats(cache, &stats.known, &error));
     CHECK(stats.known.hits == 0 && stats.known.loads == 0xeeeeeeeeeeeeeeee);
     /* An older program's options end before the idempotency key, a newer one's have more. */
-    wtcache_call call = {sizeof(size_t) * 2, 1000, (const void *)1, 99, 0, 0};
+    wtcache_call call = {.struct_size = sizeof(size_t) * 2, .deadline_ms = 1000, .idempotency_key = (const void *)1, .mode = 99};
     CHECK(wtcache_get(cache, "k", 1, &call, &entry, &error) == WTCACHE_NOT_FOUND);
     free_shelf(cache, &self);
 }
@@ -360,7 +360,7 @@ static void nulls_and_wrong_numbers(void)
     /* Numbers that stand for nothing. A reply that nobody waits for is one too. */
     wtcache_reply *stranger = (wtcache_reply *)&self;
     FAILS(wtcache_reply_absent(stranger, &error), WTCACHE_ERR_ANSWERED, "");
-    wtcache_record record = {sizeof record, NULL, 0, -2, NULL, 0};
+    wtcache_record record = {.struct_size = sizeof record, .lifetime_ms = -4};
     FAILS(wtcache_reply_value(stranger, "v", 1, &record, &error), WTCACHE_ERR_ARGUMENT, "lifetime_ms");
     record.lifetime_ms = 0;
     record.version = "v";
@@ -736,13 +736,13 @@ static const test_case cases[] = {
 
 /* One table a file. */
 extern const test_case call_cases[], many_cases[], write_cases[], invalidate_cases[], doubt_cases[], config_cases[];
-extern const test_case extract_cases[], permit_cases[], optimistic_cases[], transaction_cases[], queue_cases[];
+extern const test_case extract_cases[], permit_cases[], optimistic_cases[], transaction_cases[], queue_cases[], windows_cases[];
 
 int main(int argc, char **argv)
 {
     const test_case *tables[] = {
         cases, call_cases, many_cases, write_cases, invalidate_cases, doubt_cases, config_cases,
-        extract_cases, permit_cases, optimistic_cases, transaction_cases, queue_cases,
+        extract_cases, permit_cases, optimistic_cases, transaction_cases, queue_cases, windows_cases,
     };
     int ran = 0;
     for (size_t table = 0; table < sizeof tables / sizeof *tables; table++) {

@@ -26,7 +26,7 @@ static void act(const char *does, const wtcache_request *request, wtcache_reply 
     } else if (strcmp(does, "value") == 0) {
         SUCCEEDS(wtcache_reply_value(reply, "receipt", 7, NULL, &error));
     } else if (strcmp(does, "write") == 0) {
-        wtcache_record record = {sizeof record, "v5", 2, 0, NULL, 0};
+        wtcache_record record = {.struct_size = sizeof record, .version = "v5", .version_len = 2};
         SUCCEEDS(wtcache_reply_wrote(reply, "a", 1, WTCACHE_WROTE_VALUE, "written", 7, &record, &error));
         SUCCEEDS(wtcache_reply_wrote(reply, "b", 1, WTCACHE_WROTE_AS_SENT, NULL, 0, NULL, &error));
         SUCCEEDS(wtcache_reply_wrote(reply, "c", 1, WTCACHE_WROTE_DELETED, NULL, 0, NULL, &error));
@@ -358,7 +358,8 @@ static void nulls_of_transactions(void)
     NULL_IS_REFUSED(wtcache_transaction_update(NULL, "k", 1, "v", 1, 0, &error));
     NULL_IS_REFUSED(wtcache_transaction_update(transaction, NULL, 1, "v", 1, 0, &error));
     NULL_IS_REFUSED(wtcache_transaction_update(transaction, "k", 1, NULL, 1, 0, &error));
-    FAILS(wtcache_transaction_update(transaction, "k", 1, "v", 1, -2, &error), WTCACHE_ERR_ARGUMENT, "lifetime_ms is -2");
+    FAILS(wtcache_transaction_update(transaction, "k", 1, "v", 1, -4, &error), WTCACHE_ERR_ARGUMENT, "lifetime_ms is -4");
+    FAILS(wtcache_transaction_update(transaction, "k", 1, "v", 1, WTCACHE_LIFETIME_AS_BEFORE, &error), WTCACHE_ERR_ARGUMENT, "unchanged only");
     NULL_IS_REFUSED(wtcache_transaction_remove(NULL, "k", 1, &error));
     NULL_IS_REFUSED(wtcache_transaction_remove(transaction, NULL, 1, &error));
     NULL_IS_REFUSED(wtcache_transaction_invalidate_prefix(NULL, "p", 1, &error));

@@ -93,7 +93,7 @@ static void conditions_that_make_no_sense(void)
 static void told_get(void *user_data, const wtcache_request *request, wtcache_reply *reply)
 {
     (void)user_data;
-    wtcache_record record = {sizeof record, "v7", 2, 0, NULL, 0};
+    wtcache_record record = {.struct_size = sizeof record, .version = "v7", .version_len = 2};
     if (request->key_len == 4) CHECK(wtcache_reply_absent(reply, NULL) == WTCACHE_OK);
     else CHECK(wtcache_reply_value(reply, "old", 3, &record, NULL) == WTCACHE_OK);
 }

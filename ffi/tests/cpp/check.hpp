@@ -37,6 +37,7 @@ void writes_of_all_kinds();
 void what_goes_on_in_the_background();
 void transactions();
 void event_loops();
+void lifetimes_and_windows();
 
 /** What an origin has, and what it was asked. */
 struct truth {

@@ -387,5 +387,6 @@ int main()
     what_goes_on_in_the_background();
     transactions();
     event_loops();
+    lifetimes_and_windows();
     std::puts("all well");
 }

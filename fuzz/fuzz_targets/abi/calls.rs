@@ -205,6 +205,7 @@ impl Run {
         unsafe {
             wtcache_entry_remaining_ms(entry, cache);
             wtcache_entry_stale_ms(entry, cache);
+            wtcache_entry_age_ms(entry, cache);
         }
     }
 
@@ -524,6 +525,9 @@ impl Run {
                 lifetime_ms: 0,
                 tags: ptr::null(),
                 tag_count: 0,
+                while_revalidate_ms: 0,
+                if_error_ms: 0,
+                age_ms: 0,
             };
             // SAFETY: all that is handed in lives.
             unsafe {

@@ -86,7 +86,7 @@ impl Lives {
             Self::Default => wtcache_ffi::WTCACHE_LIFETIME_DEFAULT,
             Self::NotKept => wtcache_ffi::WTCACHE_LIFETIME_NOT_KEPT,
             Self::For(ms) => i64::from(ms % 8),
-            Self::NoSuch => -2,
+            Self::NoSuch => -4,
         }
     }
 }

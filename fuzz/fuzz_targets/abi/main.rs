@@ -179,6 +179,7 @@ impl Run {
         let mut idempotency_key = Box::new([7; 16]);
         idempotency_key[..8].copy_from_slice(&NUMBER.fetch_add(1, Ordering::Relaxed).to_le_bytes());
         let options = self.call.map(|call| {
+            let want = if reads || call.mode % 16 == 5 { call.mode >> 4 } else { 0 };
             let options = wtcache_call {
                 struct_size: 0,
                 deadline_ms: u64::from(call.deadline % 4),
@@ -189,8 +190,19 @@ impl Run {
                     4 => 2,
                     _ => WTCACHE_MODE_DEFAULT,
                 },
-                reserved: 0,
+                // What is of a read only, a write refuses, and now and then gets.
+                flags: match want {
+                    1 => WTCACHE_CALL_ANEW,
+                    2 => WTCACHE_CALL_NOT_KEPT,
+                    3 => WTCACHE_CALL_ANEW | WTCACHE_CALL_NOT_KEPT,
+                    4 if reads => 4,
+                    _ => 0,
+                },
                 lifetime_ms: if reads && !call.idempotency_key { 0 } else { call.lifetime.ms() },
+                max_age_ms: if matches!(want, 5 | 6) { u64::from(want) } else { 0 },
+                min_fresh_ms: u64::from(want == 7),
+                max_stale_ms: 0,
+                stale_if_error_ms: 0,
             };
             // SAFETY: it begins with its size.
             unsafe { Sized::new(options, self.size()) }

@@ -300,6 +300,9 @@ impl Origin {
             lifetime_ms: lifetime.ms(),
             tags: if says.tag { ptr::from_ref(tag) } else { ptr::null() },
             tag_count: usize::from(says.tag),
+            while_revalidate_ms: window(says.size >> 4),
+            if_error_ms: window(says.size >> 6),
+            age_ms: 0,
         }
     }
 
@@ -315,11 +318,17 @@ impl Origin {
         // SAFETY: a record begins with its size.
         let told = unsafe { Sized::new(self.told(record, says, says.lifetime, &tag), size) };
         let status = checks::call(says.size & 8 == 0, |err| answers(told.place(), err)).status();
-        if matches!(size, Size::Right | Size::Longer) && says.lifetime.ms() != -2 {
+        let has_window = says.size >> 4 != 0;
+        let makes_sense = match says.lifetime {
+            Lives::Default | Lives::For(_) => true,
+            Lives::NotKept => !has_window,
+            Lives::NoSuch => false,
+        };
+        if matches!(size, Size::Right | Size::Longer) && makes_sense {
             assert_eq!(status, WTCACHE_OK);
         } else {
             assert_eq!(status, WTCACHE_ERR_ARGUMENT);
-            let told = self.told(record, says, Lives::Default, &tag);
+            let told = self.told(record, &Says { size: 0, ..*says }, Lives::Default, &tag);
             assert!(checks::call(true, |err| answers(&raw const told, err)).is_ok());
         }
     }
@@ -480,6 +489,15 @@ const PLAIN: Says = Says {
     tag: false,
     inside: Inside::Nothing,
 };
+
+/// One of a record's windows, by two bits.
+fn window(number: u8) -> i64 {
+    match number & 3 {
+        0 => 0,
+        1 => WTCACHE_WINDOW_NONE,
+        other => i64::from(other),
+    }
+}
 
 pub(crate) fn size_of_struct(number: u8) -> Size {
     match number % 8 {

@@ -10,6 +10,7 @@ A source of your own is a subclass of `Source`. Values are bytes, or what a `cod
 from ._aio import Aio, AsyncTransaction
 from ._border import Entry
 from ._cache import Cache, CloseReport, Forgotten
+from ._call import Wants
 from ._change import DELETE, KEEP, NOTHING
 from ._codec import Codec, json_codec
 from ._doubt import Doubt, KeyInDoubt, Settlement
@@ -36,7 +37,7 @@ from ._hits import accelerated
 from ._listener import Event, EventKind
 from ._optimistic import Pending
 from ._permit import Permit, Sent
-from ._reply import Record
+from ._reply import Absent, Record, Unchanged
 from ._source import Source, WriteContext
 from ._transaction import Outcome, StepContext, StepOutcome, StepResult, Transacted, Transaction
 
@@ -44,6 +45,7 @@ __all__ = [
     "DELETE",
     "KEEP",
     "NOTHING",
+    "Absent",
     "Aio",
     "ArgumentError",
     "AsyncTransaction",
@@ -83,7 +85,9 @@ __all__ = [
     "TimeoutError",
     "Transacted",
     "Transaction",
+    "Unchanged",
     "UnmetError",
+    "Wants",
     "WriteContext",
     "accelerated",
     "json_codec",

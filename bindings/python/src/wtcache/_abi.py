@@ -20,8 +20,10 @@ OUTCOME_IN_DOUBT = 1
 VERDICT_UNKNOWN, VERDICT_REJECTED, VERDICT_CONFLICT = 0, 1, 2
 CONDITION_ABSENT, CONDITION_VERSION, CONDITION_EXISTS = 1, 2, 3
 EXPECT_ABSENT, EXPECT_EXISTS, EXPECT_VERSION = 1, 2, 3
-LIFETIME_DEFAULT, LIFETIME_NOT_KEPT = 0, -1
+LIFETIME_DEFAULT, LIFETIME_NOT_KEPT, LIFETIME_AS_BEFORE, LIFETIME_EXPIRED = 0, -1, -2, -3
+WINDOW_NONE = -1
 MODE_CONFIRMED = 2
+CALL_ANEW, CALL_NOT_KEPT = 1, 2
 CLOSE_UNFINISHED, CLOSE_IN_DOUBT, CLOSE_ROLLED_BACK = 0, 1, 2
 WROTE_VALUE, WROTE_AS_SENT, WROTE_DELETED = 1, 2, 3
 DO_UNDECLARED, DO_PUT, DO_DELETE, DO_CALL, DO_NOTHING = 0, 1, 2, 3, 4
@@ -101,8 +103,12 @@ class Call(Structure):
         ("deadline_ms", c_uint64),
         ("idempotency_key", c_char_p),
         ("mode", c_int32),
-        ("reserved", c_int32),
+        ("flags", c_int32),
         ("lifetime_ms", c_int64),
+        ("max_age_ms", c_uint64),
+        ("min_fresh_ms", c_uint64),
+        ("max_stale_ms", c_int64),
+        ("stale_if_error_ms", c_int64),
     ]
 
 
@@ -170,6 +176,9 @@ class Record(Structure):
         ("lifetime_ms", c_int64),
         ("tags", POINTER(Bytes)),
         ("tag_count", c_size_t),
+        ("while_revalidate_ms", c_int64),
+        ("if_error_ms", c_int64),
+        ("age_ms", c_uint64),
     ]
 
 
@@ -243,6 +252,7 @@ SIGNATURES: dict[str, tuple[Any, list[Any]]] = {
     "wtcache_entry_is_pending": (_I, [_P]),
     "wtcache_entry_remaining_ms": (_U, [_P, _P]),
     "wtcache_entry_stale_ms": (_U, [_P, _P]),
+    "wtcache_entry_age_ms": (_U, [_P, _P]),
     "wtcache_entry_free": (None, [_P]),
     # Many
     "wtcache_get_many": (_I, [_P, _P, _Z, _P, _P, _P]),
@@ -352,7 +362,8 @@ SIGNATURES: dict[str, tuple[Any, list[Any]]] = {
     "wtcache_string_free": (None, [_P]),
     # Replies
     "wtcache_reply_value": (_I, [_P, _B, _Z, POINTER(Record), _P]),
-    "wtcache_reply_absent": (_I, [_P, _P]),
+    "wtcache_reply_absent_for": (_I, [_P, c_int64, _P]),
+    "wtcache_reply_unchanged": (_I, [_P, POINTER(Record), _P]),
     "wtcache_reply_applied": (_I, [_P, _P]),
     "wtcache_reply_stored": (_I, [_P, _P, _P]),
     "wtcache_reply_error": (_I, [_P, POINTER(Failure), _P]),

@@ -9,16 +9,19 @@ import weakref
 from collections.abc import Callable, Iterable
 from ctypes import byref, c_uint64, c_void_p
 from types import TracebackType
-from typing import Any, Generic, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Generic, TypeVar, overload
 
 from ._abi import NOT_FOUND
 from ._border import Border, Entry, K
-from ._call import expectation, list_of, options_of_call
+from ._call import Wants, expectation, list_of, options_of_call, options_of_read
 from ._codec import V
 from ._library import CompletionHandle, QueueHandle, lib
 from ._many import answers_of
 from ._optimistic import Pending
 from ._transaction import Described
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
 
 D = TypeVar("D")
 
@@ -115,30 +118,39 @@ class Aio(Generic[K, V]):
         return self._border.value_of(lib.wtcache_completion_entry(done), absent)
 
     @overload
-    async def get(self, key: K, default: None = None, *, timeout: float | None = None, confirmed: bool = False) -> V | None: ...
+    async def get(
+        self, key: K, default: None = None, *, timeout: float | None = None, confirmed: bool = False, **wants: Unpack[Wants]
+    ) -> V | None: ...
 
     @overload
-    async def get(self, key: K, default: D, *, timeout: float | None = None, confirmed: bool = False) -> V | D: ...
+    async def get(
+        self, key: K, default: D, *, timeout: float | None = None, confirmed: bool = False, **wants: Unpack[Wants]
+    ) -> V | D: ...
 
-    async def get(self, key: K, default: Any = None, *, timeout: float | None = None, confirmed: bool = False) -> Any:
+    async def get(
+        self, key: K, default: Any = None, *, timeout: float | None = None, confirmed: bool = False, **wants: Unpack[Wants]
+    ) -> Any:
         """As `Cache.get`. A hit does not wait for the loop."""
-        raw = self._border.key(key)
-        done = await self._call(lib.wtcache_get_async, raw, len(raw), options_of_call(timeout, confirmed=confirmed))
-        return self._value(done, default)
+        return self._value(await self._read(key, options_of_read(timeout, confirmed, **wants)), default)
 
-    async def entry(self, key: K, *, timeout: float | None = None, confirmed: bool = False) -> Entry[V] | None:
-        """As `Cache.entry`."""
+    async def _read(self, key: K, call: Any) -> CompletionHandle:
         raw = self._border.key(key)
-        done = await self._call(lib.wtcache_get_async, raw, len(raw), options_of_call(timeout, confirmed=confirmed))
+        return await self._call(lib.wtcache_get_async, raw, len(raw), call)
+
+    async def entry(
+        self, key: K, *, timeout: float | None = None, confirmed: bool = False, **wants: Unpack[Wants]
+    ) -> Entry[V] | None:
+        """As `Cache.entry`."""
+        done = await self._read(key, options_of_read(timeout, confirmed, **wants))
         if lib.wtcache_completion_status(done) == NOT_FOUND:
             return None
         return self._border.entry(lib.wtcache_completion_entry(done), self._cache)
 
-    async def get_many(self, keys: Iterable[K], *, timeout: float | None = None) -> dict[K, V]:
+    async def get_many(self, keys: Iterable[K], *, timeout: float | None = None, **wants: Unpack[Wants]) -> dict[K, V]:
         """As `Cache.get_many`."""
         distinct = list(dict.fromkeys(keys))
         wanted = list_of([self._border.key(key) for key in distinct])
-        done = await self._call(lib.wtcache_get_many_async, wanted, len(distinct), options_of_call(timeout))
+        done = await self._call(lib.wtcache_get_many_async, wanted, len(distinct), options_of_read(timeout, **wants))
         return answers_of(self._border, distinct, lib.wtcache_completion_results(done), "read")
 
     async def put(

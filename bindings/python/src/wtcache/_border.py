@@ -29,6 +29,8 @@ class Entry(Generic[V]):
     remaining: float | None
     #: For how long it has been expired, in seconds: more than 0 only for what was served stale.
     stale: float
+    #: How long ago the origin was asked that gave it, or confirmed it last, in seconds; of a pending one, how long ago it was written.
+    age: float
 
 
 class Border:
@@ -79,6 +81,7 @@ class Border:
             bool(lib.wtcache_entry_is_pending(entry)),
             None if remaining == ENDLESS else remaining / 1000,
             lib.wtcache_entry_stale_ms(entry, cache) / 1000,
+            lib.wtcache_entry_age_ms(entry, cache) / 1000,
         )
 
     def exception(self, error: Any, cache: int = 0) -> errors.Error:

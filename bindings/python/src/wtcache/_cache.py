@@ -9,13 +9,13 @@ from collections.abc import Callable, Iterable, Mapping
 from ctypes import byref, c_size_t, c_void_p
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Any, Generic, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Generic, TypeVar, overload
 
 from . import _abi, _ending, _errors as errors
 from ._abi import CLOSE_IN_DOUBT, CLOSE_ROLLED_BACK, CLOSE_UNFINISHED, NOT_FOUND
 from ._aio import Aio
 from ._border import Border, Entry, K
-from ._call import expectation, list_of, options_of_call
+from ._call import Wants, expectation, list_of, options_of_call, options_of_read
 from ._change import Change, changes, merge_call, release_change, update_call
 from ._codec import Codec, V
 from ._doubt import KeyInDoubt, Settlement
@@ -29,6 +29,9 @@ from ._permit import Permit
 from ._reply import as_bytes
 from ._source import Attached, Source, attach, sources
 from ._transaction import Transaction
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
 
 D = TypeVar("D")
 
@@ -203,11 +206,10 @@ class Cache(Hits, Generic[K, V]):
     def _check(self, status: int, error: c_void_p) -> int:
         return self._border.check(status, error, self._handle)
 
-    def _read(self, key: K, timeout: float | None, confirmed: bool = False) -> c_void_p | None:
+    def _read(self, key: K, call: Any) -> c_void_p | None:
         """The entry of a key, to be freed; None where the origin has none."""
         raw = self._border.key(key)
         entry, error = c_void_p(), c_void_p()
-        call = options_of_call(timeout, confirmed=confirmed)
         status = lib.wtcache_get(self._handle, raw, len(raw), call, byref(entry), byref(error))
         return None if self._check(status, error) == NOT_FOUND else entry
 
@@ -220,25 +222,37 @@ class Cache(Hits, Generic[K, V]):
         return value
 
     @overload
-    def get(self, key: K, default: None = None, *, timeout: float | None = None, confirmed: bool = False) -> V | None: ...
+    def get(
+        self, key: K, default: None = None, *, timeout: float | None = None, confirmed: bool = False, **wants: Unpack[Wants]
+    ) -> V | None: ...
 
     @overload
-    def get(self, key: K, default: D, *, timeout: float | None = None, confirmed: bool = False) -> V | D: ...
+    def get(
+        self, key: K, default: D, *, timeout: float | None = None, confirmed: bool = False, **wants: Unpack[Wants]
+    ) -> V | D: ...
 
-    def get(self, key: K, default: Any = None, *, timeout: float | None = None, confirmed: bool = False) -> Any:
+    def get(
+        self, key: K, default: Any = None, *, timeout: float | None = None, confirmed: bool = False, **wants: Unpack[Wants]
+    ) -> Any:
         """The record of `key`: from the cache, else from the origin; `default` where the origin has none.
 
-        `confirmed`: what the origin confirmed, whatever optimistic writes are pending above it.
+        `confirmed`: what the origin confirmed, whatever optimistic writes are pending above it. A read may ask for more, times being in
+        seconds: `max_age`, that the origin confirmed it no longer than so long before the call (0: it is asked in any case); `min_fresh`,
+        that it may be served for so long yet; `max_stale` and `stale_if_error`, for how long after its end it is taken without waiting for
+        the origin, or in place of an error (0: not at all; None: as its source or the cache says); `keep=False`, that what is loaded is
+        not kept, nor what was here before.
         """
-        entry = self._read(key, timeout, confirmed)
+        entry = self._read(key, options_of_read(timeout, confirmed, **wants))
         return default if entry is None else self._border.take(entry)
 
     # What those of `Hits` hand over to, for they answer hits only.
     _item, _get = __getitem__, get
 
-    def entry(self, key: K, *, timeout: float | None = None, confirmed: bool = False) -> Entry[V] | None:
-        """As `get`, with all that is known of the record: its version, whether it is pending, how long it may be served."""
-        entry = self._read(key, timeout, confirmed)
+    def entry(
+        self, key: K, *, timeout: float | None = None, confirmed: bool = False, **wants: Unpack[Wants]
+    ) -> Entry[V] | None:
+        """As `get`, with all that is known of the record: its version, whether it is pending, how long it may be served, how old it is."""
+        entry = self._read(key, options_of_read(timeout, confirmed, **wants))
         try:
             return None if entry is None else self._border.entry(entry, self._handle)
         finally:
@@ -261,15 +275,16 @@ class Cache(Hits, Generic[K, V]):
         lib.wtcache_entry_free(entry)
         return entry is not None
 
-    def get_many(self, keys: Iterable[K], *, timeout: float | None = None) -> dict[K, V]:
-        """The records of many keys, but for those that the origin does not have. What is here is taken in one step.
+    def get_many(self, keys: Iterable[K], *, timeout: float | None = None, **wants: Unpack[Wants]) -> dict[K, V]:
+        """The records of many keys, but for those that the origin does not have. What is here is taken in one step. It may ask for more,
+        as `get`.
 
         Raises `ManyError` where some could not be read; it has the others.
         """
         distinct = list(dict.fromkeys(keys))
         wanted = list_of([self._border.key(key) for key in distinct])
         results, error = c_void_p(), c_void_p()
-        call = options_of_call(timeout)
+        call = options_of_read(timeout, **wants)
         status = lib.wtcache_get_many(self._handle, wanted, len(distinct), call, byref(results), byref(error))
         self._check(status, error)
         try:

@@ -6,10 +6,12 @@ import ctypes
 import time
 from collections.abc import Callable, Iterable
 from ctypes import byref, c_char_p
-from typing import Any
+from typing import Any, TypedDict
 
 from . import _errors as errors
 from ._abi import (
+    CALL_ANEW,
+    CALL_NOT_KEPT,
     EXPECT_ABSENT,
     EXPECT_EXISTS,
     EXPECT_VERSION,
@@ -17,6 +19,7 @@ from ._abi import (
     LIFETIME_NOT_KEPT,
     MODE_CONFIRMED,
     PENDING,
+    WINDOW_NONE,
     Bytes,
     Call,
     Expect,
@@ -31,19 +34,69 @@ def lifetime(ttl: float | None) -> int:
     return milliseconds(ttl, "ttl") or LIFETIME_NOT_KEPT
 
 
-def options_of_call(
+def window(seconds: float | None, name: str) -> int:
+    """A window as the library has it: None is the default, 0 is none."""
+    if seconds is None:
+        return 0
+    return milliseconds(seconds, name) or WINDOW_NONE
+
+
+class Wants(TypedDict, total=False):
+    """What a read may ask for beyond that its record be fresh; times are in seconds."""
+
+    #: The origin confirmed the record no longer than so long before the call, else it is asked; 0: it is asked in any case.
+    max_age: float | None
+    #: The record may be served for so long yet, or it is loaded.
+    min_fresh: float | None
+    #: For how long after its end a record is taken without waiting for the origin; 0: not at all. None: as its source or the cache says.
+    max_stale: float | None
+    #: The same, in place of an error; also of one that is too old for `max_age` or `min_fresh`.
+    stale_if_error: float | None
+    #: False: what is loaded is not kept, nor is what was here before.
+    keep: bool
+
+
+def options_of_read(
     timeout: float | None = None,
-    idempotency_key: bytes | None = None,
-    ttl: float | None = None,
     confirmed: bool = False,
+    *,
+    max_age: float | None = None,
+    min_fresh: float | None = None,
+    max_stale: float | None = None,
+    stale_if_error: float | None = None,
+    keep: bool = True,
 ) -> Any:
-    """The options of a call, or None for the cache's own."""
-    if timeout is None and idempotency_key is None and ttl is None and not confirmed:
-        return None
-    call = Call(struct_size=ctypes.sizeof(Call), lifetime_ms=lifetime(ttl), mode=MODE_CONFIRMED if confirmed else 0)
+    """The options of a read, or None for the cache's own."""
+    call = Call(mode=MODE_CONFIRMED if confirmed else 0, flags=0 if keep else CALL_NOT_KEPT)
+    if max_age is not None:
+        call.max_age_ms = milliseconds(max_age, "max_age")
+        call.flags |= 0 if call.max_age_ms else CALL_ANEW
+    if min_fresh is not None:
+        call.min_fresh_ms = milliseconds(min_fresh, "min_fresh")
+    call.max_stale_ms = window(max_stale, "max_stale")
+    call.stale_if_error_ms = window(stale_if_error, "stale_if_error")
     if timeout is not None:
-        # Zero would be the cache's own; the shortest time there is comes closest to none.
-        call.deadline_ms = max(1, milliseconds(timeout, "timeout"))
+        call.deadline_ms = deadline(timeout)
+    if not any(bytes(call)):
+        return None
+    call.struct_size = ctypes.sizeof(Call)
+    return byref(call)
+
+
+def deadline(timeout: float) -> int:
+    """Zero would be the cache's own; the shortest time there is comes closest to none."""
+    return max(1, milliseconds(timeout, "timeout"))
+
+
+def options_of_call(
+    timeout: float | None = None, idempotency_key: bytes | None = None, ttl: float | None = None
+) -> Any:
+    """The options of a call that is no read, or None for the cache's own."""
+    if timeout is None and idempotency_key is None and ttl is None:
+        return None
+    call = Call(struct_size=ctypes.sizeof(Call), lifetime_ms=lifetime(ttl))
+    if timeout is not None:
+        call.deadline_ms = deadline(timeout)
     if idempotency_key is not None:
         if len(idempotency_key) != 16:
             raise ValueError("an idempotency key has 16 bytes")

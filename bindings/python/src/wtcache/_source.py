@@ -12,7 +12,7 @@ from . import _abi, _errors as errors
 from ._abi import CONDITION_ABSENT, CONDITION_EXISTS, CONDITION_VERSION, VERDICT_REJECTED, Callback, Release
 from ._border import PLAIN, K
 from ._library import Table, bytes_at, callback, lib, milliseconds
-from ._reply import Record, reply_failure, reply_record, verdict
+from ._reply import Absent, Record, Unchanged, reply_absent, reply_failure, reply_record, reply_unchanged, verdict
 
 
 class WriteContext:
@@ -64,8 +64,16 @@ class Source(Generic[K]):
     #: Exceptions besides `RejectedError` that say that nothing was applied.
     rejects: tuple[type[BaseException], ...] = ()
 
-    def get(self, key: K) -> bytes | Record | None:
-        """The origin's record of `key`; None where it has none."""
+    def get(self, key: K) -> bytes | Record | Absent | None:
+        """The origin's record of `key`; None, or an `Absent`, where it has none."""
+        raise NotImplementedError
+
+    def get_if_changed(self, key: K, version: bytes) -> bytes | Record | Unchanged | Absent | None:
+        """As `get`, where a record of this version is here, which has expired or is not good enough for whoever asks: `Unchanged`, if it is the
+        origin's still.
+
+        A source that does not define it is asked by `get`.
+        """
         raise NotImplementedError
 
     def put(self, key: K, value: bytes, ctx: WriteContext) -> bytes | Record | None:
@@ -129,9 +137,14 @@ def _destroy(number: int | None) -> None:
 @callback(Callback)
 def _get(number: int | None, request: Any, reply: int | None) -> None:
     def answer(attached: Attached) -> None:
-        found = attached.source.get(attached.key(request.contents))
-        if found is None:
-            lib.wtcache_reply_absent(reply, None)
+        asked, source = request.contents, attached.source
+        key = attached.key(asked)
+        offers = asked.version is not None and type(source).get_if_changed is not Source.get_if_changed
+        found: Any = source.get_if_changed(key, bytes_at(asked.version, asked.version_len)) if offers else source.get(key)
+        if found is None or isinstance(found, Absent):
+            reply_absent(reply, found or Absent())
+        elif offers and isinstance(found, Unchanged):
+            reply_unchanged(reply, found)
         else:
             reply_record(reply, found)
 
