@@ -176,7 +176,7 @@ impl<L: Layout> CacheOf<L> {
     #[must_use]
     pub fn read_resident<Q: Lookup<L> + ?Sized>(&self, key: &Q, call: &Call) -> Option<Read<L>> {
         let found = self.hit(key, call).ok()?;
-        found.or_else(|| get::stale(&self.0, self.0.hash(key), L::key(&key.to_key()), &call.wants))
+        found.or_else(|| get::stale(&self.0, self.0.hash(key), Arc::new(key.to_key()), &call.wants))
     }
 
     /// The record of `key` if [`CacheOf::get`] would give it without doing or waiting for anything: not for a lock either, so that a thread may

@@ -122,11 +122,17 @@ pub(crate) fn hit<L: Layout, Q: Lookup<L> + ?Sized>(
     Some(Read::new(counted(engine, stored), How::Hit))
 }
 
-/// The resident record that has expired, if this call takes it all the same and nothing is pending above it.
-pub(crate) fn stale<L: Layout>(engine: &Engine<L>, hash: u64, key: &L::Key, wants: &Wants) -> Option<Read<L>> {
+/// The resident record that has expired, if this call takes it all the same and nothing is pending above it. It is refreshed as that of
+/// a hit is.
+pub(crate) fn stale<L: Layout>(
+    engine: &Arc<Engine<L>>,
+    hash: u64,
+    key: SharedKey<L>,
+    wants: &Wants,
+) -> Option<Read<L>> {
     wants.max_stale?;
     let now = engine.clock.now();
-    let stored = engine.at_key(hash, key, |at| {
+    let stored = engine.at_key(hash, L::key(&key), |at| {
         if at.shown().is_some() {
             return None;
         }
@@ -135,6 +141,7 @@ pub(crate) fn stale<L: Layout>(engine: &Engine<L>, hash: u64, key: &L::Key, want
         Store::<L>::touch(&stored);
         Some(stored)
     })?;
+    refresh::ask(engine, hash, &stored, || key);
     engine.counters.count(Event::Stale);
     Some(Read::new(Entry::of(stored), How::Stale))
 }

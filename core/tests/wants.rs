@@ -183,6 +183,19 @@ fn g9_what_is_resident_is_told_as_a_read_would_without_a_call() {
     assert_eq!(resident("k", &Call::new().max_stale(secs(3))), None);
 }
 
+/// What is taken stale without a call is refreshed in the background, as what a read takes so.
+#[test]
+fn g9_what_is_resident_and_stale_is_refreshed_where_the_cache_does_that() {
+    let w = world_with(Script::new(), |b| b.lifetime(secs(10)).stale_while_revalidate(secs(1)));
+    outdated(&w);
+    w.clock.advance(secs(12));
+    let gate = w.script.hold(Op::Get, "k", When::Before);
+    let read = w.cache.read_resident("k", &Call::new().max_stale(secs(3))).map(seen);
+    assert_eq!(read, Some(is(How::Stale, Passed::Nothing, "old")));
+    gate.wait_arrived();
+    assert_eq!(w.cache.stats().refreshes, 1);
+}
+
 /// G10: of many keys as of one.
 #[test]
 fn f5_many_keys_are_asked_for_as_one_is() {
