@@ -448,7 +448,7 @@ impl<L: Layout> Engine<L> {
         value: Option<L::Value>,
         since: Tick,
     ) -> L::Stored {
-        L::Stored::store(Header::pending(hash, since), key, value, None)
+        L::Stored::store(Header::pending(hash, since), None, key, value, None)
     }
 
     /// What a pending write of this weighs; `None` where the weigher panicked. No lock is held.
@@ -493,7 +493,7 @@ impl<L: Layout> Engine<L> {
         let weight = u32::try_from(weight).ok();
         let keep = keep && weight.is_some();
         let weight = weight.unwrap_or(u32::MAX);
-        (L::Stored::store(Header::new(hash, times, weight, rows), key, value, version), keep)
+        (L::Stored::store(Header::new(hash, times, weight), rows, key, value, version), keep)
     }
 
     fn weigh(&self, key: &L::Key, value: Option<&L::View>, version: Option<&Version>) -> u64 {
