@@ -407,13 +407,7 @@ where
     V: Send + Sync + 'static,
 {
     #[allow(private_interfaces)]
-    fn store(
-        header: Header,
-        rows: Option<Box<Rows>>,
-        key: &K,
-        value: Option<V>,
-        version: Option<Version>,
-    ) -> Self {
+    fn store(header: Header, rows: Option<Box<Rows>>, key: &K, value: Option<V>, version: Option<Version>) -> Self {
         Self(Arc::new(TypedInner { header, rows, key: key.clone(), value, version }))
     }
     #[allow(private_interfaces)]

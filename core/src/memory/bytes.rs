@@ -116,8 +116,7 @@ impl ByteRecord {
         let parts = self.parts();
         // SAFETY: `store` wrote the value's length behind the header, where it is aligned, since a header's size is a multiple of eight.
         let value_len = unsafe { self.0.add(1).cast::<u32>().read() } as usize;
-        let mut shape =
-            Shape { key_len: self.key_len(), version_len: None, value_len, indexed: parts & INDEXED != 0 };
+        let mut shape = Shape { key_len: self.key_len(), version_len: None, value_len, indexed: parts & INDEXED != 0 };
         if parts & VERSIONED != 0 {
             // SAFETY: a record that is marked so has the two bytes of its version's length there, written by `store`.
             let len = unsafe { self.0.cast::<u8>().add(shape.version_at()).cast::<u16>().read_unaligned() };
@@ -134,7 +133,8 @@ impl ByteRecord {
     /// The rows' pointer, as `store` wrote it.
     fn rows_pointer(&self) -> Option<NonNull<Rows>> {
         // SAFETY: a record that is marked so has it there.
-        (self.parts() & INDEXED != 0).then(|| unsafe { self.0.add(1).byte_add(size_of::<u32>()).cast().read_unaligned() })
+        (self.parts() & INDEXED != 0)
+            .then(|| unsafe { self.0.add(1).byte_add(size_of::<u32>()).cast().read_unaligned() })
     }
 
     /// The `len` bytes that begin `at` bytes behind the record's address.
@@ -181,16 +181,15 @@ impl Stored<Bytes> for ByteRecord {
     ) -> Self {
         let bytes: &[u8] = value.as_deref().unwrap_or_default();
         let value_len = u32::try_from(bytes.len()).expect("values of 4 GiB and more are refused at the door");
-        let key_len = u32::try_from(key.len()).ok().filter(|len| *len < PRESENT).expect("keys are bounded by the options");
+        let key_len =
+            u32::try_from(key.len()).ok().filter(|len| *len < PRESENT).expect("keys are bounded by the options");
         let version_len = version.as_ref().map(|version| version.as_bytes().len());
         let told = version_len.map(|len| u16::try_from(len).expect("versions are bounded when made"));
         let mark = |is: bool, mark: u32| if is { mark } else { 0 };
-        let marks =
-            mark(value.is_some(), PRESENT) | mark(version.is_some(), VERSIONED) | mark(rows.is_some(), INDEXED);
+        let marks = mark(value.is_some(), PRESENT) | mark(version.is_some(), VERSIONED) | mark(rows.is_some(), INDEXED);
         let [a, b, c, _] = (key_len | marks).to_le_bytes();
         header.parts = [a, b, c];
-        let shape =
-            Shape { key_len: key.len(), version_len, value_len: bytes.len(), indexed: rows.is_some() };
+        let shape = Shape { key_len: key.len(), version_len, value_len: bytes.len(), indexed: rows.is_some() };
         let layout = shape.layout();
         // SAFETY: the layout has a size, since a header has one. All parts lie in the allocation one behind the
         // other, as the module's table gives them, the value's length and the count at places aligned for them; sources and destination
@@ -328,7 +327,8 @@ mod tests {
         rows.add_tag(b"red");
         for version in [None, Version::new(""), Version::new("r1")] {
             let rows = Some(Box::new(rows.clone()));
-            let record = ByteRecord::store(header(), rows, &Box::from(&b"k"[..]), Some(b"value".to_vec()), version.clone());
+            let record =
+                ByteRecord::store(header(), rows, &Box::from(&b"k"[..]), Some(b"value".to_vec()), version.clone());
             assert_eq!(record.rows().map(|rows| rows.tags().count()), Some(1));
             assert_eq!((record.key(), record.value()), (&b"k"[..], Some(&b"value"[..])));
             assert_eq!(record.version(), version.as_ref().map(Version::as_bytes));
