@@ -183,8 +183,8 @@ impl<L: Layout> Engine<L> {
     }
 
     /// The bytes of a key that is too long.
-    pub(crate) fn too_long(&self, key: &L::OwnedKey) -> Option<usize> {
-        let len = L::key_len(L::key(key));
+    pub(crate) fn too_long(&self, key: &L::Key) -> Option<usize> {
+        let len = L::key_len(key);
         (len > self.longest_key).then_some(len)
     }
 
@@ -327,8 +327,13 @@ impl<L: Layout> Engine<L> {
     }
 
     fn next_id(&self) -> u64 {
+        self.next_ids(1)
+    }
+
+    /// So many numbers in a row; gives the first.
+    pub(crate) fn next_ids(&self, count: u64) -> u64 {
         // Relaxed: only uniqueness matters.
-        self.next_id.fetch_add(1, Ordering::Relaxed)
+        self.next_id.fetch_add(count, Ordering::Relaxed)
     }
 
     /// A number from 0 to 1, for jitter.
@@ -350,8 +355,17 @@ impl<L: Layout> Engine<L> {
     pub(crate) fn take_place(&self) -> Option<DoubtPlace> {
         self.places.take().or_else(|| {
             self.sweep_doubts();
+            for shard in &self.shards {
+                let spare = shard.write().take_spare_place();
+                drop(spare);
+            }
             self.places.take()
         })
+    }
+
+    /// The same, if one is free now.
+    pub(crate) fn place_at_once(&self) -> Option<DoubtPlace> {
+        self.places.take()
     }
 
     /// Ends the permits whose deadline has passed, and settles the doubts whose window has, that no call has come by since.
@@ -405,6 +419,7 @@ impl<L: Layout> Engine<L> {
             let state = shard.read();
             stats.entries += state.store.len() as u64;
             stats.in_doubt += state.cells().filter(|cell| cell.is_in_doubt()).count() as u64;
+            stats.writes_applied += state.lone_applied();
             stats.writes_open += state.sent() as u64;
         }
         stats.weight = self.budget.used();
@@ -416,17 +431,11 @@ impl<L: Layout> Engine<L> {
 
     /// Makes the allocation of a record, and says whether it may be kept. Runs the weigher and the extractor: no lock is
     /// held. A panic of theirs is counted, and the record is not kept.
-    pub(crate) fn record(
-        &self,
-        hash: u64,
-        key: &L::OwnedKey,
-        record: Record<L::Value>,
-        since: Tick,
-    ) -> (L::Stored, bool) {
+    pub(crate) fn record(&self, hash: u64, key: &L::Key, record: Record<L::Value>, since: Tick) -> (L::Stored, bool) {
         let Record { value, version, lifetime, tags } = record;
         let times = self.lifetimes.of_record(since, lifetime, self.chance());
         let extracted = catch_unwind(AssertUnwindSafe(|| {
-            let (key, view) = (L::key(key), L::view(&value));
+            let view = L::view(&value);
             let mut rows = Rows::default();
             if let Some(extract) = &self.extractor {
                 extract(key, view, &mut rows);
@@ -441,13 +450,7 @@ impl<L: Layout> Engine<L> {
     }
 
     /// Makes what pending writes show, or the absence that they show. The key's clone is the program's code: no lock is held.
-    pub(crate) fn pending_record(
-        &self,
-        hash: u64,
-        key: &L::OwnedKey,
-        value: Option<L::Value>,
-        since: Tick,
-    ) -> L::Stored {
+    pub(crate) fn pending_record(&self, hash: u64, key: &L::Key, value: Option<L::Value>, since: Tick) -> L::Stored {
         L::Stored::store(Header::pending(hash, since), None, key, value, None)
     }
 
@@ -461,9 +464,9 @@ impl<L: Layout> Engine<L> {
     }
 
     /// Makes an absent mark.
-    pub(crate) fn absent(&self, hash: u64, key: &L::OwnedKey, lifetime: Lifetime, since: Tick) -> (L::Stored, bool) {
+    pub(crate) fn absent(&self, hash: u64, key: &L::Key, lifetime: Lifetime, since: Tick) -> (L::Stored, bool) {
         let times = self.lifetimes.of_absent(since, lifetime, self.chance());
-        let extracted = catch_unwind(AssertUnwindSafe(|| (self.weigh(L::key(key), None, None), None)));
+        let extracted = catch_unwind(AssertUnwindSafe(|| (self.weigh(key, None, None), None)));
         self.make(hash, key, None, None, times, since, extracted.ok())
     }
 
@@ -476,7 +479,7 @@ impl<L: Layout> Engine<L> {
     fn make(
         &self,
         hash: u64,
-        key: &L::OwnedKey,
+        key: &L::Key,
         value: Option<L::Value>,
         version: Option<Version>,
         times: Option<Times>,

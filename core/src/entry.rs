@@ -274,6 +274,9 @@ pub trait Layout: sealed::Sealed + Sized + Send + Sync + 'static {
     fn value_len(value: &Self::Value) -> usize;
     #[doc(hidden)]
     fn key(owned: &Self::OwnedKey) -> &Self::Key;
+    /// A key of its own from one. Where [`Lookup::as_key`] gives keys, it runs no code of the program's.
+    #[doc(hidden)]
+    fn own(key: &Self::Key) -> Self::OwnedKey;
     #[doc(hidden)]
     fn view(value: &Self::Value) -> &Self::View;
     #[doc(hidden)]
@@ -299,7 +302,7 @@ pub(crate) mod sealed {
         fn store(
             header: Header,
             rows: Option<Box<Rows>>,
-            key: &L::OwnedKey,
+            key: &L::Key,
             value: Option<L::Value>,
             version: Option<Version>,
         ) -> Self;
@@ -323,6 +326,9 @@ pub trait Lookup<L: Layout> {
     fn is_key(&self, key: &L::Key) -> bool;
     #[doc(hidden)]
     fn to_key(&self) -> L::OwnedKey;
+    /// The key itself, where it is one, and needs no code of the program's to be owned ([`Layout::own`]).
+    #[doc(hidden)]
+    fn as_key(&self) -> Option<&L::Key>;
 }
 
 /// Records of Rust types: the key, the value and the header share one reference-counted allocation.
@@ -353,6 +359,9 @@ where
     fn key(owned: &K) -> &K {
         owned
     }
+    fn own(key: &K) -> K {
+        key.clone()
+    }
     fn view(value: &V) -> &V {
         value
     }
@@ -381,6 +390,9 @@ where
     }
     fn to_key(&self) -> K {
         self.to_owned()
+    }
+    fn as_key(&self) -> Option<&K> {
+        None
     }
 }
 
@@ -455,6 +467,9 @@ impl Layout for Bytes {
     fn key(owned: &Box<[u8]>) -> &[u8] {
         owned
     }
+    fn own(key: &[u8]) -> Box<[u8]> {
+        key.into()
+    }
     fn view(value: &Vec<u8>) -> &[u8] {
         value
     }
@@ -479,6 +494,9 @@ impl<Q: AsRef<[u8]> + ?Sized> Lookup<Bytes> for Q {
     }
     fn to_key(&self) -> Box<[u8]> {
         self.as_ref().into()
+    }
+    fn as_key(&self) -> Option<&[u8]> {
+        Some(self.as_ref())
     }
 }
 

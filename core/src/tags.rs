@@ -92,13 +92,7 @@ mod tests {
         tags.iter().for_each(|tag| rows.add_tag(tag.as_bytes()));
         let times = Times::until(Tick::ZERO, Tick::NEVER);
         let header = Header::new(1, times, 1);
-        <<Bytes as Layout>::Stored as Stored<Bytes>>::store(
-            header,
-            Some(Box::new(rows)),
-            &Box::from(&b"k"[..]),
-            Some(Vec::new()),
-            None,
-        )
+        <<Bytes as Layout>::Stored as Stored<Bytes>>::store(header, Some(Box::new(rows)), b"k", Some(Vec::new()), None)
     }
 
     #[test]

@@ -175,7 +175,7 @@ impl Stored<Bytes> for ByteRecord {
     fn store(
         mut header: Header,
         rows: Option<Box<Rows>>,
-        key: &Box<[u8]>,
+        key: &[u8],
         value: Option<Vec<u8>>,
         version: Option<Version>,
     ) -> Self {
@@ -305,7 +305,7 @@ mod tests {
     #[test]
     fn a_record_keeps_its_parts_apart() {
         let version = Version::new("\"r1\"");
-        let record = ByteRecord::store(header(), None, &Box::from(&b"key"[..]), Some(b"value".to_vec()), version);
+        let record = ByteRecord::store(header(), None, b"key", Some(b"value".to_vec()), version);
         assert_eq!(record.key(), b"key");
         assert_eq!(record.value(), Some(&b"value"[..]));
         assert_eq!(record.version(), Some(&b"\"r1\""[..]));
@@ -314,8 +314,8 @@ mod tests {
 
     #[test]
     fn empty_and_absent_differ() {
-        let empty = ByteRecord::store(header(), None, &Box::from(&b""[..]), Some(Vec::new()), None);
-        let absent = ByteRecord::store(header(), None, &Box::from(&b""[..]), None, None);
+        let empty = ByteRecord::store(header(), None, b"", Some(Vec::new()), None);
+        let absent = ByteRecord::store(header(), None, b"", None, None);
         assert_eq!(empty.value(), Some(&b""[..]));
         assert_eq!(absent.value(), None);
         assert_eq!(absent.version(), None);
@@ -327,8 +327,7 @@ mod tests {
         rows.add_tag(b"red");
         for version in [None, Version::new(""), Version::new("r1")] {
             let rows = Some(Box::new(rows.clone()));
-            let record =
-                ByteRecord::store(header(), rows, &Box::from(&b"k"[..]), Some(b"value".to_vec()), version.clone());
+            let record = ByteRecord::store(header(), rows, b"k", Some(b"value".to_vec()), version.clone());
             assert_eq!(record.rows().map(|rows| rows.tags().count()), Some(1));
             assert_eq!((record.key(), record.value()), (&b"k"[..], Some(&b"value"[..])));
             assert_eq!(record.version(), version.as_ref().map(Version::as_bytes));
@@ -346,7 +345,7 @@ mod tests {
 
     #[test]
     fn handles_outlive_each_other_on_other_threads() {
-        let record = ByteRecord::store(header(), None, &Box::from(&b"k"[..]), Some(vec![9; 1000]), None);
+        let record = ByteRecord::store(header(), None, b"k", Some(vec![9; 1000]), None);
         std::thread::scope(|scope| {
             for _ in 0..4 {
                 let mine = record.clone();
