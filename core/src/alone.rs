@@ -146,15 +146,13 @@ impl<'a, L: Layout> Alone<'a, L> {
             let lifetime = record.lifetime.or(self.call.lifetime);
             engine.record(self.hash, self.key, record.lifetime(lifetime), self.since)
         });
-        let stored = made.as_ref().map(|(stored, _)| stored);
-        let keep = made.as_ref().is_some_and(|(_, keep)| *keep);
-        match engine.lone_applied(self.hash, (self.permit, self.key), (stored, keep)) {
-            Some(kept) => {
-                self.ended = true;
-                Written { entry: made.and_then(|(stored, _)| Entry::of(stored)), kept }
-            }
-            None => self.sent().applied_as(made),
+        if let Some((stored, true)) = &made
+            && let Some(kept) = engine.lone_applied((self.hash, self.key), self.permit, stored)
+        {
+            self.ended = true;
+            return Written { entry: made.and_then(|(stored, _)| Entry::of(stored)), kept };
         }
+        self.sent().applied_as(made)
     }
 
     /// The same as a write that others know of.

@@ -30,7 +30,7 @@ use crate::settler::Settler;
 use crate::shard::{After, AtKey, AtKeys, Shard};
 use crate::slot::{Fence, PermitId, Rules};
 use crate::source::{AnySource, Declared, IdempotencyKey, Lifetime, Record};
-use crate::store::{Budget, Store};
+use crate::store::{Budget, Left, Store};
 use crate::sync::{Arc, AtomicBool, AtomicU64, AtomicUsize, Mutex, Ordering, PlainU64, Weak};
 use crate::tags::{TagMemory, Tags};
 
@@ -217,19 +217,20 @@ impl<L: Layout> Engine<L> {
         result
     }
 
-    /// [`AtKey::lone_applied`], with all that [`Engine::at_key`] has around it.
+    /// [`State::lone_applied`](crate::shard::State::lone_applied), and what is left to do after it.
     pub(crate) fn lone_applied(
         &self,
-        hash: u64,
-        (permit, key): (PermitId, &L::Key),
-        made: (Option<&L::Stored>, bool),
+        (hash, key): (u64, &L::Key),
+        permit: PermitId,
+        stored: &L::Stored,
     ) -> Option<bool> {
-        let mut after = After::default();
-        let (kept, _lone) = {
-            let mut state = self.shard(hash).write();
-            AtKey::lone_applied(self, &mut state, (permit, key), made, &mut after)
-        }?;
-        self.finish(&mut after, key);
+        let mut left = Left::default();
+        let (kept, _ended) = self.shard(hash).write().lone_applied(self, permit, stored, &mut left)?;
+        let is_over = kept && self.budget.is_over();
+        if is_over || left.evicted.len() > 0 {
+            let mut after = After::of(left, is_over.then(|| stored.clone()));
+            self.finish(&mut after, key);
+        }
         Some(kept)
     }
 
@@ -419,7 +420,7 @@ impl<L: Layout> Engine<L> {
             let state = shard.read();
             stats.entries += state.store.len() as u64;
             stats.in_doubt += state.cells().filter(|cell| cell.is_in_doubt()).count() as u64;
-            stats.writes_applied += state.lone_applied();
+            stats.writes_applied += state.applied_alone();
             stats.writes_open += state.sent() as u64;
         }
         stats.weight = self.budget.used();

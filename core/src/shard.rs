@@ -122,6 +122,11 @@ impl<L: Layout> Default for After<L> {
 }
 
 impl<L: Layout> After<L> {
+    /// What left, and what was admitted though its shard had no room for it.
+    pub(crate) fn of(left: Left<L>, newcomer: Option<L::Stored>) -> Self {
+        Self { left, newcomer, ..Self::default() }
+    }
+
     /// Notes an event, if somebody listens. Called under the shard's exclusive lock.
     fn note(&mut self, engine: &Engine<L>, hash: u64, kind: EventKind, whose: impl FnOnce() -> Whose<L>) {
         if engine.listener.is_some() {

@@ -386,34 +386,6 @@ impl<'a, L: Layout> AtKey<'a, L> {
         change.base == Base::Take && !rolls_back && stored.is_some_and(|stored| self.take(stored, keep))
     }
 
-    /// The same, in time, of a write that nobody has met. `None`: somebody has met it, or it is late. What is given back is to be dropped
-    /// once no lock is held.
-    pub(crate) fn lone_applied(
-        engine: &'a Engine<L>,
-        state: &'a mut State<L>,
-        (permit, key): (PermitId, &'a L::Key),
-        (stored, keep): (Option<&L::Stored>, bool),
-        after: &'a mut After<L>,
-    ) -> Option<(bool, impl Sized + use<L>)> {
-        let recent = engine.clock.recent();
-        let lone = state.take_lone(permit)?;
-        if has_come_by(&*engine.clock, lone.deadline, recent) {
-            state.make_cell(engine, lone);
-            return None;
-        }
-        // A tag that was invalidated since the send either met it, or has yet to come by, and finds the record then.
-        let (hash, ended) = (lone.hash, state.lone_ended(lone));
-        let mut at = Self { recent, engine, state, hash, key, cell: None, unsure: false, after };
-        let kept = match stored {
-            Some(stored) => at.take(stored, keep),
-            None => {
-                at.forget();
-                false
-            }
-        };
-        Some((kept, ended))
-    }
-
     /// The doubt that the key is in now; so below.
     pub(crate) fn rejected(&mut self, permit: PermitId, stale_base: bool, all_sends: bool) -> Option<Arc<DoubtTicket>> {
         let rules = self.engine.rules;

@@ -11,12 +11,13 @@ use std::ops::Range;
 
 use super::{Cell, State};
 use crate::bugs::{self, Bug};
-use crate::clock::Tick;
+use crate::clock::{Tick, has_come_by};
 use crate::doubt::DoubtPlace;
 use crate::engine::Engine;
 use crate::entry::sealed::Stored;
 use crate::entry::{Layout, SharedKey};
 use crate::slot::{self, PermitId};
+use crate::store::Left;
 use crate::sync::{Arc, Ordering};
 
 /// Permits that a shard takes at once.
@@ -24,12 +25,12 @@ const PERMITS: u64 = 64;
 
 /// The note of a write that nobody has met.
 pub(crate) struct Lone<L: Layout> {
-    pub(crate) hash: u64,
+    hash: u64,
     key: NotedKey<L>,
     permit: PermitId,
-    pub(crate) deadline: Tick,
+    deadline: Tick,
     /// Of the doubt that it may leave.
-    pub(super) place: DoubtPlace,
+    place: DoubtPlace,
 }
 
 /// How a note holds its key.
@@ -105,20 +106,37 @@ impl<L: Layout> State<L> {
     }
 
     /// Takes the note of a write back. `None` where somebody met the write.
-    pub(super) fn take_lone(&mut self, permit: PermitId) -> Option<Lone<L>> {
+    fn take_lone(&mut self, permit: PermitId) -> Option<Lone<L>> {
         let place = self.lone.iter().position(|lone| lone.permit == permit)?;
         Some(self.lone.swap_remove(place))
     }
 
-    /// The write of a note that was taken back has ended Applied. What it gives is to be dropped once no lock is held.
-    pub(super) fn lone_ended(&mut self, lone: Lone<L>) -> impl Sized + use<L> {
+    /// Makes `stored`, which a lone write was applied with, the record of its key. Says whether it is resident now. `None`: somebody met the write, it
+    /// is late, or there is more to it, and nothing was done but that it is a cell now. What is given back beside is to be dropped once no lock is held.
+    pub(crate) fn lone_applied(
+        &mut self,
+        engine: &Engine<L>,
+        permit: PermitId,
+        stored: &L::Stored,
+        left: &mut Left<L>,
+    ) -> Option<(bool, impl Sized + use<L>)> {
+        let recent = engine.clock.recent();
+        let lone = self.take_lone(permit)?;
+        let has_come = |at| has_come_by(&*engine.clock, at, recent);
+        let more = has_come(lone.deadline) || has_come(stored.header().expires()) || engine.is_closed();
+        if more || bugs::has(Bug::AbsentMarkSurvivesWrite) {
+            self.make_cell(engine, lone);
+            return None;
+        }
+        // A tag that was invalidated since the send either met it, or has yet to come by, and finds the record then.
+        let kept = self.store.admit(stored, &engine.budget, left);
         self.at_hand.applied += 1;
         let Lone { key, place, .. } = lone;
-        (key, self.at_hand.place.replace(place))
+        Some((kept, (key, self.at_hand.place.replace(place))))
     }
 
     /// Lone writes that ended Applied, of all that there were.
-    pub(crate) fn lone_applied(&self) -> u64 {
+    pub(crate) fn applied_alone(&self) -> u64 {
         self.at_hand.applied
     }
 
@@ -142,7 +160,7 @@ impl<L: Layout> State<L> {
         }
     }
 
-    pub(super) fn make_cell(&mut self, engine: &Engine<L>, lone: Lone<L>) {
+    fn make_cell(&mut self, engine: &Engine<L>, lone: Lone<L>) {
         let Lone { hash, key, permit, deadline, place } = lone;
         // What is dropped here with a record is no more than bytes.
         let key = match key {
