@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use crate::alone;
 use crate::bugs::{self, Bug};
 use crate::clock::Tick;
 use crate::commit::{Prepared, Written};
@@ -17,7 +18,7 @@ use crate::metrics::Stats;
 use crate::options::{Builder, Call};
 use crate::pattern::{KeyBytes, Keys, Pattern, PatternError};
 use crate::prepare::TakeTurn;
-use crate::put::{self, Change, Expect, NoUpdate, Put, Write};
+use crate::put::{Change, Expect, NoUpdate, Put, Write};
 use crate::settle::{self, KeyInDoubt};
 use crate::source::{AnySource, LoadCx, Loaded, Source, SourceError};
 use crate::sync::Arc;
@@ -551,7 +552,7 @@ impl<L: Layout> CacheOf<L> {
         call: &Call,
     ) -> Result<Written<L>, WriteError<L>> {
         match self.0.source.runtime() {
-            None => put::put_now(&self.0, self.0.hash(key), Arc::new(key.to_key()), sending, call),
+            None => alone::put_now(&self.0, key, sending, call),
             // A runtime may be away between the step that takes the turn and the call.
             Some(_) => self.write(self.put_story::<Q, NoUpdate<L>>(key, Write::Send(sending), call)),
         }

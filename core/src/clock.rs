@@ -8,7 +8,9 @@ use std::pin::Pin;
 use std::task::Waker;
 #[cfg(feature = "tokio")]
 use std::task::{Context, Poll};
-use std::time::{Duration, Instant};
+use std::time::Duration;
+#[cfg(any(test, not(target_os = "linux")))]
+use std::time::Instant;
 
 #[cfg(target_os = "linux")]
 use rustix::time::{ClockId, clock_gettime};
@@ -132,27 +134,28 @@ impl Timer {
 /// 10 ms. Assumed: while a thread of the program runs, the timer does not stand still for as long as [`RECENT_LAG`].
 #[derive(Clone, Copy, Debug)]
 pub struct SystemClock {
+    #[cfg(not(target_os = "linux"))]
     start: Instant,
     #[cfg(target_os = "linux")]
-    coarse: Coarse,
+    linux: Linux,
 }
 
-/// The system's coarse clock, counted from when this value was made.
+/// The system's two monotonic clocks, which count alike, from when this value was made.
 #[cfg(target_os = "linux")]
 #[derive(Clone, Copy, Debug)]
-struct Coarse {
+struct Linux {
     start: u64,
 }
 
 #[cfg(target_os = "linux")]
-impl Coarse {
+impl Linux {
     fn new() -> Self {
         // From the exact one: the coarse one may stand before it, and would then seem to be ahead.
         Self { start: Self::nanos(ClockId::Monotonic) }
     }
 
-    fn now(self) -> Tick {
-        Tick(Self::nanos(ClockId::MonotonicCoarse).saturating_sub(self.start))
+    fn tick(self, clock: ClockId) -> Tick {
+        Tick(Self::nanos(clock).saturating_sub(self.start))
     }
 
     fn nanos(clock: ClockId) -> u64 {
@@ -167,9 +170,10 @@ impl SystemClock {
     #[must_use]
     pub fn new() -> Self {
         Self {
+            #[cfg(not(target_os = "linux"))]
             start: Instant::now(),
             #[cfg(target_os = "linux")]
-            coarse: Coarse::new(),
+            linux: Linux::new(),
         }
     }
 }
@@ -181,13 +185,19 @@ impl Default for SystemClock {
 }
 
 impl Clock for SystemClock {
+    #[cfg(not(target_os = "linux"))]
     fn now(&self) -> Tick {
         Tick::ZERO.after(self.start.elapsed())
     }
 
     #[cfg(target_os = "linux")]
+    fn now(&self) -> Tick {
+        self.linux.tick(ClockId::Monotonic)
+    }
+
+    #[cfg(target_os = "linux")]
     fn recent(&self) -> Tick {
-        self.coarse.now()
+        self.linux.tick(ClockId::MonotonicCoarse)
     }
 
     fn alarm(&self, at: Tick, _waker: &Waker) -> Alarm {

@@ -18,7 +18,7 @@ use crate::listener::EventKind;
 use crate::metrics::Event;
 #[cfg(feature = "tokio")]
 use crate::nesting::Scope;
-use crate::shard::{AtKey, Lone};
+use crate::shard::AtKey;
 use crate::slot::PermitId;
 use crate::source::{Condition, IdempotencyKey, Lifetime, Record, Rejection, SourceError};
 use crate::sync::{Arc, Ordering};
@@ -194,7 +194,6 @@ pub(crate) struct Leaving<L: Layout> {
     since: Tick,
     replaced: Option<L::Stored>,
     running: Running,
-    is_lone: bool,
 }
 
 impl<L: Layout> Leaving<L> {
@@ -211,23 +210,7 @@ impl<L: Layout> Leaving<L> {
         at.engine().open_sends.fetch_add(1, Ordering::AcqRel);
         // What a replay is told may be as old as the first send.
         let since = replays.map_or(since, |write| write.since);
-        Ok(Self { since, replaced, running, is_lone: false })
-    }
-
-    /// The same of a write that finds nothing going on for its key: it takes the turn in this step. `None`: something goes on.
-    pub(crate) fn alone(engine: &Engine<L>, lone: Lone<L>, since: Tick) -> Option<Self> {
-        let running = engine.tags.begins();
-        let (hash, deadline) = (lone.hash, lone.deadline);
-        let mut state = engine.shard(hash).write();
-        if engine.is_closed() || !state.is_quiet(hash) {
-            // What was not sent is dropped after the lock.
-            drop(state);
-            return None;
-        }
-        let replaced = state.send_lone(lone);
-        engine.note_tick(deadline);
-        engine.open_sends.fetch_add(1, Ordering::AcqRel);
-        Some(Self { since, replaced, running, is_lone: true })
+        Ok(Self { since, replaced, running })
     }
 }
 
@@ -239,14 +222,17 @@ pub struct Sent<L: Layout> {
     replaced: Option<Entry<L>>,
     /// For the tags that were invalidated since.
     running: Running,
-    /// Nobody had met it when it was sent.
-    is_lone: bool,
 }
 
 impl<L: Layout> Sent<L> {
     pub(crate) fn new(permit: Permit<L>, leaving: Leaving<L>) -> Self {
-        let Leaving { since, replaced, running, is_lone } = leaving;
-        Self { permit: Some(permit), since, replaced: replaced.and_then(Entry::of), running, is_lone }
+        let Leaving { since, replaced, running } = leaving;
+        Self { permit: Some(permit), since, replaced: replaced.and_then(Entry::of), running }
+    }
+
+    /// A write that was sent alone, and that somebody has met since.
+    pub(crate) fn met(permit: Permit<L>, since: Tick, replaced: Option<Entry<L>>, running: Running) -> Self {
+        Self { permit: Some(permit), since, replaced, running }
     }
 
     /// The origin applied a put. With its record, that is what the cache shows from now on; without, the next read asks.
@@ -318,15 +304,19 @@ impl<L: Layout> Sent<L> {
 
     /// `stray`: an earlier send of this write may still land.
     pub(crate) fn applied(mut self, record: Option<Record<L::Value>>, stray: bool) -> Written<L> {
-        // A record that no entry can hold is as good as unseen.
-        let record = record.filter(|record| u32::try_from(L::value_len(&record.value)).is_ok());
+        let record = record.filter(can_hold::<L>);
         // The record is made while the permit is armed: should that unwind, the key is in doubt.
         let made = record.map(|record| {
             let permit = self.permit();
             let lifetime = record.lifetime.or(permit.lifetime);
-            permit.engine.record(permit.hash, &permit.key, record.lifetime(lifetime), self.since)
+            permit.engine.record(permit.hash, permit.key(), record.lifetime(lifetime), self.since)
         });
         self.ends_applied(made, stray, |kept| EventKind::Put { kept })
+    }
+
+    /// The same with the record made, and no stray.
+    pub(crate) fn applied_as(mut self, made: Option<(L::Stored, bool)>) -> Written<L> {
+        self.ends_applied(made, false, |kept| EventKind::Put { kept })
     }
 
     pub(crate) fn deleted(mut self, stray: bool) -> Written<L> {
@@ -334,7 +324,7 @@ impl<L: Layout> Sent<L> {
         let made = permit
             .engine
             .absent_after_delete
-            .then(|| permit.engine.absent(permit.hash, &permit.key, Lifetime::Default, self.since));
+            .then(|| permit.engine.absent(permit.hash, permit.key(), Lifetime::Default, self.since));
         self.ends_applied(made, stray, |kept| EventKind::Deleted { kept })
     }
 
@@ -349,17 +339,10 @@ impl<L: Layout> Sent<L> {
         engine.counters.count(Event::Applied);
         let (stored, keep) = made.map_or((None, false), |(stored, keep)| (Some(stored), keep));
         let stray_until = stray.then(|| engine.clock.now().after(engine.rules.settle_window));
-        let alone = if self.is_lone && stray_until.is_none() {
-            engine.lone_applied(permit.hash, (permit.id, permit.key()), (stored.as_ref(), keep))
-        } else {
-            None
-        };
-        let kept = alone.unwrap_or_else(|| {
-            engine.at_key(permit.hash, permit.key(), |at| {
-                let kept = at.applied(permit.id, stored.as_ref(), keep, stray_until, self.running);
-                at.note(event(kept));
-                kept
-            })
+        let kept = engine.at_key(permit.hash, permit.key(), |at| {
+            let kept = at.applied(permit.id, stored.as_ref(), keep, stray_until, self.running);
+            at.note(event(kept));
+            kept
         });
         end_send(engine);
         Written { entry: stored.and_then(Entry::of), kept }
@@ -389,6 +372,11 @@ impl<L: Layout> Drop for Sent<L> {
             let _ = unknown(&permit);
         }
     }
+}
+
+/// An entry can hold the record. One that none can is as good as unseen.
+pub(crate) fn can_hold<L: Layout>(record: &Record<L::Value>) -> bool {
+    u32::try_from(L::value_len(&record.value)).is_ok()
 }
 
 fn unknown<L: Layout>(permit: &Permit<L>) -> Arc<DoubtTicket> {

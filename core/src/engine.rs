@@ -30,7 +30,7 @@ use crate::settler::Settler;
 use crate::shard::{After, AtKey, AtKeys, Shard};
 use crate::slot::{Fence, PermitId, Rules};
 use crate::source::{AnySource, Declared, IdempotencyKey, Lifetime, Record};
-use crate::store::{Budget, Store};
+use crate::store::{Budget, Left, Store};
 use crate::sync::{Arc, AtomicBool, AtomicU64, AtomicUsize, Mutex, Ordering, PlainU64, Weak};
 use crate::tags::{TagMemory, Tags};
 
@@ -183,8 +183,8 @@ impl<L: Layout> Engine<L> {
     }
 
     /// The bytes of a key that is too long.
-    pub(crate) fn too_long(&self, key: &L::OwnedKey) -> Option<usize> {
-        let len = L::key_len(L::key(key));
+    pub(crate) fn too_long(&self, key: &L::Key) -> Option<usize> {
+        let len = L::key_len(key);
         (len > self.longest_key).then_some(len)
     }
 
@@ -217,19 +217,20 @@ impl<L: Layout> Engine<L> {
         result
     }
 
-    /// [`AtKey::lone_applied`], with all that [`Engine::at_key`] has around it.
+    /// [`State::lone_applied`](crate::shard::State::lone_applied), and what is left to do after it.
     pub(crate) fn lone_applied(
         &self,
-        hash: u64,
-        (permit, key): (PermitId, &L::Key),
-        made: (Option<&L::Stored>, bool),
+        (hash, key): (u64, &L::Key),
+        permit: PermitId,
+        stored: &L::Stored,
     ) -> Option<bool> {
-        let mut after = After::default();
-        let (kept, _lone) = {
-            let mut state = self.shard(hash).write();
-            AtKey::lone_applied(self, &mut state, (permit, key), made, &mut after)
-        }?;
-        self.finish(&mut after, key);
+        let mut left = Left::default();
+        let (kept, _ended) = self.shard(hash).write().lone_applied(self, permit, stored, &mut left)?;
+        let is_over = kept && self.budget.is_over();
+        if is_over || left.evicted.len() > 0 {
+            let mut after = After::of(left, is_over.then(|| stored.clone()));
+            self.finish(&mut after, key);
+        }
         Some(kept)
     }
 
@@ -327,8 +328,13 @@ impl<L: Layout> Engine<L> {
     }
 
     fn next_id(&self) -> u64 {
+        self.next_ids(1)
+    }
+
+    /// So many numbers in a row; gives the first.
+    pub(crate) fn next_ids(&self, count: u64) -> u64 {
         // Relaxed: only uniqueness matters.
-        self.next_id.fetch_add(1, Ordering::Relaxed)
+        self.next_id.fetch_add(count, Ordering::Relaxed)
     }
 
     /// A number from 0 to 1, for jitter.
@@ -350,8 +356,17 @@ impl<L: Layout> Engine<L> {
     pub(crate) fn take_place(&self) -> Option<DoubtPlace> {
         self.places.take().or_else(|| {
             self.sweep_doubts();
+            for shard in &self.shards {
+                let spare = shard.write().take_spare_place();
+                drop(spare);
+            }
             self.places.take()
         })
+    }
+
+    /// The same, if one is free now.
+    pub(crate) fn place_at_once(&self) -> Option<DoubtPlace> {
+        self.places.take()
     }
 
     /// Ends the permits whose deadline has passed, and settles the doubts whose window has, that no call has come by since.
@@ -405,6 +420,7 @@ impl<L: Layout> Engine<L> {
             let state = shard.read();
             stats.entries += state.store.len() as u64;
             stats.in_doubt += state.cells().filter(|cell| cell.is_in_doubt()).count() as u64;
+            stats.writes_applied += state.applied_alone();
             stats.writes_open += state.sent() as u64;
         }
         stats.weight = self.budget.used();
@@ -416,17 +432,11 @@ impl<L: Layout> Engine<L> {
 
     /// Makes the allocation of a record, and says whether it may be kept. Runs the weigher and the extractor: no lock is
     /// held. A panic of theirs is counted, and the record is not kept.
-    pub(crate) fn record(
-        &self,
-        hash: u64,
-        key: &L::OwnedKey,
-        record: Record<L::Value>,
-        since: Tick,
-    ) -> (L::Stored, bool) {
+    pub(crate) fn record(&self, hash: u64, key: &L::Key, record: Record<L::Value>, since: Tick) -> (L::Stored, bool) {
         let Record { value, version, lifetime, tags } = record;
         let times = self.lifetimes.of_record(since, lifetime, self.chance());
         let extracted = catch_unwind(AssertUnwindSafe(|| {
-            let (key, view) = (L::key(key), L::view(&value));
+            let view = L::view(&value);
             let mut rows = Rows::default();
             if let Some(extract) = &self.extractor {
                 extract(key, view, &mut rows);
@@ -441,14 +451,8 @@ impl<L: Layout> Engine<L> {
     }
 
     /// Makes what pending writes show, or the absence that they show. The key's clone is the program's code: no lock is held.
-    pub(crate) fn pending_record(
-        &self,
-        hash: u64,
-        key: &L::OwnedKey,
-        value: Option<L::Value>,
-        since: Tick,
-    ) -> L::Stored {
-        L::Stored::store(Header::pending(hash, since), key, value, None)
+    pub(crate) fn pending_record(&self, hash: u64, key: &L::Key, value: Option<L::Value>, since: Tick) -> L::Stored {
+        L::Stored::store(Header::pending(hash, since), None, key, value, None)
     }
 
     /// What a pending write of this weighs; `None` where the weigher panicked. No lock is held.
@@ -461,9 +465,9 @@ impl<L: Layout> Engine<L> {
     }
 
     /// Makes an absent mark.
-    pub(crate) fn absent(&self, hash: u64, key: &L::OwnedKey, lifetime: Lifetime, since: Tick) -> (L::Stored, bool) {
+    pub(crate) fn absent(&self, hash: u64, key: &L::Key, lifetime: Lifetime, since: Tick) -> (L::Stored, bool) {
         let times = self.lifetimes.of_absent(since, lifetime, self.chance());
-        let extracted = catch_unwind(AssertUnwindSafe(|| (self.weigh(L::key(key), None, None), None)));
+        let extracted = catch_unwind(AssertUnwindSafe(|| (self.weigh(key, None, None), None)));
         self.make(hash, key, None, None, times, since, extracted.ok())
     }
 
@@ -476,7 +480,7 @@ impl<L: Layout> Engine<L> {
     fn make(
         &self,
         hash: u64,
-        key: &L::OwnedKey,
+        key: &L::Key,
         value: Option<L::Value>,
         version: Option<Version>,
         times: Option<Times>,
@@ -493,7 +497,7 @@ impl<L: Layout> Engine<L> {
         let weight = u32::try_from(weight).ok();
         let keep = keep && weight.is_some();
         let weight = weight.unwrap_or(u32::MAX);
-        (L::Stored::store(Header::new(hash, times, weight, rows), key, value, version), keep)
+        (L::Stored::store(Header::new(hash, times, weight), rows, key, value, version), keep)
     }
 
     fn weigh(&self, key: &L::Key, value: Option<&L::View>, version: Option<&Version>) -> u64 {

@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use crate::clock::{Clock, Tick, has_come};
 use crate::index::Rows;
-use crate::sync::{Arc, AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering};
+use crate::sync::{Arc, AtomicU8, AtomicU32, AtomicU64, Ordering};
 use crate::windows::OwnWindows;
 
 /// The version that an origin gives a record, as opaque bytes (for HTTP: the ETag as it was sent).
@@ -82,22 +82,27 @@ pub(crate) struct Header {
     /// An [`OwnWindows`].
     windows: AtomicU32,
     weight: u32,
-    /// Place in the shard's eviction policy; written under the shard's exclusive lock.
+    /// Place in the shard's eviction policy, and above it two marks: [`EXPIRY_TOLD`], [`OWN`]. Written under the shard's exclusive lock.
     node: AtomicU32,
-    /// Hits since the policy last looked, up to its own ceiling.
+    /// Hits since the policy last looked, up to its own ceiling; above them [`PENDING`], which never changes.
     touched: AtomicU8,
-    /// A listener was told that the lifetime has passed.
-    expiry_told: AtomicBool,
-    /// See [`Times::own`].
-    own: AtomicBool,
-    /// The origin has not confirmed it: pending writes made it, and `since` is when the oldest of them was admitted.
-    pending: bool,
-    /// Index rows that move with the entry.
-    rows: Option<Box<Rows>>,
+    /// The layout's own, beside which they would begin a word: what a byte record tells of its parts.
+    pub(crate) parts: [u8; 3],
 }
 
+/// Of `node`: a listener was told that the lifetime has passed.
+const EXPIRY_TOLD: u32 = 1 << 31;
+/// Of `node`: see [`Times::own`].
+const OWN: u32 = 1 << 30;
+/// Of `touched`: the origin has not confirmed it. Pending writes made it, and `since` is when the oldest of them was admitted.
+const PENDING: u8 = 1 << 7;
+
+// An entry costs this much beside what its program stores.
+#[cfg(not(wtcache_shuttle))]
+const _: () = assert!(size_of::<Header>() == 56);
+
 impl Header {
-    pub(crate) fn new(hash: u64, times: Times, weight: u32, rows: Option<Box<Rows>>) -> Self {
+    pub(crate) fn new(hash: u64, times: Times, weight: u32) -> Self {
         Self {
             hash,
             serve_until: AtomicU64::new(times.expires.as_nanos()),
@@ -106,18 +111,15 @@ impl Header {
             refresh: AtomicU64::new(times.refresh.as_nanos()),
             windows: AtomicU32::new(times.windows.to_bits()),
             weight,
-            node: AtomicU32::new(0),
+            node: AtomicU32::new(if times.own { OWN } else { 0 }),
             touched: AtomicU8::new(0),
-            expiry_told: AtomicBool::new(false),
-            own: AtomicBool::new(times.own),
-            pending: false,
-            rows,
+            parts: [0; 3],
         }
     }
 
     /// The header of what pending writes make, the oldest of which was admitted at `since`. It is in no store.
     pub(crate) fn pending(hash: u64, since: Tick) -> Self {
-        Self { pending: true, ..Self::new(hash, Times::until(since, Tick::NEVER), 0, None) }
+        Self { touched: AtomicU8::new(PENDING), ..Self::new(hash, Times::until(since, Tick::NEVER), 0) }
     }
 
     // Relaxed throughout: a hit reads these under the shard's lock, and they are written under it too; a handle
@@ -145,7 +147,7 @@ impl Header {
             expires: self.expires(),
             refresh: Tick::from_nanos(self.refresh.load(Ordering::Relaxed)),
             windows: self.windows(),
-            own: self.own.load(Ordering::Relaxed),
+            own: self.node.load(Ordering::Relaxed) & OWN != 0,
         }
     }
 
@@ -156,8 +158,7 @@ impl Header {
         self.serve_until.store(times.expires.as_nanos(), Ordering::Relaxed);
         self.refresh.store(times.refresh.as_nanos(), Ordering::Relaxed);
         self.windows.store(times.windows.to_bits(), Ordering::Relaxed);
-        self.own.store(times.own, Ordering::Relaxed);
-        self.expiry_told.store(false, Ordering::Relaxed);
+        self.node.store(self.node() | if times.own { OWN } else { 0 }, Ordering::Relaxed);
     }
 
     /// From here on it is time for a refresh, which nobody has begun.
@@ -181,9 +182,14 @@ impl Header {
         let _ = self.refresh.compare_exchange(NEVER, at.as_nanos(), Ordering::Relaxed, Ordering::Relaxed);
     }
 
-    /// The lifetime has passed at `now`, and this is the first call to say so.
+    /// The lifetime has passed at `now`, and this is the first call to say so. Called under the shard's exclusive lock.
     pub(crate) fn expires_now(&self, now: Tick) -> bool {
-        self.expires() <= now && !self.expiry_told.swap(true, Ordering::Relaxed)
+        let marked = self.node.load(Ordering::Relaxed);
+        let is_first = self.expires() <= now && marked & EXPIRY_TOLD == 0;
+        if is_first {
+            self.node.store(marked | EXPIRY_TOLD, Ordering::Relaxed);
+        }
+        is_first
     }
 
     /// Hits end at `at`, or when it expires.
@@ -211,31 +217,34 @@ impl Header {
     }
 
     pub(crate) fn node(&self) -> u32 {
-        self.node.load(Ordering::Relaxed)
+        self.node.load(Ordering::Relaxed) & !(EXPIRY_TOLD | OWN)
     }
 
+    /// A node of the policy leaves room for the marks.
     pub(crate) fn set_node(&self, node: u32) {
-        self.node.store(node, Ordering::Relaxed);
+        let marks = self.node.load(Ordering::Relaxed) & (EXPIRY_TOLD | OWN);
+        self.node.store(node | marks, Ordering::Relaxed);
     }
 
     /// Counts a hit for the eviction policy. Stores nothing once the ceiling is met, so that hot entries stay shared.
     pub(crate) fn touch(&self, ceiling: u8) {
         let touched = self.touched.load(Ordering::Relaxed);
-        if touched < ceiling {
+        if touched & !PENDING < ceiling {
             self.touched.store(touched + 1, Ordering::Relaxed);
         }
     }
 
     pub(crate) fn touched(&self) -> u8 {
-        self.touched.load(Ordering::Relaxed)
+        self.touched.load(Ordering::Relaxed) & !PENDING
     }
 
+    /// Of what is or comes to be in a store, which is never pending.
     pub(crate) fn set_touched(&self, touched: u8) {
         self.touched.store(touched, Ordering::Relaxed);
     }
 
-    pub(crate) fn rows(&self) -> Option<&Rows> {
-        self.rows.as_deref()
+    fn is_pending(&self) -> bool {
+        self.touched.load(Ordering::Relaxed) & PENDING != 0
     }
 }
 
@@ -265,6 +274,9 @@ pub trait Layout: sealed::Sealed + Sized + Send + Sync + 'static {
     fn value_len(value: &Self::Value) -> usize;
     #[doc(hidden)]
     fn key(owned: &Self::OwnedKey) -> &Self::Key;
+    /// A key of its own from one. Where [`Lookup::as_key`] gives keys, it runs no code of the program's.
+    #[doc(hidden)]
+    fn own(key: &Self::Key) -> Self::OwnedKey;
     #[doc(hidden)]
     fn view(value: &Self::Value) -> &Self::View;
     #[doc(hidden)]
@@ -279,6 +291,7 @@ pub trait Layout: sealed::Sealed + Sized + Send + Sync + 'static {
 
 pub(crate) mod sealed {
     use super::{Header, Layout, Version};
+    use crate::index::Rows;
     use crate::memory::table::Handle;
 
     pub trait Sealed {}
@@ -286,12 +299,20 @@ pub(crate) mod sealed {
     /// The allocation behind an entry or an absent mark (`value` is `None`).
     pub trait Stored<L: Layout>: Handle + Clone + Send + Sync + 'static {
         #[allow(private_interfaces)]
-        fn store(header: Header, key: &L::OwnedKey, value: Option<L::Value>, version: Option<Version>) -> Self;
+        fn store(
+            header: Header,
+            rows: Option<Box<Rows>>,
+            key: &L::Key,
+            value: Option<L::Value>,
+            version: Option<Version>,
+        ) -> Self;
         #[allow(private_interfaces)]
         fn header(&self) -> &Header;
         fn key(&self) -> &L::Key;
         fn value(&self) -> Option<&L::View>;
         fn version(&self) -> Option<&[u8]>;
+        /// Index rows that move with the entry.
+        fn rows(&self) -> Option<&Rows>;
         fn same(&self, other: &Self) -> bool;
     }
 }
@@ -305,6 +326,9 @@ pub trait Lookup<L: Layout> {
     fn is_key(&self, key: &L::Key) -> bool;
     #[doc(hidden)]
     fn to_key(&self) -> L::OwnedKey;
+    /// The key itself, where it is one, and needs no code of the program's to be owned ([`Layout::own`]).
+    #[doc(hidden)]
+    fn as_key(&self) -> Option<&L::Key>;
 }
 
 /// Records of Rust types: the key, the value and the header share one reference-counted allocation.
@@ -335,6 +359,9 @@ where
     fn key(owned: &K) -> &K {
         owned
     }
+    fn own(key: &K) -> K {
+        key.clone()
+    }
     fn view(value: &V) -> &V {
         value
     }
@@ -364,6 +391,9 @@ where
     fn to_key(&self) -> K {
         self.to_owned()
     }
+    fn as_key(&self) -> Option<&K> {
+        None
+    }
 }
 
 #[doc(hidden)]
@@ -371,6 +401,7 @@ pub struct TypedRecord<K, V>(pub(crate) Arc<TypedInner<K, V>>);
 
 pub(crate) struct TypedInner<K, V> {
     pub(crate) header: Header,
+    rows: Option<Box<Rows>>,
     key: K,
     value: Option<V>,
     version: Option<Version>,
@@ -388,8 +419,8 @@ where
     V: Send + Sync + 'static,
 {
     #[allow(private_interfaces)]
-    fn store(header: Header, key: &K, value: Option<V>, version: Option<Version>) -> Self {
-        Self(Arc::new(TypedInner { header, key: key.clone(), value, version }))
+    fn store(header: Header, rows: Option<Box<Rows>>, key: &K, value: Option<V>, version: Option<Version>) -> Self {
+        Self(Arc::new(TypedInner { header, rows, key: key.clone(), value, version }))
     }
     #[allow(private_interfaces)]
     fn header(&self) -> &Header {
@@ -403,6 +434,9 @@ where
     }
     fn version(&self) -> Option<&[u8]> {
         self.0.version.as_ref().map(Version::as_bytes)
+    }
+    fn rows(&self) -> Option<&Rows> {
+        self.0.rows.as_deref()
     }
     fn same(&self, other: &Self) -> bool {
         Arc::ptr_eq(&self.0, &other.0)
@@ -433,6 +467,9 @@ impl Layout for Bytes {
     fn key(owned: &Box<[u8]>) -> &[u8] {
         owned
     }
+    fn own(key: &[u8]) -> Box<[u8]> {
+        key.into()
+    }
     fn view(value: &Vec<u8>) -> &[u8] {
         value
     }
@@ -443,7 +480,7 @@ impl Layout for Bytes {
         state.hash_one(key)
     }
     fn weigh(key: &[u8], value: Option<&[u8]>, version: Option<&Version>) -> u64 {
-        let version_len = version.map_or(0, |version| version.as_bytes().len());
+        let version_len = version.map(|version| version.as_bytes().len());
         crate::memory::bytes::footprint(key.len(), version_len, value.map_or(0, <[u8]>::len)) as u64
     }
 }
@@ -457,6 +494,9 @@ impl<Q: AsRef<[u8]> + ?Sized> Lookup<Bytes> for Q {
     }
     fn to_key(&self) -> Box<[u8]> {
         self.as_ref().into()
+    }
+    fn as_key(&self) -> Option<&[u8]> {
+        Some(self.as_ref())
     }
 }
 
@@ -515,7 +555,7 @@ impl<L: Layout> Entry<L> {
     /// for a record of the origin's.
     #[must_use]
     pub fn pending_since(&self) -> Option<Tick> {
-        self.header().pending.then(|| self.since())
+        self.header().is_pending().then(|| self.since())
     }
 
     /// How long it may still be served at tick `now`.
@@ -571,7 +611,7 @@ mod tests {
 
     #[test]
     fn hits_are_counted_up_to_the_ceiling() {
-        let header = Header::new(0, Times::until(Tick::ZERO, Tick::NEVER), 1, None);
+        let header = Header::new(0, Times::until(Tick::ZERO, Tick::NEVER), 1);
         let counted: Vec<u8> = std::iter::repeat_with(|| {
             header.touch(3);
             header.touched()

@@ -1,4 +1,5 @@
-//! Which entry goes for room: S3-FIFO, one instance a shard. Pure policy: it knows hashes and weights, no entries.
+//! Which entry goes for room: S3-FIFO, one instance a shard. Pure policy: it knows an entry by its place in the table, and asks
+//! [`Entries`] for the rest.
 //!
 //! After Yang, Zhang, Qiu, Yue, Rashmi, "FIFO queues are all you need for cache eviction" (SOSP 2023). New entries join a small
 //! queue of a tenth of the weight. At its head, one that was hit since goes on to the main queue, another is evicted and
@@ -30,7 +31,11 @@ const LOAD_SHARE: u64 = 3;
 /// The least that a round of the main queue costs, as a divisor of the mean weight.
 const LEAST_RENT: u64 = 4;
 
-const NONE: u32 = u32::MAX;
+/// No node. All others are below: an entry has 30 bits for its own.
+const NONE: u32 = (1 << 30) - 1;
+
+/// Places in the table are below: the bit tells the queue.
+pub(crate) const PLACES: u32 = 1 << 31;
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Queue {
@@ -39,13 +44,27 @@ enum Queue {
 }
 
 struct Node {
-    hash: u64,
-    weight: u64,
+    /// Where the entry lies in the table; and above it, set for the main queue.
+    place: u32,
     /// What is paid for the next step, in weight.
     paid: u32,
     prev: u32,
     next: u32,
-    queue: Queue,
+}
+
+impl Node {
+    fn place(&self) -> u32 {
+        self.place & !PLACES
+    }
+
+    fn queue(&self) -> Queue {
+        if self.place & PLACES == 0 { Queue::Small } else { Queue::Main }
+    }
+
+    fn set(&mut self, queue: Queue, place: u32) {
+        debug_assert!(place < PLACES);
+        self.place = place | if queue == Queue::Main { PLACES } else { 0 };
+    }
 }
 
 struct Fifo {
@@ -54,10 +73,12 @@ struct Fifo {
     weight: u64,
 }
 
-/// How the policy comes by the hits of a resident entry, which lie in the entry itself.
-pub(crate) trait Touches {
+/// How the policy comes by what lies in a resident entry itself, which it knows by its place.
+pub(crate) trait Entries {
+    fn hash(&self, place: u32) -> u64;
+    fn weight(&self, place: u32) -> u64;
     /// The hits since the last call.
-    fn take(&self, hash: u64, node: u32) -> u8;
+    fn take_hits(&self, place: u32) -> u8;
 }
 
 pub(crate) struct S3Fifo {
@@ -79,7 +100,7 @@ impl S3Fifo {
         }
     }
 
-    /// A new entry; gives its node.
+    /// A new entry, which is about to be put into the table; gives its node. [`moved`](Self::moved) is to follow, with its place.
     pub(crate) fn insert(&mut self, hash: u64, weight: u64) -> u32 {
         let (mut queue, mut paid) = (Queue::Small, 0);
         if self.ghosts.remove(hash) {
@@ -89,39 +110,43 @@ impl S3Fifo {
                 (queue, paid) = (Queue::Main, 0);
             }
         }
-        let node = Node { hash, weight, paid: as_told(paid), prev: NONE, next: NONE, queue };
+        let node = Node { place: 0, paid: as_told(paid), prev: NONE, next: NONE };
         let id = match self.free.pop() {
             Some(id) => {
                 self.nodes[id as usize] = node;
                 id
             }
             None => {
-                let id = u32::try_from(self.nodes.len()).ok().filter(|id| *id != NONE);
+                let id = u32::try_from(self.nodes.len()).ok().filter(|id| *id < NONE);
                 self.nodes.push(node);
-                id.expect("a shard holds fewer than 2^32 - 1 entries")
+                id.expect("a shard holds fewer than 2^30 - 1 entries")
             }
         };
-        self.push(queue, id);
+        self.push(queue, id, weight);
         id
     }
 
+    /// The entry of `node` lies at `place` now.
+    pub(crate) fn moved(&mut self, node: u32, place: u32) {
+        let node = &mut self.nodes[node as usize];
+        node.set(node.queue(), place);
+    }
+
     /// The entry of `node` was replaced by one of another weight; it keeps its place.
-    pub(crate) fn reweigh(&mut self, node: u32, weight: u64) {
-        let n = &mut self.nodes[node as usize];
-        let (queue, before) = (n.queue, n.weight);
-        n.weight = weight;
+    pub(crate) fn reweigh(&mut self, node: u32, before: u64, weight: u64) {
+        let queue = self.nodes[node as usize].queue();
         let fifo = self.fifo(queue);
         fifo.weight = fifo.weight - before + weight;
     }
 
-    /// The entry of `node` left.
-    pub(crate) fn remove(&mut self, node: u32) {
-        self.unlink(node);
+    /// The entry of `node`, of that weight, left.
+    pub(crate) fn remove(&mut self, node: u32, weight: u64) {
+        self.unlink(node, weight);
         self.free.push(node);
     }
 
-    /// Takes out the entry that goes next, if there is one other than `spared`. Gives its hash and node.
-    pub(crate) fn evict(&mut self, spared: Option<u32>, touches: &impl Touches) -> Option<(u64, u32)> {
+    /// Takes out the entry that goes next, if there is one other than `spared`. Gives its place.
+    pub(crate) fn evict(&mut self, spared: Option<u32>, entries: &impl Entries) -> Option<u32> {
         let mean = mean(self.total(), self.len());
         // Each round evicts, moves an entry from small to main, or takes from what an entry of main was paid or hit: it ends.
         loop {
@@ -139,36 +164,38 @@ impl S3Fifo {
                     return None;
                 }
             }
-            self.unlink(id);
-            if self.pays(id, mean, touches) {
-                self.push(Queue::Main, id);
+            let node = &self.nodes[id as usize];
+            let (place, queue) = (node.place(), node.queue());
+            let weight = entries.weight(place);
+            self.unlink(id, weight);
+            if self.pays(id, weight, mean, entries) {
+                self.push(Queue::Main, id, weight);
                 continue;
             }
-            let Node { hash, queue, .. } = self.nodes[id as usize];
             if queue == Queue::Small {
-                self.ghosts.add(hash, self.len());
+                self.ghosts.add(entries.hash(place), self.len());
             }
             self.free.push(id);
-            return Some((hash, id));
+            return Some(place);
         }
     }
 
     /// Has an entry that came to the head of its queue pay for its way on. False if it cannot.
-    fn pays(&mut self, id: u32, mean: u64, touches: &impl Touches) -> bool {
+    fn pays(&mut self, id: u32, weight: u64, mean: u64, entries: &impl Entries) -> bool {
         let node = &mut self.nodes[id as usize];
         let mut paid = u64::from(node.paid);
-        match node.queue {
+        match node.queue() {
             Queue::Small => {
-                let hits = touches.take(node.hash, id);
+                let hits = entries.take_hits(node.place());
                 node.paid = 0;
-                hits == MOST_TOUCHES || is_worth_main(paid + worth(hits, mean), node.weight, mean)
+                hits == MOST_TOUCHES || is_worth_main(paid + worth(hits, mean), weight, mean)
             }
             Queue::Main => {
-                let rent = node.weight.max(mean.div_ceil(LEAST_RENT));
+                let rent = weight.max(mean.div_ceil(LEAST_RENT));
                 // What was paid may be from when entries were heavier, and must not last for ever now.
                 paid = paid.min(worth(MOST_TOUCHES, mean));
                 if paid < rent {
-                    let hits = touches.take(node.hash, id);
+                    let hits = entries.take_hits(node.place());
                     paid += worth(hits, mean);
                     if hits == MOST_TOUCHES {
                         paid = paid.max(rent);
@@ -186,10 +213,10 @@ impl S3Fifo {
         self.nodes.len()
     }
 
-    /// The hash and the node of a place. Of an empty one, no entry has that node.
-    pub(crate) fn place(&self, place: usize) -> (u64, u32) {
-        let node = u32::try_from(place).expect("a shard holds fewer than 2^32 - 1 entries");
-        (self.nodes[place].hash, node)
+    /// The node of a place for nodes, and where its entry lies in the table. Of an empty one, no entry that lies there has that node.
+    pub(crate) fn node(&self, place: usize) -> (u32, u32) {
+        let node = u32::try_from(place).expect("a shard holds fewer than 2^30 - 1 entries");
+        (node, self.nodes[place].place())
     }
 
     fn len(&self) -> usize {
@@ -207,11 +234,11 @@ impl S3Fifo {
         }
     }
 
-    fn push(&mut self, queue: Queue, id: u32) {
+    fn push(&mut self, queue: Queue, id: u32, weight: u64) {
         let tail = self.fifo(queue).tail;
         let node = &mut self.nodes[id as usize];
-        (node.queue, node.prev, node.next) = (queue, tail, NONE);
-        let weight = node.weight;
+        node.set(queue, node.place());
+        (node.prev, node.next) = (tail, NONE);
         if tail != NONE {
             self.nodes[tail as usize].next = id;
         }
@@ -223,8 +250,9 @@ impl S3Fifo {
         fifo.weight += weight;
     }
 
-    fn unlink(&mut self, id: u32) {
-        let Node { prev, next, weight, queue, .. } = self.nodes[id as usize];
+    fn unlink(&mut self, id: u32, weight: u64) {
+        let node = &self.nodes[id as usize];
+        let (prev, next, queue) = (node.prev, node.next, node.queue());
         if prev != NONE {
             self.nodes[prev as usize].next = next;
         }
@@ -322,33 +350,53 @@ mod tests {
 
     use super::*;
 
+    /// What a table would know. A place is the hash's own number here.
     #[derive(Default)]
-    struct Hits(RefCell<HashMap<u64, u8>>);
+    struct Hits(RefCell<HashMap<u64, (u64, u8)>>);
 
     impl Hits {
         fn of(&self, hash: u64) -> u8 {
-            self.0.borrow().get(&hash).copied().unwrap_or(0)
+            self.0.borrow().get(&hash).map_or(0, |(_, hits)| *hits)
         }
         fn set(&self, hash: u64, hits: u8) {
-            self.0.borrow_mut().insert(hash, hits);
+            self.0.borrow_mut().entry(hash).or_default().1 = hits;
+        }
+        fn weigh(&self, hash: u64, weight: u64) {
+            self.0.borrow_mut().entry(hash).or_default().0 = weight;
         }
     }
 
-    impl Touches for Hits {
-        fn take(&self, hash: u64, _: u32) -> u8 {
-            self.0.borrow_mut().remove(&hash).unwrap_or(0)
+    impl Entries for Hits {
+        fn hash(&self, place: u32) -> u64 {
+            place.into()
+        }
+        fn weight(&self, place: u32) -> u64 {
+            self.0.borrow()[&u64::from(place)].0
+        }
+        fn take_hits(&self, place: u32) -> u8 {
+            let mut known = self.0.borrow_mut();
+            std::mem::take(&mut known.entry(place.into()).or_default().1)
+        }
+    }
+
+    impl S3Fifo {
+        fn add(&mut self, hits: &Hits, hash: u64, weight: u64) -> u32 {
+            hits.weigh(hash, weight);
+            let node = self.insert(hash, weight);
+            self.moved(node, u32::try_from(hash).expect("tests have few"));
+            node
         }
     }
 
     fn evicted(policy: &mut S3Fifo, hits: &Hits) -> Option<u64> {
-        policy.evict(None, hits).map(|(hash, _)| hash)
+        policy.evict(None, hits).map(u64::from)
     }
 
     #[test]
     fn entries_without_hits_go_in_the_order_they_came() {
         let (mut policy, hits) = (S3Fifo::new(), Hits::default());
         for hash in 1..=3 {
-            policy.insert(hash, 1);
+            policy.add(&hits, hash, 1);
         }
         let gone: Vec<u64> = std::iter::from_fn(|| evicted(&mut policy, &hits)).collect();
         assert_eq!(gone, [1, 2, 3]);
@@ -358,12 +406,12 @@ mod tests {
     #[test]
     fn a_hit_moves_an_entry_on_and_a_ghost_comes_back_to_the_main_queue() {
         let (mut policy, hits) = (S3Fifo::new(), Hits::default());
-        policy.insert(1, 1);
-        policy.insert(2, 1);
+        policy.add(&hits, 1, 1);
+        policy.add(&hits, 2, 1);
         hits.set(1, 1);
         assert_eq!(evicted(&mut policy, &hits), Some(2));
-        let back = policy.insert(2, 1);
-        assert_eq!(policy.nodes[back as usize].queue, Queue::Main);
+        let back = policy.add(&hits, 2, 1);
+        assert_eq!(policy.nodes[back as usize].queue(), Queue::Main);
         assert_eq!(policy.small.head, NONE);
     }
 
@@ -371,27 +419,28 @@ mod tests {
     fn each_that_was_evicted_is_remembered_while_as_many_are_there() {
         let (mut policy, hits) = (S3Fifo::new(), Hits::default());
         for hash in 1..=3 {
-            policy.insert(hash, 1);
+            policy.add(&hits, hash, 1);
         }
         for hash in 1..=2 {
             assert_eq!(evicted(&mut policy, &hits), Some(hash));
         }
         for hash in 1..=2 {
-            let back = policy.insert(hash, 1);
-            assert_eq!(policy.nodes[back as usize].queue, Queue::Main, "{hash}");
+            let back = policy.add(&hits, hash, 1);
+            assert_eq!(policy.nodes[back as usize].queue(), Queue::Main, "{hash}");
         }
     }
 
     #[test]
     fn the_spared_entry_stays_and_is_alone_at_last() {
         let (mut policy, hits) = (S3Fifo::new(), Hits::default());
-        let spared = policy.insert(1, 5);
-        policy.insert(2, 5);
-        assert_eq!(policy.evict(Some(spared), &hits).map(|(hash, _)| hash), Some(2));
+        let spared = policy.add(&hits, 1, 5);
+        policy.add(&hits, 2, 5);
+        assert_eq!(policy.evict(Some(spared), &hits), Some(2));
         assert_eq!(policy.evict(Some(spared), &hits), None);
-        policy.reweigh(spared, 7);
+        hits.weigh(1, 7);
+        policy.reweigh(spared, 5, 7);
         assert_eq!(policy.total(), 7);
-        policy.remove(spared);
+        policy.remove(spared, 7);
         assert_eq!(policy.total(), 0);
     }
 
@@ -399,7 +448,7 @@ mod tests {
     fn ghosts_are_bounded_by_the_entries_that_are_there() {
         let (mut policy, hits) = (S3Fifo::new(), Hits::default());
         for hash in 0..10_000 {
-            policy.insert(hash, 1);
+            policy.add(&hits, hash, 1);
             if hash >= 100 {
                 policy.evict(None, &hits);
             }
@@ -409,9 +458,9 @@ mod tests {
     }
 
     /// Many whose mean weight is a little below 10, so that a hit is worth 10.
-    fn insert_tens(policy: &mut S3Fifo, hashes: std::ops::Range<u64>) {
+    fn insert_tens(policy: &mut S3Fifo, hits: &Hits, hashes: std::ops::Range<u64>) {
         for hash in hashes {
-            policy.insert(hash, if hash % 10 == 9 { 9 } else { 10 });
+            policy.add(hits, hash, if hash % 10 == 9 { 9 } else { 10 });
         }
     }
 
@@ -431,10 +480,10 @@ mod tests {
     fn a_hit_keeps_what_weighs_as_much_as_the_mean_and_heavier_ones_want_more_hits() {
         let (mut policy, hits) = (S3Fifo::new(), Hits::default());
         for (hash, weight, hit) in [(1, 13, 1), (2, 14, 1), (3, 33, 3), (4, 34, 3), (5, 3, 0), (6, 4, 0)] {
-            policy.insert(hash, weight);
+            policy.add(&hits, hash, weight);
             hits.set(hash, hit);
         }
-        insert_tens(&mut policy, 1_000..2_000);
+        insert_tens(&mut policy, &hits, 1_000..2_000);
         assert_eq!(left(&mut policy, &hits, 100, &[1, 2, 3, 4, 5, 6]), [1, 3, 5]);
     }
 
@@ -442,17 +491,17 @@ mod tests {
     fn as_many_hits_as_are_counted_are_enough_for_any_weight() {
         for (hit, stays) in [(MOST_TOUCHES - 1, false), (MOST_TOUCHES, true)] {
             let (mut policy, hits) = (S3Fifo::new(), Hits::default());
-            policy.insert(1, 5_000);
-            insert_tens(&mut policy, 1_000..2_000);
+            policy.add(&hits, 1, 5_000);
+            insert_tens(&mut policy, &hits, 1_000..2_000);
             hits.set(1, hit);
             assert_eq!(!left(&mut policy, &hits, 100, &[1]).is_empty(), stays, "out of the small queue");
             if stays {
                 // It is alone in the main queue, which is far above its share of the weight.
-                let main = policy.queue(Queue::Main);
+                let main = policy.queue(Queue::Main, &hits);
                 for (hit, stays) in [(MOST_TOUCHES, true), (MOST_TOUCHES - 1, false)] {
                     hits.set(1, hit);
                     let mean = mean(policy.total(), policy.len());
-                    assert_eq!(policy.pays(main[0], mean, &hits), stays, "round the main queue");
+                    assert_eq!(policy.pays(main[0], 5_000, mean, &hits), stays, "round the main queue");
                 }
             }
         }
@@ -462,19 +511,19 @@ mod tests {
     fn a_ghost_counts_as_a_hit() {
         let (mut policy, hits) = (S3Fifo::new(), Hits::default());
         for hash in 1..=3 {
-            policy.insert(hash, 30);
+            policy.add(&hits, hash, 30);
         }
-        insert_tens(&mut policy, 1_000..2_000);
+        insert_tens(&mut policy, &hits, 1_000..2_000);
         assert_eq!(left(&mut policy, &hits, 1, &[1, 2, 3]), []);
         let queues: Vec<Queue> = [(1, 13), (2, 23), (3, 24)]
-            .map(|(hash, weight)| policy.insert(hash, weight))
-            .map(|node| policy.nodes[node as usize].queue)
+            .map(|(hash, weight)| policy.add(&hits, hash, weight))
+            .map(|node| policy.nodes[node as usize].queue())
             .to_vec();
         assert_eq!(queues, [Queue::Main, Queue::Small, Queue::Small]);
         // One more hit brings the second over, and the third not.
         hits.set(2, 1);
         hits.set(3, 1);
-        insert_tens(&mut policy, 2_000..3_000);
+        insert_tens(&mut policy, &hits, 2_000..3_000);
         assert_eq!(left(&mut policy, &hits, 1_000, &[2, 3]), [2]);
     }
 
@@ -483,7 +532,7 @@ mod tests {
         let (mut policy, hits) = (S3Fifo::new(), Hits::default());
         // The mean is 10. All but the last go on to the main queue, and there the first two are hit once.
         for (hash, weight, hit) in [(1, 4, 2), (2, 10, 2), (3, 10, 2), (4, 16, 2), (5, 10, 0)] {
-            policy.insert(hash, weight);
+            policy.add(&hits, hash, weight);
             hits.set(hash, hit);
         }
         let mut gone = vec![evicted(&mut policy, &hits)];
@@ -499,14 +548,14 @@ mod tests {
     fn what_was_paid_among_heavy_ones_is_worth_no_more_than_hits_that_are_counted() {
         let (mut policy, hits) = (S3Fifo::new(), Hits::default());
         for (hash, weight, hit) in [(1, 1, 1), (2, 1_000, MOST_TOUCHES), (3, 1_000, 0)] {
-            policy.insert(hash, weight);
+            policy.add(&hits, hash, weight);
             hits.set(hash, hit);
         }
         assert_eq!(evicted(&mut policy, &hits), Some(3));
         hits.set(1, 1);
         assert_eq!(evicted(&mut policy, &hits), Some(2), "the hit of the first was worth 501");
-        policy.insert(4, 1);
-        policy.insert(5, 1);
+        policy.add(&hits, 4, 1);
+        policy.add(&hits, 5, 1);
         hits.set(4, 1);
         assert_eq!(evicted(&mut policy, &hits), Some(5));
         hits.set(4, MOST_TOUCHES);
@@ -517,7 +566,7 @@ mod tests {
     fn what_weighs_nothing_leaves_in_the_end_too() {
         let (mut policy, hits) = (S3Fifo::new(), Hits::default());
         for hash in 1..=3 {
-            policy.insert(hash, 0);
+            policy.add(&hits, hash, 0);
             hits.set(hash, MOST_TOUCHES);
         }
         for hash in 1..=3 {
@@ -530,7 +579,7 @@ mod tests {
     fn weights_as_large_as_can_be_told_are_paid() {
         let (mut policy, hits) = (S3Fifo::new(), Hits::default());
         for hash in 1..=3 {
-            policy.insert(hash, u64::from(u32::MAX));
+            policy.add(&hits, hash, u64::from(u32::MAX));
         }
         hits.set(1, MOST_TOUCHES);
         assert_eq!(evicted(&mut policy, &hits), Some(2));
@@ -538,7 +587,7 @@ mod tests {
         // What is paid too much is more than a node can tell, and enough for two rounds.
         let (mut policy, hits) = (S3Fifo::new(), Hits::default());
         for hash in 1..=4 {
-            policy.insert(hash, 3 << 29);
+            policy.add(&hits, hash, 3 << 29);
             hits.set(hash, u8::from(hash < 4));
         }
         assert_eq!(evicted(&mut policy, &hits), Some(4));
@@ -549,13 +598,13 @@ mod tests {
 
     impl S3Fifo {
         /// The nodes of a queue, in order; checks its links and its weight.
-        fn queue(&self, queue: Queue) -> Vec<u32> {
+        fn queue(&self, queue: Queue, hits: &Hits) -> Vec<u32> {
             let fifo = if queue == Queue::Small { &self.small } else { &self.main };
             let (mut ids, mut prev, mut weight, mut id) = (Vec::new(), NONE, 0, fifo.head);
             while id != NONE {
                 let node = &self.nodes[id as usize];
-                assert_eq!((node.prev, node.queue), (prev, queue));
-                weight += node.weight;
+                assert_eq!((node.prev, node.queue()), (prev, queue));
+                weight += hits.weight(node.place());
                 ids.push(id);
                 (prev, id) = (id, node.next);
             }
@@ -600,8 +649,8 @@ mod tests {
                     Op::Insert(hash, weight) if !live.iter().any(|(_, h, _)| *h == hash) => {
                         hits.set(hash, 0);
                         let known = policy.ghosts.has(Ghosts::trace(hash));
-                        let node = policy.insert(hash, weight);
-                        prop_assert!(known || policy.nodes[node as usize].queue == Queue::Small);
+                        let node = policy.add(&hits, hash, weight);
+                        prop_assert!(known || policy.nodes[node as usize].queue() == Queue::Small);
                         live.push((node, hash, weight));
                     }
                     Op::Insert(..) => {}
@@ -612,21 +661,24 @@ mod tests {
                     }
                     Op::Reweigh(n, weight) => {
                         if let Some(at) = at(n) {
-                            policy.reweigh(live[at].0, weight);
+                            let (node, hash, before) = live[at];
+                            policy.reweigh(node, before, weight);
+                            hits.weigh(hash, weight);
                             live[at].2 = weight;
                         }
                     }
                     Op::Remove(n) => {
                         if let Some(at) = at(n) {
-                            policy.remove(live.swap_remove(at).0);
+                            let (node, _, weight) = live.swap_remove(at);
+                            policy.remove(node, weight);
                         }
                     }
                     Op::Evict(spared) => {
                         let spared = spared.and_then(at).map(|at| live[at].0);
                         match policy.evict(spared, &hits) {
-                            Some((hash, node)) => {
-                                prop_assert!(Some(node) != spared);
-                                let at = live.iter().position(|(n, h, _)| (*n, *h) == (node, hash));
+                            Some(place) => {
+                                let hash = u64::from(place);
+                                let at = live.iter().position(|(n, h, _)| *h == hash && Some(*n) != spared);
                                 prop_assert!(at.is_some(), "only what is live is evicted");
                                 live.swap_remove(at.unwrap());
                                 prop_assert_eq!(hits.of(hash), 0, "nothing is evicted with hits that were not looked at");
@@ -636,8 +688,8 @@ mod tests {
                     }
                 }
                 most = most.max(live.len());
-                let mut held = policy.queue(Queue::Small);
-                held.extend(policy.queue(Queue::Main));
+                let mut held = policy.queue(Queue::Small, &hits);
+                held.extend(policy.queue(Queue::Main, &hits));
                 held.sort_unstable();
                 let mut wanted: Vec<u32> = live.iter().map(|(node, ..)| *node).collect();
                 wanted.sort_unstable();

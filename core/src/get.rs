@@ -404,7 +404,7 @@ impl<L: Layout> Get<L> {
     }
 
     fn go_on(&mut self, waker: &Waker) -> GetStep<L> {
-        if let Some(len) = self.engine.too_long(&self.key) {
+        if let Some(len) = self.engine.too_long(L::key(&self.key)) {
             return Step::Done(Err(LoadError::KeyTooLong(len)));
         }
         loop {

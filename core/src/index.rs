@@ -65,7 +65,7 @@ impl<L: Layout> Index<L> {
 
     /// Adds the rows of an entry that has just become resident.
     pub(crate) fn add(&mut self, stored: &L::Stored) {
-        let Some(rows) = stored.header().rows() else { return };
+        let Some(rows) = stored.rows() else { return };
         for (index, value) in &rows.0 {
             let hash = self.seed.hash_one((index, value));
             let row = self
@@ -79,7 +79,7 @@ impl<L: Layout> Index<L> {
     /// Removes the rows of an entry that is about to go. The caller keeps a handle on it, so that nothing of the program's
     /// is dropped here.
     pub(crate) fn remove(&mut self, stored: &L::Stored) {
-        let Some(rows) = stored.header().rows() else { return };
+        let Some(rows) = stored.rows() else { return };
         for (index, value) in &rows.0 {
             let hash = self.seed.hash_one((index, value));
             let found = self.rows.find_entry(hash, |row| row.index == *index && row.value == *value);

@@ -107,7 +107,7 @@ pub(crate) fn close<L: Layout>(engine: &Engine<L>, timeout: Duration) -> CloseRe
     let rolled_back = rolled_back.into_iter().map(Arc::unwrap_or_clone).collect();
     let mut report = CloseReport { unfinished: Vec::new(), in_doubt: Vec::new(), rolled_back };
     for shard in engine.shards() {
-        let cells = shard.write().drain_cells();
+        let cells = shard.write().drain_cells(engine);
         for cell in cells {
             if cell.is_sent() {
                 report.unfinished.push(Arc::unwrap_or_clone(cell.key));

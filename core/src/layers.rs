@@ -220,7 +220,7 @@ pub(crate) fn fold<L: Layout>(
     match now {
         Now::Base(_) => None,
         Now::Record(stored) => Some(stored),
-        Now::Made(value) => Some(engine.pending_record(hash, key, value, since)),
+        Now::Made(value) => Some(engine.pending_record(hash, L::key(key), value, since)),
     }
 }
 

@@ -10,6 +10,7 @@
 //! `slot`, `store`, `index`, `key_index`, `eviction`, `tags`, `pattern`, `settler`, `background`, `entry`, `bytes`, `freshness`, `windows`, `metrics`, `clock`, `error`, `sync`;
 //! `bugs` holds the names of those that are seeded to test the tests.
 
+mod alone;
 mod audit;
 mod background;
 mod bugs;

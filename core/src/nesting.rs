@@ -79,6 +79,9 @@ impl Nesting {
         };
         FRAMES.with(|frames| {
             let frames = frames.borrow();
+            if frames.is_empty() && within.is_none() {
+                return Self { depth: 0, same_key: false };
+            }
             let here = count(&frames);
             let passed = count(within.map_or(&[], |scope| scope.beyond(&frames)));
             Self { depth: here.depth + passed.depth, same_key: here.same_key || passed.same_key }
@@ -97,7 +100,14 @@ pub(crate) struct Inside {
 
 /// Marks that this thread now serves `frame`, on behalf of `within` where the call came from another thread.
 pub(crate) fn enter(frame: Frame, within: Option<&Scope>) -> Inside {
-    enter_all([frame], within)
+    if within.is_some() {
+        return enter_all([frame], within);
+    }
+    FRAMES.with(|frames| {
+        let mut frames = frames.borrow_mut();
+        frames.push(frame);
+        Inside { before: frames.len() - 1 }
+    })
 }
 
 /// Marks that one call of this thread now serves all these.

@@ -266,7 +266,7 @@ impl<L: Layout> CacheOf<L> {
         }
         let key = Key::of(self, key)?;
         let weight = key.weigh(Some(L::view(&value)))?;
-        let shown = key.engine.pending_record(key.hash, &key.key, Some(value.clone()), key.now);
+        let shown = key.engine.pending_record(key.hash, L::key(&key.key), Some(value.clone()), key.now);
         key.admit(Op::Set(shown), weight, Write::Send(Sending::Put(value)), call)
     }
 
@@ -290,7 +290,7 @@ impl<L: Layout> CacheOf<L> {
     ) -> Result<PendingWrite<L>, NotSent> {
         let key = Key::of(self, key)?;
         let weight = key.weigh(None)?;
-        let shown = key.engine.pending_record(key.hash, &key.key, None, key.now);
+        let shown = key.engine.pending_record(key.hash, L::key(&key.key), None, key.now);
         key.admit(Op::Set(shown), weight, Write::Send(Sending::Delete), call)
     }
 
@@ -408,7 +408,7 @@ impl<'a, L: Layout> Key<'a, L> {
     fn of<Q: Lookup<L> + ?Sized>(cache: &'a CacheOf<L>, key: &Q) -> Result<Self, NotSent> {
         let engine = cache.engine();
         let (hash, key, now) = (engine.hash(key), Arc::new(key.to_key()), engine.clock.now());
-        match engine.too_long(&key) {
+        match engine.too_long(L::key(&key)) {
             Some(len) => Err(NotSent::KeyTooLong(len)),
             None => Ok(Self { engine, hash, key, now }),
         }

@@ -8,7 +8,7 @@ use std::task::Waker;
 
 use crate::bugs::{self, Bug};
 use crate::clock::Tick;
-use crate::commit::{self, Leaving, Permit, Prepared, Sent};
+use crate::commit::{self, Permit, Prepared};
 use crate::doubt::{DoubtPlace, InDoubt};
 use crate::drive::{SourceCall, Step, Story};
 use crate::engine::Engine;
@@ -17,7 +17,6 @@ use crate::error::NotSent;
 use crate::layers::{Layer, Op, PendingPlace};
 use crate::nesting::Nesting;
 use crate::options::{Call, InDoubtWrites};
-use crate::shard::Lone;
 use crate::slot::PermitId;
 use crate::source::{IdempotencyKey, Lifetime, SourceError};
 use crate::sync::{Arc, Mutex};
@@ -107,39 +106,6 @@ impl Ticket {
         drop(before);
         phase
     }
-}
-
-/// Takes the turn of a key with nothing going on for an unconditional write, whose source is called in the same breath, by this thread: it counts
-/// as sent. `None`: there is more to say or to do, and nothing was done.
-pub(crate) fn take_alone<L: Layout>(
-    engine: &Arc<Engine<L>>,
-    hash: u64,
-    key: &SharedKey<L>,
-    call: &Call,
-) -> Option<Sent<L>> {
-    let same_key = Nesting::of(engine.frame(hash), call.scope.as_ref()).same_key;
-    if same_key || engine.listener.is_some() || engine.too_long(key).is_some() {
-        return None;
-    }
-    let begun = engine.clock.now();
-    let deadline = engine.deadline_of(call, begun);
-    if deadline <= begun {
-        return None;
-    }
-    let (id, place) = (engine.new_permit(), engine.take_place()?);
-    let lone = Lone { hash, key: Arc::clone(key), permit: id, deadline, place };
-    let leaving = Leaving::alone(engine, lone, begun)?;
-    let permit = Permit {
-        engine: Arc::clone(engine),
-        hash,
-        key: Arc::clone(key),
-        id,
-        deadline,
-        idempotency_key: call.idempotency_key.unwrap_or_else(|| engine.idempotency_key(id)),
-        lifetime: call.lifetime,
-        is_pending: false,
-    };
-    Some(Sent::new(permit, leaving))
 }
 
 /// How far a writer came.
@@ -245,7 +211,7 @@ impl<L: Layout> TakeTurn<L> {
     /// The first step: takes the turn if it is free, else a place in the queue.
     fn arrive(&mut self, waker: &Waker) -> Result<TurnStep<L>, NotSent> {
         let engine = &self.engine;
-        if let Some(len) = engine.too_long(&self.key) {
+        if let Some(len) = engine.too_long(L::key(&self.key)) {
             return Err(NotSent::KeyTooLong(len));
         }
         if self.nesting.same_key {

@@ -13,7 +13,7 @@ use crate::commit::{Prepared, Sent, Written};
 use crate::doubt::{Doubted, Sending, Settlement};
 #[cfg(feature = "tokio")]
 use crate::drive::Spawned;
-use crate::drive::{SourceCall, Step, Story, at_once, block_on, finish};
+use crate::drive::{SourceCall, Step, Story, finish};
 use crate::engine::Engine;
 use crate::entry::{Entry, Layout, SharedKey, Version};
 use crate::error::{LoadError, NotSent, Unmet, WriteError};
@@ -22,9 +22,10 @@ use crate::layers::{Op, PendingPlace};
 use crate::metrics::Event;
 use crate::nesting::{self, Scope};
 use crate::options::{Call, InDoubtWrites};
-use crate::prepare::{self, TakeTurn, Ticket, TurnStep};
+use crate::prepare::{TakeTurn, Ticket, TurnStep};
 use crate::source::{
-    Condition, Confirmed, Existing, Failure, IdempotencyKey, Outcome, Record, Rejection, SourceError, WriteCx,
+    Condition, Confirmed, Existing, Failure, IdempotencyKey, Outcome, Record, Rejection, Source, SourceError, WriteCx,
+    caught,
 };
 use crate::sync::{Arc, AtomicBool, Ordering};
 
@@ -98,24 +99,6 @@ pub(crate) fn too_large<L: Layout>(value: &L::Value) -> Option<usize> {
 
 /// The closure of an `update` that is none.
 pub(crate) type NoUpdate<L> = fn(Option<&Entry<L>>) -> Result<Change<<L as Layout>::Value>, SourceError>;
-
-/// Writes from this thread over a blocking source: mostly a write that nobody meets.
-pub(crate) fn put_now<L: Layout>(
-    engine: &Arc<Engine<L>>,
-    hash: u64,
-    key: SharedKey<L>,
-    sending: Sending<L>,
-    call: &Call,
-) -> Result<Written<L>, WriteError<L>> {
-    let write: Write<L, NoUpdate<L>> = Write::Send(sending);
-    match (write.too_large().is_none().then(|| prepare::take_alone(engine, hash, &key, call)).flatten(), write) {
-        (Some(sent), Write::Send(sending)) => {
-            let _inside = nesting::enter(engine.frame(hash), call.scope.as_ref());
-            at_once(end(engine, sent, sending, None))
-        }
-        (_, write) => block_on(Put::new(engine, hash, key, write, call), &*engine.clock, None),
-    }
-}
 
 /// A write on its way.
 pub(crate) struct Put<L: Layout, F> {
@@ -282,6 +265,18 @@ async fn end<L: Layout>(
     condition: Option<Condition>,
 ) -> Result<Written<L>, WriteError<L>> {
     let (outcome, stray) = Told::of(&sent, condition.clone()).call_source(&sending).await;
+    conclude(engine, sent, sending, condition, outcome, stray)
+}
+
+/// Ends what was sent by the source's answer. `stray`: an earlier send of it, by the source, may still land.
+pub(crate) fn conclude<L: Layout>(
+    engine: &Engine<L>,
+    sent: Sent<L>,
+    sending: Sending<L>,
+    condition: Option<Condition>,
+    outcome: Outcome<Done<L::Value>>,
+    stray: bool,
+) -> Result<Written<L>, WriteError<L>> {
     match outcome {
         Outcome::Applied(Done::Deleted) => Ok(sent.deleted(stray)),
         Outcome::Applied(done) => {
@@ -446,13 +441,25 @@ impl<'a, L: Layout> Told<'a, L> {
             Sending::Put(value) => engine.source.put(key, L::view(value), &cx).await.map(Done::Put),
             Sending::Delete => engine.source.delete(key, &cx).await.map(|()| Done::Deleted),
         };
-        let stray = cx.stray.load(Ordering::Relaxed);
-        match outcome {
-            // A stray under the same idempotency key is the same write, where the origin honours the key.
-            Outcome::Applied(_) => (outcome, stray && !engine.rules.keys_settle),
-            _ => (outcome, stray),
-        }
+        judged(engine, outcome, cx.stray.load(Ordering::Relaxed))
     }
+}
+
+/// What a source answered, and whether the stray that it told of may still land.
+pub(crate) fn judged<L: Layout, T>(engine: &Engine<L>, outcome: Outcome<T>, stray: bool) -> (Outcome<T>, bool) {
+    match outcome {
+        // A stray under the same idempotency key is the same write, where the origin honours the key.
+        Outcome::Applied(_) => (outcome, stray && !engine.rules.keys_settle),
+        _ => (outcome, stray),
+    }
+}
+
+/// What a blocking source answers a write.
+pub(crate) fn answered<L: Layout, T>(
+    source: &dyn Source<L>,
+    write: impl FnOnce(&dyn Source<L>) -> Outcome<T>,
+) -> Outcome<T> {
+    caught(|| write(source)).unwrap_or_else(|why| Outcome::Unknown(why.cause()))
 }
 
 /// The refusal of a write that left a stray.

@@ -43,7 +43,7 @@ use crate::sync::{Arc, AtomicU64, Ordering};
 
 pub(crate) use at_key::AtKey;
 pub(crate) use at_keys::AtKeys;
-pub(crate) use lone::Lone;
+use lone::{AtHand, Lone};
 
 pub(crate) struct Shard<L: Layout> {
     state: StripedLock<State<L>>,
@@ -56,6 +56,7 @@ pub(crate) struct State<L: Layout> {
     slots: HashTable<Cell<L>>,
     /// Writes that nobody has met.
     lone: Vec<Lone<L>>,
+    at_hand: AtHand,
     /// How often a transaction on a key of this shard became visible, began to send, or ended.
     pub(crate) transactions: u64,
 }
@@ -121,6 +122,11 @@ impl<L: Layout> Default for After<L> {
 }
 
 impl<L: Layout> After<L> {
+    /// What left, and what was admitted though its shard had no room for it.
+    pub(crate) fn of(left: Left<L>, newcomer: Option<L::Stored>) -> Self {
+        Self { left, newcomer, ..Self::default() }
+    }
+
     /// Notes an event, if somebody listens. Called under the shard's exclusive lock.
     fn note(&mut self, engine: &Engine<L>, hash: u64, kind: EventKind, whose: impl FnOnce() -> Whose<L>) {
         if engine.listener.is_some() {
@@ -158,7 +164,7 @@ impl<L: Layout> After<L> {
 
 impl<L: Layout> Shard<L> {
     pub(crate) fn new(store: Store<L>, threads: usize) -> Self {
-        let state = State { store, slots: HashTable::new(), lone: Vec::new(), transactions: 0 };
+        let state = State { store, slots: HashTable::new(), lone: Vec::new(), at_hand: AtHand::new(), transactions: 0 };
         Self { state: StripedLock::new(state, threads), events: AtomicU64::new(0) }
     }
 
@@ -204,7 +210,7 @@ impl<L: Layout> State<L> {
     pub(crate) fn tick_all(&mut self, engine: &Engine<L>, now: Tick, after: &mut After<L>) -> Tick {
         let mut next = Tick::NEVER;
         let mut idle = Vec::new();
-        self.meet_all();
+        self.meet_all(engine);
         for cell in &mut self.slots {
             let change = cell.slot.tick(now, &engine.rules);
             if change != Change::default() {
@@ -222,6 +228,8 @@ impl<L: Layout> State<L> {
 
     /// Ends everything that waits, but for pending writes: the cache is closed. Unsent writes are aborted by their holders.
     pub(crate) fn close_all(&mut self, engine: &Engine<L>, after: &mut After<L>) {
+        // A close waits for those that it can count.
+        self.meet_all(engine);
         for cell in &mut self.slots {
             if let Some(flight) = cell.flight.take() {
                 cell.slot.load_taken_over(flight.fence);
@@ -299,8 +307,8 @@ impl<L: Layout> State<L> {
     }
 
     /// Takes every slot out. What is sent still ends by itself; it finds nothing to do here.
-    pub(crate) fn drain_cells(&mut self) -> impl Iterator<Item = Cell<L>> + use<L> {
-        self.meet_all();
+    pub(crate) fn drain_cells(&mut self, engine: &Engine<L>) -> impl Iterator<Item = Cell<L>> + use<L> {
+        self.meet_all(engine);
         std::mem::take(&mut self.slots).into_iter()
     }
 }

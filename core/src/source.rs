@@ -20,7 +20,7 @@ use crate::error::LoadError;
 use crate::nesting::Scope;
 use crate::sync::{Arc, AtomicBool, Ordering};
 
-pub(crate) use any::{AnySource, panic_message};
+pub(crate) use any::{AnySource, caught, panic_message};
 #[cfg(feature = "tokio")]
 pub use awaited::{AsyncSource, AsyncWriteCx};
 #[cfg(feature = "tokio")]

@@ -7,10 +7,10 @@
 use crate::bugs::{self, Bug};
 use crate::entry::sealed::Stored;
 use crate::entry::{Entry, Layout};
-use crate::eviction::{MOST_TOUCHES, S3Fifo, Touches};
+use crate::eviction::{Entries, MOST_TOUCHES, S3Fifo};
 use crate::index::Index;
 use crate::key_index::KeyIndex;
-use crate::memory::table::{Held, Table};
+use crate::memory::table::{Held, Place, Table};
 use crate::pattern::Keys;
 use crate::sync::{AtomicU64, Ordering};
 
@@ -161,8 +161,8 @@ impl<L: Layout> Store<L> {
         let places = self.policy.places();
         let start = usize::try_from(random % (places.max(1) as u64)).expect("less than a length");
         (start..places).chain(0..start).take(looks).filter_map(|place| {
-            let (hash, node) = self.policy.place(place);
-            self.table.find(hash, |stored| stored.header().node() == node)
+            let (node, place) = self.policy.node(place);
+            self.table.get(Place::numbered(place)).filter(|stored| stored.header().node() == node)
         })
     }
 
@@ -196,15 +196,20 @@ impl<L: Layout> Store<L> {
                 self.index.remove(&old);
                 let before = old.header().weight();
                 if before != weight {
-                    self.policy.reweigh(node, weight);
+                    self.policy.reweigh(node, before, weight);
                     budget.add(self.shard, weight);
                     budget.subtract(self.shard, before);
                 }
                 left.records.push(old);
             }
             None => {
-                header.set_node(self.policy.insert(hash, weight));
-                self.table.insert(stored.clone());
+                let node = self.policy.insert(hash, weight);
+                let policy = &mut self.policy;
+                header.set_node(node);
+                let place = self
+                    .table
+                    .insert(stored.clone(), |other, place| policy.moved(other.header().node(), place.number()));
+                policy.moved(node, place.number());
                 budget.add(self.shard, weight);
             }
         }
@@ -234,7 +239,7 @@ impl<L: Layout> Store<L> {
     ) {
         let Some(place) = self.table.place(hash, |stored| is_key(stored.key())) else { return };
         let stored = self.table.remove(place);
-        self.policy.remove(stored.header().node());
+        self.policy.remove(stored.header().node(), stored.header().weight());
         self.forget(&stored, budget);
         left.records.push(stored);
     }
@@ -243,7 +248,7 @@ impl<L: Layout> Store<L> {
     pub(crate) fn remove_stored(&mut self, stored: &L::Stored, budget: &Budget, left: &mut Left<L>) {
         let Some(place) = self.table.place(stored.header().hash, |other| other.same(stored)) else { return };
         let stored = self.table.remove(place);
-        self.policy.remove(stored.header().node());
+        self.policy.remove(stored.header().node(), stored.header().weight());
         self.forget(&stored, budget);
         left.records.push(stored);
     }
@@ -269,7 +274,7 @@ impl<L: Layout> Store<L> {
     /// Empties the store.
     pub(crate) fn clear(&mut self, budget: &Budget, left: &mut Left<L>) {
         for stored in self.table.drain() {
-            self.policy.remove(stored.header().node());
+            self.policy.remove(stored.header().node(), stored.header().weight());
             self.forget(&stored, budget);
             left.records.push(stored);
         }
@@ -277,9 +282,8 @@ impl<L: Layout> Store<L> {
 
     /// Evicts an entry, if there is one other than `spared`.
     fn evict(&mut self, spared: Option<u32>, budget: &Budget, left: &mut Left<L>) -> bool {
-        let Some((hash, node)) = self.policy.evict(spared, &Resident::<L> { table: &self.table }) else { return false };
-        let place = self.table.place(hash, |stored| stored.header().node() == node);
-        let stored = self.table.remove(place.expect("every node of the policy is an entry of the table"));
+        let Some(place) = self.policy.evict(spared, &Resident::<L> { table: &self.table }) else { return false };
+        let stored = self.table.remove(Place::numbered(place));
         self.forget(&stored, budget);
         left.evicted.push(stored);
         true
@@ -297,18 +301,24 @@ impl<L: Layout> Store<L> {
     }
 }
 
-/// The policy's view of the hits of resident entries.
+/// The policy's view of resident entries.
 struct Resident<'a, L: Layout> {
     table: &'a Table<L::Stored>,
 }
 
-impl<L: Layout> Touches for Resident<'_, L> {
-    fn take(&self, hash: u64, node: u32) -> u8 {
-        let found = self.table.find(hash, |stored| stored.header().node() == node);
-        found.map_or(0, |stored| {
-            let touched = stored.header().touched();
-            stored.header().set_touched(0);
-            touched
-        })
+impl<L: Layout> Entries for Resident<'_, L> {
+    fn hash(&self, place: u32) -> u64 {
+        self.table.at(Place::numbered(place)).header().hash
+    }
+
+    fn weight(&self, place: u32) -> u64 {
+        self.table.at(Place::numbered(place)).header().weight()
+    }
+
+    fn take_hits(&self, place: u32) -> u8 {
+        let stored = self.table.at(Place::numbered(place));
+        let hits = stored.header().touched();
+        stored.header().set_touched(0);
+        hits
     }
 }

@@ -60,7 +60,7 @@ impl TagMemory {
 
     /// A tag of the record was invalidated since the call began, or may have been.
     pub(crate) fn is_against<L: Layout>(&self, call: Running, stored: &L::Stored) -> bool {
-        let Some(rows) = stored.header().rows() else { return false };
+        let Some(rows) = stored.rows() else { return false };
         let mut tags = rows.tags().peekable();
         if tags.peek().is_none() || bugs::has(Bug::TagForgetsCallsInFlight) {
             return false;
@@ -91,8 +91,8 @@ mod tests {
         let mut rows = Rows::default();
         tags.iter().for_each(|tag| rows.add_tag(tag.as_bytes()));
         let times = Times::until(Tick::ZERO, Tick::NEVER);
-        let header = Header::new(1, times, 1, Some(Box::new(rows)));
-        <<Bytes as Layout>::Stored as Stored<Bytes>>::store(header, &Box::from(&b"k"[..]), Some(Vec::new()), None)
+        let header = Header::new(1, times, 1);
+        <<Bytes as Layout>::Stored as Stored<Bytes>>::store(header, Some(Box::new(rows)), b"k", Some(Vec::new()), None)
     }
 
     #[test]

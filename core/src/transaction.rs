@@ -192,7 +192,7 @@ impl<L: Layout> Transaction<L> {
         let now = engine.clock.now();
         let mut layers = Vec::with_capacity(self.keys.len());
         for (number, (hash, key)) in self.keys.iter().enumerate() {
-            if let Some(len) = engine.too_long(key) {
+            if let Some(len) = engine.too_long(L::key(key)) {
                 return Err(NotSent::KeyTooLong(len));
             }
             let step = self.steps.iter().rev().filter(|step| step.keys.first() == Some(&number));
@@ -212,7 +212,7 @@ impl<L: Layout> Transaction<L> {
             };
             let weight = engine.pending_weight(L::key(key), value.map(L::view)).ok_or(NotSent::TooManyPending)?;
             let place = engine.pending.take(weight).ok_or(NotSent::TooManyPending)?;
-            let stored = engine.pending_record(*hash, key, value.cloned(), now);
+            let stored = engine.pending_record(*hash, L::key(key), value.cloned(), now);
             layers.push(Some((Op::Set(stored), place)));
         }
         Ok(layers)

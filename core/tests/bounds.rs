@@ -12,8 +12,8 @@ use std::time::Duration;
 
 use shelf::{Answer, Fns, SECOND, Shelf, broken, seed, within_ten_seconds};
 use wtcache::{
-    ByteCache, Bytes, Cache, Call, Confirmed, How, InDoubtWrites, LoadError, Loaded, NotSent, Outcome, Record, Typed,
-    WriteError,
+    ByteCache, Bytes, Cache, Call, Change, Confirmed, How, InDoubtWrites, LoadError, Loaded, NotSent, Outcome, Record,
+    Typed, WriteError,
 };
 use wtcache_testkit::{Dice, ManualClock};
 
@@ -272,6 +272,22 @@ fn b2_a_doubt_that_begins_during_a_sweep_frees_its_place() {
     clock.advance(10 * SECOND);
     cache.put(&3, Value(None)).unwrap();
     drop(hung);
+}
+
+/// A shard keeps the place of the last write that nobody met for the next one: it is given up to whoever needs it.
+#[test]
+fn b2_a_place_that_no_write_holds_is_free_whichever_shard_had_it() {
+    let shelf = Shelf::<u32, u64>::new();
+    let cache = Cache::builder(shelf.clone()).most_doubts(1).shards(16).build().unwrap();
+    for key in 0..64 {
+        cache.put(&key, 1).unwrap();
+        cache.prepare(&(key + 1_000), &Call::new()).unwrap().abort();
+    }
+    for key in 0..64 {
+        cache.put(&key, 2).unwrap();
+        cache.update(&key, |_| Ok(Change::Put(3))).unwrap();
+    }
+    assert_eq!(cache.stats().writes_applied, 3 * 64);
 }
 
 #[test]

@@ -289,10 +289,10 @@ impl<L: Layout> OwnLoad<'_, L> {
                     );
                     return failed(LoadError::Source(error));
                 }
-                engine.record(self.hash, self.key, record, since)
+                engine.record(self.hash, L::key(self.key), record, since)
             }
-            (Loaded::Absent, _) => engine.absent(self.hash, self.key, Lifetime::Default, since),
-            (Loaded::AbsentFor(lifetime), _) => engine.absent(self.hash, self.key, lifetime, since),
+            (Loaded::Absent, _) => engine.absent(self.hash, L::key(self.key), Lifetime::Default, since),
+            (Loaded::AbsentFor(lifetime), _) => engine.absent(self.hash, L::key(self.key), lifetime, since),
             (Loaded::Unchanged(lifetime), Some(entry)) => {
                 renewed = engine.renewed(since, lifetime, entry.stored());
                 (entry.stored().clone(), renewed.is_some())

@@ -65,7 +65,7 @@ mod tests {
     }
 
     fn header(since: u64, expires: u64) -> Header {
-        Header::new(0, Times::until(tick(since), tick(expires)), 1, None)
+        Header::new(0, Times::until(tick(since), tick(expires)), 1)
     }
 
     #[test]

@@ -1,20 +1,22 @@
-//! The byte record: reference count, header, key, version and value in one allocation.
+//! The byte record: header, lengths, key, version, value and reference count in one allocation.
 //!
 //! Layout of the allocation, in this order:
 //!
 //! | part | bytes |
 //! | --- | --- |
-//! | `Head` (header, lengths) | `size_of::<Head>()` |
+//! | `Header`; in its `parts`, the key's length in 21 bits, and which of the parts below there are | `size_of::<Header>()` |
+//! | value's length, a `u32` | 4 |
+//! | if there are index rows, their box as a pointer | 8 |
 //! | key | `key_len` |
-//! | version | `version_len` |
+//! | if there is a version, its length, a `u16`, and the version | 2 + `version_len` |
 //! | value | `value_len` |
 //! | padding | so that what follows is aligned |
-//! | reference count | `size_of::<AtomicUsize>()` |
+//! | reference count | `size_of::<AtomicU32>()` |
 //!
 //! The count is last, so that threads which clone and drop handles of one record do not take from each other the lines that they compare
-//! and read. Invariants: the allocation is made by [`Stored::store`] with the layout that [`layout_of`] gives for the lengths in its
-//! head; head and bytes are written once, before the first handle exists, and never after (but for the atomics in the
-//! head); the allocation is freed by the handle that takes the count from one to zero.
+//! and read. Invariants: the allocation is made by [`Stored::store`] with the layout that [`Shape`] gives for the lengths in it;
+//! header and bytes are written once, before the first handle exists, and never after (but for the atomics in the
+//! header); the allocation is freed by the handle that takes the count from one to zero.
 #![allow(unsafe_code)]
 
 use std::alloc::{self, handle_alloc_error};
@@ -25,39 +27,66 @@ use std::slice;
 
 use crate::entry::sealed::Stored;
 use crate::entry::{Bytes, Entry, Header, Version};
+use crate::index::Rows;
 use crate::memory::table::Handle;
-use crate::sync::{AtomicUsize, Ordering, fence};
+use crate::sync::{AtomicU32, Ordering, fence};
 
 /// A handle on a byte record.
 #[doc(hidden)]
-pub struct ByteRecord(NonNull<Head>);
+pub struct ByteRecord(NonNull<Header>);
 
-#[repr(C)]
-struct Head {
-    header: Header,
-    key_len: u32,
-    value_len: u32,
-    version_len: u16,
-    /// It has a version, which may be empty.
-    versioned: bool,
-    /// False for an absent mark.
-    present: bool,
+const KEY_LEN_BITS: u32 = 21;
+/// False for an absent mark.
+const PRESENT: u32 = 1 << KEY_LEN_BITS;
+/// It has a version, which may be empty.
+const VERSIONED: u32 = 1 << (KEY_LEN_BITS + 1);
+const INDEXED: u32 = 1 << (KEY_LEN_BITS + 2);
+
+/// Which parts a record has, and how long they are.
+#[derive(Clone, Copy)]
+struct Shape {
+    key_len: usize,
+    version_len: Option<usize>,
+    value_len: usize,
+    indexed: bool,
 }
 
-/// Bytes of memory that a record takes.
-pub(crate) fn footprint(key_len: usize, version_len: usize, value_len: usize) -> usize {
-    count_at(key_len, version_len, value_len).saturating_add(size_of::<AtomicUsize>())
+impl Shape {
+    fn rows_at(self) -> usize {
+        size_of::<Header>() + size_of::<u32>()
+    }
+
+    fn key_at(self) -> usize {
+        self.rows_at() + if self.indexed { size_of::<*mut Rows>() } else { 0 }
+    }
+
+    /// Where the version's length lies, or would.
+    fn version_at(self) -> usize {
+        self.key_at().saturating_add(self.key_len)
+    }
+
+    fn value_at(self) -> usize {
+        self.version_at().saturating_add(self.version_len.map_or(0, |len| size_of::<u16>() + len))
+    }
+
+    fn count_at(self) -> usize {
+        const ALIGN: usize = align_of::<AtomicU32>();
+        self.value_at().saturating_add(self.value_len).saturating_add(ALIGN - 1) & !(ALIGN - 1)
+    }
+
+    fn footprint(self) -> usize {
+        self.count_at().saturating_add(size_of::<AtomicU32>())
+    }
+
+    fn layout(self) -> alloc::Layout {
+        alloc::Layout::from_size_align(self.footprint(), align_of::<Header>())
+            .expect("the lengths are bounded where a record is admitted")
+    }
 }
 
-/// Where the count lies in the allocation.
-fn count_at(key_len: usize, version_len: usize, value_len: usize) -> usize {
-    let end = size_of::<Head>().saturating_add(key_len).saturating_add(version_len).saturating_add(value_len);
-    end.saturating_add(align_of::<AtomicUsize>() - 1) & !(align_of::<AtomicUsize>() - 1)
-}
-
-fn layout_of(key_len: usize, version_len: usize, value_len: usize) -> alloc::Layout {
-    alloc::Layout::from_size_align(footprint(key_len, version_len, value_len), align_of::<Head>())
-        .expect("the lengths are bounded where a record is admitted")
+/// Bytes of memory that a record without index rows takes.
+pub(crate) fn footprint(key_len: usize, version_len: Option<usize>, value_len: usize) -> usize {
+    Shape { key_len, version_len, value_len, indexed: false }.footprint()
 }
 
 // SAFETY: a record is immutable but for atomics, its header is Send and Sync, and its count is atomic, so handles may be
@@ -67,24 +96,52 @@ unsafe impl Send for ByteRecord {}
 unsafe impl Sync for ByteRecord {}
 
 impl ByteRecord {
-    fn head(&self) -> &Head {
-        // SAFETY: the handle holds one count, so the allocation is live, and its head was initialised by `store`. Nothing
+    fn head(&self) -> &Header {
+        // SAFETY: the handle holds one count, so the allocation is live, and its header was initialised by `store`. Nothing
         // makes a mutable reference to it while a handle exists.
         unsafe { self.0.as_ref() }
     }
 
-    fn count(&self) -> &AtomicUsize {
-        let head = self.head();
-        let at = count_at(head.key_len as usize, usize::from(head.version_len), head.value_len as usize);
-        // SAFETY: `store` initialised the count there, aligned, and within the allocation, which is live as in `head`.
-        unsafe { self.0.as_ptr().cast::<u8>().add(at).cast::<AtomicUsize>().as_ref_unchecked() }
+    /// The key's length, and the marks above it.
+    fn parts(&self) -> u32 {
+        let [a, b, c] = self.head().parts;
+        u32::from_le_bytes([a, b, c, 0])
     }
 
-    /// The `len` bytes that begin `offset` bytes behind the head.
-    fn tail(&self, offset: usize, len: usize) -> &[u8] {
+    fn key_len(&self) -> usize {
+        (self.parts() & (PRESENT - 1)) as usize
+    }
+
+    fn shape(&self) -> Shape {
+        let parts = self.parts();
+        // SAFETY: `store` wrote the value's length behind the header, where it is aligned, since a header's size is a multiple of eight.
+        let value_len = unsafe { self.0.add(1).cast::<u32>().read() } as usize;
+        let mut shape = Shape { key_len: self.key_len(), version_len: None, value_len, indexed: parts & INDEXED != 0 };
+        if parts & VERSIONED != 0 {
+            // SAFETY: a record that is marked so has the two bytes of its version's length there, written by `store`.
+            let len = unsafe { self.0.cast::<u8>().add(shape.version_at()).cast::<u16>().read_unaligned() };
+            shape.version_len = Some(usize::from(len));
+        }
+        shape
+    }
+
+    fn count(&self) -> &AtomicU32 {
+        // SAFETY: `store` initialised the count there, aligned, and within the allocation, which is live as in `head`.
+        unsafe { self.0.as_ptr().cast::<u8>().add(self.shape().count_at()).cast::<AtomicU32>().as_ref_unchecked() }
+    }
+
+    /// The rows' pointer, as `store` wrote it.
+    fn rows_pointer(&self) -> Option<NonNull<Rows>> {
+        // SAFETY: a record that is marked so has it there.
+        (self.parts() & INDEXED != 0)
+            .then(|| unsafe { self.0.add(1).byte_add(size_of::<u32>()).cast().read_unaligned() })
+    }
+
+    /// The `len` bytes that begin `at` bytes behind the record's address.
+    fn part(&self, at: usize, len: usize) -> &[u8] {
         // SAFETY: callers pass ranges inside key, version and value, which `store` initialised and which lie in the same
-        // allocation behind the head. The pointer was made from the allocation's own, so it may reach them.
-        unsafe { slice::from_raw_parts(self.0.as_ptr().cast::<u8>().add(size_of::<Head>() + offset), len) }
+        // allocation behind the header. The pointer was made from the allocation's own, so it may reach them.
+        unsafe { slice::from_raw_parts(self.0.as_ptr().cast::<u8>().add(at), len) }
     }
 }
 
@@ -115,54 +172,74 @@ impl Entry<Bytes> {
 
 impl Stored<Bytes> for ByteRecord {
     #[allow(private_interfaces)]
-    fn store(header: Header, key: &Box<[u8]>, value: Option<Vec<u8>>, version: Option<Version>) -> Self {
+    fn store(
+        mut header: Header,
+        rows: Option<Box<Rows>>,
+        key: &[u8],
+        value: Option<Vec<u8>>,
+        version: Option<Version>,
+    ) -> Self {
         let bytes: &[u8] = value.as_deref().unwrap_or_default();
-        let versioned = version.is_some();
-        let version = version.as_ref().map_or(&[][..], Version::as_bytes);
-        let head = Head {
-            header,
-            key_len: u32::try_from(key.len()).expect("keys are bounded by the options"),
-            value_len: u32::try_from(bytes.len()).expect("values of 4 GiB and more are refused at the door"),
-            version_len: u16::try_from(version.len()).expect("versions are bounded when made"),
-            versioned,
-            present: value.is_some(),
-        };
-        let layout = layout_of(key.len(), version.len(), bytes.len());
-        // SAFETY: the layout has a size, since a head has one. The head, the three copies and the count lie in the allocation one behind the
-        // other, as the module's table gives them, the count at a place aligned for it; sources and destination cannot overlap, the
-        // destination being new.
+        let value_len = u32::try_from(bytes.len()).expect("values of 4 GiB and more are refused at the door");
+        let key_len =
+            u32::try_from(key.len()).ok().filter(|len| *len < PRESENT).expect("keys are bounded by the options");
+        let version_len = version.as_ref().map(|version| version.as_bytes().len());
+        let told = version_len.map(|len| u16::try_from(len).expect("versions are bounded when made"));
+        let mark = |is: bool, mark: u32| if is { mark } else { 0 };
+        let marks = mark(value.is_some(), PRESENT) | mark(version.is_some(), VERSIONED) | mark(rows.is_some(), INDEXED);
+        let [a, b, c, _] = (key_len | marks).to_le_bytes();
+        header.parts = [a, b, c];
+        let shape = Shape { key_len: key.len(), version_len, value_len: bytes.len(), indexed: rows.is_some() };
+        let layout = shape.layout();
+        // SAFETY: the layout has a size, since a header has one. All parts lie in the allocation one behind the
+        // other, as the module's table gives them, the value's length and the count at places aligned for them; sources and destination
+        // cannot overlap, the destination being new.
         unsafe {
             let start = alloc::alloc(layout);
-            let Some(place) = NonNull::new(start.cast::<Head>()) else { handle_alloc_error(layout) };
-            place.write(head);
-            let tail = start.add(size_of::<Head>());
-            tail.copy_from_nonoverlapping(key.as_ptr(), key.len());
-            tail.add(key.len()).copy_from_nonoverlapping(version.as_ptr(), version.len());
-            tail.add(key.len() + version.len()).copy_from_nonoverlapping(bytes.as_ptr(), bytes.len());
-            let count = start.add(count_at(key.len(), version.len(), bytes.len()));
-            count.cast::<AtomicUsize>().write(AtomicUsize::new(1));
+            let Some(place) = NonNull::new(start.cast::<Header>()) else { handle_alloc_error(layout) };
+            place.write(header);
+            place.add(1).cast::<u32>().write(value_len);
+            if let Some(rows) = rows {
+                start.add(shape.rows_at()).cast::<*mut Rows>().write_unaligned(Box::into_raw(rows));
+            }
+            start.add(shape.key_at()).copy_from_nonoverlapping(key.as_ptr(), key.len());
+            if let (Some(version), Some(len)) = (&version, told) {
+                let at = start.add(shape.version_at());
+                at.cast::<u16>().write_unaligned(len);
+                at.add(size_of::<u16>()).copy_from_nonoverlapping(version.as_bytes().as_ptr(), usize::from(len));
+            }
+            start.add(shape.value_at()).copy_from_nonoverlapping(bytes.as_ptr(), bytes.len());
+            start.add(shape.count_at()).cast::<AtomicU32>().write(AtomicU32::new(1));
             Self(place)
         }
     }
 
     #[allow(private_interfaces)]
     fn header(&self) -> &Header {
-        &self.head().header
+        self.head()
     }
 
     fn key(&self) -> &[u8] {
-        self.tail(0, self.head().key_len as usize)
+        let at = size_of::<Header>() + size_of::<u32>();
+        let rows = if self.parts() & INDEXED != 0 { size_of::<*mut Rows>() } else { 0 };
+        self.part(at + rows, self.key_len())
     }
 
     fn value(&self) -> Option<&[u8]> {
-        let head = self.head();
-        let offset = head.key_len as usize + usize::from(head.version_len);
-        head.present.then(|| self.tail(offset, head.value_len as usize))
+        (self.parts() & PRESENT != 0).then(|| {
+            let shape = self.shape();
+            self.part(shape.value_at(), shape.value_len)
+        })
     }
 
     fn version(&self) -> Option<&[u8]> {
-        let head = self.head();
-        head.versioned.then(|| self.tail(head.key_len as usize, usize::from(head.version_len)))
+        let shape = self.shape();
+        shape.version_len.map(|len| self.part(shape.version_at() + size_of::<u16>(), len))
+    }
+
+    fn rows(&self) -> Option<&Rows> {
+        // SAFETY: it came from a box, which is freed with the record only, and nothing changes it.
+        self.rows_pointer().map(|rows| unsafe { rows.as_ref() })
     }
 
     fn same(&self, other: &Self) -> bool {
@@ -172,7 +249,7 @@ impl Stored<Bytes> for ByteRecord {
 
 impl Handle for ByteRecord {
     fn hash(&self) -> u64 {
-        self.head().header.hash
+        self.head().hash
     }
 
     fn into_raw(self) -> NonNull<()> {
@@ -189,7 +266,7 @@ impl Clone for ByteRecord {
         // Relaxed: the new handle is made from one that this thread holds already, as in std's Arc.
         let before = self.count().fetch_add(1, Ordering::Relaxed);
         // A count that wraps would free the record under its holders; no program holds this many handles.
-        if before > usize::MAX / 2 {
+        if before > u32::MAX / 2 {
             std::process::abort();
         }
         Self(self.0)
@@ -204,11 +281,11 @@ impl Drop for ByteRecord {
         }
         // Acquire: pairs with the release of every other handle's drop, so that their reads come before the free.
         fence(Ordering::Acquire);
-        let head = self.head();
-        let layout = layout_of(head.key_len as usize, usize::from(head.version_len), head.value_len as usize);
-        // SAFETY: this was the last handle. The head is dropped once, and the allocation is freed with the layout it was
+        let (layout, rows) = (self.shape().layout(), self.rows_pointer());
+        // SAFETY: this was the last handle. Header and rows are dropped once, and the allocation is freed with the layout it was
         // made with, since the lengths in it never change.
         unsafe {
+            drop(rows.map(|rows| Box::from_raw(rows.as_ptr())));
             self.0.drop_in_place();
             alloc::dealloc(self.0.as_ptr().cast::<u8>(), layout);
         }
@@ -222,13 +299,13 @@ mod tests {
     use crate::entry::Times;
 
     fn header() -> Header {
-        Header::new(7, Times::until(Tick::ZERO, Tick::NEVER), 1, None)
+        Header::new(7, Times::until(Tick::ZERO, Tick::NEVER), 1)
     }
 
     #[test]
     fn a_record_keeps_its_parts_apart() {
         let version = Version::new("\"r1\"");
-        let record = ByteRecord::store(header(), &Box::from(&b"key"[..]), Some(b"value".to_vec()), version);
+        let record = ByteRecord::store(header(), None, b"key", Some(b"value".to_vec()), version);
         assert_eq!(record.key(), b"key");
         assert_eq!(record.value(), Some(&b"value"[..]));
         assert_eq!(record.version(), Some(&b"\"r1\""[..]));
@@ -237,16 +314,38 @@ mod tests {
 
     #[test]
     fn empty_and_absent_differ() {
-        let empty = ByteRecord::store(header(), &Box::from(&b""[..]), Some(Vec::new()), None);
-        let absent = ByteRecord::store(header(), &Box::from(&b""[..]), None, None);
+        let empty = ByteRecord::store(header(), None, b"", Some(Vec::new()), None);
+        let absent = ByteRecord::store(header(), None, b"", None, None);
         assert_eq!(empty.value(), Some(&b""[..]));
         assert_eq!(absent.value(), None);
         assert_eq!(absent.version(), None);
     }
 
     #[test]
+    fn rows_go_with_the_record() {
+        let mut rows = Rows::default();
+        rows.add_tag(b"red");
+        for version in [None, Version::new(""), Version::new("r1")] {
+            let rows = Some(Box::new(rows.clone()));
+            let record = ByteRecord::store(header(), rows, b"k", Some(b"value".to_vec()), version.clone());
+            assert_eq!(record.rows().map(|rows| rows.tags().count()), Some(1));
+            assert_eq!((record.key(), record.value()), (&b"k"[..], Some(&b"value"[..])));
+            assert_eq!(record.version(), version.as_ref().map(Version::as_bytes));
+        }
+    }
+
+    /// As long as the options let a key be, and a version.
+    #[test]
+    fn the_longest_parts_are_told() {
+        let (key, version) = (vec![3; 1 << 20].into_boxed_slice(), Version::new(vec![4; usize::from(u16::MAX)]));
+        let record = ByteRecord::store(header(), None, &key, Some(vec![5; 70_000]), version.clone());
+        assert!(record.key() == &*key && record.version() == version.as_ref().map(Version::as_bytes));
+        assert!(record.value().is_some_and(|value| value.len() == 70_000 && value.iter().all(|byte| *byte == 5)));
+    }
+
+    #[test]
     fn handles_outlive_each_other_on_other_threads() {
-        let record = ByteRecord::store(header(), &Box::from(&b"k"[..]), Some(vec![9; 1000]), None);
+        let record = ByteRecord::store(header(), None, b"k", Some(vec![9; 1000]), None);
         std::thread::scope(|scope| {
             for _ in 0..4 {
                 let mine = record.clone();

@@ -13,6 +13,7 @@ use std::ops::Deref;
 use std::ptr::NonNull;
 
 use crate::entry::{TypedInner, TypedRecord};
+use crate::eviction::PLACES;
 use crate::sync::Arc;
 
 /// A handle that is one pointer, to something that knows its hash.
@@ -86,9 +87,20 @@ impl<S> Deref for Held<'_, S> {
     }
 }
 
-/// Where an entry lies, until the table changes.
-#[derive(Clone, Copy)]
+/// Where an entry lies, until it leaves or the table says that it moved.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct Place(usize);
+
+impl Place {
+    /// The place of this number.
+    pub(crate) fn numbered(number: u32) -> Self {
+        Self(number as usize)
+    }
+
+    pub(crate) fn number(self) -> u32 {
+        u32::try_from(self.0).ok().filter(|number| *number < PLACES).expect("a table has fewer than 2^31 words")
+    }
+}
 
 pub(crate) struct Table<S: Handle> {
     words: Box<[u64]>,
@@ -129,18 +141,24 @@ impl<S: Handle> Table<S> {
     }
 
     pub(crate) fn at(&self, place: Place) -> Held<'_, S> {
-        // SAFETY: a place is given for an entry's word, and the table did not change since; it is borrowed while the handle lives.
-        Held { stored: unsafe { handle(self.words[place.0]) }, table: PhantomData }
+        self.get(place).expect("an entry lies there")
+    }
+
+    /// What lies there, if anything does.
+    pub(crate) fn get(&self, place: Place) -> Option<Held<'_, S>> {
+        let word = self.words.get(place.0).copied().filter(|word| *word > GONE)?;
+        // SAFETY: it is an entry's word, and the table is borrowed while the handle lives.
+        Some(Held { stored: unsafe { handle(word) }, table: PhantomData })
     }
 
     pub(crate) fn find(&self, hash: u64, is_meant: impl FnMut(&S) -> bool) -> Option<Held<'_, S>> {
         self.place(hash, is_meant).map(|place| self.at(place))
     }
 
-    /// Adds what is not here yet.
-    pub(crate) fn insert(&mut self, stored: S) {
+    /// Adds what is not here yet; gives its place. `moved` is told of those that lie elsewhere now.
+    pub(crate) fn insert(&mut self, stored: S, moved: impl FnMut(&S, Place)) -> Place {
         if (self.taken + 1) * 4 > self.words.len() * 3 {
-            self.grow();
+            self.grow(moved);
         }
         let last = self.words.len() - 1;
         let mut at = stored.hash() as usize & last;
@@ -150,10 +168,12 @@ impl<S: Handle> Table<S> {
         self.taken += usize::from(self.words[at] == EMPTY);
         self.len += 1;
         self.words[at] = word(stored);
+        Place(at)
     }
 
     /// Puts `stored`, which has the same hash, in the place of another.
     pub(crate) fn replace(&mut self, place: Place, stored: S) -> S {
+        assert!(self.words[place.0] > GONE, "an entry lies there");
         let before = std::mem::replace(&mut self.words[place.0], word(stored));
         // SAFETY: it was an entry's word, and has just left the table, which thus owns it no more.
         ManuallyDrop::into_inner(unsafe { handle(before) })
@@ -162,6 +182,7 @@ impl<S: Handle> Table<S> {
     pub(crate) fn remove(&mut self, place: Place) -> S {
         let last = self.words.len() - 1;
         let mut at = place.0;
+        assert!(self.words[at] > GONE, "an entry lies there");
         let before = std::mem::replace(&mut self.words[at], GONE);
         self.len -= 1;
         // Marks at the end of a run keep nothing together.
@@ -191,19 +212,20 @@ impl<S: Handle> Table<S> {
     }
 
     /// Makes room: for more entries, or, where marks take it, for as many.
-    fn grow(&mut self) {
+    fn grow(&mut self, mut moved: impl FnMut(&S, Place)) {
         let words = if self.len * 2 >= self.words.len() { self.words.len() * 2 } else { self.words.len() };
         let words = words.max(FEWEST);
         let before = std::mem::replace(&mut self.words, vec![EMPTY; words].into_boxed_slice());
         self.taken = self.len;
         for word in before.into_iter().filter(|word| *word > GONE) {
             // SAFETY: it is an entry's word; it goes from one place to another while the handle lives.
-            let hash = unsafe { handle::<S>(word) }.hash();
-            let mut at = hash as usize & (words - 1);
+            let stored = unsafe { handle::<S>(word) };
+            let mut at = stored.hash() as usize & (words - 1);
             while self.words[at] != EMPTY {
                 at = (at + 1) & (words - 1);
             }
             self.words[at] = word;
+            moved(&stored, Place(at));
         }
     }
 }
@@ -263,6 +285,7 @@ mod tests {
         )) {
             let mut table: Table<Arc<Thing>> = Table::new();
             let mut map: BTreeMap<u32, Arc<Thing>> = BTreeMap::new();
+            let mut places: BTreeMap<u32, Place> = BTreeMap::new();
             for op in ops {
                 match op {
                     Op::Set(name) => {
@@ -272,7 +295,12 @@ mod tests {
                                 let before = table.replace(place, Arc::clone(&thing));
                                 prop_assert!(Arc::ptr_eq(&before, &map[&name]));
                             }
-                            None => table.insert(Arc::clone(&thing)),
+                            None => {
+                                let place = table.insert(Arc::clone(&thing), |thing, place| {
+                                    places.insert(thing.name, place);
+                                });
+                                places.insert(name, place);
+                            }
                         }
                         map.insert(name, thing);
                     }
@@ -291,6 +319,10 @@ mod tests {
                 for name in 0..60 {
                     let found = table.find(hash(name), |other| other.name == name);
                     prop_assert_eq!(found.map(|thing| thing.name), map.get(&name).map(|thing| thing.name));
+                    if map.contains_key(&name) {
+                        let known = Place::numbered(places[&name].number());
+                        prop_assert_eq!(table.get(known).map(|thing| thing.name), Some(name), "each is told of its moves");
+                    }
                 }
                 let mut names: Vec<u32> = table.iter().map(|thing| thing.name).collect();
                 names.sort_unstable();
@@ -309,7 +341,7 @@ mod tests {
     fn what_it_owns_goes_with_it() {
         let things: Vec<_> = (0..20).map(|name| Arc::new(Thing { hash: hash(name), name })).collect();
         let mut table = Table::new();
-        things.iter().for_each(|thing| table.insert(Arc::clone(thing)));
+        things.iter().for_each(|thing| _ = table.insert(Arc::clone(thing), |_, _| {}));
         drop(table);
         assert!(things.iter().all(|thing| Arc::strong_count(thing) == 1));
     }
@@ -319,7 +351,7 @@ mod tests {
         let mut table: Table<Arc<Thing>> = Table::new();
         for name in 0..10_000u32 {
             let hash = u64::from(name).wrapping_mul(0x9E37_79B9_7F4A_7C15);
-            table.insert(Arc::new(Thing { hash, name }));
+            table.insert(Arc::new(Thing { hash, name }), |_, _| {});
             if let Some(old) = name.checked_sub(100) {
                 let hash = u64::from(old).wrapping_mul(0x9E37_79B9_7F4A_7C15);
                 let place = table.place(hash, |other| other.name == old).expect("it is here");

@@ -5,7 +5,7 @@
 use std::task::Waker;
 use std::time::Duration;
 
-use super::{After, Cell, Lone, Standing, State};
+use super::{After, Cell, Standing, State};
 use crate::bugs::{self, Bug};
 use crate::clock::{Tick, has_come_by};
 use crate::coalesce::Flight;
@@ -46,7 +46,7 @@ impl<'a, L: Layout> AtKey<'a, L> {
         key: &'a L::Key,
         after: &'a mut After<L>,
     ) -> Self {
-        state.meet(hash);
+        state.meet(engine, hash);
         let cell = state.slots.find_bucket_index(hash, |cell| cell.is_of(hash, key));
         Self { recent: engine.clock.recent(), engine, state, hash, key, cell, unsure: false, after }
     }
@@ -384,33 +384,6 @@ impl<'a, L: Layout> AtKey<'a, L> {
         }
         let change = self.change(|slot| slot.applied(permit, stored.is_some(), stray_until, &rules));
         change.base == Base::Take && !rolls_back && stored.is_some_and(|stored| self.take(stored, keep))
-    }
-
-    /// The same, in time, of a write that nobody has met. `None`: somebody has met it, or it is late. The note that is given back is to be dropped
-    /// once no lock is held.
-    pub(crate) fn lone_applied(
-        engine: &'a Engine<L>,
-        state: &'a mut State<L>,
-        (permit, key): (PermitId, &'a L::Key),
-        (stored, keep): (Option<&L::Stored>, bool),
-        after: &'a mut After<L>,
-    ) -> Option<(bool, Lone<L>)> {
-        let recent = engine.clock.recent();
-        let lone = state.take_lone(permit)?;
-        if has_come_by(&*engine.clock, lone.deadline, recent) {
-            state.make_cell(lone);
-            return None;
-        }
-        // A tag that was invalidated since the send either met it, or has yet to come by, and finds the record then.
-        let mut at = Self { recent, engine, state, hash: lone.hash, key, cell: None, unsure: false, after };
-        let kept = match stored {
-            Some(stored) => at.take(stored, keep),
-            None => {
-                at.forget();
-                false
-            }
-        };
-        Some((kept, lone))
     }
 
     /// The doubt that the key is in now; so below.

@@ -2,76 +2,177 @@
 //!
 //! Most writes find a key with nothing going on, and end before anybody else comes to it. Such a write takes the turn and counts as sent in
 //! one step, which leaves a note, and takes the note back in the step that commits it. Whoever else comes to the key meanwhile, or looks
-//! through all cells, first makes the note a cell ([`State::meet`]), and finds what would have been there without this file.
+//! through all cells, first makes the note a cell ([`State::meet`]), and finds what would have been there without this file; only then does the
+//! write count among the engine's open sends. What such writes need of the engine's shared counters, a shard keeps at hand for the next.
 //! Invariants: a key has a note or a cell, never both; a note stands for a slot that is sent, not dirty, without a condition or a doubt, in a
 //! cell without a load, a queue or pending writes.
 
+use std::ops::Range;
+
 use super::{Cell, State};
 use crate::bugs::{self, Bug};
-use crate::clock::Tick;
+use crate::clock::{Tick, has_come_by};
 use crate::doubt::DoubtPlace;
+use crate::engine::Engine;
 use crate::entry::sealed::Stored;
 use crate::entry::{Layout, SharedKey};
 use crate::slot::{self, PermitId};
+use crate::store::Left;
+use crate::sync::{Arc, Ordering};
+
+/// Permits that a shard takes at once.
+const PERMITS: u64 = 64;
 
 /// The note of a write that nobody has met.
 pub(crate) struct Lone<L: Layout> {
-    pub(crate) hash: u64,
-    pub(crate) key: SharedKey<L>,
-    pub(crate) permit: PermitId,
-    pub(crate) deadline: Tick,
+    hash: u64,
+    key: NotedKey<L>,
+    permit: PermitId,
+    deadline: Tick,
     /// Of the doubt that it may leave.
-    pub(crate) place: DoubtPlace,
+    place: DoubtPlace,
+}
+
+/// How a note holds its key.
+enum NotedKey<L: Layout> {
+    Shared(SharedKey<L>),
+    /// As that of a record. Only where owning it runs no code of the program's.
+    Of(L::Stored),
+}
+
+/// What a shard has for its next lone write.
+pub(super) struct AtHand {
+    /// Given back by the last one. The engine has it taken away where places are short.
+    place: Option<DoubtPlace>,
+    permits: Range<u64>,
+    /// Lone writes that ended Applied.
+    applied: u64,
+}
+
+impl AtHand {
+    pub(super) fn new() -> Self {
+        Self { place: None, permits: 0..0, applied: 0 }
+    }
+
+    fn permit<L: Layout>(&mut self, engine: &Engine<L>) -> PermitId {
+        let next = self.permits.next().unwrap_or_else(|| {
+            let first = engine.next_ids(PERMITS);
+            self.permits = first + 1..first + PERMITS;
+            first
+        });
+        PermitId(next)
+    }
 }
 
 impl<L: Layout> State<L> {
     /// Nothing goes on for a key with this hash.
-    pub(crate) fn is_quiet(&self, hash: u64) -> bool {
+    fn is_quiet(&self, hash: u64) -> bool {
         let is_of_hash = |cell: &Cell<L>| cell.hash == hash;
         (self.slots.is_empty() || self.slots.find(hash, is_of_hash).is_none())
             && self.lone.iter().all(|lone| lone.hash != hash)
     }
 
-    /// The write takes the turn of a quiet key, and counts as sent from now on. Gives the resident record, if there is one.
-    pub(crate) fn send_lone(&mut self, lone: Lone<L>) -> Option<L::Stored> {
-        debug_assert!(self.is_quiet(lone.hash), "whoever comes second makes a cell");
-        let resident = self.store.find(lone.hash, |other| L::same_key(other, L::key(&lone.key))).map(|stored| {
-            stored.header().cap(slot::sent_hits_end(lone.deadline));
+    /// A write takes the turn of a key with nothing going on, and counts as sent from now on. Gives its permit, and the resident record, if there is
+    /// one. `shared`: the key as one to be held, where owning it may run code of the program's. `None`: something goes on, or there is no place
+    /// at hand for a doubt.
+    pub(crate) fn send_lone(
+        &mut self,
+        engine: &Engine<L>,
+        (hash, key): (u64, &L::Key),
+        shared: Option<&SharedKey<L>>,
+        deadline: Tick,
+    ) -> Option<(PermitId, Option<L::Stored>)> {
+        if !self.is_quiet(hash) {
+            return None;
+        }
+        let place = self.at_hand.place.take().or_else(|| engine.place_at_once())?;
+        let permit = self.at_hand.permit(engine);
+        let resident = self.store.find(hash, |other| L::same_key(other, key)).map(|stored| {
+            stored.header().cap(slot::sent_hits_end(deadline));
             stored.clone()
         });
-        if !bugs::has(Bug::TurnReleasedBeforeCommit) {
-            self.lone.push(lone);
+        let key = match (shared, &resident) {
+            (Some(shared), _) => NotedKey::Shared(Arc::clone(shared)),
+            (None, Some(record)) => NotedKey::Of(record.clone()),
+            (None, None) => NotedKey::Shared(Arc::new(L::own(key))),
+        };
+        if bugs::has(Bug::TurnReleasedBeforeCommit) {
+            engine.open_sends.fetch_add(1, Ordering::AcqRel);
+        } else {
+            self.lone.push(Lone { hash, key, permit, deadline, place });
         }
-        resident
+        engine.note_tick(deadline);
+        Some((permit, resident))
     }
 
     /// Takes the note of a write back. `None` where somebody met the write.
-    pub(super) fn take_lone(&mut self, permit: PermitId) -> Option<Lone<L>> {
+    fn take_lone(&mut self, permit: PermitId) -> Option<Lone<L>> {
         let place = self.lone.iter().position(|lone| lone.permit == permit)?;
         Some(self.lone.swap_remove(place))
     }
 
+    /// Makes `stored`, which a lone write was applied with, the record of its key. Says whether it is resident now. `None`: somebody met the write, it
+    /// is late, or there is more to it, and nothing was done but that it is a cell now. What is given back beside is to be dropped once no lock is held.
+    pub(crate) fn lone_applied(
+        &mut self,
+        engine: &Engine<L>,
+        permit: PermitId,
+        stored: &L::Stored,
+        left: &mut Left<L>,
+    ) -> Option<(bool, impl Sized + use<L>)> {
+        let recent = engine.clock.recent();
+        let lone = self.take_lone(permit)?;
+        let has_come = |at| has_come_by(&*engine.clock, at, recent);
+        let more = has_come(lone.deadline) || has_come(stored.header().expires()) || engine.is_closed();
+        if more || bugs::has(Bug::AbsentMarkSurvivesWrite) {
+            self.make_cell(engine, lone);
+            return None;
+        }
+        // A tag that was invalidated since the send either met it, or has yet to come by, and finds the record then.
+        let kept = self.store.admit(stored, &engine.budget, left);
+        self.at_hand.applied += 1;
+        let Lone { key, place, .. } = lone;
+        Some((kept, (key, self.at_hand.place.replace(place))))
+    }
+
+    /// Lone writes that ended Applied, of all that there were.
+    pub(crate) fn applied_alone(&self) -> u64 {
+        self.at_hand.applied
+    }
+
+    /// The place for a doubt that is kept for the next lone write.
+    pub(crate) fn take_spare_place(&mut self) -> Option<DoubtPlace> {
+        self.at_hand.place.take()
+    }
+
     /// Somebody comes to the keys with this hash.
-    pub(crate) fn meet(&mut self, hash: u64) {
+    pub(crate) fn meet(&mut self, engine: &Engine<L>, hash: u64) {
         if let Some(place) = self.lone.iter().position(|lone| lone.hash == hash) {
             let lone = self.lone.swap_remove(place);
-            self.make_cell(lone);
+            self.make_cell(engine, lone);
         }
     }
 
     /// Somebody looks through all cells.
-    pub(crate) fn meet_all(&mut self) {
+    pub(crate) fn meet_all(&mut self, engine: &Engine<L>) {
         while let Some(lone) = self.lone.pop() {
-            self.make_cell(lone);
+            self.make_cell(engine, lone);
         }
     }
 
-    pub(super) fn make_cell(&mut self, Lone { hash, key, permit, deadline, place }: Lone<L>) {
+    fn make_cell(&mut self, engine: &Engine<L>, lone: Lone<L>) {
+        let Lone { hash, key, permit, deadline, place } = lone;
+        // What is dropped here with a record is no more than bytes.
+        let key = match key {
+            NotedKey::Shared(key) => key,
+            NotedKey::Of(record) => Arc::new(L::own(record.key())),
+        };
         let mut cell = Cell::new(hash, key);
         cell.slot.prepare(permit, deadline);
         let sent = cell.slot.send(permit, None, None);
         debug_assert!(sent, "it has just been prepared");
         (cell.reserved, cell.holder) = (Some(place), Some(permit));
         self.slots.insert_unique(hash, cell, |cell| cell.hash);
+        engine.open_sends.fetch_add(1, Ordering::AcqRel);
     }
 }

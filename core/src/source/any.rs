@@ -30,6 +30,15 @@ impl<L: Layout> AnySource<L> {
         }
     }
 
+    /// The source, if it is a blocking one.
+    pub(crate) fn blocking(&self) -> Option<&dyn Source<L>> {
+        match self {
+            Self::Blocking(source) => Some(&**source),
+            #[cfg(feature = "tokio")]
+            Self::Async(..) => None,
+        }
+    }
+
     /// Where its calls have to be awaited. `None`: they never wait, but for their thread.
     pub(crate) fn runtime(&self) -> Option<&Runtime> {
         match self {
@@ -90,7 +99,7 @@ pub(crate) enum NoAnswer {
 
 impl NoAnswer {
     /// The cause of a doubt.
-    fn cause(self) -> SourceError {
+    pub(crate) fn cause(self) -> SourceError {
         match self {
             Self::Panicked(message) => SourceError::new(Failure::Failed, format!("the source panicked: {message}")),
             #[cfg(feature = "tokio")]

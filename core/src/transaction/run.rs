@@ -465,12 +465,13 @@ impl<L: Layout> KeyEnd<L> {
             Last::Put(record, since) => {
                 // A record that no entry can hold is as good as unseen.
                 let record = record.filter(|record| u32::try_from(L::value_len(&record.value)).is_ok());
-                let made = record.map(|record| engine.record(seat.hash, &seat.key, record, since));
+                let made = record.map(|record| engine.record(seat.hash, L::key(&seat.key), record, since));
                 applied(made, |kept| EventKind::Put { kept })
             }
             Last::Deleted(since) => {
-                let made =
-                    engine.absent_after_delete.then(|| engine.absent(seat.hash, &seat.key, Lifetime::Default, since));
+                let made = engine
+                    .absent_after_delete
+                    .then(|| engine.absent(seat.hash, L::key(&seat.key), Lifetime::Default, since));
                 applied(made, |kept| EventKind::Deleted { kept })
             }
             Last::Unknown(send) => {

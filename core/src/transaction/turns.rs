@@ -227,7 +227,7 @@ impl<L: Layout> TakeTurns<L> {
         let is_pending = seats.is_pending;
         let mut nested = false;
         for seat in &seats.list {
-            if let Some(len) = engine.too_long(&seat.key) {
+            if let Some(len) = engine.too_long(L::key(&seat.key)) {
                 return Err(NotSent::KeyTooLong(len));
             }
             let nesting = Nesting::of(engine.frame(seat.hash), self.scope.as_ref());
