@@ -8,6 +8,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, Weak};
+use std::time::Duration;
 
 use wtcache::{
     Cache, Call, Confirmed, Declared, Failure, LoadCx, Loaded, Outcome, Pushed, Record, Sent, Settlement, Source,
@@ -110,11 +111,11 @@ impl Origin {
         }
         self.play().depth += 1;
         for _ in 0..self.below(4) {
-            match self.below(6) {
-                0 => drop(self.change(self.key(), true)),
-                1 => drop(self.change(self.key(), false)),
-                2..=3 => self.tell(false),
-                4 => self.tell(true),
+            match self.below(16) {
+                0..=4 => drop(self.change(self.key(), true)),
+                5 => drop(self.change(self.key(), false)),
+                6..=12 => self.tell(false),
+                13..=14 => self.tell(true),
                 _ => {
                     let cache = self.cache.lock().unwrap().upgrade();
                     if let Some(cache) = cache {
@@ -198,20 +199,22 @@ fn history(seed: u64) {
     let origin = Arc::new(Origin { play: Mutex::default(), cache: Mutex::default() });
     origin.play().dice = Some(Dice::new(seed));
     let clock = ManualClock::new();
+    // What has expired stays, so that there are loads beside a record that is held.
+    let minute = Duration::from_secs(60);
     let builder = Cache::builder(Handle(Arc::clone(&origin))).clock(clock.shared()).clean_start(true);
+    let builder = builder.lifetime(Duration::from_millis(1 + seed % 5)).stale_if_error(minute);
     let cache = Arc::new(builder.absent_after_delete(seed % 2 == 0).shards(1).build().unwrap());
     *origin.cache.lock().unwrap() = Arc::downgrade(&cache);
     let mut out: Vec<Out> = Vec::new();
     let free = |out: &[Out], key| out.iter().all(|other| other.key != key);
-    for _ in 0..24 {
+    for _ in 0..32 {
         let key = origin.key();
-        match origin.below(12) {
-            0..=3 => origin.read(&cache, key),
-            4 => drop(origin.change(key, true)),
-            5 => drop(origin.change(key, false)),
-            6 => origin.tell(false),
-            7 => origin.tell(true),
-            8 if free(&out, key) && cache.stats().in_doubt == 0 => {
+        match origin.below(20) {
+            0..=6 => origin.read(&cache, key),
+            7 => drop(origin.change(key, origin.below(4) > 0)),
+            8..=9 => origin.tell(false),
+            10 => origin.tell(true),
+            11 if free(&out, key) && cache.stats().in_doubt == 0 => {
                 let applied = if origin.below(3) == 0 {
                     cache.delete(&key).map(drop)
                 } else {
@@ -221,17 +224,17 @@ fn history(seed: u64) {
                 };
                 applied.expect("the origin refuses nothing");
             }
-            9 if free(&out, key) => {
+            12 if free(&out, key) => {
                 let sent = cache.prepare(&key, &Call::new()).unwrap().send().unwrap();
                 out.push(Out { key, sent, applied: None });
             }
-            10 => {
+            13 => {
                 if let Some(write) = out.last_mut().filter(|write| write.applied.is_none()) {
                     write.applied = Some(origin.change(write.key, true));
                 }
             }
-            11 => ends(&origin, &cache, &mut out),
-            _ => clock.advance(std::time::Duration::from_millis(1)),
+            14 => ends(&origin, &cache, &mut out),
+            _ => clock.advance(Duration::from_millis(1)),
         }
     }
     while !out.is_empty() {
