@@ -2,23 +2,25 @@
 
 use std::time::Duration;
 
-use wtcache::{Declared, VersionOrder};
+use wtcache::{Builder, Declared, Typed, VersionOrder};
 
 use super::explorer::explore;
 use super::world::{Faults, WINDOW, World, client, play};
 
+type Numbers = Typed<u64, u64>;
+
 /// A world whose versions have an order.
-fn ordered(faults: Faults) -> World {
+fn ordered(faults: Faults, options: fn(Builder<Numbers>) -> Builder<Numbers>) -> World {
     let mut declared = Declared::default();
     declared.settle_window = WINDOW;
     declared.version_order = VersionOrder::Bytes;
-    World::declaring(declared, faults, |builder| builder.lifetime(Duration::from_secs(1)).stale_if_error(WINDOW))
+    World::declaring(declared, faults, options)
 }
 
 #[test]
 fn i3_g3_writes_from_outside_that_are_pushed() {
     explore(|| {
-        let world = ordered(Faults { loads_fail: true, ..Faults::NONE });
+        let world = ordered(Faults { loads_fail: true, ..Faults::NONE }, |builder| builder);
         play(
             &world,
             false,
@@ -36,7 +38,7 @@ fn i3_g3_writes_from_outside_that_are_pushed() {
 #[test]
 fn i3_a_load_of_what_has_expired_beside_pushes() {
     explore(|| {
-        let world = ordered(Faults::NONE);
+        let world = ordered(Faults::NONE, |builder| builder.lifetime(Duration::from_secs(1)).stale_if_error(WINDOW));
         world.get(1);
         play(
             &world,
@@ -57,7 +59,7 @@ fn i3_a_load_of_what_has_expired_beside_pushes() {
 #[test]
 fn i3_p1_a_push_beside_a_write_in_flight() {
     explore(|| {
-        let world = ordered(Faults::NONE);
+        let world = ordered(Faults::NONE, |builder| builder);
         play(
             &world,
             false,
