@@ -5,7 +5,6 @@ mod support;
 use std::net::{Shutdown, SocketAddr};
 use std::sync::Arc;
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::{Duration, Instant};
 
@@ -364,8 +363,8 @@ fn i3_a_poll_goes_on_by_its_cursor_and_starts_anew_where_that_is_gone() {
         (200, r#"{"changes":[],"cursor":21}"#),
     ];
     let polls = Mutex::new(bodies.into_iter());
-    let last = Arc::new(AtomicBool::new(false));
-    let done = Arc::clone(&last);
+    let (done, last) = channel();
+    let done = Mutex::new(done);
     let server = Server::new(move |_, conn: &mut Conn| {
         while let Some(seen) = conn.request() {
             if !seen.target().starts_with(FEED) {
@@ -376,7 +375,7 @@ fn i3_a_poll_goes_on_by_its_cursor_and_starts_anew_where_that_is_gone() {
             match next {
                 Some((status, body)) => conn.write(answer(status, "", body)),
                 None => {
-                    done.store(true, Ordering::SeqCst);
+                    done.lock().unwrap().send(()).unwrap();
                     conn.hold();
                 }
             }
@@ -396,7 +395,7 @@ fn i3_a_poll_goes_on_by_its_cursor_and_starts_anew_where_that_is_gone() {
         .backoff(QUICK, QUICK)
         .start(&cache)
         .unwrap();
-    until(&subscription, |_| last.load(Ordering::SeqCst));
+    last.recv_timeout(AMPLE).unwrap();
     until(&subscription, |told| told.connections == 5);
     let asked: Vec<String> = server.seen().iter().map(|seen| seen.target().to_owned()).collect();
     let asked: Vec<&str> =
