@@ -36,6 +36,12 @@ pub(crate) enum Bug {
     LateAnswerSettlesOthers,
     /// The refusal of a resend counts for the first send too.
     RefusedResendIsRejected,
+    /// A pushed record takes the place of a newer one.
+    OlderPushIsTaken,
+    /// Something newer is pushed while a write is out, which then commits as if nothing was.
+    PushLeavesWriteClean,
+    /// A pushed record is taken, and the load that began before it stays attached.
+    LoadOutlivesPush,
     /// A value too heavy to keep leaves the older entry.
     TooHeavyLeavesOlder,
     /// An absent mark stays where a record was committed.
@@ -138,6 +144,9 @@ fn by_name(name: &str) -> Bug {
         "invalidated-write-commits" => Bug::InvalidatedWriteCommits,
         "late-answer-settles-others" => Bug::LateAnswerSettlesOthers,
         "refused-resend-is-rejected" => Bug::RefusedResendIsRejected,
+        "older-push-is-taken" => Bug::OlderPushIsTaken,
+        "push-leaves-write-clean" => Bug::PushLeavesWriteClean,
+        "load-outlives-push" => Bug::LoadOutlivesPush,
         "too-heavy-leaves-older" => Bug::TooHeavyLeavesOlder,
         "absent-mark-survives-write" => Bug::AbsentMarkSurvivesWrite,
         "index-row-left-behind" => Bug::IndexRowLeftBehind,

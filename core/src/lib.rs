@@ -6,7 +6,7 @@
 //!
 //! The stories to read first are `get.rs` and `put.rs`. In reading order, each uses what comes after it (but for the
 //! engine's and the stories' shared types): `cache`, `options`, `write_through`, `transaction`, `pending`, `settle`, `get`, `put`, `tokio`,
-//! `invalidate`, `audit`, `drive`, `coalesce`, `prepare`, `commit`, `doubt`, `source`, `nesting`, `engine`, `listener`, `shard`, `layers`,
+//! `invalidate`, `pushed`, `audit`, `drive`, `coalesce`, `prepare`, `commit`, `doubt`, `source`, `nesting`, `engine`, `listener`, `shard`, `layers`,
 //! `slot`, `store`, `index`, `key_index`, `eviction`, `tags`, `pattern`, `settler`, `background`, `entry`, `bytes`, `freshness`, `windows`, `metrics`, `clock`, `error`, `sync`;
 //! `bugs` holds the names of those that are seeded to test the tests.
 
@@ -38,6 +38,7 @@ mod options;
 mod pattern;
 mod pending;
 mod prepare;
+mod pushed;
 mod put;
 mod settle;
 mod settler;
@@ -69,6 +70,7 @@ pub use nesting::Scope;
 pub use options::{Builder, Call, InDoubtWrites, Optimistic};
 pub use pattern::{KeyBytes, PatternError};
 pub use pending::{Pending, PendingWrite};
+pub use pushed::{PushEnd, Pushed, VersionOrder};
 pub use put::{Change, Expect};
 pub use settle::KeyInDoubt;
 pub use source::{

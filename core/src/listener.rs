@@ -41,6 +41,11 @@ pub enum EventKind {
         /// It is the absence of a record.
         absent: bool,
     },
+    /// What the origin pushed is resident now, and is newer than what was: see [`CacheOf::pushed`](crate::CacheOf::pushed).
+    Pushed {
+        /// It is the absence of a record.
+        absent: bool,
+    },
     /// The origin applied a put.
     Put {
         /// Its record is resident now. Else nothing is: the next read asks the origin.
@@ -59,7 +64,8 @@ pub enum EventKind {
     RolledBack,
     /// The origin refused a write, and that proved out of date what was held of the key: nothing is any more.
     RefusedStale,
-    /// The key was invalidated, alone or with others, by [`CacheOf::invalidate`](crate::CacheOf::invalidate) or one of its kin.
+    /// The key was invalidated, alone or with others, by [`CacheOf::invalidate`](crate::CacheOf::invalidate) or one of its kin, or by
+    /// a change that was [pushed](crate::CacheOf::pushed) and not taken.
     /// Nothing is held any more. Of a tag, this is told for the resident records that have it, and later, when they end,
     /// for loads that began before and brought one.
     Invalidated,

@@ -41,7 +41,7 @@ use crate::slot::{Base, Change, Doubt, PermitId, Slot, Turn};
 use crate::store::{Few, Left, Store};
 use crate::sync::{Arc, AtomicU64, Ordering};
 
-pub(crate) use at_key::AtKey;
+pub(crate) use at_key::{AtKey, PushStanding};
 pub(crate) use at_keys::AtKeys;
 use lone::{AtHand, Lone};
 
@@ -80,6 +80,8 @@ pub(crate) struct Cell<L: Layout> {
     /// The pending writes, of those that have the turn or wait in the queue: present exactly while there are any, and boxed, for most keys
     /// never have one.
     layers: Option<Box<Layers<L>>>,
+    /// The latest version that was pushed since the write that is out was sent.
+    pushed: Option<Box<[u8]>>,
     /// The holder of the turn is a transaction that has all its turns: it may have written a part of what it shows together.
     in_transaction: bool,
     /// Who waits for the end of that transaction.
@@ -325,6 +327,7 @@ impl<L: Layout> Cell<L> {
             reserved: None,
             holder: None,
             layers: None,
+            pushed: None,
             in_transaction: false,
             waiting: Vec::new(),
         }

@@ -18,6 +18,8 @@
 //! | Rejected, stale base | – | – | Idle, U; fence; pass | – | – | Doubt; fence; pass |
 //! | Unknown, deadline (sent) | – | – | Doubt, U; fence; window starts; pass | – | – | same; window starts anew |
 //! | invalidate | U, fence | U, fence | U, fence, dirty | fence | fence | fence, dirty |
+//! | newer record pushed | K, fence | K, fence | U, fence; dirty where Applied is not as new | as invalidate | same | same |
+//! | older record pushed | – | – | as newer | as invalidate | same | same |
 //! | settled, also by hand | – | – | – | Idle, U, fence | Prepared, fence | Sent, fence, dirty |
 //!
 //! A replay is another send of a write in doubt, in a turn of its own. What it is told may be the first answer over again, so its record
@@ -351,6 +353,17 @@ impl Slot {
         }
         let detached = !bugs::has(Bug::LoadOutlivesInvalidation) && self.move_fence();
         Change { base: Base::Forget, detached, ..Change::default() }
+    }
+
+    /// What the origin pushed may take the place of an older record: no write is out that it may be older than, and none in doubt.
+    pub(crate) fn takes_pushed(&self) -> bool {
+        !matches!(self.turn, Turn::Sent { .. }) && self.doubt.is_none()
+    }
+
+    /// A record that was pushed takes the place of an older one. A load under way may bring that again.
+    pub(crate) fn pushed(&mut self) -> Change {
+        let detached = !bugs::has(Bug::LoadOutlivesPush) && self.move_fence();
+        Change { base: Base::Take, detached, ..Change::default() }
     }
 
     /// A program knows that no send of this write, or of any write in doubt, can land any more.

@@ -18,6 +18,7 @@ use crate::clock::{Clock, SystemClock, Tick};
 use crate::entry::{Entry, Layout, Version};
 use crate::error::LoadError;
 use crate::nesting::Scope;
+use crate::pushed::VersionOrder;
 use crate::sync::{Arc, AtomicBool, Ordering};
 
 pub(crate) use any::{AnySource, caught, panic_message};
@@ -129,6 +130,9 @@ pub struct Declared {
     pub honours_idempotency: bool,
     /// The origin never gives a version twice to one key, also not after a delete.
     pub versions_never_reused: bool,
+    /// How the origin's versions of a key stand to each other: the later record has the greater one, also after a delete. By it, what
+    /// the origin pushes is known to be news: see [`CacheOf::pushed`](crate::CacheOf::pushed). Default: they have no order.
+    pub version_order: VersionOrder,
     /// A rule of the source's own changes or refuses what is put, before it is sent: nobody knows what a put would show until the rule
     /// has run in its turn. To the cache it is one; who lets others write pending values (the REST front) goes by it.
     pub has_rule: bool,
@@ -142,6 +146,7 @@ impl Default for Declared {
             honours_preconditions: false,
             honours_idempotency: false,
             versions_never_reused: false,
+            version_order: VersionOrder::None,
             has_rule: false,
         }
     }

@@ -81,7 +81,7 @@ impl<L: Layout> CacheOf<L> {
 }
 
 impl<L: Layout> AsyncCache<L> {
-    /// The blocking handle, for what never waits: `peek`, `invalidate`, `find`, `stats`, `settle`, `doubts`, `put_optimistic` and its
+    /// The blocking handle, for what never waits: `peek`, `invalidate`, `pushed`, `find`, `stats`, `settle`, `doubts`, `put_optimistic` and its
     /// kin, whose handles are futures. (So are [`InDoubt::settle`] and [`Transaction::start`].) Its `close` waits for sent writes: call it where a thread may block, or with no timeout.
     #[must_use]
     pub fn blocking(&self) -> &CacheOf<L> {

@@ -120,7 +120,7 @@ fn read_kept(response: &mut Response<Body>) -> (Vec<u8>, bool) {
     (body, truncated)
 }
 
-fn is_coded(headers: &HeaderMap) -> bool {
+pub(crate) fn is_coded(headers: &HeaderMap) -> bool {
     headers
         .get_all(header::CONTENT_ENCODING)
         .iter()

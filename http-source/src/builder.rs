@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use ureq::Agent;
 use ureq::tls::{Certificate, PemItem, RootCerts, TlsConfig, parse_pem};
-use wtcache::{Clock, Declared, SystemClock};
+use wtcache::{Clock, Declared, SystemClock, VersionOrder};
 
 use crate::attempt::Traffic;
 use crate::breaker::{Breaker, Fuse};
@@ -267,6 +267,13 @@ impl HttpSourceBuilder {
     /// Declares [`Declared::versions_never_reused`]: no ETag comes back for the same key, also not after a delete.
     pub fn versions_never_reused(mut self, declared: bool) -> Self {
         self.declared.versions_never_reused = declared;
+        self
+    }
+
+    /// Declares [`Declared::version_order`]: how the ETags of a record stand to each other. By it, what the origin tells of its changes by itself
+    /// ([`HttpSource::subscribe_sse`]) is known to be news.
+    pub fn version_order(mut self, order: VersionOrder) -> Self {
+        self.declared.version_order = order;
         self
     }
 

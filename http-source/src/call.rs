@@ -5,9 +5,10 @@
 //! Invariant: counts belong to the call whose guard is the innermost one alive in this thread; a call within another
 //! (a record check that uses a cache) has counts of its own.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::marker::PhantomData;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 /// Which idle connections the call may take from the pool.
@@ -46,6 +47,25 @@ impl Current {
 
 thread_local! {
     static CURRENT: Cell<Option<Current>> = const { Cell::new(None) };
+    /// Ends all calls of this thread, once it is set.
+    static END: RefCell<Option<Arc<AtomicBool>>> = const { RefCell::new(None) };
+}
+
+/// Whoever waits so long on a socket looks whether its thread is to end.
+const LOOK_EVERY: Duration = Duration::from_millis(100);
+
+/// From here on no call of this thread waits for input once `end` is set.
+pub(crate) fn end_with(end: Arc<AtomicBool>) {
+    END.set(Some(end));
+}
+
+/// How much of `left` may be waited on a socket in one go; `None` where the thread is to end.
+pub(crate) fn in_one_go(left: Duration) -> Option<Duration> {
+    END.with_borrow(|end| match end {
+        None => Some(left),
+        // Acquire: pairs with the release of whoever ends it.
+        Some(end) => (!end.load(Ordering::Acquire)).then(|| left.min(LOOK_EVERY)),
+    })
 }
 
 /// A call under way; ends with its guard.

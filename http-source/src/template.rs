@@ -96,6 +96,26 @@ impl Template {
         Uri::from_parts(parts).map_err(|e| invalid(e.to_string()))
     }
 
+    /// Another URL of the same host: a path with or without a query, or the whole URL.
+    pub(crate) fn beside(&self, url: &str) -> Result<Uri, String> {
+        if let Some((at, c)) = url.char_indices().find(|(_, c)| !c.is_ascii_graphic() || *c == '#') {
+            return Err(format!("{c:?} at byte {at} is not allowed"));
+        }
+        let own = format!("{}://{}", self.scheme, self.authority);
+        let whole = if url.starts_with('/') { format!("{own}{url}") } else { url.to_owned() };
+        let uri: Uri = whole.parse().map_err(|e| format!("it is no URL: {e}"))?;
+        let same_scheme = uri.scheme() == Some(&self.scheme);
+        let port = |uri: &Uri| uri.port_u16().unwrap_or(if uri.scheme() == Some(&Scheme::HTTPS) { 443 } else { 80 });
+        let same_host = uri.host().is_some_and(|host| host.eq_ignore_ascii_case(self.host()));
+        if !(same_scheme && same_host && port(&uri) == self.port()) {
+            return Err(format!("it is not at {own}, where the source's headers may be sent to; a path is enough"));
+        }
+        if whole.contains('@') || url.len() > MAX_TARGET_BYTES / 4 {
+            return Err(format!("it has an @, or more than {} bytes", MAX_TARGET_BYTES / 4));
+        }
+        Ok(uri)
+    }
+
     /// As it stands in the URL: an IPv6 literal is in brackets.
     pub(crate) fn host(&self) -> &str {
         self.authority.host()
@@ -131,7 +151,7 @@ fn parse_authority(text: &str) -> Result<Authority, String> {
     Ok(authority)
 }
 
-fn percent_encode(key: &[u8], into: &mut String) {
+pub(crate) fn percent_encode(key: &[u8], into: &mut String) {
     const HEX: &[u8; 16] = b"0123456789ABCDEF";
     for &byte in key {
         if byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~') {

@@ -135,7 +135,8 @@ impl Transport for TcpTransport {
     fn await_input(&mut self, timeout: NextTimeout) -> Result<bool, Error> {
         let start = Instant::now();
         loop {
-            if let Some(set) = socket_timeout(self.read_timeout, left(start, timeout)?) {
+            let left = call::in_one_go(left(start, timeout)?).ok_or_else(out_of_time)?;
+            if let Some(set) = socket_timeout(self.read_timeout, left) {
                 self.stream.set_read_timeout(Some(set))?;
                 self.read_timeout = Some(set);
             }

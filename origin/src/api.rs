@@ -20,6 +20,8 @@ pub(crate) enum Route {
     Health,
     /// `/items`
     Items,
+    /// `/items/_changes`, with its query
+    Changes(String),
     /// `/items/{id}`, decoded
     Item(String),
     /// `/_…`, with its query
@@ -34,6 +36,7 @@ impl Route {
         match path {
             "/healthz" => Self::Health,
             "/items" => Self::Items,
+            "/items/_changes" => Self::Changes(query.to_owned()),
             _ if path.starts_with("/_") => Self::Control(path.to_owned(), query.to_owned()),
             _ => match path.strip_prefix("/items/") {
                 Some(id) if !id.is_empty() && !id.contains('/') => match percent_decoded(id) {
@@ -85,7 +88,7 @@ pub(crate) fn answer(shared: &Shared, route: &Route, head: &Head, body: &[u8], s
         (Route::Item(id), Method::Delete) => delete(shared, id, head, seq),
         (Route::Item(_), _) => Ok(not_allowed("GET, HEAD, PUT, DELETE")),
         (Route::Nothing(status, message), _) => Ok(Answer::error(*status, message)),
-        (Route::Control(..), _) => unreachable!("control requests are answered by control.rs"),
+        (Route::Control(..) | Route::Changes(_), _) => unreachable!("answered before they are logged"),
     };
     answered.unwrap_or_else(|error| Answer::error(500, format!("the records failed: {error}")))
 }

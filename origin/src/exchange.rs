@@ -39,6 +39,9 @@ pub(crate) fn exchange(shared: &Shared, wire: &mut Wire, connection: u64) -> The
     if let Route::Control(path, query) = &route {
         return control(shared, wire, &head, path, query);
     }
+    if let Route::Changes(query) = &route {
+        return changes(shared, wire, &head, query);
+    }
     let authorised = route == Route::Health || is_authorised(shared, &head);
     let fault = if authorised && route.is_items() { shared.faults.take(head.method, route.id()) } else { None };
     let mut entry = entry_of(&head, &route, connection);
@@ -209,6 +212,22 @@ fn control(shared: &Shared, wire: &mut Wire, head: &Head, path: &str, query: &st
     };
     let written = answer.write(wire, head.method == Method::Head, !head.keep_alive);
     if written.is_ok() && head.keep_alive { Then::Next } else { Then::Close }
+}
+
+/// The feed: neither logged nor struck.
+fn changes(shared: &Shared, wire: &mut Wire, head: &Head, query: &str) -> Then {
+    match wire.read_body(head) {
+        Ok(_) if is_authorised(shared, head) => {
+            let heartbeat = shared.options.feed_heartbeat;
+            if shared.records.changes().answer(wire, head, query, heartbeat) { Then::Next } else { Then::Close }
+        }
+        Ok(_) => {
+            let written = unauthorised().write(wire, head.method == Method::Head, !head.keep_alive);
+            if written.is_ok() && head.keep_alive { Then::Next } else { Then::Close }
+        }
+        Err(Unread::Gone) => Then::Close,
+        Err(Unread::Refused(answer)) => refuse(wire, &answer),
+    }
 }
 
 /// Answers bytes that are no request one can go on from.

@@ -26,6 +26,7 @@ pub struct OriginOptions {
     pub(crate) faults_over_http: bool,
     pub(crate) max_connections: usize,
     pub(crate) idle_timeout: Duration,
+    pub(crate) feed_heartbeat: Duration,
     pub(crate) observer: Option<Observer>,
 }
 
@@ -40,6 +41,7 @@ impl Default for OriginOptions {
             faults_over_http: false,
             max_connections: 512,
             idle_timeout: Duration::from_secs(60),
+            feed_heartbeat: Duration::from_secs(10),
             observer: None,
         }
     }
@@ -49,6 +51,12 @@ impl OriginOptions {
     /// The defaults.
     pub fn new() -> Self {
         Self::default()
+    }
+
+    /// How long the stream of changes is silent at most: then comes a comment. Default 10 s.
+    pub fn feed_heartbeat(mut self, every: Duration) -> Self {
+        self.feed_heartbeat = every;
+        self
     }
 
     /// The port on 127.0.0.1; 0 takes any that is free.

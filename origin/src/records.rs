@@ -11,6 +11,7 @@ use std::sync::Mutex;
 use rusqlite::{Connection, ErrorCode, OptionalExtension, Params, Transaction, TransactionBehavior, params};
 use serde_json::{Map, Value};
 
+use crate::changes::Changes;
 use crate::locked;
 
 /// `wtOR`: tells our files from other SQLite databases.
@@ -19,6 +20,8 @@ const APPLICATION_ID: i32 = 0x7774_4f52;
 const LIST_LIMIT: u32 = 1000;
 
 pub(crate) struct Records {
+    /// Told under the lock of the state, so that it has the order of what was applied.
+    changes: Changes,
     /// Rank: before the log. Guards the connection and the order of what was applied through it.
     state: Mutex<State>,
 }
@@ -65,7 +68,11 @@ impl Records {
             .and_then(|mut connection| prepare(&mut connection).map(|ours| (connection, ours)))
             .map_err(|error| open_error(file, &error))
             .and_then(|(connection, ours)| if ours { Ok(connection) } else { Err(not_ours(file)) })?;
-        Ok(Self { state: Mutex::new(State { connection, applied: 0 }) })
+        Ok(Self { changes: Changes::default(), state: Mutex::new(State { connection, applied: 0 }) })
+    }
+
+    pub(crate) fn changes(&self) -> &Changes {
+        &self.changes
     }
 
     pub(crate) fn get(&self, id: &str) -> rusqlite::Result<Option<Stored>> {
@@ -102,6 +109,7 @@ impl Records {
         transaction.commit()?;
         state.applied += 1;
         on_applied(state.applied);
+        self.changes.applied(id, last_revision + 1, stored.as_ref());
         Ok(Ok(Applied { stored, created: before.is_none() }))
     }
 }

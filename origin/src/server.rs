@@ -136,6 +136,7 @@ impl Server {
     pub(crate) fn stop(&self) {
         // First, so that from here on nothing more is applied while the rest winds down.
         self.shared.holds.stop();
+        self.shared.records.changes().stop();
         if let Door::Open(acceptor) = std::mem::replace(&mut *locked(&self.door), Door::Stopped) {
             acceptor.stop(self.addr);
         }

@@ -7,7 +7,6 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use axum::body::Body;
@@ -15,6 +14,7 @@ use axum::http::header::{AGE, CONTENT_LENGTH, ETAG, IF_NONE_MATCH};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri};
 use percent_encoding::percent_decode_str;
+use tokio::sync::watch;
 use wtcache::{ByteCache, Bytes, Call, CloseReport, Entry, How, LoadError, Passed, Read};
 
 use crate::answer::{Answer, header, record};
@@ -74,7 +74,7 @@ pub struct Front {
     others: Latency,
     connections: Connections,
     /// It was asked to end.
-    ending: AtomicBool,
+    ending: watch::Sender<bool>,
 }
 
 impl Front {
@@ -122,12 +122,17 @@ impl Front {
     }
 
     pub(crate) fn is_ending(&self) -> bool {
-        self.ending.load(Ordering::Relaxed)
+        *self.ending.borrow()
     }
 
     /// From here on it is not ready.
     pub(crate) fn ends(&self) {
-        self.ending.store(true, Ordering::Relaxed);
+        self.ending.send_replace(true);
+    }
+
+    /// Becomes true when it is asked to end.
+    pub(crate) fn ending(&self) -> watch::Receiver<bool> {
+        self.ending.subscribe()
     }
 
     /// The names of the tables that are served.
@@ -143,6 +148,7 @@ impl Front {
     /// Closes every cache: writes that were sent or are pending get `timeout` to end. Blocks. What is left is told by table.
     pub fn close(&self, timeout: Duration) -> Vec<(String, CloseReport<Box<[u8]>>)> {
         let end = Instant::now() + timeout;
+        self.tables.values().for_each(ServedTable::unsubscribe);
         let close = |cache: &ByteCache| cache.close(end.saturating_duration_since(Instant::now()));
         self.caches().map(|(name, cache)| (name.to_owned(), close(cache))).collect()
     }

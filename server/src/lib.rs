@@ -6,11 +6,13 @@
 
 mod answer;
 mod asked;
+mod changes;
 pub mod config;
 mod connections;
 pub mod demo;
 pub mod diagnostic;
 mod etag;
+mod events;
 mod exposition;
 pub mod folder;
 mod foreign;

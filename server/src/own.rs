@@ -13,7 +13,7 @@ use crate::exposition;
 use crate::front::Front;
 use crate::incoming::Incoming;
 use crate::problem::Problem;
-use crate::{invalidate, openapi, page, pending};
+use crate::{changes, events, invalidate, openapi, page, pending};
 
 /// Before each path of these.
 pub(crate) const PREFIX: &str = "/-/";
@@ -39,6 +39,10 @@ enum Page<'p> {
     Stats,
     Metrics,
     Invalidate,
+    /// Of others' changes.
+    Changes,
+    /// Of what happens here.
+    Events,
     /// Of the page for people.
     File(page::File),
     /// What is resident.
@@ -61,6 +65,8 @@ impl<'p> Page<'p> {
             "stats" => Self::Stats,
             "metrics" => Self::Metrics,
             "invalidate" => Self::Invalidate,
+            "changes" => Self::Changes,
+            "events" => Self::Events,
             "records" => Self::Records,
             "doubts" => Self::Doubts,
             other => Self::Pending(other.strip_prefix("pending/")?),
@@ -72,12 +78,12 @@ impl<'p> Page<'p> {
     }
 
     fn allow(&self) -> &'static str {
-        if matches!(self, Self::Invalidate) { "POST, OPTIONS" } else { READ }
+        if matches!(self, Self::Invalidate | Self::Changes) { "POST, OPTIONS" } else { READ }
     }
 
     fn takes(&self, method: &Method) -> bool {
         match self {
-            Self::Invalidate => *method == Method::POST,
+            Self::Invalidate | Self::Changes => *method == Method::POST,
             _ => matches!(*method, Method::GET | Method::HEAD),
         }
     }
@@ -117,6 +123,11 @@ pub(crate) async fn answer(front: &Front, side: Side, request: &Parts, body: &mu
         Page::Records => page::records(front.tables(), request.uri.query()).await,
         Page::Doubts => page::doubts(front.tables()),
         Page::Invalidate => invalidate::answer(front.tables(), method, body).await,
+        Page::Changes => changes::answer(front.tables(), request, body).await,
+        Page::Events => match changes::asked_table(front.tables(), request.uri.query()) {
+            Ok(table) => events::answer(table, method, front.ending()),
+            Err(problem) => Answer::refused(method, problem),
+        },
         Page::Pending(id) => pending::answer(front.tables(), id),
     }
 }

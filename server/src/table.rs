@@ -3,16 +3,20 @@
 //! Invariant: what a cache of a table holds are records that passed the table's check, as compact JSON.
 
 use std::io::{self, Write};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use serde_json::{Map, Value};
 use wtcache::tokio::{AsyncCache, Pool};
 use wtcache::{
     Audit, ByteCache, Bytes, Clock, EventKind, KeyEvent, Optimistic, OptionError, Rows, Source, SystemClock, Tags,
 };
-use wtcache_http_source::{BuildError, HttpSource};
+use wtcache_http_source::{BuildError, HttpSource, Subscription, SubscriptionStats, WhileCutOff};
 
-use crate::config::{Capacity, Freshness, Idempotency, InDoubtWrites, OriginConfig, Preconditions, TableConfig};
+use crate::changes::Told;
+use crate::config::{
+    Capacity, FeedKind, Freshness, Idempotency, InDoubtWrites, OriginConfig, Preconditions, TableConfig,
+};
+use crate::events::Hub;
 use crate::latency::Latency;
 use crate::pending::Outcomes;
 use crate::record::NULL;
@@ -30,6 +34,13 @@ pub struct ServedTable {
     pub(crate) has_rule: bool,
     /// Of the requests for it.
     pub(crate) latency: Arc<Latency>,
+    /// How changes are told that others made.
+    pub(crate) told: Arc<Told>,
+    /// Where its own events come together, if they are told.
+    pub(crate) hub: Option<Arc<Hub>>,
+    /// Its origin, where that is known to be one over HTTP.
+    pub(crate) origin: Option<Arc<HttpSource>>,
+    subscription: Arc<Mutex<Option<Subscription>>>,
 }
 
 impl ServedTable {
@@ -96,12 +107,76 @@ impl ServedTable {
             builder = builder.lifetime(expiration);
         }
         if let Some(every) = config.audit_every {
-            let table = schema.name.clone();
-            builder = builder.audit(Audit::new().every(every)).listener(move |event| tell_finding(&table, event));
+            builder = builder.audit(Audit::new().every(every));
+        }
+        let hub = config.events.then(|| Arc::new(Hub::new()));
+        // Without a need there is none: it costs each write.
+        if config.audit_every.is_some() || hub.is_some() {
+            let (table, hub) = (schema.name.clone(), hub.clone());
+            builder = builder.listener(move |event| {
+                tell_finding(&table, event);
+                if let Some(hub) = &hub {
+                    hub.tell(event);
+                }
+            });
         }
         let cache = builder.build()?.on_tokio(pool);
         let latency = Arc::default();
-        Ok(Self { schema, cache, max_body_bytes: config.origin.max_body_bytes, outcomes, has_rule, latency })
+        let of_table = Arc::clone(&schema);
+        let form = config.changes.form().checked(move |key, body| checked(&of_table, key, &body));
+        Ok(Self {
+            schema,
+            cache,
+            max_body_bytes: config.origin.max_body_bytes,
+            outcomes,
+            has_rule,
+            latency,
+            told: Arc::new(Told::new(&config.changes, form)),
+            hub,
+            origin: None,
+            subscription: Arc::default(),
+        })
+    }
+
+    /// The same with what its origin tells: a subscription, where the configuration has one, and the breaker's state among its events.
+    /// `origin` is what its cache is over, or what the source of that asks.
+    ///
+    /// # Errors
+    /// The subscription cannot be started; the error names the option.
+    pub fn told_by(mut self, origin: &Arc<HttpSource>, config: &TableConfig) -> Result<Self, BuildError> {
+        self.origin = Some(Arc::clone(origin));
+        if let Some(subscribe) = &config.subscribe {
+            let feed = match subscribe.kind {
+                FeedKind::Sse => origin.subscribe_sse(&subscribe.url).resumes(subscribe.resumes),
+                FeedKind::Poll => origin.subscribe_poll(&subscribe.url),
+            };
+            let while_cut_off =
+                subscribe.forget_after.map_or(WhileCutOff::Serve, |after| WhileCutOff::Forget { after });
+            let subscription = feed
+                .form(self.told.form.clone())
+                .silence(subscribe.silence)
+                .while_cut_off(while_cut_off)
+                .most_bytes(subscribe.max_event_bytes)
+                .start(self.cache())?;
+            *self.feed() = Some(subscription);
+        }
+        Ok(self)
+    }
+
+    fn feed(&self) -> MutexGuard<'_, Option<Subscription>> {
+        self.subscription.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What its subscription did, if it has one.
+    #[must_use]
+    pub fn subscription(&self) -> Option<SubscriptionStats> {
+        self.feed().as_ref().map(Subscription::stats)
+    }
+
+    /// Ends its subscription. Blocks for that.
+    pub(crate) fn unsubscribe(&self) {
+        let subscription = self.feed().take();
+        drop(subscription);
     }
 
     /// The tag that `text` names: `attribute=value`, which all records with that value of an indexed attribute have.
@@ -179,6 +254,7 @@ pub fn origin_of(schema: &Table, config: &OriginConfig) -> Result<HttpSource, Bu
         .record_at(&config.record_at)
         .record_in_array(config.record_in_array)
         .put_at(&config.put_at)
+        .version_order(config.versions)
         .record_check(move |key, body| checked(&schema, key, &body));
     builder = match &config.breaker {
         Some(breaker) => builder.breaker(breaker.clone()),

@@ -50,6 +50,28 @@ const BUGS: &[Seeded] = &[
         history: By(&["i1_g3_writes_from_outside_that_are_told"]),
     },
     Seeded {
+        name: "older-push-is-taken",
+        promise: "I3",
+        tests: &[("pushed", "i3_a_newer_record_is_taken_and_an_older_one_changes_nothing")],
+        history: By(&["pushed::i3_g3_writes_from_outside_that_are_pushed"]),
+    },
+    Seeded {
+        name: "push-leaves-write-clean",
+        promise: "I3, P1",
+        tests: &[
+            ("pushed", "i3_a_push_while_a_write_is_out_leaves_nothing_to_be_shown"),
+            ("pushed", "i3_a_load_beside_a_write_may_be_newer_than_it_and_the_push_says_so"),
+            ("pushed", "i3_an_unversioned_push_or_record_leaves_nothing_of_a_write"),
+        ],
+        history: By(&["pushed::i3_p1_a_push_beside_a_write_in_flight"]),
+    },
+    Seeded {
+        name: "load-outlives-push",
+        promise: "I3, G4",
+        tests: &[("pushed", "i3_a_load_in_flight_does_not_overwrite_what_was_pushed")],
+        history: By(&["pushed::i3_a_load_of_what_has_expired_beside_pushes"]),
+    },
+    Seeded {
         name: "detached-load-returned",
         promise: "G4",
         tests: &[("reading", "g4_a_moved_reader_takes_the_entry_that_is_there_now")],

@@ -2,6 +2,8 @@
 //!
 //! Decides nothing that the slot decides. Invariant: a change of the slot and what it asks of the store are one step.
 
+mod pushed;
+
 use std::task::Waker;
 use std::time::Duration;
 
@@ -22,6 +24,17 @@ use crate::source::Condition;
 use crate::sync::Arc;
 use crate::tags::Running;
 use crate::windows::Stale;
+
+/// How a push stands to what is held of its key.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum PushStanding {
+    /// It is newer than what is held, which the origin confirmed then.
+    News { confirmed: Tick },
+    /// What is held is as new.
+    Old,
+    /// Neither can be told, or something goes on that it might be older than.
+    Unsure,
+}
 
 /// What the shard knows of one key, under its exclusive lock.
 pub(crate) struct AtKey<'a, L: Layout> {
@@ -331,6 +344,7 @@ impl<'a, L: Layout> AtKey<'a, L> {
         if !cell.slot.send(permit, condition, replays) {
             return None;
         }
+        cell.pushed = None;
         let end = cell.slot.hits_end();
         if let Some((ticket, _)) = &cell.doubt {
             ticket.write_sent(end, end.after(window));
@@ -372,6 +386,11 @@ impl<'a, L: Layout> AtKey<'a, L> {
             return false;
         }
         if stored.is_some_and(|stored| self.engine.tags.is_against::<L>(running, stored))
+            && let Some(cell) = self.cell()
+        {
+            cell.slot.mark_dirty();
+        }
+        if self.is_behind_push(stored)
             && let Some(cell) = self.cell()
         {
             cell.slot.mark_dirty();

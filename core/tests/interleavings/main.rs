@@ -15,6 +15,7 @@ mod listener;
 mod many;
 mod nested;
 mod pending;
+mod pushed;
 mod replay;
 mod room;
 mod scenarios;

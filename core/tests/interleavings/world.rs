@@ -12,8 +12,8 @@ use shuttle::rand::{Rng, thread_rng};
 use shuttle::sync::Mutex;
 use shuttle::thread;
 use wtcache::{
-    Builder, Cache, Call, Change, Clock, Condition, Confirmed, Declared, Failure, LoadCx, Loaded, Outcome, Record,
-    Rejection, Source, SourceError, Tick, Typed, Version, WriteCx, WriteError, Written,
+    Builder, Cache, Call, Change, Clock, Condition, Confirmed, Declared, Failure, LoadCx, Loaded, Outcome, Pushed,
+    Record, Rejection, Source, SourceError, Tick, Typed, Version, WriteCx, WriteError, Written,
 };
 use wtcache_testkit::{History, ManualClock, Value};
 
@@ -535,6 +535,22 @@ impl World {
             (0..thread_rng().gen_range(0..12)).for_each(|_| pause());
             self.cache.invalidate(&self.key);
             begun.wrote(Some(value));
+        }
+    }
+
+    /// The same, of whom the origin tells, once or twice.
+    pub(crate) fn write_pushed(&self, client: usize) {
+        let value = self.fresh();
+        let begun = self.history.begins(client);
+        if let Ok(version) = self.origin.apply(Some(value), self.clock.now(), None) {
+            (0..thread_rng().gen_range(0..12)).for_each(|_| pause());
+            let push = || self.cache.pushed(&self.key, Pushed::Put(record(value, version)));
+            push();
+            begun.wrote(Some(value));
+            if thread_rng().gen_bool(0.5) {
+                (0..thread_rng().gen_range(0..12)).for_each(|_| pause());
+                push();
+            }
         }
     }
 

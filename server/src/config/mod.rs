@@ -5,6 +5,7 @@
 //! Invariant: a [`Config`] read with a schema has exactly the schema's tables; headers' values reach no error and no
 //! `Debug` output.
 
+mod changes;
 mod listening;
 mod read;
 mod value;
@@ -17,11 +18,13 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::path::Path;
 use std::time::Duration;
 
+use wtcache::VersionOrder;
 use wtcache_http_source::{Breaker, Retries};
 
 use crate::diagnostic::{Diagnostics, Findings, MAX_FILE_BYTES, Position};
 use crate::schema::Schema;
 
+pub use changes::{ChangesConfig, FeedKind, Secret, SubscribeConfig};
 pub use listening::{Admin, Limits};
 
 /// Looks up a variable of the environment.
@@ -82,6 +85,12 @@ pub struct TableConfig {
     pub audit_every: Option<Duration>,
     /// The bounds of writes that are answered before they are settled.
     pub optimistic: OptimisticConfig,
+    /// Where the origin tells of its changes; by default nowhere.
+    pub subscribe: Option<SubscribeConfig>,
+    /// How changes are written that the origin tells, over a subscription or a webhook.
+    pub changes: ChangesConfig,
+    /// Whether what happens to keys is told at `/-/events`; by default not.
+    pub events: bool,
 }
 
 /// The bounds of a table's writes that are answered before they are settled (`Prefer: respond-async`).
@@ -149,6 +158,9 @@ pub struct OriginConfig {
     pub put_at: String,
     /// Whether the origin honours preconditions of writes.
     pub preconditions: Preconditions,
+    /// How the origin's ETags of a record stand to each other, so that what it tells of changes is known to be news; by default they
+    /// have no order.
+    pub versions: VersionOrder,
     /// Whether the origin stores exactly what it is sent, so that a write's body is the record; by default not.
     pub stores_verbatim: bool,
 }
@@ -278,6 +290,7 @@ impl OriginConfig {
             put_at: String::new(),
             preconditions: Preconditions::default(),
             stores_verbatim: false,
+            versions: VersionOrder::None,
         }
     }
 }
@@ -299,6 +312,9 @@ impl TableConfig {
             clean_start: false,
             audit_every: None,
             optimistic: OptimisticConfig::default(),
+            subscribe: None,
+            changes: ChangesConfig::default(),
+            events: false,
         }
     }
 }
@@ -333,6 +349,7 @@ impl fmt::Debug for OriginConfig {
             .field("breaker", &self.breaker)
             .field("idempotency", &self.idempotency)
             .field("idempotency_header", &self.idempotency_header)
+            .field("versions", &self.versions)
             .finish()
     }
 }

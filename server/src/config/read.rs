@@ -3,9 +3,12 @@
 //! Owns which keys there are, and the wording around what [`value`](super::value) finds wrong with a text. It reads the
 //! whole tree, whatever it finds, so that one run shows all errors.
 
+mod changes;
+
 use std::collections::HashSet;
 use std::net::SocketAddr;
 
+use wtcache::VersionOrder;
 use wtcache_http_source::{Breaker, Retries};
 
 use super::value::{self, Value, Wrong};
@@ -159,6 +162,9 @@ impl Reader<'_> {
             "clean_start",
             "audit",
             "optimistic",
+            "subscribe",
+            "changes",
+            "events",
         ];
         let fields = self.fields(&shown(&name.raw), node, &known)?;
         let origin = match fields.get("origin") {
@@ -185,6 +191,13 @@ impl Reader<'_> {
         if let Some((_, node)) = fields.get("optimistic") {
             self.optimistic(node, table.capacity, &mut table.optimistic);
         }
+        if let Some((key, node)) = fields.get("subscribe") {
+            self.subscribe(key.at, node, &mut table.subscribe);
+        }
+        if let Some((_, node)) = fields.get("changes") {
+            self.changes(node, &mut table.changes);
+        }
+        self.set(fields, "events", &mut table.events, value::flag);
         Some(table)
     }
 
@@ -224,6 +237,7 @@ impl Reader<'_> {
             "put_at",
             "preconditions",
             "stores_verbatim",
+            "versions",
             "max_in_flight",
             "max_queued",
             "max_idle_connections",
@@ -258,6 +272,12 @@ impl Reader<'_> {
             choice(value, &[("unchecked", Preconditions::Unchecked), ("honoured", Preconditions::Honoured)])
         });
         self.set(fields, "stores_verbatim", &mut origin.stores_verbatim, value::flag);
+        self.set(fields, "versions", &mut origin.versions, |value| {
+            choice(
+                value,
+                &[("opaque", VersionOrder::None), ("number", VersionOrder::Number), ("bytes", VersionOrder::Bytes)],
+            )
+        });
         self.set(fields, "max_in_flight", &mut origin.max_in_flight, |value| value::count(value, MOST_REQUESTS));
         let up_to = |value: &Value| value::whole(value, MOST_REQUESTS);
         self.set(fields, "max_queued", &mut origin.max_queued, up_to);
