@@ -79,6 +79,20 @@ fn own_paths() -> Map<String, Value> {
         "content": { "application/json": { "schema": { "$ref": "#/components/schemas/Invalidation" } } },
     });
     paths.insert("/-/invalidate".to_owned(), json!({ "post": invalidate }));
+    let mut transaction = operation(
+        "transaction",
+        "Updates of several records, made one after the other and undone where one is refused",
+        vec![],
+        &responses(
+            Some(("200", object("What came of each update."))),
+            &[400, 404, 408, 412, 413, 422, 500, 502, 503, 504],
+        ),
+    );
+    transaction["requestBody"] = json!({
+        "required": true,
+        "content": { "application/json": { "schema": { "$ref": "#/components/schemas/Transaction" } } },
+    });
+    paths.insert("/-/transaction".to_owned(), json!({ "post": transaction }));
     paths
 }
 
@@ -93,7 +107,8 @@ fn own_schemas() -> Map<String, Value> {
             "status": { "type": "integer" },
             "field": { "type": "string", "description": "The attribute, member or condition at fault." },
             "position": { "type": "integer", "description": "Where in the query, in characters from 1." },
-            "outcome": { "enum": ["rejected", "in-doubt"] },
+            "outcome": { "enum": ["rejected", "in-doubt", "rolled-back", "partial"] },
+            "updates": { "type": "array", "description": "Of a transaction: what came of each update." },
             "settles_in_ms": { "type": "integer" },
             "origin_status": { "type": "integer" },
             "current_etag": { "type": ["string", "null"] },
@@ -120,7 +135,36 @@ fn own_schemas() -> Map<String, Value> {
         },
         "oneOf": one_of,
     });
-    [("Problem", problem), ("Outcome", outcome), ("Invalidation", invalidation)]
+    let undo = json!({
+        "oneOf": [
+            { "enum": ["restore", "delete", "nothing"] },
+            { "type": "object", "required": ["put"], "properties": { "put": { "type": "object" } } },
+        ],
+    });
+    let one_of = ["put", "patch", "delete"].map(|name| json!({ "required": [name] })).to_vec();
+    let update = json!({
+        "type": "object",
+        "required": ["table", "key"],
+        "additionalProperties": false,
+        "properties": {
+            "table": text, "key": text,
+            "put": { "type": "object" }, "patch": { "type": "object" }, "delete": { "const": true },
+            "if_match": text, "if_none_match": text,
+            "undo": undo, "undo_in_doubt": { "type": "boolean" },
+        },
+        "oneOf": one_of,
+    });
+    let forgets = json!({ "$ref": "#/components/schemas/Invalidation" });
+    let transaction = json!({
+        "type": "object",
+        "required": ["updates"],
+        "additionalProperties": false,
+        "properties": {
+            "updates": { "type": "array", "items": update, "minItems": 1, "maxItems": 100 },
+            "invalidate": { "type": "array", "items": forgets, "maxItems": 100 },
+        },
+    });
+    [("Problem", problem), ("Outcome", outcome), ("Invalidation", invalidation), ("Transaction", transaction)]
         .into_iter()
         .map(|(name, schema)| (name.to_owned(), schema))
         .collect()

@@ -13,7 +13,7 @@ use crate::exposition;
 use crate::front::Front;
 use crate::incoming::Incoming;
 use crate::problem::Problem;
-use crate::{invalidate, openapi, pending};
+use crate::{invalidate, openapi, pending, transaction};
 
 /// Before each path of these.
 pub(crate) const PREFIX: &str = "/-/";
@@ -39,6 +39,7 @@ enum Page<'p> {
     Stats,
     Metrics,
     Invalidate,
+    Transaction,
     /// Of a write with this id.
     Pending(&'p str),
 }
@@ -52,21 +53,27 @@ impl<'p> Page<'p> {
             "stats" => Self::Stats,
             "metrics" => Self::Metrics,
             "invalidate" => Self::Invalidate,
+            "transaction" => Self::Transaction,
             other => Self::Pending(other.strip_prefix("pending/")?),
         })
     }
 
     fn is_at(&self, side: Side) -> bool {
-        side != Side::Public || matches!(self, Self::Healthz | Self::Readyz | Self::Openapi | Self::Pending(_))
+        match self {
+            Self::Healthz | Self::Readyz | Self::Openapi | Self::Pending(_) => true,
+            // It is a write of records.
+            Self::Transaction => side != Side::Admin,
+            Self::Stats | Self::Metrics | Self::Invalidate => side != Side::Public,
+        }
     }
 
     fn allow(&self) -> &'static str {
-        if matches!(self, Self::Invalidate) { "POST, OPTIONS" } else { READ }
+        if matches!(self, Self::Invalidate | Self::Transaction) { "POST, OPTIONS" } else { READ }
     }
 
     fn takes(&self, method: &Method) -> bool {
         match self {
-            Self::Invalidate => *method == Method::POST,
+            Self::Invalidate | Self::Transaction => *method == Method::POST,
             _ => matches!(*method, Method::GET | Method::HEAD),
         }
     }
@@ -103,6 +110,7 @@ pub(crate) async fn answer(front: &Front, side: Side, request: &Parts, body: &mu
             Answer::local(text(metrics, exposition::CONTENT_TYPE), "metrics")
         }
         Page::Invalidate => invalidate::answer(front.tables(), method, body).await,
+        Page::Transaction => transaction::answer(front.tables(), body).await,
         Page::Pending(id) => pending::answer(front.tables(), id),
     }
 }

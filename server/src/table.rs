@@ -24,6 +24,8 @@ pub struct ServedTable {
     pub(crate) schema: Arc<Table>,
     pub(crate) cache: AsyncCache<Bytes>,
     pub(crate) max_body_bytes: usize,
+    /// How long a call of the origin may take.
+    pub(crate) timeout: std::time::Duration,
     /// What becomes of writes that were answered before they were settled.
     pub(crate) outcomes: Arc<Outcomes>,
     /// The source has a rule of its own: what a write makes is known in its turn.
@@ -101,7 +103,8 @@ impl ServedTable {
         }
         let cache = builder.build()?.on_tokio(pool);
         let latency = Arc::default();
-        Ok(Self { schema, cache, max_body_bytes: config.origin.max_body_bytes, outcomes, has_rule, latency })
+        let OriginConfig { max_body_bytes, timeout, .. } = config.origin;
+        Ok(Self { schema, cache, max_body_bytes, timeout, outcomes, has_rule, latency })
     }
 
     /// The tag that `text` names: `attribute=value`, which all records with that value of an indexed attribute have.
