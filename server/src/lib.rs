@@ -6,6 +6,7 @@
 
 mod answer;
 mod asked;
+mod auth;
 pub mod config;
 mod connections;
 pub mod demo;
@@ -28,6 +29,7 @@ mod problem;
 mod query;
 pub mod record;
 pub mod schema;
+pub mod secret;
 pub mod serve;
 pub mod table;
 mod timing;

@@ -9,7 +9,7 @@ use clap::{CommandFactory, Parser, Subcommand};
 use wtcache_origin::{Origin, OriginOptions};
 use wtcache_server::config::Admin;
 use wtcache_server::serve::{Listening, asked_to_end, front_of};
-use wtcache_server::{config, demo, folder};
+use wtcache_server::{config, demo, folder, secret};
 
 /// A write-through cache in front of a REST API.
 #[derive(Parser)]
@@ -62,6 +62,11 @@ enum Command {
         /// The folder
         dir: PathBuf,
     },
+    /// Makes a token, or hashes a password, for the auth of a config.yaml
+    Hash {
+        /// token: prints a new random one, and the line that knows it; password: reads one from standard input
+        what: Hashed,
+    },
     /// Runs the sample origin alone, on 127.0.0.1
     Origin {
         /// The port; 0 takes any
@@ -74,6 +79,12 @@ enum Command {
         #[arg(long, value_name = "N", default_value_t = 0)]
         latency_ms: u64,
     },
+}
+
+#[derive(Clone, Copy, clap::ValueEnum)]
+enum Hashed {
+    Token,
+    Password,
 }
 
 fn main() -> ExitCode {
@@ -93,6 +104,12 @@ fn main() -> ExitCode {
         Command::Serve { config, listen, admin, log } => serve(&config, listen, admin, log),
         Command::Check { config } => check(&config),
         Command::Init { dir } => init(&dir),
+        Command::Hash { what: Hashed::Token } => secret::token().map(|(token, known_by)| {
+            demo::line(&format!("the token, which is not shown again: {token}\n{known_by}"));
+        }),
+        Command::Hash { what: Hashed::Password } => {
+            secret::password(std::io::stdin()).map(|known_by| demo::line(&known_by))
+        }
         Command::Origin { port, db, latency_ms } => origin(port, db, latency_ms),
     };
     match result {
@@ -113,7 +130,8 @@ fn serve(directory: &Path, listen: Option<SocketAddr>, admin: Option<Admin>, log
     let is_local = listen.ip().is_loopback() && admin.is_loopback();
     if !(config.public || is_local) {
         let hint = "if that is meant, write in config.yaml: public: true";
-        return Err(format!("others than this machine would reach it, and it asks nobody who they are\nhint: {hint}"));
+        let asks = if config.auth.is_some() { "" } else { ", and it asks nobody who they are" };
+        return Err(format!("others than this machine would reach it{asks}\nhint: {hint}"));
     }
     let mut front = front_of(&schema, &config)?;
     if log {

@@ -9,6 +9,7 @@ use axum::http::request::Parts;
 use axum::http::{HeaderValue, Method, Response, StatusCode};
 
 use crate::answer::{Answer, json};
+use crate::auth::Who;
 use crate::exposition;
 use crate::front::Front;
 use crate::incoming::Incoming;
@@ -29,6 +30,11 @@ pub(crate) enum Side {
     Public,
     /// What this server is asked of itself, by who runs it.
     Admin,
+}
+
+/// Whether this is for everybody, whatever he says of himself: it tells whether the server runs.
+pub(crate) fn is_open(path: &str) -> bool {
+    matches!(Page::of(path), Some(Page::Healthz | Page::Readyz))
 }
 
 enum Page<'p> {
@@ -67,6 +73,17 @@ impl<'p> Page<'p> {
         }
     }
 
+    /// Whether he may see it.
+    fn is_for(&self, who: &Who) -> Result<(), Problem> {
+        match self {
+            Self::Healthz | Self::Readyz => Ok(()),
+            // What the document tells of tables is no record; the id of a write is known to who was given it.
+            // Each update of a transaction is looked at besides.
+            Self::Openapi | Self::Pending(_) | Self::Transaction => who.may_something(),
+            Self::Stats | Self::Metrics | Self::Invalidate => who.may_administrate(),
+        }
+    }
+
     fn allow(&self) -> &'static str {
         if matches!(self, Self::Invalidate | Self::Transaction) { "POST, OPTIONS" } else { READ }
     }
@@ -80,7 +97,7 @@ impl<'p> Page<'p> {
 }
 
 /// The answer to a request below `/-/`.
-pub(crate) async fn answer(front: &Front, side: Side, request: &Parts, body: &mut Incoming) -> Answer {
+pub(crate) async fn answer(front: &Front, side: Side, who: &Who, request: &Parts, body: &mut Incoming) -> Answer {
     let (method, path) = (&request.method, request.uri.path());
     let Some(page) = Page::of(path).filter(|page| page.is_at(side)) else {
         let detail = match side {
@@ -89,6 +106,9 @@ pub(crate) async fn answer(front: &Front, side: Side, request: &Parts, body: &mu
         };
         return Answer::refused(method, Problem::new(StatusCode::NOT_FOUND, detail));
     };
+    if let Err(problem) = page.is_for(who) {
+        return Answer::refused(method, problem);
+    }
     if *method == Method::OPTIONS {
         return Answer::options(page.allow());
     }
@@ -110,7 +130,7 @@ pub(crate) async fn answer(front: &Front, side: Side, request: &Parts, body: &mu
             Answer::local(text(metrics, exposition::CONTENT_TYPE), "metrics")
         }
         Page::Invalidate => invalidate::answer(front.tables(), method, body).await,
-        Page::Transaction => transaction::answer(front.tables(), body).await,
+        Page::Transaction => transaction::answer(front.tables(), who, body).await,
         Page::Pending(id) => pending::answer(front.tables(), id),
     }
 }

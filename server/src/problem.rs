@@ -135,6 +135,11 @@ impl Problem {
         self
     }
 
+    /// Too much is being done here already.
+    pub(crate) fn retry_in_a_second(self) -> Self {
+        self.retry_after(Some(Duration::from_secs(1)))
+    }
+
     fn retry_after(self, after: Option<Duration>) -> Self {
         match after {
             Some(after) => self.header(RETRY_AFTER, seconds(after)),

@@ -15,7 +15,7 @@ use std::time::Duration;
 use common::ask_at;
 use serde_json::json;
 use wtcache_origin::{Origin, OriginOptions};
-use wtcache_server::config::{Config, OriginConfig, TableConfig};
+use wtcache_server::config::{Config, OriginConfig, Secret, TableConfig};
 use wtcache_server::schema::Schema;
 
 /// The walk alone waits out a settle window of three seconds.
@@ -597,4 +597,43 @@ fn serve_says_where_it_is_asked_of_itself() {
     assert_eq!(ask_at(address_in(&told), "GET", "/-/stats", "").0, 200);
     front.signal("-TERM");
     assert_eq!(front.end().0.code(), Some(0));
+}
+
+/// What it prints is what a configuration takes, and knows the secret by.
+#[test]
+fn a_hash_is_a_line_of_a_configuration() {
+    let schema = Schema::parse("schema.graphql", b"type Item @table @export { id: ID @primaryKey }").unwrap();
+    let secret = |line: &str| {
+        let text = format!(
+            "auth: {{ principals: {{ a: {{ {line} }} }} }}\ntables: {{ Item: {{ origin: {{ url: 'http://h/{{id}}' }} }} }}"
+        );
+        let config = Config::parse("config.yaml", text.as_bytes(), &schema, &|_| None).unwrap();
+        config.auth.unwrap().principals.remove(0).secret
+    };
+    let (code, out, err) = run(wtcache(&["hash", "token"]));
+    assert_eq!((code, err.as_str()), (Some(0), ""));
+    let (token, line) = out.trim_end().split_once('\n').unwrap();
+    let token = token.rsplit(' ').next().unwrap();
+    let known = ring::digest::digest(&ring::digest::SHA256, token.as_bytes());
+    assert!(token.len() >= 43);
+    assert_eq!(secret(line), Secret::Token(known.as_ref().try_into().unwrap()));
+    let (_, again, _) = run(wtcache(&["hash", "token"]));
+    assert_ne!(again, out);
+
+    let mut command = wtcache(&["hash", "password"]);
+    let (reader, mut writer) = std::io::pipe().unwrap();
+    std::io::Write::write_all(&mut writer, b"pass word\n").unwrap();
+    drop(writer);
+    command.stdin(reader);
+    let (code, out, err) = run(command);
+    assert_eq!((code, err.as_str()), (Some(0), ""));
+    let Secret::Password(hash) = secret(out.trim_end()) else { panic!("{out}") };
+    let hash = argon2::password_hash::phc::PasswordHash::new(&hash).unwrap();
+    let is = |password: &str| {
+        argon2::PasswordVerifier::verify_password(&argon2::Argon2::default(), password.as_bytes(), &hash).is_ok()
+    };
+    assert!(is("pass word") && !is("pass word\n"));
+
+    let (code, out, err) = run(wtcache(&["hash", "password"]));
+    assert_eq!((code, out.as_str(), err.as_str()), (Some(1), "", "wtcache: there is no password on standard input\n"));
 }

@@ -5,6 +5,7 @@
 //! Invariant: a [`Config`] read with a schema has exactly the schema's tables; headers' values reach no error and no
 //! `Debug` output.
 
+mod auth;
 mod listening;
 mod read;
 mod value;
@@ -22,6 +23,7 @@ use wtcache_http_source::{Breaker, Retries};
 use crate::diagnostic::{Diagnostics, Findings, MAX_FILE_BYTES, Position};
 use crate::schema::Schema;
 
+pub use auth::{AuthConfig, PrincipalConfig, Rights, Secret, Verbs};
 pub use listening::{Admin, Limits};
 
 /// Looks up a variable of the environment.
@@ -48,6 +50,8 @@ pub struct Config {
     pub admin: Admin,
     /// What clients may ask of it at once, and how long they may take.
     pub limits: Limits,
+    /// Who may ask for what; without it, everybody for everything.
+    pub auth: Option<AuthConfig>,
     /// The tables, in the order of the file.
     pub tables: Vec<TableConfig>,
 }
@@ -234,6 +238,7 @@ impl Default for Config {
             public: false,
             admin: Admin::default(),
             limits: Limits::default(),
+            auth: None,
             tables: Vec::new(),
         }
     }

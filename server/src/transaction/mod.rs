@@ -13,7 +13,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use axum::http::StatusCode;
+use axum::http::{Method, StatusCode};
 use wtcache::{
     Bytes, Call, Change, Entry, Outcome, PatternError, SourceError, Step, StepCx, StepDone, StepEnd, Transacted,
     Transaction, WriteError, Written,
@@ -21,6 +21,7 @@ use wtcache::{
 
 use self::read::{Asked, Does, Forgets, Undo, Update};
 use crate::answer::{Answer, header};
+use crate::auth::Who;
 use crate::incoming::Incoming;
 use crate::invalidate::{Selector, bad, forget};
 use crate::problem::{self, Outcome as Ended, Problem};
@@ -33,12 +34,12 @@ const MAX_BODY_BYTES: usize = 4 * 1024 * 1024;
 const LONGEST: Duration = Duration::from_secs(60);
 
 /// The answer to a request for a transaction.
-pub(crate) async fn answer(tables: &BTreeMap<String, ServedTable>, body: &mut Incoming) -> Answer {
+pub(crate) async fn answer(tables: &BTreeMap<String, ServedTable>, who: &Who, body: &mut Incoming) -> Answer {
     let asked = match body.read_whole(MAX_BODY_BYTES, "a transaction").await {
         Ok(body) => read::asked(tables, &body),
         Err(problem) => Err(problem),
     };
-    let planned = asked.and_then(Plan::of);
+    let planned = asked.and_then(|asked| allowed(who, asked)).and_then(Plan::of);
     let refused = |problem: Problem| {
         let response = problem.outcome(Ended::RolledBack).response();
         Answer::new(response, header("wtcache; detail=invalid-request"), "refused")
@@ -52,6 +53,21 @@ pub(crate) async fn answer(tables: &BTreeMap<String, ServedTable>, body: &mut In
         Ok(answer) => answer,
         Err(_) => refused(Problem::new(StatusCode::SERVICE_UNAVAILABLE, "the server is ending")),
     }
+}
+
+/// # Errors
+/// 401 or 403: not all of it is for him.
+fn allowed(who: &Who, asked: Asked) -> Result<Asked, Problem> {
+    for update in &asked.updates {
+        let method = match &update.does {
+            Does::Put(_) => Method::PUT,
+            Does::Patch(_) => Method::PATCH,
+            Does::Delete => Method::DELETE,
+        };
+        who.may(&method, &update.table.schema.name)?;
+    }
+    asked.forgets.iter().try_for_each(|forgets| who.may_write_some(&forgets.table.schema.name))?;
+    Ok(asked)
 }
 
 /// What a step of another table said of its failure.

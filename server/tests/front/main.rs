@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "tests")]
 
 mod asked;
+mod auth;
 mod clients;
 #[path = "../common/mod.rs"]
 mod common;
