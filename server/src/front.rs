@@ -20,7 +20,7 @@ use wtcache::{ByteCache, Bytes, Call, CloseReport, Entry, How, LoadError, Passed
 use crate::answer::{Answer, header, record};
 use crate::asked::Asked;
 use crate::auth::{Auth, Who};
-use crate::config::{AuthConfig, Limits};
+use crate::config::{AuthConfig, Limits, TlsConfig};
 use crate::connections::Connections;
 use crate::format::Door;
 use crate::incoming::Incoming;
@@ -30,6 +30,7 @@ use crate::problem::{self, Problem};
 use crate::record::check_key;
 use crate::table::ServedTable;
 use crate::timing::{SERVER_TIMING, Timing};
+use crate::tls::Tls;
 use crate::{etag, pending, query, write};
 
 const RECORD_METHODS: &str = "GET, HEAD, PUT, PATCH, DELETE, OPTIONS";
@@ -75,6 +76,8 @@ pub struct Front {
     limits: Limits,
     /// Who may ask for what; else everybody for everything.
     auth: Option<Arc<Auth>>,
+    /// What its connections speak TLS with.
+    tls: Option<Tls>,
     /// Of the requests that are no table's.
     others: Latency,
     connections: Connections,
@@ -117,6 +120,25 @@ impl Front {
     pub fn auth(mut self, config: &AuthConfig) -> Result<Self, String> {
         self.auth = Some(Auth::new(config)?);
         Ok(self)
+    }
+
+    /// Speaks TLS, and nothing else, with this certificate.
+    ///
+    /// # Errors
+    /// A file cannot be read or is not what it should be; the message names it.
+    pub fn tls(mut self, config: &TlsConfig) -> Result<Self, String> {
+        self.tls = Some(Tls::load(config)?);
+        Ok(self)
+    }
+
+    /// Whether it speaks TLS.
+    #[must_use]
+    pub fn has_tls(&self) -> bool {
+        self.tls.is_some()
+    }
+
+    pub(crate) fn speaks(&self) -> Option<&Tls> {
+        self.tls.as_ref()
     }
 
     pub(crate) fn tables(&self) -> &BTreeMap<String, ServedTable> {

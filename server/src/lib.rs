@@ -33,6 +33,7 @@ pub mod secret;
 pub mod serve;
 pub mod table;
 mod timing;
+mod tls;
 mod transaction;
 pub mod walk;
 mod write;

@@ -142,9 +142,10 @@ fn serve(directory: &Path, listen: Option<SocketAddr>, admin: Option<Admin>, log
         let listening = Listening::bind(front, listen).await.map_err(|error| error.to_string())?;
         let listening = listening.admin(admin).await.map_err(|error| error.to_string())?;
         let names: Vec<&str> = listening.front().table_names().collect();
-        demo::line(&format!("serving {} on http://{}", names.join(", "), listening.address()));
+        let scheme = if listening.front().has_tls() { "https" } else { "http" };
+        demo::line(&format!("serving {} on {scheme}://{}", names.join(", "), listening.address()));
         if let Some(address) = listening.admin_address() {
-            demo::line(&format!("asked of itself on http://{address}/-/stats"));
+            demo::line(&format!("asked of itself on {scheme}://{address}/-/stats"));
         }
         report(listening.until(end).await)
     })
@@ -156,7 +157,8 @@ fn check(directory: &Path) -> Result<(), String> {
     folder::check(&schema, &config)?;
     let names: Vec<&str> =
         schema.tables.iter().filter(|table| table.exported).map(|table| table.name.as_str()).collect();
-    demo::line(&format!("nothing is wrong with it; it serves {} on http://{}", names.join(", "), config.listen));
+    let scheme = if config.tls.is_some() { "https" } else { "http" };
+    demo::line(&format!("nothing is wrong with it; it serves {} on {scheme}://{}", names.join(", "), config.listen));
     Ok(())
 }
 

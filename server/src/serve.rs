@@ -47,6 +47,9 @@ pub fn front_of(schema: &Schema, config: &Config) -> Result<Front, String> {
     if let Some(auth) = &config.auth {
         front = front.auth(auth)?;
     }
+    if let Some(tls) = &config.tls {
+        front = front.tls(tls)?;
+    }
     for table in schema.tables.iter().filter(|table| table.exported) {
         let Some(config) = config.table(&table.name) else { continue };
         let origin = origin_of(table, &config.origin).map_err(|error| format!("{}: {error}", table.name))?;

@@ -217,6 +217,7 @@ fn every_error_names_its_place() {
         ("listen: 127.0.0.1:1\ntables: {}".into(), "2:1: table InventoryItem of the schema is not configured\n  hint: add InventoryItem below tables, with an origin".into()),
         // Values.
         ("listen: 0.0.0.0:80\ntables: {InventoryItem: {origin: {url: 'http://h/{id}'}}}".into(), "1:9: listen: others than this machine reach that address, and this server asks nobody who they are\n  hint: if that is meant, write: public: true".into()),
+        ("tls: {key: a}\ntables: {InventoryItem: {origin: {url: 'http://h/{id}'}}}".into(), "1:6: tls lacks certificate\n  hint: write: tls: { certificate: FILE, key: FILE }".into()),
         ("auth: {principal: {}}\ntables: {InventoryItem: {origin: {url: 'http://h/{id}'}}}".into(), "1:8: unknown key principal\n  hint: did you mean principals?".into()),
         ("auth: {anonymous: {Item: read}}\ntables: {InventoryItem: {origin: {url: 'http://h/{id}'}}}".into(), "1:20: table Item is not in the schema\n  hint: write \"*\" for all tables that are not named".into()),
         ("auth: {anonymous: {\"*\": reed}}\ntables: {InventoryItem: {origin: {url: 'http://h/{id}'}}}".into(), "1:25: *: \"reed\" is not a list of what may be asked\n  hint: did you mean read?".into()),

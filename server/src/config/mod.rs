@@ -24,7 +24,7 @@ use crate::diagnostic::{Diagnostics, Findings, MAX_FILE_BYTES, Position};
 use crate::schema::Schema;
 
 pub use auth::{AuthConfig, PrincipalConfig, Rights, Secret, Verbs};
-pub use listening::{Admin, Limits};
+pub use listening::{Admin, Limits, TlsConfig};
 
 /// Looks up a variable of the environment.
 pub type Environment<'a> = &'a dyn Fn(&str) -> Option<String>;
@@ -50,6 +50,8 @@ pub struct Config {
     pub admin: Admin,
     /// What clients may ask of it at once, and how long they may take.
     pub limits: Limits,
+    /// What both addresses speak TLS with; without it, they speak plain HTTP.
+    pub tls: Option<TlsConfig>,
     /// Who may ask for what; without it, everybody for everything.
     pub auth: Option<AuthConfig>,
     /// The tables, in the order of the file.
@@ -238,6 +240,7 @@ impl Default for Config {
             public: false,
             admin: Admin::default(),
             limits: Limits::default(),
+            tls: None,
             auth: None,
             tables: Vec::new(),
         }
@@ -357,7 +360,14 @@ pub fn load(directory: &Path, environment: Environment<'_>) -> Result<(Schema, C
     let config = read_file(directory, "config.yaml")
         .and_then(|(file, bytes)| read::config(&file, &bytes, schema.as_ref().ok(), environment));
     match (schema, config) {
-        (Ok(schema), Ok(config)) => Ok((schema, config)),
+        (Ok(schema), Ok(mut config)) => {
+            if let Some(tls) = &mut config.tls {
+                // As the file names them, they are beside it.
+                tls.certificate = directory.join(&tls.certificate);
+                tls.key = directory.join(&tls.key);
+            }
+            Ok((schema, config))
+        }
         (Ok(_), Err(errors)) | (Err(errors), Ok(_)) => Err(errors),
         (Err(schema), Err(config)) => Err(schema.and(config)),
     }

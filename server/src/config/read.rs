@@ -12,7 +12,7 @@ use super::value::{self, Value, Wrong};
 use super::yaml::{self, Kind, Node, Text};
 use super::{
     Admin, Capacity, Config, Environment, Freshness, HeaderConfig, Idempotency, InDoubtWrites, Limits,
-    OptimisticConfig, OriginConfig, Preconditions, TableConfig,
+    OptimisticConfig, OriginConfig, Preconditions, TableConfig, TlsConfig,
 };
 use crate::diagnostic::{Diagnostics, Findings, Position, hint_of_known, nearest, shown, text};
 use crate::schema::Schema;
@@ -74,7 +74,7 @@ impl Reader<'_> {
     fn root(&mut self, root: &Node, schema: Option<&Schema>) -> Config {
         let mut config = Config::default();
         let Some(fields) =
-            self.fields("the configuration", root, &["listen", "public", "admin", "limits", "auth", "tables"])
+            self.fields("the configuration", root, &["listen", "public", "admin", "limits", "tls", "auth", "tables"])
         else {
             return config;
         };
@@ -83,6 +83,9 @@ impl Reader<'_> {
         self.set(fields, "admin", &mut config.admin, value::admin);
         if let Some((_, node)) = fields.get("limits") {
             self.limits(node, &mut config.limits);
+        }
+        if let Some((_, node)) = fields.get("tls") {
+            config.tls = self.tls(node);
         }
         if let Some((_, node)) = fields.get("auth") {
             config.auth = Some(self.auth(node, schema));
@@ -129,6 +132,18 @@ impl Reader<'_> {
         self.set(fields, "head_timeout", &mut limits.head_timeout, value::deadline);
         self.set(fields, "body_timeout", &mut limits.body_timeout, value::deadline);
         self.set(fields, "keep_alive", &mut limits.keep_alive, value::deadline);
+    }
+
+    fn tls(&mut self, node: &Node) -> Option<TlsConfig> {
+        let fields = self.fields("tls", node, &["certificate", "key"])?;
+        let mut tls = TlsConfig { certificate: "".into(), key: "".into() };
+        for (key, target) in [("certificate", &mut tls.certificate), ("key", &mut tls.key)] {
+            if fields.get(key).is_none() {
+                self.add(node.at, &format!("tls lacks {key}"), Some("write: tls: { certificate: FILE, key: FILE }"));
+            }
+            self.set(fields, key, target, value::file);
+        }
+        Some(tls)
     }
 
     fn missing_tables(&mut self, at: Position, entries: &[(Text, Node)], schema: &Schema) {

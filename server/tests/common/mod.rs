@@ -139,6 +139,9 @@ impl Setup {
         if let Some(auth) = &config.auth {
             front = front.auth(auth).unwrap();
         }
+        if let Some(tls) = &config.tls {
+            front = front.tls(tls).unwrap();
+        }
         for table in schema.tables.iter().filter(|table| table.exported) {
             front = front.table(open(table, config.table(&table.name).unwrap(), &pool(), &clock));
         }
