@@ -31,6 +31,7 @@ pub mod record;
 pub mod schema;
 pub mod secret;
 pub mod serve;
+mod stamped;
 pub mod table;
 mod timing;
 mod tls;

@@ -10,7 +10,7 @@ use serde_json::{Map, Value, json};
 
 use crate::answer::{Answer, json as json_answer};
 use crate::record::MAX_KEY_BYTES;
-use crate::schema::{Attribute, Scalar, Table};
+use crate::schema::{Attribute, Bounds, Scalar, Table};
 use crate::table::ServedTable;
 
 /// The formats of records, for reading.
@@ -262,6 +262,18 @@ fn record(table: &Table, used: Use) -> Value {
     let mut properties = Map::new();
     for attribute in &table.attributes {
         let mut of = scalar(attribute.scalar);
+        if used != Use::Served {
+            // Of what is written: what the origin has is shown as it is.
+            let Bounds { min, max, pattern } = &attribute.bounds;
+            let members = [
+                ("minimum", min.clone().map(Value::Number)),
+                ("maximum", max.clone().map(Value::Number)),
+                ("pattern", pattern.as_ref().map(|pattern| pattern.as_str().into())),
+            ];
+            for (name, value) in members.into_iter().filter_map(|(name, value)| Some((name, value?))) {
+                of[name] = value;
+            }
+        }
         if attribute.list {
             of = json!({ "type": "array", "items": of });
         }
@@ -289,6 +301,9 @@ fn scalar(scalar: Scalar) -> Value {
         Scalar::Id => json!({ "type": ["string", "integer"] }),
         Scalar::String => json!({ "type": "string" }),
         Scalar::Int => json!({ "type": "integer", "format": "int32", "minimum": i32::MIN, "maximum": i32::MAX }),
+        Scalar::Long => {
+            json!({ "type": "integer", "format": "int64", "minimum": -Scalar::LONGEST, "maximum": Scalar::LONGEST })
+        }
         Scalar::Float => json!({ "type": "number", "format": "double" }),
         Scalar::Boolean => json!({ "type": "boolean" }),
     }

@@ -16,7 +16,8 @@ use crate::config::{Capacity, Freshness, Idempotency, InDoubtWrites, OriginConfi
 use crate::latency::Latency;
 use crate::pending::Outcomes;
 use crate::record::NULL;
-use crate::schema::Table;
+use crate::schema::{Stamp, Table};
+use crate::stamped::Stamped;
 
 /// A table with the cache that answers for it. Cloning gives another handle on the same.
 #[derive(Clone)]
@@ -65,7 +66,13 @@ impl ServedTable {
         let (rows_of, tags_of) = (Arc::clone(&schema), Arc::clone(&schema));
         let outcomes = Outcomes::new(&schema.name, &config.optimistic, Arc::clone(&clock));
         let has_rule = source.declared().has_rule;
-        let mut builder = ByteCache::builder(source)
+        let (created, updated) = (schema.stamp(Stamp::Created), schema.stamp(Stamp::Updated));
+        let builder = if created.is_none() && updated.is_none() {
+            ByteCache::builder(source)
+        } else {
+            ByteCache::builder(Stamped { source, created, updated })
+        };
+        let mut builder = builder
             .clock(clock)
             .negative_lifetime(config.negative_lifetime)
             .stale_while_revalidate(config.stale_while_revalidate)

@@ -47,6 +47,7 @@ pub(crate) struct Setup {
     admin: Admin,
     limits: Limits,
     top: String,
+    types: String,
 }
 
 /// A deadline that no test meets, a settle window of 10 s, and a clock that stands.
@@ -60,6 +61,7 @@ pub(crate) fn setup() -> Setup {
         admin: Admin::Same,
         limits: Limits::default(),
         top: String::new(),
+        types: String::new(),
     }
 }
 
@@ -117,6 +119,12 @@ impl Setup {
         self
     }
 
+    /// Further types of the schema.
+    pub(crate) fn types(mut self, types: &str) -> Self {
+        self.types = types.into();
+        self
+    }
+
     pub(crate) fn start(self) -> Stage {
         self.start_with(|table, config, pool, clock| {
             let source = origin_of(table, &config.origin).unwrap();
@@ -153,7 +161,7 @@ impl Setup {
             Some(seconds) => SCHEMA.replace("expiration: 300", &format!("expiration: {seconds}")),
             None => SCHEMA.to_owned(),
         };
-        let schema = Schema::parse("schema.graphql", schema.as_bytes()).unwrap();
+        let schema = Schema::parse("schema.graphql", format!("{schema}\n{}", self.types).as_bytes()).unwrap();
         let mut text = format!("{}\ntables:\n", self.top);
         for table in &schema.tables {
             text += &format!("  {}:\n    clean_start: true\n", table.name);

@@ -22,6 +22,7 @@ mod pending;
 mod query;
 mod reads;
 mod requests;
+mod stamps;
 mod tls;
 mod transactions;
 mod writes;
