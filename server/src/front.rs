@@ -6,8 +6,8 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
 use axum::body::Body;
@@ -20,7 +20,7 @@ use wtcache::{ByteCache, Bytes, Call, CloseReport, Entry, How, LoadError, Passed
 use crate::answer::{Answer, header, record};
 use crate::asked::Asked;
 use crate::auth::{Auth, Who};
-use crate::config::{AuthConfig, Limits, TlsConfig};
+use crate::config::{AuthConfig, Config, Limits, TlsConfig};
 use crate::connections::Connections;
 use crate::format::Door;
 use crate::incoming::Incoming;
@@ -75,7 +75,7 @@ pub struct Front {
     observer: Option<Observer>,
     limits: Limits,
     /// Who may ask for what; else everybody for everything.
-    auth: Option<Arc<Auth>>,
+    auth: RwLock<Option<Arc<Auth>>>,
     /// What its connections speak TLS with.
     tls: Option<Tls>,
     /// Of the requests that are no table's.
@@ -117,8 +117,8 @@ impl Front {
     ///
     /// # Errors
     /// The system gives no random numbers.
-    pub fn auth(mut self, config: &AuthConfig) -> Result<Self, String> {
-        self.auth = Some(Auth::new(config)?);
+    pub fn auth(self, config: &AuthConfig) -> Result<Self, String> {
+        self.asks(Some(Auth::new(config)?));
         Ok(self)
     }
 
@@ -135,6 +135,24 @@ impl Front {
     #[must_use]
     pub fn has_tls(&self) -> bool {
         self.tls.is_some()
+    }
+
+    /// Takes who may ask for what, and the certificate if it speaks TLS, from another configuration. True: there was a certificate to take.
+    ///
+    /// # Errors
+    /// What is wrong with it; then all is as before.
+    pub(crate) fn renew(&self, config: &Config) -> Result<bool, String> {
+        let auth = config.auth.as_ref().map(Auth::new).transpose()?;
+        let renewed = match (&self.tls, &config.tls) {
+            (Some(tls), Some(files)) => tls.reload(files).map(|()| true)?,
+            _ => false,
+        };
+        self.asks(auth);
+        Ok(renewed)
+    }
+
+    fn asks(&self, auth: Option<Arc<Auth>>) {
+        *self.auth.write().unwrap_or_else(PoisonError::into_inner) = auth;
     }
 
     pub(crate) fn speaks(&self) -> Option<&Tls> {
@@ -219,7 +237,8 @@ impl Front {
 
     /// Who comes in, and the way out.
     async fn enter(&self, request: &mut Parts) -> Result<(Who, Door), Problem> {
-        let who = match &self.auth {
+        let auth = self.auth.read().unwrap_or_else(PoisonError::into_inner).clone();
+        let who = match auth {
             Some(auth) if !own::is_open(request.uri.path()) => auth.who(&request.headers).await?,
             _ => Who::anybody(),
         };

@@ -1,13 +1,18 @@
 //! The `wtcache` command.
 
+use std::io::Write;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::sync::Arc;
 use std::time::Duration;
 
 use clap::{CommandFactory, Parser, Subcommand};
+use tokio::signal::unix::{SignalKind, signal};
 use wtcache_origin::{Origin, OriginOptions};
 use wtcache_server::config::Admin;
+use wtcache_server::notify::{State, notify};
+use wtcache_server::reload::{Reloaded, Reloading};
 use wtcache_server::serve::{Listening, asked_to_end, front_of};
 use wtcache_server::{config, demo, folder, secret};
 
@@ -147,8 +152,50 @@ fn serve(directory: &Path, listen: Option<SocketAddr>, admin: Option<Admin>, log
         if let Some(address) = listening.admin_address() {
             demo::line(&format!("asked of itself on {scheme}://{address}/-/stats"));
         }
-        report(listening.until(end).await)
+        let reloading = Reloading::new(directory, Arc::clone(listening.front()), schema, config);
+        reload_on_hangup(reloading).map_err(|error| error.to_string())?;
+        notify(State::Ready);
+        let ends = async {
+            end.await;
+            notify(State::Stopping);
+        };
+        report(listening.until(ends).await)
     })
+}
+
+/// Reads the folder again at each SIGHUP, and says what came of it.
+fn reload_on_hangup(reloading: Reloading) -> std::io::Result<()> {
+    let mut hangup = signal(SignalKind::hangup())?;
+    let reloading = Arc::new(reloading);
+    tokio::spawn(async move {
+        while hangup.recv().await.is_some() {
+            let reloading = Arc::clone(&reloading);
+            let again = move || {
+                notify(State::Reloading);
+                reload(&reloading);
+                notify(State::Ready);
+            };
+            let _ = tokio::task::spawn_blocking(again).await;
+        }
+    });
+    Ok(())
+}
+
+fn reload(reloading: &Reloading) {
+    let environment = |name: &str| std::env::var(name).ok();
+    match reloading.again(&environment) {
+        Ok(Reloaded { taken, waits }) => {
+            let names = |names: &[String]| if names.is_empty() { "nothing".to_owned() } else { names.join(", ") };
+            demo::line(&format!("reloaded: {}; needs a restart: {}", names(&taken), names(&waits)));
+        }
+        Err(why) => {
+            // Nobody may read it any more: that is no reason to end.
+            let mut out = std::io::stderr().lock();
+            for line in why.lines().chain(["not reloaded: all is as before"]) {
+                let _ = writeln!(out, "wtcache: {line}");
+            }
+        }
+    }
 }
 
 fn check(directory: &Path) -> Result<(), String> {

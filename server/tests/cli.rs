@@ -637,3 +637,36 @@ fn a_hash_is_a_line_of_a_configuration() {
     let (code, out, err) = run(wtcache(&["hash", "password"]));
     assert_eq!((code, out.as_str(), err.as_str()), (Some(1), "", "wtcache: there is no password on standard input\n"));
 }
+
+/// The service manager is told too, each time.
+#[test]
+fn at_a_hangup_it_reads_its_folder_again() {
+    let folder = Folder::of_demo("hangup");
+    let socket = Path::new(folder.name()).join("notify");
+    let manager = std::os::unix::net::UnixDatagram::bind(&socket).unwrap();
+    manager.set_read_timeout(Some(PATIENCE)).unwrap();
+    let told = || {
+        let mut text = [0; 64];
+        let length = manager.recv(&mut text).unwrap();
+        String::from_utf8(text[..length].to_vec()).unwrap()
+    };
+    let mut command = wtcache(&["serve", "--config", folder.name(), "--listen", "127.0.0.1:0", "--admin", "none"]);
+    command.env("INVENTORY_API", "http://127.0.0.1:1").env("INVENTORY_API_KEY", "k").env("NOTIFY_SOCKET", &socket);
+    let mut front = Serving::start(command);
+    let address = address_in(&front.line());
+    assert_eq!(told(), "READY=1");
+    let file = Path::new(folder.name()).join("config.yaml");
+    let text = fs::read_to_string(&file).unwrap();
+    fs::write(&file, format!("{text}\nauth: {{}}\n")).unwrap();
+    front.signal("-HUP");
+    assert_eq!(front.line(), "reloaded: auth; needs a restart: nothing");
+    assert_eq!((told(), told()), ("RELOADING=1".to_owned(), "READY=1".to_owned()));
+    assert_eq!(ask_at(address, "GET", "/InventoryItem/a", "").0, 401);
+    fs::write(&file, "tables: 1").unwrap();
+    front.signal("-HUP");
+    let told_why = (front.stderr_line(), front.stderr_line(), told(), told());
+    assert!(told_why.0.contains("config.yaml:1:9: tables: expected a map, got a text"), "{told_why:?}");
+    front.signal("-TERM");
+    assert_eq!(told(), "STOPPING=1");
+    assert_eq!(front.end().0.code(), Some(0));
+}

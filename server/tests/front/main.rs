@@ -21,6 +21,7 @@ mod patch;
 mod pending;
 mod query;
 mod reads;
+mod reload;
 mod requests;
 mod stamps;
 mod tls;

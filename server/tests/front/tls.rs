@@ -19,7 +19,7 @@ use wtcache_server::front::Front;
 use crate::common::{PATIENCE, Stage, request_at, setup};
 
 /// A folder of its own for a test.
-fn folder(name: &str) -> PathBuf {
+pub(crate) fn folder(name: &str) -> PathBuf {
     let folder = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("tls").join(name);
     let _ = fs::remove_dir_all(&folder);
     fs::create_dir_all(&folder).unwrap();
@@ -27,7 +27,7 @@ fn folder(name: &str) -> PathBuf {
 }
 
 /// A certificate for localhost, and its files.
-fn pair(name: &str) -> (CertifiedKey<KeyPair>, TlsConfig) {
+pub(crate) fn pair(name: &str) -> (CertifiedKey<KeyPair>, TlsConfig) {
     let made = generate_simple_self_signed(vec!["localhost".to_owned()]).unwrap();
     let folder = folder(name);
     let files = TlsConfig { certificate: folder.join("cert.pem"), key: folder.join("key.pem") };
@@ -43,9 +43,9 @@ fn tls_stage(files: &TlsConfig, limits: Limits) -> Stage {
     stage
 }
 
-type Client = StreamOwned<ClientConnection, TcpStream>;
+pub(crate) type Client = StreamOwned<ClientConnection, TcpStream>;
 
-fn client(
+pub(crate) fn client(
     address: SocketAddr,
     trusted: &CertificateDer<'static>,
     version: &'static rustls::SupportedProtocolVersion,
@@ -63,7 +63,7 @@ fn client(
 }
 
 /// The answer to a GET, all that comes until the front closes.
-fn get(client: &mut Client, path: &str) -> String {
+pub(crate) fn get(client: &mut Client, path: &str) -> String {
     let request = format!("GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");
     client.write_all(request.as_bytes()).unwrap();
     let mut answer = String::new();
