@@ -72,7 +72,7 @@ fn own_paths() -> Map<String, Value> {
         "invalidate",
         "Forgets what was changed at the origin past this server",
         vec![],
-        &responses(Some(("200", object("How much went."))), &[400, 408, 413, 503]),
+        &responses(Some(("200", object("How much went."))), &[400, 408, 413, 415, 503]),
     );
     invalidate["requestBody"] = json!({
         "required": true,
@@ -85,7 +85,7 @@ fn own_paths() -> Map<String, Value> {
         vec![],
         &responses(
             Some(("200", object("What came of each update."))),
-            &[400, 404, 408, 412, 413, 422, 500, 502, 503, 504],
+            &[400, 404, 408, 412, 413, 415, 422, 500, 502, 503, 504],
         ),
     );
     transaction["requestBody"] = json!({

@@ -14,7 +14,7 @@ use crate::exposition;
 use crate::front::Front;
 use crate::incoming::Incoming;
 use crate::problem::Problem;
-use crate::{invalidate, openapi, pending, transaction};
+use crate::{invalidate, openapi, page, pending, transaction};
 
 /// Before each path of these.
 pub(crate) const PREFIX: &str = "/-/";
@@ -46,13 +46,22 @@ enum Page<'p> {
     Metrics,
     Invalidate,
     Transaction,
+    /// Of the page for people.
+    File(page::File),
+    /// What is resident.
+    Records,
+    Doubts,
     /// Of a write with this id.
     Pending(&'p str),
 }
 
 impl<'p> Page<'p> {
     fn of(path: &'p str) -> Option<Self> {
-        Some(match path.strip_prefix(PREFIX)? {
+        let path = path.strip_prefix(PREFIX)?;
+        if let Some(file) = page::File::of(path) {
+            return Some(Self::File(file));
+        }
+        Some(match path {
             "healthz" => Self::Healthz,
             "readyz" => Self::Readyz,
             "openapi.json" => Self::Openapi,
@@ -60,6 +69,8 @@ impl<'p> Page<'p> {
             "metrics" => Self::Metrics,
             "invalidate" => Self::Invalidate,
             "transaction" => Self::Transaction,
+            "records" => Self::Records,
+            "doubts" => Self::Doubts,
             other => Self::Pending(other.strip_prefix("pending/")?),
         })
     }
@@ -69,7 +80,9 @@ impl<'p> Page<'p> {
             Self::Healthz | Self::Readyz | Self::Openapi | Self::Pending(_) => true,
             // It is a write of records.
             Self::Transaction => side != Side::Admin,
-            Self::Stats | Self::Metrics | Self::Invalidate => side != Side::Public,
+            Self::Stats | Self::Metrics | Self::Invalidate | Self::File(_) | Self::Records | Self::Doubts => {
+                side != Side::Public
+            }
         }
     }
 
@@ -80,7 +93,10 @@ impl<'p> Page<'p> {
             // What the document tells of tables is no record; the id of a write is known to who was given it.
             // Each update of a transaction is looked at besides.
             Self::Openapi | Self::Pending(_) | Self::Transaction => who.may_something(),
-            Self::Stats | Self::Metrics | Self::Invalidate => who.may_administrate(),
+            // The page too: so a browser asks its reader who he is.
+            Self::Stats | Self::Metrics | Self::Invalidate | Self::File(_) | Self::Records | Self::Doubts => {
+                who.may_administrate()
+            }
         }
     }
 
@@ -129,6 +145,9 @@ pub(crate) async fn answer(front: &Front, side: Side, who: &Who, request: &Parts
             let metrics = exposition::metrics(front.tables(), front.others(), front.connections());
             Answer::local(text(metrics, exposition::CONTENT_TYPE), "metrics")
         }
+        Page::File(file) => file.answer(),
+        Page::Records => page::records(front.tables(), request.uri.query()).await,
+        Page::Doubts => page::doubts(front.tables()),
         Page::Invalidate => invalidate::answer(front.tables(), method, body).await,
         Page::Transaction => transaction::answer(front.tables(), who, body).await,
         Page::Pending(id) => pending::answer(front.tables(), id),

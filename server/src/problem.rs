@@ -122,6 +122,12 @@ impl Problem {
         self
     }
 
+    /// The same without the tag of the one record that it met, for an answer about several.
+    pub(crate) fn of_several(mut self) -> Self {
+        self.headers.retain(|(name, _)| *name != ETAG);
+        self
+    }
+
     /// The same with another status.
     pub(crate) fn status(mut self, status: StatusCode) -> Self {
         self.status = status;

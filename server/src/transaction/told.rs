@@ -62,7 +62,7 @@ fn stopped(
         why = why.or(problem);
     }
     let why = why.unwrap_or_else(otherwise);
-    why.outcome(outcome).and("updates", updates.into())
+    why.of_several().outcome(outcome).and("updates", updates.into())
 }
 
 /// What came of an update, and the problem that it met.

@@ -131,6 +131,9 @@ fn what_the_server_is_asked_of_itself_is_for_who_is_admin() {
         ("GET", "/-/metrics", ""),
         ("POST", "/-/invalidate", forget),
         ("OPTIONS", "/-/stats", ""),
+        ("GET", "/-/", ""),
+        ("GET", "/-/records?table=InventoryItem", ""),
+        ("GET", "/-/doubts", ""),
     ] {
         assert_eq!(of(None, method, path, body), 401, "{path}");
         assert_eq!(of(Some(WRITER), method, path, body), 403, "{path}");
