@@ -120,11 +120,11 @@ pub(crate) fn take<L: Layout>(engine: &Engine<L>, hash: u64, key: &L::OwnedKey, 
         Pushed::Put(record) if u32::try_from(L::value_len(&record.value)).is_ok() => {
             // A lifetime of its own counts from when the origin is known to have had no later record than the one before.
             let since = if record.lifetime == Lifetime::Default { now } else { confirmed };
-            engine.record(hash, key, record, since)
+            engine.record(hash, L::key(key), record, since)
         }
         // A record that no entry can hold is an absent mark that is not kept.
-        Pushed::Put(_) => (engine.absent(hash, key, Lifetime::NotKept, now).0, false),
-        Pushed::Delete(_) | Pushed::Changed(_) => engine.absent(hash, key, Lifetime::Default, now),
+        Pushed::Put(_) => (engine.absent(hash, L::key(key), Lifetime::NotKept, now).0, false),
+        Pushed::Delete(_) | Pushed::Changed(_) => engine.absent(hash, L::key(key), Lifetime::Default, now),
     };
     // Nobody knows when the origin said it; it was after it had said what is held.
     stored.header().renew(Times { since: confirmed, ..stored.header().times() });

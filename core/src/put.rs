@@ -383,7 +383,7 @@ async fn update<L: Layout>(
 }
 
 /// That the record is still the one that was read, as far as it can be told.
-fn condition_on<L: Layout>(existing: Option<&Entry<L>>) -> Option<Condition> {
+pub(crate) fn condition_on<L: Layout>(existing: Option<&Entry<L>>) -> Option<Condition> {
     match existing {
         None => Some(Condition::Absent),
         Some(entry) => entry.version().and_then(Version::new).map(Condition::Version),

@@ -199,7 +199,8 @@ impl<L: Layout> Transaction<L> {
             let written = step.filter_map(|step| match &step.action {
                 Action::Put(value) => Some(Some(value)),
                 Action::Delete => Some(None),
-                Action::Call(_) => None,
+                // What an update makes is known in its turn.
+                Action::Update(_) | Action::Call(_) => None,
             });
             let shown = match (&self.updates[number], written.into_iter().next()) {
                 (Some(Wrote::Record(record)), _) => Some(Some(&record.value)),
@@ -224,7 +225,7 @@ impl<L: Layout> Transaction<L> {
         let now = engine.clock.now();
         let deadline =
             if layers.is_some() { engine.settle_deadline_of(&call, now) } else { engine.deadline_of(&call, now) };
-        let undone = steps.iter().any(|step| matches!(step.undo, Some(Undo::By(..))));
+        let undone = steps.iter().any(|step| matches!(step.undo, Some(Undo::By(..) | Undo::Of(_))));
         let undo_deadline = undo_deadline.or(undone.then(|| engine.deadline())).unwrap_or(Duration::ZERO);
         // What it is settled in is no part of the caller's own calls.
         let inner = if layers.is_some() { None } else { call.scope.clone() };

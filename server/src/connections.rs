@@ -21,10 +21,12 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, timeout};
+use tokio_rustls::server::TlsStream;
 
 use crate::config::Limits;
 use crate::front::Front;
 use crate::own::Side;
+use crate::tls::Tls;
 
 /// So many at once are told that there are too many; others are closed without a word.
 const TURNED_AWAY_AT_ONCE: usize = 64;
@@ -42,11 +44,12 @@ pub(crate) struct Connections {
     accepted: AtomicU64,
     refused: AtomicU64,
     late: AtomicU64,
+    no_tls: AtomicU64,
 }
 
 impl Connections {
     /// Name, kind, help and value of each count.
-    pub(crate) fn metrics(&self) -> [(&'static str, &'static str, &'static str, u64); 4] {
+    pub(crate) fn metrics(&self) -> [(&'static str, &'static str, &'static str, u64); 5] {
         let of = |count: &AtomicU64| count.load(Ordering::Relaxed);
         [
             ("wtcache_connections", "gauge", "Connections of clients now.", of(&self.open)),
@@ -67,6 +70,12 @@ impl Connections {
                 "counter",
                 "Connections closed since the client was too slow, or idle for too long.",
                 of(&self.late),
+            ),
+            (
+                "wtcache_connections_without_tls_total",
+                "counter",
+                "Connections closed since their handshake failed, or was none.",
+                of(&self.no_tls),
             ),
         ]
     }
@@ -110,15 +119,20 @@ pub(crate) async fn serve(listener: TcpListener, front: Arc<Front>, side: Side, 
         if let Ok(place) = Arc::clone(&places).try_acquire_owned() {
             let (front, ending) = (Arc::clone(&front), ending.clone());
             tasks.spawn(async move {
-                connection(stream, front, side, ending).await;
+                accepted_one(stream, front, side, ending).await;
                 drop(place);
             });
             continue;
         }
         front.connections().refused.fetch_add(1, Ordering::Relaxed);
-        if let Ok(place) = Arc::clone(&turning_away).try_acquire_owned() {
+        // What is said in the clear is nothing to who speaks TLS.
+        if front.speaks().is_none()
+            && let Ok(place) = Arc::clone(&turning_away).try_acquire_owned()
+        {
             tasks.spawn(async move {
-                let _ = timeout(TURNED_AWAY_FOR, turn_away(stream)).await;
+                let detail = "this server has as many connections as it takes";
+                let words = last_words(StatusCode::SERVICE_UNAVAILABLE, "retry-after: 1\r\n", detail);
+                let _ = timeout(TURNED_AWAY_FOR, turn_away(stream, &words)).await;
                 drop(place);
             });
         }
@@ -127,10 +141,9 @@ pub(crate) async fn serve(listener: TcpListener, front: Arc<Front>, side: Side, 
     while tasks.join_next().await.is_some() {}
 }
 
-/// Says that there are too many, and hears the client out: closed with something unread, the connection would be reset, and the answer lost.
-async fn turn_away(mut stream: TcpStream) -> io::Result<()> {
-    let detail = "this server has as many connections as it takes";
-    stream.write_all(&last_words(StatusCode::SERVICE_UNAVAILABLE, "retry-after: 1\r\n", detail)).await?;
+/// Says these last words, and hears the client out: closed with something unread, the connection would be reset, and the answer lost.
+async fn turn_away(mut stream: TcpStream, words: &[u8]) -> io::Result<()> {
+    stream.write_all(words).await?;
     stream.shutdown().await?;
     let mut rest = [0; 1024];
     while stream.read(&mut rest).await? > 0 {}
@@ -152,8 +165,43 @@ fn last_words(status: StatusCode, header: &str, detail: &str) -> Vec<u8> {
     [head.as_bytes(), body.as_bytes()].concat()
 }
 
-async fn connection(stream: TcpStream, front: Arc<Front>, side: Side, mut ending: watch::Receiver<bool>) {
+async fn accepted_one(stream: TcpStream, front: Arc<Front>, side: Side, mut ending: watch::Receiver<bool>) {
     let _open = Open::new(&front);
+    let Some(tls) = front.speaks() else { return connection(stream, front, side, ending).await };
+    let handshake = timeout(front.limits().head_timeout, handshake(stream, tls));
+    let shaken = tokio::select! {
+        _ = ending.wait_for(|ending| *ending) => return,
+        shaken = handshake => shaken,
+    };
+    match shaken {
+        Ok(Ok(stream)) => connection(stream, front, side, ending).await,
+        Ok(Err(_)) => {
+            front.connections().no_tls.fetch_add(1, Ordering::Relaxed);
+        }
+        Err(_) => {
+            front.connections().late.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+}
+
+/// The first byte of each handshake (RFC 8446 §5.1).
+const HANDSHAKE: u8 = 22;
+
+/// The stream within; who does not speak TLS is told so.
+async fn handshake(stream: TcpStream, tls: &Tls) -> io::Result<TlsStream<TcpStream>> {
+    let mut first = [0];
+    if stream.peek(&mut first).await? == 1 && first != [HANDSHAKE] {
+        let detail = "this address speaks TLS: ask for https://";
+        let _ = timeout(TURNED_AWAY_FOR, turn_away(stream, &last_words(StatusCode::BAD_REQUEST, "", detail))).await;
+        return Err(io::ErrorKind::InvalidData.into());
+    }
+    tls.acceptor().accept(stream).await
+}
+
+async fn connection<S>(stream: S, front: Arc<Front>, side: Side, mut ending: watch::Receiver<bool>)
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
     let limits = front.limits();
     let progress = Arc::new(Progress::new());
     let service = service_fn(|request: Request<hyper::body::Incoming>| {
@@ -250,12 +298,12 @@ impl Progress {
 }
 
 /// A stream that notes what the client does.
-struct Watched {
-    stream: TcpStream,
+struct Watched<S> {
+    stream: S,
     progress: Arc<Progress>,
 }
 
-impl AsyncRead for Watched {
+impl<S: AsyncRead + Unpin> AsyncRead for Watched<S> {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let before = buf.filled().len();
         let read = Pin::new(&mut self.stream).poll_read(cx, buf);
@@ -266,7 +314,7 @@ impl AsyncRead for Watched {
     }
 }
 
-impl AsyncWrite for Watched {
+impl<S: AsyncWrite + Unpin> AsyncWrite for Watched<S> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         let written = Pin::new(&mut self.stream).poll_write(cx, bytes);
         self.note(written)
@@ -294,7 +342,7 @@ impl AsyncWrite for Watched {
     }
 }
 
-impl Watched {
+impl<S> Watched<S> {
     /// A client that takes its answer slowly is not idle.
     fn note(&self, written: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
         if matches!(written, Poll::Ready(Ok(1..))) && self.progress.waits() == Waits::Next {

@@ -10,6 +10,7 @@ use crate::config::{Config, TableConfig};
 use crate::schema::Schema;
 use crate::serve::pool;
 use crate::table::{ServedTable, origin_of};
+use crate::tls::Tls;
 
 /// The files of a new folder.
 const FILES: [(&str, &str); 2] =
@@ -43,12 +44,12 @@ pub fn init(directory: &Path) -> Result<(), String> {
     Ok(())
 }
 
-/// Makes of each exported table what [`front_of`](crate::serve::front_of) would, and lets it go.
+/// Makes of each exported table, and of the certificate, what [`front_of`](crate::serve::front_of) would, and lets it go.
 ///
 /// # Errors
-/// What is wrong with each table that cannot be served, a line each.
+/// What is wrong with the certificate and with each table that cannot be served, a line each.
 pub fn check(schema: &Schema, config: &Config) -> Result<(), String> {
-    let mut wrong = Vec::new();
+    let mut wrong: Vec<String> = config.tls.iter().filter_map(|tls| Tls::load(tls).err()).collect();
     for table in schema.tables.iter().filter(|table| table.exported) {
         let Some(config) = config.table(&table.name) else { continue };
         // An auditor would ask the origin.

@@ -6,7 +6,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
 use axum::body::Body;
@@ -19,7 +19,8 @@ use wtcache::{ByteCache, Bytes, Call, CloseReport, Entry, How, LoadError, Passed
 
 use crate::answer::{Answer, header, record};
 use crate::asked::Asked;
-use crate::config::Limits;
+use crate::auth::{Auth, Who};
+use crate::config::{AuthConfig, Config, Limits, TlsConfig};
 use crate::connections::Connections;
 use crate::format::Door;
 use crate::incoming::Incoming;
@@ -29,6 +30,7 @@ use crate::problem::{self, Problem};
 use crate::record::check_key;
 use crate::table::ServedTable;
 use crate::timing::{SERVER_TIMING, Timing};
+use crate::tls::Tls;
 use crate::{etag, foreign, pending, query, write};
 
 const RECORD_METHODS: &str = "GET, HEAD, PUT, PATCH, DELETE, OPTIONS";
@@ -47,6 +49,8 @@ pub struct Seen {
     pub what: &'static str,
     /// The answer's status.
     pub status: StatusCode,
+    /// Who asked, where that is known.
+    pub principal: Option<Arc<str>>,
     /// From the request's head to the answer's.
     pub elapsed: Duration,
 }
@@ -70,6 +74,10 @@ pub struct Front {
     tables: BTreeMap<String, ServedTable>,
     observer: Option<Observer>,
     limits: Limits,
+    /// Who may ask for what; else everybody for everything.
+    auth: RwLock<Option<Arc<Auth>>>,
+    /// What its connections speak TLS with.
+    tls: Option<Tls>,
     /// Of the requests that are no table's.
     others: Latency,
     connections: Connections,
@@ -103,6 +111,52 @@ impl Front {
     pub fn limits_of(mut self, limits: Limits) -> Self {
         self.limits = limits;
         self
+    }
+
+    /// Asks who comes who he is, and lets him do what is configured.
+    ///
+    /// # Errors
+    /// The system gives no random numbers.
+    pub fn auth(self, config: &AuthConfig) -> Result<Self, String> {
+        self.asks(Some(Auth::new(config)?));
+        Ok(self)
+    }
+
+    /// Speaks TLS, and nothing else, with this certificate.
+    ///
+    /// # Errors
+    /// A file cannot be read or is not what it should be; the message names it.
+    pub fn tls(mut self, config: &TlsConfig) -> Result<Self, String> {
+        self.tls = Some(Tls::load(config)?);
+        Ok(self)
+    }
+
+    /// Whether it speaks TLS.
+    #[must_use]
+    pub fn has_tls(&self) -> bool {
+        self.tls.is_some()
+    }
+
+    /// Takes who may ask for what, and the certificate if it speaks TLS, from another configuration. True: there was a certificate to take.
+    ///
+    /// # Errors
+    /// What is wrong with it; then all is as before.
+    pub(crate) fn renew(&self, config: &Config) -> Result<bool, String> {
+        let auth = config.auth.as_ref().map(Auth::new).transpose()?;
+        let renewed = match (&self.tls, &config.tls) {
+            (Some(tls), Some(files)) => tls.reload(files).map(|()| true)?,
+            _ => false,
+        };
+        self.asks(auth);
+        Ok(renewed)
+    }
+
+    fn asks(&self, auth: Option<Arc<Auth>>) {
+        *self.auth.write().unwrap_or_else(PoisonError::into_inner) = auth;
+    }
+
+    pub(crate) fn speaks(&self) -> Option<&Tls> {
+        self.tls.as_ref()
     }
 
     pub(crate) fn tables(&self) -> &BTreeMap<String, ServedTable> {
@@ -154,13 +208,19 @@ impl Front {
     }
 
     /// The answer, and the table that it is of.
-    async fn route(&self, side: Side, request: &Parts, body: &mut Incoming) -> (Option<&ServedTable>, Answer) {
+    async fn route(
+        &self,
+        side: Side,
+        who: &Who,
+        request: &Parts,
+        body: &mut Incoming,
+    ) -> (Option<&ServedTable>, Answer) {
         let (method, path) = (&request.method, request.uri.path());
         if let Err(problem) = foreign::check(request) {
             return (None, Answer::refused(method, problem));
         }
         if path.starts_with(own::PREFIX) {
-            return (None, own::answer(self, side, request, body).await);
+            return (None, own::answer(self, side, who, request, body).await);
         }
         if *method == Method::OPTIONS && path == "*" {
             return (None, Answer::options(EVERY_METHOD));
@@ -173,6 +233,9 @@ impl Front {
             Ok(parts) => parts,
             Err(problem) => return (None, Answer::refused(method, problem)),
         };
+        if let Err(problem) = who.may(method, &name) {
+            return (None, Answer::refused(method, problem));
+        }
         let Some(table) = self.tables.get(&name) else {
             let known: Vec<&str> = self.table_names().collect();
             let detail = format!("there is no table {name:?}; served here: {}", known.join(", "));
@@ -181,17 +244,27 @@ impl Front {
         (Some(table), of_table(table, &key, request, body).await)
     }
 
+    /// Who comes in, and the way out.
+    async fn enter(&self, request: &mut Parts) -> Result<(Who, Door), Problem> {
+        let auth = self.auth.read().unwrap_or_else(PoisonError::into_inner).clone();
+        let who = match auth {
+            Some(auth) if !own::is_open(request.uri.path()) => auth.who(&request.headers).await?,
+            _ => Who::anybody(),
+        };
+        Ok((who, Door::enter(request)?))
+    }
+
     /// Answers a request that came in at this side.
     pub(crate) async fn answer(self: &Arc<Self>, side: Side, request: Request<Body>) -> Response<Body> {
         let begun = Instant::now();
         let (mut request, body) = request.into_parts();
         let mut body = Incoming::new(&request.headers, body, self.limits.body_timeout);
-        let (table, answer) = match Door::enter(&mut request) {
-            Ok(door) => {
-                let (table, answer) = self.route(side, &request, &mut body).await;
-                (table, answer.through(door).await)
+        let (table, answer, principal) = match self.enter(&mut request).await {
+            Ok((who, door)) => {
+                let (table, answer) = self.route(side, &who, &request, &mut body).await;
+                (table, answer.through(door).await, who.name())
             }
-            Err(problem) => (None, Answer::refused(&request.method, problem)),
+            Err(problem) => (None, Answer::refused(&request.method, problem), None),
         };
         body.end().await;
         let what = answer.what;
@@ -200,7 +273,7 @@ impl Front {
         table.map_or(&self.others, |table| &*table.latency).count(&request.method, what, status, elapsed);
         if let Some(observer) = &self.observer {
             let target = request.uri.path_and_query().map(|target| target.as_str().to_owned()).unwrap_or_default();
-            observer(&Seen { method: request.method, target, what, status, elapsed });
+            observer(&Seen { method: request.method, target, what, status, principal, elapsed });
         }
         response
     }

@@ -5,8 +5,8 @@
 use std::time::Duration;
 
 use axum::body::{Body, HttpBody};
-use axum::http::header::{CONTENT_LENGTH, EXPECT};
-use axum::http::{HeaderMap, StatusCode};
+use axum::http::header::{ACCEPT_ENCODING, CONTENT_ENCODING, CONTENT_LENGTH, EXPECT};
+use axum::http::{HeaderMap, HeaderValue, StatusCode};
 use http_body_util::BodyExt;
 
 use crate::problem::Problem;
@@ -33,13 +33,17 @@ pub(crate) struct Incoming {
     limit: Duration,
     /// The client sends it only once it is asked to, which is done by the first read.
     waits: bool,
+    /// It is compressed, or the like.
+    coded: bool,
 }
 
 impl Incoming {
     pub(crate) fn new(headers: &HeaderMap, body: Body, limit: Duration) -> Self {
         let length = headers.get(CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse::<u64>().ok());
         let announced = length.map(|length| usize::try_from(length).unwrap_or(usize::MAX));
-        Self { body, announced, limit, waits: headers.contains_key(EXPECT) }
+        let is_coding = |value: &HeaderValue| !value.as_bytes().eq_ignore_ascii_case(b"identity");
+        let coded = headers.get_all(CONTENT_ENCODING).iter().any(is_coding);
+        Self { body, announced, limit, waits: headers.contains_key(EXPECT), coded }
     }
 
     /// The whole body, of `limit` bytes at most.
@@ -62,6 +66,11 @@ impl Incoming {
 
     /// The whole body, or the problem for the client. `taker` is who takes no more than `limit` bytes.
     pub(crate) async fn read_whole(&mut self, limit: usize, taker: &str) -> Result<Vec<u8>, Problem> {
+        if self.coded {
+            let problem =
+                Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "a body is taken without a Content-Encoding");
+            return Err(problem.header(ACCEPT_ENCODING, HeaderValue::from_static("identity")));
+        }
         let most = self.limit;
         let read = tokio::time::timeout(most, self.read(limit)).await.unwrap_or(Err(BodyFailure::Late));
         read.map_err(|failure| match failure {

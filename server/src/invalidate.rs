@@ -27,7 +27,13 @@ pub(crate) async fn answer(tables: &BTreeMap<String, ServedTable>, method: &Meth
         Err(problem) => Err(problem),
     };
     let forgotten = match asked {
-        Ok((table, selector)) => forget(table.clone(), selector).await,
+        Ok((table, selector)) => {
+            let table = table.clone();
+            // Only a runtime that ends does not run it.
+            let ended = |_| Problem::new(StatusCode::SERVICE_UNAVAILABLE, "the server is ending");
+            // It may look at all that is resident: off the threads that serve.
+            tokio::task::spawn_blocking(move || forget(&table, selector)).await.map_err(ended).flatten()
+        }
         Err(problem) => Err(problem),
     };
     match forgotten {
@@ -37,7 +43,7 @@ pub(crate) async fn answer(tables: &BTreeMap<String, ServedTable>, method: &Meth
 }
 
 /// What of a table is to be forgotten.
-enum Selector {
+pub(crate) enum Selector {
     Keys(Vec<String>),
     Prefix(String),
     Pattern(String),
@@ -45,31 +51,26 @@ enum Selector {
     All,
 }
 
-/// Forgets, off the threads that serve: it may look at all that is resident.
-async fn forget(table: ServedTable, selector: Selector) -> Result<Value, Problem> {
-    let forget = move || {
-        let cache = table.cache();
-        let (forgotten, scanned) = match selector {
-            Selector::Keys(keys) => {
-                let held = |key: &&String| {
-                    let held = cache.peek(key.as_str()).is_some();
-                    cache.invalidate(key.as_str());
-                    held
-                };
-                (keys.iter().filter(held).count() as u64, false)
-            }
-            Selector::Prefix(prefix) => told(cache.invalidate_prefix(prefix)),
-            Selector::Pattern(pattern) => {
-                told(cache.invalidate_pattern(pattern).map_err(|error| bad("pattern", &error.to_string()))?)
-            }
-            Selector::Tag(tag) => told(cache.invalidate_tag(tag)),
-            Selector::All => told(cache.invalidate_prefix("")),
-        };
-        Ok(json!({ "table": table.schema.name, "forgotten": forgotten, "scanned": scanned }))
+/// Forgets, and says how much. It may look at all that is resident.
+pub(crate) fn forget(table: &ServedTable, selector: Selector) -> Result<Value, Problem> {
+    let cache = table.cache();
+    let (forgotten, scanned) = match selector {
+        Selector::Keys(keys) => {
+            let held = |key: &&String| {
+                let held = cache.peek(key.as_str()).is_some();
+                cache.invalidate(key.as_str());
+                held
+            };
+            (keys.iter().filter(held).count() as u64, false)
+        }
+        Selector::Prefix(prefix) => told(cache.invalidate_prefix(prefix)),
+        Selector::Pattern(pattern) => {
+            told(cache.invalidate_pattern(pattern).map_err(|error| bad("pattern", &error.to_string()))?)
+        }
+        Selector::Tag(tag) => told(cache.invalidate_tag(tag)),
+        Selector::All => told(cache.invalidate_prefix("")),
     };
-    // Only a runtime that ends does not run it.
-    let ended = |_| Problem::new(StatusCode::SERVICE_UNAVAILABLE, "the server is ending");
-    tokio::task::spawn_blocking(forget).await.map_err(ended)?
+    Ok(json!({ "table": table.schema.name, "forgotten": forgotten, "scanned": scanned }))
 }
 
 fn told(forgotten: Forgotten) -> (u64, bool) {
@@ -80,6 +81,14 @@ fn told(forgotten: Forgotten) -> (u64, bool) {
 fn read<'t>(tables: &'t BTreeMap<String, ServedTable>, body: &[u8]) -> Result<(&'t ServedTable, Selector), Problem> {
     let asked = object(body)
         .map_err(|error| Problem::new(StatusCode::BAD_REQUEST, error.to_string()).field(error.field.as_deref()))?;
+    selector(tables, &asked)
+}
+
+/// The same of what has been parsed.
+pub(crate) fn selector<'t>(
+    tables: &'t BTreeMap<String, ServedTable>,
+    asked: &Map<String, Value>,
+) -> Result<(&'t ServedTable, Selector), Problem> {
     for name in asked.keys() {
         if name != "table" && !SELECTORS.contains(&name.as_str()) {
             let mut why = "there is no such member".to_owned();
@@ -89,11 +98,7 @@ fn read<'t>(tables: &'t BTreeMap<String, ServedTable>, body: &[u8]) -> Result<(&
             return Err(bad(name, &why));
         }
     }
-    let table = text(&asked, "table")?.ok_or_else(|| bad("table", "it is missing"))?;
-    let table = tables.get(table).ok_or_else(|| {
-        let known: Vec<&str> = tables.keys().map(String::as_str).collect();
-        bad("table", &format!("there is no table {table:?}; served here: {}", known.join(", ")))
-    })?;
+    let table = table_of(tables, asked)?;
     let mut given = SELECTORS.into_iter().filter(|name| asked.contains_key(*name));
     let one_of = || format!("say what of the table, by one of {}", SELECTORS.join(", "));
     let Some(first) = given.next() else { return Err(Problem::new(StatusCode::BAD_REQUEST, one_of())) };
@@ -121,7 +126,19 @@ fn read<'t>(tables: &'t BTreeMap<String, ServedTable>, body: &[u8]) -> Result<(&
     Ok((table, selector))
 }
 
-fn text<'a>(asked: &'a Map<String, Value>, name: &str) -> Result<Option<&'a str>, Problem> {
+/// The table that an object names.
+pub(crate) fn table_of<'t>(
+    tables: &'t BTreeMap<String, ServedTable>,
+    asked: &Map<String, Value>,
+) -> Result<&'t ServedTable, Problem> {
+    let table = text(asked, "table")?.ok_or_else(|| bad("table", "it is missing"))?;
+    tables.get(table).ok_or_else(|| {
+        let known: Vec<&str> = tables.keys().map(String::as_str).collect();
+        bad("table", &format!("there is no table {table:?}; served here: {}", known.join(", ")))
+    })
+}
+
+pub(crate) fn text<'a>(asked: &'a Map<String, Value>, name: &str) -> Result<Option<&'a str>, Problem> {
     match asked.get(name) {
         None => Ok(None),
         Some(Value::String(text)) => Ok(Some(text)),
@@ -129,12 +146,12 @@ fn text<'a>(asked: &'a Map<String, Value>, name: &str) -> Result<Option<&'a str>
     }
 }
 
-fn key(member: &str, value: &Value) -> Result<String, Problem> {
+pub(crate) fn key(member: &str, value: &Value) -> Result<String, Problem> {
     let Value::String(key) = value else { return Err(bad(member, "expected a string")) };
     check_key(key).map_err(|error| bad(member, &error.to_string()))?;
     Ok(key.clone())
 }
 
-fn bad(member: &str, why: &str) -> Problem {
+pub(crate) fn bad(member: &str, why: &str) -> Problem {
     Problem::new(StatusCode::BAD_REQUEST, format!("{}: {why}", shown(member))).field(Some(member))
 }

@@ -1,15 +1,20 @@
 //! The `wtcache` command.
 
+use std::io::Write;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::sync::Arc;
 use std::time::Duration;
 
 use clap::{CommandFactory, Parser, Subcommand};
+use tokio::signal::unix::{SignalKind, signal};
 use wtcache_origin::{Origin, OriginOptions};
 use wtcache_server::config::Admin;
+use wtcache_server::notify::{State, notify};
+use wtcache_server::reload::{Reloaded, Reloading};
 use wtcache_server::serve::{Listening, asked_to_end, front_of};
-use wtcache_server::{config, demo, folder};
+use wtcache_server::{config, demo, folder, secret};
 
 /// A write-through cache in front of a REST API.
 #[derive(Parser)]
@@ -62,6 +67,11 @@ enum Command {
         /// The folder
         dir: PathBuf,
     },
+    /// Makes a token, or hashes a password, for the auth of a config.yaml
+    Hash {
+        /// token: prints a new random one, and the line that knows it; password: reads one from standard input
+        what: Hashed,
+    },
     /// Runs the sample origin alone, on 127.0.0.1
     Origin {
         /// The port; 0 takes any
@@ -74,6 +84,12 @@ enum Command {
         #[arg(long, value_name = "N", default_value_t = 0)]
         latency_ms: u64,
     },
+}
+
+#[derive(Clone, Copy, clap::ValueEnum)]
+enum Hashed {
+    Token,
+    Password,
 }
 
 fn main() -> ExitCode {
@@ -93,6 +109,12 @@ fn main() -> ExitCode {
         Command::Serve { config, listen, admin, log } => serve(&config, listen, admin, log),
         Command::Check { config } => check(&config),
         Command::Init { dir } => init(&dir),
+        Command::Hash { what: Hashed::Token } => secret::token().map(|(token, known_by)| {
+            demo::line(&format!("the token, which is not shown again: {token}\n{known_by}"));
+        }),
+        Command::Hash { what: Hashed::Password } => {
+            secret::password(std::io::stdin()).map(|known_by| demo::line(&known_by))
+        }
         Command::Origin { port, db, latency_ms } => origin(port, db, latency_ms),
     };
     match result {
@@ -113,7 +135,8 @@ fn serve(directory: &Path, listen: Option<SocketAddr>, admin: Option<Admin>, log
     let is_local = listen.ip().is_loopback() && admin.is_loopback();
     if !(config.public || is_local) {
         let hint = "if that is meant, write in config.yaml: public: true";
-        return Err(format!("others than this machine would reach it, and it asks nobody who they are\nhint: {hint}"));
+        let asks = if config.auth.is_some() { "" } else { ", and it asks nobody who they are" };
+        return Err(format!("others than this machine would reach it{asks}\nhint: {hint}"));
     }
     let mut front = front_of(&schema, &config)?;
     if log {
@@ -124,12 +147,55 @@ fn serve(directory: &Path, listen: Option<SocketAddr>, admin: Option<Admin>, log
         let listening = Listening::bind(front, listen).await.map_err(|error| error.to_string())?;
         let listening = listening.admin(admin).await.map_err(|error| error.to_string())?;
         let names: Vec<&str> = listening.front().table_names().collect();
-        demo::line(&format!("serving {} on http://{}", names.join(", "), listening.address()));
+        let scheme = if listening.front().has_tls() { "https" } else { "http" };
+        demo::line(&format!("serving {} on {scheme}://{}", names.join(", "), listening.address()));
         if let Some(address) = listening.admin_address() {
-            demo::line(&format!("asked of itself on http://{address}/-/stats"));
+            demo::line(&format!("asked of itself on {scheme}://{address}/-/stats"));
         }
-        report(listening.until(end).await)
+        let reloading = Reloading::new(directory, Arc::clone(listening.front()), schema, config);
+        reload_on_hangup(reloading).map_err(|error| error.to_string())?;
+        notify(State::Ready);
+        let ends = async {
+            end.await;
+            notify(State::Stopping);
+        };
+        report(listening.until(ends).await)
     })
+}
+
+/// Reads the folder again at each SIGHUP, and says what came of it.
+fn reload_on_hangup(reloading: Reloading) -> std::io::Result<()> {
+    let mut hangup = signal(SignalKind::hangup())?;
+    let reloading = Arc::new(reloading);
+    tokio::spawn(async move {
+        while hangup.recv().await.is_some() {
+            let reloading = Arc::clone(&reloading);
+            let again = move || {
+                notify(State::Reloading);
+                reload(&reloading);
+                notify(State::Ready);
+            };
+            let _ = tokio::task::spawn_blocking(again).await;
+        }
+    });
+    Ok(())
+}
+
+fn reload(reloading: &Reloading) {
+    let environment = |name: &str| std::env::var(name).ok();
+    match reloading.again(&environment) {
+        Ok(Reloaded { taken, waits }) => {
+            let names = |names: &[String]| if names.is_empty() { "nothing".to_owned() } else { names.join(", ") };
+            demo::line(&format!("reloaded: {}; needs a restart: {}", names(&taken), names(&waits)));
+        }
+        Err(why) => {
+            // Nobody may read it any more: that is no reason to end.
+            let mut out = std::io::stderr().lock();
+            for line in why.lines().chain(["not reloaded: all is as before"]) {
+                let _ = writeln!(out, "wtcache: {line}");
+            }
+        }
+    }
 }
 
 fn check(directory: &Path) -> Result<(), String> {
@@ -138,7 +204,8 @@ fn check(directory: &Path) -> Result<(), String> {
     folder::check(&schema, &config)?;
     let names: Vec<&str> =
         schema.tables.iter().filter(|table| table.exported).map(|table| table.name.as_str()).collect();
-    demo::line(&format!("nothing is wrong with it; it serves {} on http://{}", names.join(", "), config.listen));
+    let scheme = if config.tls.is_some() { "https" } else { "http" };
+    demo::line(&format!("nothing is wrong with it; it serves {} on {scheme}://{}", names.join(", "), config.listen));
     Ok(())
 }
 

@@ -10,7 +10,7 @@ use serde_json::{Map, Value, json};
 
 use crate::answer::{Answer, json as json_answer};
 use crate::record::MAX_KEY_BYTES;
-use crate::schema::{Attribute, Scalar, Table};
+use crate::schema::{Attribute, Bounds, Scalar, Table};
 use crate::table::ServedTable;
 
 /// The formats of records, for reading.
@@ -72,13 +72,27 @@ fn own_paths() -> Map<String, Value> {
         "invalidate",
         "Forgets what was changed at the origin past this server",
         vec![],
-        &responses(Some(("200", object("How much went."))), &[400, 408, 413, 503]),
+        &responses(Some(("200", object("How much went."))), &[400, 408, 413, 415, 503]),
     );
     invalidate["requestBody"] = json!({
         "required": true,
         "content": { "application/json": { "schema": { "$ref": "#/components/schemas/Invalidation" } } },
     });
     paths.insert("/-/invalidate".to_owned(), json!({ "post": invalidate }));
+    let mut transaction = operation(
+        "transaction",
+        "Updates of several records, made one after the other and undone where one is refused",
+        vec![],
+        &responses(
+            Some(("200", object("What came of each update."))),
+            &[400, 404, 408, 412, 413, 415, 422, 500, 502, 503, 504],
+        ),
+    );
+    transaction["requestBody"] = json!({
+        "required": true,
+        "content": { "application/json": { "schema": { "$ref": "#/components/schemas/Transaction" } } },
+    });
+    paths.insert("/-/transaction".to_owned(), json!({ "post": transaction }));
     paths
 }
 
@@ -93,7 +107,8 @@ fn own_schemas() -> Map<String, Value> {
             "status": { "type": "integer" },
             "field": { "type": "string", "description": "The attribute, member or condition at fault." },
             "position": { "type": "integer", "description": "Where in the query, in characters from 1." },
-            "outcome": { "enum": ["rejected", "in-doubt"] },
+            "outcome": { "enum": ["rejected", "in-doubt", "rolled-back", "partial"] },
+            "updates": { "type": "array", "description": "Of a transaction: what came of each update." },
             "settles_in_ms": { "type": "integer" },
             "origin_status": { "type": "integer" },
             "current_etag": { "type": ["string", "null"] },
@@ -120,7 +135,36 @@ fn own_schemas() -> Map<String, Value> {
         },
         "oneOf": one_of,
     });
-    [("Problem", problem), ("Outcome", outcome), ("Invalidation", invalidation)]
+    let undo = json!({
+        "oneOf": [
+            { "enum": ["restore", "delete", "nothing"] },
+            { "type": "object", "required": ["put"], "properties": { "put": { "type": "object" } } },
+        ],
+    });
+    let one_of = ["put", "patch", "delete"].map(|name| json!({ "required": [name] })).to_vec();
+    let update = json!({
+        "type": "object",
+        "required": ["table", "key"],
+        "additionalProperties": false,
+        "properties": {
+            "table": text, "key": text,
+            "put": { "type": "object" }, "patch": { "type": "object" }, "delete": { "const": true },
+            "if_match": text, "if_none_match": text,
+            "undo": undo, "undo_in_doubt": { "type": "boolean" },
+        },
+        "oneOf": one_of,
+    });
+    let forgets = json!({ "$ref": "#/components/schemas/Invalidation" });
+    let transaction = json!({
+        "type": "object",
+        "required": ["updates"],
+        "additionalProperties": false,
+        "properties": {
+            "updates": { "type": "array", "items": update, "minItems": 1, "maxItems": 100 },
+            "invalidate": { "type": "array", "items": forgets, "maxItems": 100 },
+        },
+    });
+    [("Problem", problem), ("Outcome", outcome), ("Invalidation", invalidation), ("Transaction", transaction)]
         .into_iter()
         .map(|(name, schema)| (name.to_owned(), schema))
         .collect()
@@ -218,6 +262,18 @@ fn record(table: &Table, used: Use) -> Value {
     let mut properties = Map::new();
     for attribute in &table.attributes {
         let mut of = scalar(attribute.scalar);
+        if used != Use::Served {
+            // Of what is written: what the origin has is shown as it is.
+            let Bounds { min, max, pattern } = &attribute.bounds;
+            let members = [
+                ("minimum", min.clone().map(Value::Number)),
+                ("maximum", max.clone().map(Value::Number)),
+                ("pattern", pattern.as_ref().map(|pattern| pattern.as_str().into())),
+            ];
+            for (name, value) in members.into_iter().filter_map(|(name, value)| Some((name, value?))) {
+                of[name] = value;
+            }
+        }
         if attribute.list {
             of = json!({ "type": "array", "items": of });
         }
@@ -245,6 +301,9 @@ fn scalar(scalar: Scalar) -> Value {
         Scalar::Id => json!({ "type": ["string", "integer"] }),
         Scalar::String => json!({ "type": "string" }),
         Scalar::Int => json!({ "type": "integer", "format": "int32", "minimum": i32::MIN, "maximum": i32::MAX }),
+        Scalar::Long => {
+            json!({ "type": "integer", "format": "int64", "minimum": -Scalar::LONGEST, "maximum": Scalar::LONGEST })
+        }
         Scalar::Float => json!({ "type": "number", "format": "double" }),
         Scalar::Boolean => json!({ "type": "boolean" }),
     }

@@ -9,11 +9,12 @@ use axum::http::request::Parts;
 use axum::http::{HeaderValue, Method, Response, StatusCode};
 
 use crate::answer::{Answer, json};
+use crate::auth::Who;
 use crate::exposition;
 use crate::front::Front;
 use crate::incoming::Incoming;
 use crate::problem::Problem;
-use crate::{changes, events, invalidate, openapi, page, pending};
+use crate::{changes, events, invalidate, openapi, page, pending, transaction};
 
 /// Before each path of these.
 pub(crate) const PREFIX: &str = "/-/";
@@ -31,6 +32,11 @@ pub(crate) enum Side {
     Admin,
 }
 
+/// Whether this is for everybody, whatever he says of himself: it tells whether the server runs.
+pub(crate) fn is_open(path: &str) -> bool {
+    matches!(Page::of(path), Some(Page::Healthz | Page::Readyz))
+}
+
 enum Page<'p> {
     Healthz,
     Readyz,
@@ -43,6 +49,7 @@ enum Page<'p> {
     Changes,
     /// Of what happens here.
     Events,
+    Transaction,
     /// Of the page for people.
     File(page::File),
     /// What is resident.
@@ -67,6 +74,7 @@ impl<'p> Page<'p> {
             "invalidate" => Self::Invalidate,
             "changes" => Self::Changes,
             "events" => Self::Events,
+            "transaction" => Self::Transaction,
             "records" => Self::Records,
             "doubts" => Self::Doubts,
             other => Self::Pending(other.strip_prefix("pending/")?),
@@ -74,23 +82,54 @@ impl<'p> Page<'p> {
     }
 
     fn is_at(&self, side: Side) -> bool {
-        side != Side::Public || matches!(self, Self::Healthz | Self::Readyz | Self::Openapi | Self::Pending(_))
+        match self {
+            Self::Healthz | Self::Readyz | Self::Openapi | Self::Pending(_) => true,
+            // It is a write of records.
+            Self::Transaction => side != Side::Admin,
+            Self::Stats
+            | Self::Metrics
+            | Self::Invalidate
+            | Self::Changes
+            | Self::Events
+            | Self::File(_)
+            | Self::Records
+            | Self::Doubts => side != Side::Public,
+        }
+    }
+
+    /// Whether he may see it.
+    fn is_for(&self, who: &Who) -> Result<(), Problem> {
+        match self {
+            Self::Healthz | Self::Readyz => Ok(()),
+            // What the document tells of tables is no record; the id of a write is known to who was given it.
+            // Each update of a transaction is looked at besides.
+            Self::Openapi | Self::Pending(_) | Self::Transaction => who.may_something(),
+            // The page too: so a browser asks its reader who he is.
+            Self::Stats
+            | Self::Metrics
+            | Self::Invalidate
+            | Self::Changes
+            | Self::Events
+            | Self::File(_)
+            | Self::Records
+            | Self::Doubts => who.may_administrate(),
+        }
     }
 
     fn allow(&self) -> &'static str {
-        if matches!(self, Self::Invalidate | Self::Changes) { "POST, OPTIONS" } else { READ }
+        if matches!(self, Self::Invalidate | Self::Changes | Self::Transaction) { "POST, OPTIONS" } else { READ }
     }
 
     fn takes(&self, method: &Method) -> bool {
         match self {
-            Self::Invalidate | Self::Changes => *method == Method::POST,
+            Self::Invalidate | Self::Changes | Self::Transaction => *method == Method::POST,
             _ => matches!(*method, Method::GET | Method::HEAD),
         }
     }
 }
 
 /// The answer to a request below `/-/`.
-pub(crate) async fn answer(front: &Front, side: Side, request: &Parts, body: &mut Incoming) -> Answer {
+pub(crate) async fn answer(front: &Front, side: Side, who: &Who, request: &Parts, body: &mut Incoming) -> Answer {
     let (method, path) = (&request.method, request.uri.path());
     let Some(page) = Page::of(path).filter(|page| page.is_at(side)) else {
         let detail = match side {
@@ -99,6 +138,9 @@ pub(crate) async fn answer(front: &Front, side: Side, request: &Parts, body: &mu
         };
         return Answer::refused(method, Problem::new(StatusCode::NOT_FOUND, detail));
     };
+    if let Err(problem) = page.is_for(who) {
+        return Answer::refused(method, problem);
+    }
     if *method == Method::OPTIONS {
         return Answer::options(page.allow());
     }
@@ -128,6 +170,7 @@ pub(crate) async fn answer(front: &Front, side: Side, request: &Parts, body: &mu
             Ok(table) => events::answer(table, method, front.ending()),
             Err(problem) => Answer::refused(method, problem),
         },
+        Page::Transaction => transaction::answer(front.tables(), who, body).await,
         Page::Pending(id) => pending::answer(front.tables(), id),
     }
 }

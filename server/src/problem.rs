@@ -34,6 +34,10 @@ const ACCEPT_PATCH: HeaderName = HeaderName::from_static("accept-patch");
 pub(crate) enum Outcome {
     Rejected,
     InDoubt,
+    /// Of a transaction: nothing of it stands.
+    RolledBack,
+    /// Of a transaction: some of it stands.
+    Partial,
 }
 
 impl Outcome {
@@ -41,6 +45,8 @@ impl Outcome {
         match self {
             Self::Rejected => "rejected",
             Self::InDoubt => "in-doubt",
+            Self::RolledBack => "rolled-back",
+            Self::Partial => "partial",
         }
     }
 }
@@ -100,11 +106,44 @@ impl Problem {
         self
     }
 
+    /// It is about a member of something larger: `field` and the detail say so.
+    pub(crate) fn within(mut self, at: &str) -> Self {
+        self.detail = format!("{at}: {}", self.detail);
+        match self.more.iter_mut().find(|(name, _)| *name == "field") {
+            Some((_, Value::String(field))) => *field = format!("{at}.{field}"),
+            _ => self.more.push(("field", at.into())),
+        }
+        self
+    }
+
+    /// A further member.
+    pub(crate) fn and(mut self, name: &'static str, value: Value) -> Self {
+        self.more.push((name, value));
+        self
+    }
+
+    /// The same without the tag of the one record that it met, for an answer about several.
+    pub(crate) fn of_several(mut self) -> Self {
+        self.headers.retain(|(name, _)| *name != ETAG);
+        self
+    }
+
+    /// The same with another status.
+    pub(crate) fn status(mut self, status: StatusCode) -> Self {
+        self.status = status;
+        self
+    }
+
     fn origin_status(mut self, code: Option<i32>) -> Self {
         if let Some(code) = code {
             self.more.push(("origin_status", code.into()));
         }
         self
+    }
+
+    /// Too much is being done here already.
+    pub(crate) fn retry_in_a_second(self) -> Self {
+        self.retry_after(Some(Duration::from_secs(1)))
     }
 
     fn retry_after(self, after: Option<Duration>) -> Self {
@@ -115,7 +154,7 @@ impl Problem {
     }
 
     /// What it says, as members of an object.
-    fn members(&self) -> impl Iterator<Item = (String, Value)> {
+    pub(crate) fn members(&self) -> impl Iterator<Item = (String, Value)> {
         let outcome = self.outcome.map(|outcome| ("outcome", outcome.name().into()));
         let own = [("status", self.status.as_u16().into()), ("detail", self.detail.as_str().into())];
         own.into_iter().chain(outcome).chain(self.more.iter().cloned()).map(|(name, value)| (name.to_owned(), value))
@@ -174,6 +213,11 @@ pub(crate) fn of_write(error: &WriteError<Bytes>) -> Response<Body> {
 
 /// The same for who asks later: the status of that answer, and what it says; where the origin refused, in its own words.
 pub(crate) fn told_later(error: &WriteError<Bytes>) -> Map<String, Value> {
+    in_words(error).members().collect()
+}
+
+/// The same as a problem.
+pub(crate) fn in_words(error: &WriteError<Bytes>) -> Problem {
     let mut problem = write_problem(error);
     if let WriteError::Rejected(Rejection { error, .. }) = error
         && let Some((status, answer)) = own_words(error)
@@ -184,7 +228,7 @@ pub(crate) fn told_later(error: &WriteError<Bytes>) -> Map<String, Value> {
         }
     }
     problem.detail = problem.detail.chars().take(MOST_WORDS).collect();
-    problem.members().collect()
+    problem
 }
 
 fn write_problem(error: &WriteError<Bytes>) -> Problem {
@@ -280,15 +324,17 @@ fn not_sent(why: &NotSent) -> Problem {
 }
 
 fn in_doubt(doubt: &InDoubt<Bytes>) -> Problem {
-    let cause = doubt.cause();
+    let millis = u64::try_from(doubt.settles_in().as_millis()).unwrap_or(u64::MAX);
+    unknown(doubt.cause()).and(SETTLES_IN, millis.into())
+}
+
+/// Nobody can know, and this is why.
+pub(crate) fn unknown(cause: &SourceError) -> Problem {
     let status = match cause.failure() {
         Failure::TimedOut => StatusCode::GATEWAY_TIMEOUT,
         _ => StatusCode::BAD_GATEWAY,
     };
-    let mut problem = Problem::new(status, cause.message()).outcome(Outcome::InDoubt).origin_status(cause.code());
-    let millis = u64::try_from(doubt.settles_in().as_millis()).unwrap_or(u64::MAX);
-    problem.more.push((SETTLES_IN, millis.into()));
-    problem
+    Problem::new(status, cause.message()).outcome(Outcome::InDoubt).origin_status(cause.code())
 }
 
 /// The origin's own refusal, which goes through with its status and message, unless it refused us rather than the client.

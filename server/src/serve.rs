@@ -44,6 +44,12 @@ pub fn pool() -> Pool {
 /// A table's origin or cache cannot be made of its configuration; the message names the table.
 pub fn front_of(schema: &Schema, config: &Config) -> Result<Front, String> {
     let mut front = Front::new().limits_of(config.limits.clone());
+    if let Some(auth) = &config.auth {
+        front = front.auth(auth)?;
+    }
+    if let Some(tls) = &config.tls {
+        front = front.tls(tls)?;
+    }
     for table in schema.tables.iter().filter(|table| table.exported) {
         let Some(config) = config.table(&table.name) else { continue };
         let origin = origin_of(table, &config.origin).map_err(|error| format!("{}: {error}", table.name))?;

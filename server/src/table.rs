@@ -20,7 +20,8 @@ use crate::events::Hub;
 use crate::latency::Latency;
 use crate::pending::Outcomes;
 use crate::record::NULL;
-use crate::schema::Table;
+use crate::schema::{Stamp, Table};
+use crate::stamped::Stamped;
 
 /// A table with the cache that answers for it. Cloning gives another handle on the same.
 #[derive(Clone)]
@@ -28,6 +29,8 @@ pub struct ServedTable {
     pub(crate) schema: Arc<Table>,
     pub(crate) cache: AsyncCache<Bytes>,
     pub(crate) max_body_bytes: usize,
+    /// How long a call of the origin may take.
+    pub(crate) timeout: std::time::Duration,
     /// What becomes of writes that were answered before they were settled.
     pub(crate) outcomes: Arc<Outcomes>,
     /// The source has a rule of its own: what a write makes is known in its turn.
@@ -74,7 +77,13 @@ impl ServedTable {
         let (rows_of, tags_of) = (Arc::clone(&schema), Arc::clone(&schema));
         let outcomes = Outcomes::new(&schema.name, &config.optimistic, Arc::clone(&clock));
         let has_rule = source.declared().has_rule;
-        let mut builder = ByteCache::builder(source)
+        let (created, updated) = (schema.stamp(Stamp::Created), schema.stamp(Stamp::Updated));
+        let builder = if created.is_none() && updated.is_none() {
+            ByteCache::builder(source)
+        } else {
+            ByteCache::builder(Stamped { source, created, updated })
+        };
+        let mut builder = builder
             .clock(clock)
             .negative_lifetime(config.negative_lifetime)
             .stale_while_revalidate(config.stale_while_revalidate)
@@ -122,12 +131,14 @@ impl ServedTable {
         }
         let cache = builder.build()?.on_tokio(pool);
         let latency = Arc::default();
+        let OriginConfig { max_body_bytes, timeout, .. } = config.origin;
         let of_table = Arc::clone(&schema);
         let form = config.changes.form().checked(move |key, body| checked(&of_table, key, &body));
         Ok(Self {
             schema,
             cache,
-            max_body_bytes: config.origin.max_body_bytes,
+            max_body_bytes,
+            timeout,
             outcomes,
             has_rule,
             latency,

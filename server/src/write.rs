@@ -127,18 +127,18 @@ fn respond_async(table: &ServedTable, headers: &HeaderMap, precondition: &Precon
 }
 
 /// A checked patch of a record.
-struct Patch {
-    schema: Arc<Table>,
-    key: String,
+pub(crate) struct Patch {
+    pub(crate) schema: Arc<Table>,
+    pub(crate) key: String,
     /// The bytes that a record may have.
-    most: usize,
-    patch: Map<String, Value>,
+    pub(crate) most: usize,
+    pub(crate) patch: Map<String, Value>,
 }
 
 impl Patch {
     /// The record with the patch in it, checked like the body of a `PUT`: a source of the program's own may hold what needs the patch to
     /// become a record of the table.
-    fn merged_with(&self, existing: Option<&[u8]>) -> Result<Vec<u8>, SourceError> {
+    pub(crate) fn merged_with(&self, existing: Option<&[u8]>) -> Result<Vec<u8>, SourceError> {
         let failed = |why: &dyn Display| SourceError::new(Failure::Failed, format!("the existing record: {why}"));
         let record = object(existing.ok_or(Refusal::NoRecord)?).map_err(|error| failed(&error))?;
         let record = self.schema.patched(&self.key, record, &self.patch).map_err(Refusal::Invalid)?;
@@ -147,11 +147,11 @@ impl Patch {
     }
 }
 
-fn bad_body(error: &BodyError) -> Problem {
+pub(crate) fn bad_body(error: &BodyError) -> Problem {
     Problem::new(StatusCode::BAD_REQUEST, error.to_string()).field(error.field.as_deref())
 }
 
-fn bytes_of(record: &Map<String, Value>) -> Result<Vec<u8>, Problem> {
+pub(crate) fn bytes_of(record: &Map<String, Value>) -> Result<Vec<u8>, Problem> {
     serde_json::to_vec(record).map_err(|error| Problem::new(StatusCode::BAD_REQUEST, error.to_string()))
 }
 

@@ -15,7 +15,7 @@ use std::time::Duration;
 use common::ask_at;
 use serde_json::json;
 use wtcache_origin::{Origin, OriginOptions};
-use wtcache_server::config::{Config, OriginConfig, TableConfig};
+use wtcache_server::config::{Config, OriginConfig, Secret, TableConfig};
 use wtcache_server::schema::Schema;
 
 /// The walk alone waits out a settle window of three seconds.
@@ -596,5 +596,77 @@ fn serve_says_where_it_is_asked_of_itself() {
     assert_eq!(ask_at(address, "GET", "/-/stats", "").0, 404);
     assert_eq!(ask_at(address_in(&told), "GET", "/-/stats", "").0, 200);
     front.signal("-TERM");
+    assert_eq!(front.end().0.code(), Some(0));
+}
+
+/// What it prints is what a configuration takes, and knows the secret by.
+#[test]
+fn a_hash_is_a_line_of_a_configuration() {
+    let schema = Schema::parse("schema.graphql", b"type Item @table @export { id: ID @primaryKey }").unwrap();
+    let secret = |line: &str| {
+        let text = format!(
+            "auth: {{ principals: {{ a: {{ {line} }} }} }}\ntables: {{ Item: {{ origin: {{ url: 'http://h/{{id}}' }} }} }}"
+        );
+        let config = Config::parse("config.yaml", text.as_bytes(), &schema, &|_| None).unwrap();
+        config.auth.unwrap().principals.remove(0).secret
+    };
+    let (code, out, err) = run(wtcache(&["hash", "token"]));
+    assert_eq!((code, err.as_str()), (Some(0), ""));
+    let (token, line) = out.trim_end().split_once('\n').unwrap();
+    let token = token.rsplit(' ').next().unwrap();
+    let known = ring::digest::digest(&ring::digest::SHA256, token.as_bytes());
+    assert!(token.len() >= 43);
+    assert_eq!(secret(line), Secret::Token(known.as_ref().try_into().unwrap()));
+    let (_, again, _) = run(wtcache(&["hash", "token"]));
+    assert_ne!(again, out);
+
+    let mut command = wtcache(&["hash", "password"]);
+    let (reader, mut writer) = std::io::pipe().unwrap();
+    std::io::Write::write_all(&mut writer, b"pass word\n").unwrap();
+    drop(writer);
+    command.stdin(reader);
+    let (code, out, err) = run(command);
+    assert_eq!((code, err.as_str()), (Some(0), ""));
+    let Secret::Password(hash) = secret(out.trim_end()) else { panic!("{out}") };
+    let hash = argon2::password_hash::phc::PasswordHash::new(&hash).unwrap();
+    let is = |password: &str| {
+        argon2::PasswordVerifier::verify_password(&argon2::Argon2::default(), password.as_bytes(), &hash).is_ok()
+    };
+    assert!(is("pass word") && !is("pass word\n"));
+
+    let (code, out, err) = run(wtcache(&["hash", "password"]));
+    assert_eq!((code, out.as_str(), err.as_str()), (Some(1), "", "wtcache: there is no password on standard input\n"));
+}
+
+/// The service manager is told too, each time.
+#[test]
+fn at_a_hangup_it_reads_its_folder_again() {
+    let folder = Folder::of_demo("hangup");
+    let socket = Path::new(folder.name()).join("notify");
+    let manager = std::os::unix::net::UnixDatagram::bind(&socket).unwrap();
+    manager.set_read_timeout(Some(PATIENCE)).unwrap();
+    let told = || {
+        let mut text = [0; 64];
+        let length = manager.recv(&mut text).unwrap();
+        String::from_utf8(text[..length].to_vec()).unwrap()
+    };
+    let mut command = wtcache(&["serve", "--config", folder.name(), "--listen", "127.0.0.1:0", "--admin", "none"]);
+    command.env("INVENTORY_API", "http://127.0.0.1:1").env("INVENTORY_API_KEY", "k").env("NOTIFY_SOCKET", &socket);
+    let mut front = Serving::start(command);
+    let address = address_in(&front.line());
+    assert_eq!(told(), "READY=1");
+    let file = Path::new(folder.name()).join("config.yaml");
+    let text = fs::read_to_string(&file).unwrap();
+    fs::write(&file, format!("{text}\nauth: {{}}\n")).unwrap();
+    front.signal("-HUP");
+    assert_eq!(front.line(), "reloaded: auth; needs a restart: nothing");
+    assert_eq!((told(), told()), ("RELOADING=1".to_owned(), "READY=1".to_owned()));
+    assert_eq!(ask_at(address, "GET", "/InventoryItem/a", "").0, 401);
+    fs::write(&file, "tables: 1").unwrap();
+    front.signal("-HUP");
+    let told_why = (front.stderr_line(), front.stderr_line(), told(), told());
+    assert!(told_why.0.contains("config.yaml:1:9: tables: expected a map, got a text"), "{told_why:?}");
+    front.signal("-TERM");
+    assert_eq!(told(), "STOPPING=1");
     assert_eq!(front.end().0.code(), Some(0));
 }

@@ -225,6 +225,11 @@ impl<L: Layout> OwnLoad<'_, L> {
         Ok((Based { entry: asked.stored.and_then(Entry::of), over }, seen))
     }
 
+    /// What the origin has now, whatever is here, for who has written the key and not shown it yet.
+    pub(crate) async fn anew(&self) -> Result<Option<Entry<L>>, LoadError> {
+        self.load(None).await.map(|based| based.entry)
+    }
+
     /// The same for a reader who is shown what is pending: again, where a write that was pending is not any more, since what was found
     /// may lack it.
     async fn load_beneath_pending(&self, scope: Option<&Scope>) -> Result<Based<L>, LoadError> {

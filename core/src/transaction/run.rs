@@ -7,7 +7,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use super::Forget;
 use super::report::{Report, StepEnd, StepValue, Transacted, UndoEnd};
-use super::step::{Action, Does, Planned, StepCx, StepDone, Undo, Wrote};
+use super::step::{Action, Does, Makes, Planned, StepCx, StepDone, Undo, Unmakes, Wrote};
 use super::turns::{Seat, Seats};
 use crate::bugs::{self, Bug};
 use crate::clock::Tick;
@@ -16,12 +16,14 @@ use crate::doubt::{Doubted, InDoubt, Sending};
 use crate::engine::Engine;
 use crate::entry::{Entry, Layout};
 use crate::error::{NotSent, WriteError};
-use crate::get::OwnLoad;
+use crate::get::{self, OwnLoad};
 use crate::listener::EventKind;
 use crate::metrics::Event;
-use crate::put::{Done, Told, proves_nothing};
+use crate::put::{Change, Done, Told, condition_on, proves_nothing, too_large};
 use crate::shard::AtKey;
-use crate::source::{Failure, IdempotencyKey, Lifetime, Outcome, Record, Rejection, SourceError, panic_message};
+use crate::source::{
+    Condition, Failure, IdempotencyKey, Lifetime, Outcome, Record, Rejection, SourceError, panic_message,
+};
 use crate::sync::Arc;
 use crate::tags::Running;
 
@@ -47,6 +49,7 @@ struct Unsettled<L: Layout> {
     idempotency_key: IdempotencyKey,
     /// What was sent, if the cache did it.
     sending: Option<Sending<L>>,
+    condition: Option<Condition>,
 }
 
 /// What is known of a key while the steps run.
@@ -67,6 +70,8 @@ pub(super) struct Run<L: Layout> {
     deadline: Tick,
     /// What tags were invalidated since.
     running: Running,
+    /// The record that the last update was given, until its step takes it.
+    given: Option<Option<Entry<L>>>,
 }
 
 /// Keys, by their places among those of the transaction.
@@ -75,9 +80,23 @@ type Keys = [usize];
 /// What a step, or undoing one, came to.
 enum Ran<L: Layout> {
     Applied(StepValue<L>),
+    /// Applied as it is: nothing had to be written.
+    Kept,
     Rejected(Rejection),
     NotSent(NotSent),
     Unknown(SourceError),
+}
+
+/// What is sent by the source, and on what condition.
+struct Write<L: Layout> {
+    sending: Sending<L>,
+    condition: Option<Condition>,
+}
+
+impl<L: Layout> From<Sending<L>> for Write<L> {
+    fn from(sending: Sending<L>) -> Self {
+        Self { sending, condition: None }
+    }
 }
 
 impl<L: Layout> Run<L> {
@@ -85,7 +104,7 @@ impl<L: Layout> Run<L> {
         let engine = Arc::clone(&seats.engine);
         let keys = seats.list.iter().map(|_| KeyRun { last: Last::Untouched, stray: false }).collect();
         let running = engine.tags.begins();
-        Self { engine, seats, keys, updates, deadline, running }
+        Self { engine, seats, keys, updates, deadline, running, given: None }
     }
 
     /// Runs the steps, undoes what has to be, and ends the transaction.
@@ -103,11 +122,15 @@ impl<L: Layout> Run<L> {
                 ends.push(StepEnd::NotRun);
                 continue;
             }
-            let Planned { action, undo, undo_unknown, deadline, keys } = step;
-            let puts = matches!(action, Action::Put(_)).then(|| keys[0]);
+            let Planned { action, mut undo, undo_unknown, deadline, keys } = step;
+            let puts = matches!(action, Action::Put(_) | Action::Update(_)).then(|| keys[0]);
             let deadline = deadline.map_or(self.deadline, |own| self.engine.clock.now().after(own).min(self.deadline));
             ends.push(match self.run(action, &keys, deadline).await {
                 Ran::Applied(value) => StepEnd::Applied { value, undo: UndoEnd::NotRun },
+                Ran::Kept => {
+                    undo = Some(Undo::Nothing);
+                    StepEnd::Applied { value: StepValue::Nothing, undo: UndoEnd::NotRun }
+                }
                 Ran::Rejected(rejection) => {
                     stopped = Some(Ok(WriteError::Rejected(rejection.clone())));
                     StepEnd::Rejected(rejection)
@@ -121,7 +144,8 @@ impl<L: Layout> Run<L> {
                     StepEnd::Unknown { cause, undo: UndoEnd::NotRun }
                 }
             });
-            ran.push(StepRan { undo, undo_unknown, puts });
+            let given = self.given.take();
+            ran.push(StepRan { undo, undo_unknown, puts, given, keys });
         }
         let written = ends.iter().any(|end| match end {
             StepEnd::Applied { .. } => true,
@@ -169,11 +193,16 @@ impl<L: Layout> Run<L> {
                 _ => continue,
             };
             let declared = ran.undo.filter(|_| !is_unknown || ran.undo_unknown);
+            let declared = match (declared, ran.given) {
+                (Some(Undo::Of(undo)), Some(given)) => Some(undone(undo, given.as_ref(), ran.keys)),
+                (Some(Undo::Of(_)), None) => None,
+                (declared, _) => declared,
+            };
             *told = match declared {
                 None => UndoEnd::NotRun,
-                Some(Undo::Nothing) => UndoEnd::Applied,
+                Some(Undo::Nothing | Undo::Of(_)) => UndoEnd::Applied,
                 Some(Undo::By(action, keys)) => match self.run(action, &keys, self.seats.holds_until).await {
-                    Ran::Applied(_) => UndoEnd::Applied,
+                    Ran::Applied(_) | Ran::Kept => UndoEnd::Applied,
                     Ran::Rejected(rejection) => UndoEnd::Rejected(rejection),
                     Ran::NotSent(why) => UndoEnd::NotSent(why),
                     Ran::Unknown(cause) => UndoEnd::Unknown(cause),
@@ -189,6 +218,15 @@ impl<L: Layout> Run<L> {
         if since >= deadline {
             return Ran::NotSent(NotSent::Deadline);
         }
+        let action = match action {
+            Action::Update(f) => match self.change(keys, f, deadline).await {
+                Ok(write) => Work::Write(write),
+                Err(ran) => return ran,
+            },
+            Action::Put(value) => Work::Write(Sending::Put(value).into()),
+            Action::Delete => Work::Write(Sending::Delete.into()),
+            Action::Call(call) => Work::Call(call),
+        };
         // With the first step, also what is shown and no step writes: what is invalidated from now on is not to be kept.
         let shown = (0..self.updates.len()).filter(|number| self.updates[*number].is_some());
         for number in keys.iter().copied().chain(shown) {
@@ -198,27 +236,55 @@ impl<L: Layout> Run<L> {
         }
         let key = self.engine.idempotency_key(self.engine.new_permit());
         match action {
-            Action::Put(value) => self.write(keys, Sending::Put(value), deadline, since, key).await,
-            Action::Delete => self.write(keys, Sending::Delete, deadline, since, key).await,
-            Action::Call(call) => self.call(keys, call, deadline, since, key),
+            Work::Write(write) => self.write(keys, write, deadline, since, key).await,
+            Work::Call(call) => self.call(keys, call, deadline, since, key),
         }
+    }
+
+    /// What an update makes of the record that is there. Nothing is sent yet.
+    async fn change(&mut self, keys: &Keys, f: Makes<L>, deadline: Tick) -> Result<Write<L>, Ran<L>> {
+        let number = *keys.first().expect("an update is of one key");
+        let seat = &self.seats.list[number];
+        let own = OwnLoad { engine: &self.engine, hash: seat.hash, key: &seat.key, deadline };
+        let existing = match self.keys[number].last {
+            Last::Untouched | Last::Refused { .. } => get::existing(&own).await,
+            // What is resident is from before the transaction.
+            _ => own.anew().await,
+        };
+        let existing = existing.map_err(|error| Ran::NotSent(NotSent::Unread(error)))?;
+        let change = catch_unwind(AssertUnwindSafe(|| f(existing.as_ref())))
+            .map_err(|panic| Ran::NotSent(NotSent::Panicked(panic_message(&*panic).to_owned())))?
+            .map_err(|error| Ran::Rejected(Rejection::new(error)))?;
+        let honoured = self.engine.declared.honours_preconditions;
+        let condition = if honoured { condition_on(existing.as_ref()) } else { None };
+        let sending = match change {
+            Change::Keep => return Err(Ran::Kept),
+            Change::Delete => Sending::Delete,
+            Change::Put(value) => match too_large::<L>(&value) {
+                Some(len) => return Err(Ran::NotSent(NotSent::ValueTooLarge(len))),
+                None => Sending::Put(value),
+            },
+        };
+        self.given = Some(existing);
+        Ok(Write { sending, condition })
     }
 
     /// A write by the source.
     async fn write(
         &mut self,
         keys: &Keys,
-        sending: Sending<L>,
+        write: Write<L>,
         deadline: Tick,
         since: Tick,
         idempotency_key: IdempotencyKey,
     ) -> Ran<L> {
+        let Write { sending, condition } = write;
         let number = *keys.first().expect("a write is of one key");
         let seat = &self.seats.list[number];
         let own = OwnLoad { engine: &self.engine, hash: seat.hash, key: &seat.key, deadline };
-        let told = Told { own, idempotency_key, condition: None, replaced: None };
+        let told = Told { own, idempotency_key, condition: condition.clone(), replaced: None };
         let (outcome, stray) = told.call_source(&sending).await;
-        let unsettled = |cause, sending| Unsettled { cause, since, idempotency_key, sending };
+        let unsettled = |cause, sending| Unsettled { cause, since, idempotency_key, sending, condition };
         match outcome {
             Outcome::Applied(Done::Deleted) => self.applied(number, Last::Deleted(since), stray),
             Outcome::Applied(done) => {
@@ -298,7 +364,10 @@ impl<L: Layout> Run<L> {
             }
             Outcome::Unknown(cause) => {
                 for number in keys {
-                    self.unknown(*number, Unsettled { cause: cause.clone(), since, idempotency_key, sending: None });
+                    self.unknown(
+                        *number,
+                        Unsettled { cause: cause.clone(), since, idempotency_key, sending: None, condition: None },
+                    );
                 }
                 Ran::Unknown(cause)
             }
@@ -416,7 +485,7 @@ impl<L: Layout> Run<L> {
             let unsettled = made[number].unsettled.take().expect("what is unknown is unsettled");
             let write = (&engine, seat.hash, Arc::clone(&seat.key));
             let send = (seat.permit, unsettled.since, unsettled.idempotency_key);
-            let doubted = Doubted::new(write, send, None, unsettled.sending);
+            let doubted = Doubted::new(write, send, unsettled.condition, unsettled.sending);
             doubts.push(InDoubt::new(ticket, unsettled.cause, Arc::new(doubted)));
         }
         let entry = |end: KeyEnd<L>| match end.what {
@@ -433,6 +502,29 @@ struct StepRan<L: Layout> {
     undo_unknown: bool,
     /// The key of which it is a put by the source.
     puts: Option<usize>,
+    /// The record that its update was given.
+    given: Option<Option<Entry<L>>>,
+    keys: Vec<usize>,
+}
+
+/// What a step does, once it is known.
+enum Work<L: Layout> {
+    Write(Write<L>),
+    Call(Does<L>),
+}
+
+/// What undoes an update that was given this record. One that panics undoes nothing, and says so.
+fn undone<L: Layout>(undo: Unmakes<L>, given: Option<&Entry<L>>, keys: Vec<usize>) -> Undo<L> {
+    let action = match catch_unwind(AssertUnwindSafe(|| undo(given))) {
+        Ok(Change::Put(value)) => Action::Put(value),
+        Ok(Change::Delete) => Action::Delete,
+        Ok(Change::Keep) => return Undo::Nothing,
+        Err(panic) => {
+            let error = SourceError::new(Failure::Failed, format!("undoing panicked: {}", panic_message(&*panic)));
+            Action::Update(Box::new(move |_| Err(error)))
+        }
+    };
+    Undo::By(action, keys)
 }
 
 /// How a key ends, made ready for the one step in which it does.

@@ -7,13 +7,21 @@ use std::any::Any;
 use std::time::Duration;
 
 use crate::clock::{Clock, Tick};
-use crate::entry::{Layout, Lookup};
+use crate::entry::{Entry, Layout, Lookup};
 use crate::nesting::Scope;
 use crate::options::{Call, LONGEST_DEADLINE};
-use crate::source::{IdempotencyKey, Outcome, Record};
+use crate::put::Change;
+use crate::source::{IdempotencyKey, Outcome, Record, SourceError};
 
 /// A step of the program's own.
 pub(super) type Does<L> = Box<dyn FnOnce(&StepCx<'_>) -> Outcome<StepDone<L>> + Send>;
+
+/// What a step makes of the record that is there.
+pub(super) type Makes<L> =
+    Box<dyn FnOnce(Option<&Entry<L>>) -> Result<Change<<L as Layout>::Value>, SourceError> + Send>;
+
+/// What undoes a change of the record that was there.
+pub(super) type Unmakes<L> = Box<dyn FnOnce(Option<&Entry<L>>) -> Change<<L as Layout>::Value> + Send>;
 
 /// What a step is told.
 pub struct StepCx<'a> {
@@ -127,6 +135,7 @@ impl<L: Layout> StepDone<L> {
 pub(super) enum Action<L: Layout> {
     Put(L::Value),
     Delete,
+    Update(Makes<L>),
     Call(Does<L>),
 }
 
@@ -135,12 +144,15 @@ pub(super) enum Undo<L: Layout> {
     Nothing,
     /// With the keys that it writes, by their places among those of the transaction.
     By(Action<L>, Vec<usize>),
+    /// By a write of the step's key, made of the record that its change was made of.
+    Of(Unmakes<L>),
 }
 
 /// How a step is undone, as it was declared.
 enum Undoing<L: Layout> {
     Nothing,
     Call(Does<L>),
+    Of(Unmakes<L>),
     Put(L::OwnedKey, L::Value),
     Delete(L::OwnedKey),
 }
@@ -171,6 +183,44 @@ impl<L: Layout> Step<L> {
         Self::new(Action::Delete, vec![key.to_key()])
     }
 
+    /// The cache's source writes what `f` makes of the existing record, as [`CacheOf::update`](crate::CacheOf::update): `f` is called once,
+    /// in the key's turn, with the resident record, or else the one loaded then. An error of it, or a panic, stops the transaction and is
+    /// [`StepEnd::Rejected`](super::StepEnd::Rejected), or `NotSent`: nothing of this step was sent. With [`Change::Keep`] the step is
+    /// applied without a write. What is written goes out on the condition that the record is still that one, where the source declares
+    /// `honours_preconditions`. A key that an earlier step has written is loaded anew.
+    ///
+    /// # Example
+    /// ```
+    /// # use wtcache::{ByteCache, Bytes, Change, Confirmed, Entry, LoadCx, Loaded, Outcome, Record, Source, SourceError, Step, WriteCx};
+    /// # struct Counters;
+    /// # impl Source<Bytes> for Counters {
+    /// #     fn get(&self, _: &[u8], _: &LoadCx<'_, Bytes>) -> Result<Loaded<Vec<u8>>, SourceError> {
+    /// #         Ok(Loaded::Absent)
+    /// #     }
+    /// #     fn put(&self, _: &[u8], value: &[u8], _: &WriteCx<'_, Bytes>) -> Outcome<Confirmed<Vec<u8>>> {
+    /// #         Outcome::Applied(Confirmed::Record(Record::new(value.to_vec())))
+    /// #     }
+    /// # }
+    /// # let cache = ByteCache::builder(Counters).build()?;
+    /// let appends = |existing: Option<&Entry<Bytes>>| {
+    ///     let mut value = existing.map_or_else(Vec::new, |entry| entry.value().to_vec());
+    ///     value.push(b'x');
+    ///     Ok(Change::Put(value))
+    /// };
+    /// // Undone, what was there stands again.
+    /// let restores = |was: Option<&Entry<Bytes>>| was.map_or(Change::Delete, |entry| Change::Put(entry.value().to_vec()));
+    /// let ended = cache.transaction().step(Step::update("a", appends).undo_of(restores)).run();
+    /// assert!(ended.is_committed());
+    /// assert_eq!(cache.peek("a").expect("resident").value(), b"x");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn update<Q: Lookup<L> + ?Sized>(
+        key: &Q,
+        f: impl FnOnce(Option<&Entry<L>>) -> Result<Change<L::Value>, SourceError> + Send + 'static,
+    ) -> Self {
+        Self::new(Action::Update(Box::new(f)), vec![key.to_key()])
+    }
+
     /// The program does something: at the origin, or anywhere. It answers as a source does: [`Outcome::Rejected`] is a claim that nothing of
     /// it was done, or will be; a panic counts as [`Outcome::Unknown`]. It must end by its deadline, which nobody enforces, and may
     /// block its thread but in a task: over an async source, transactions of an `AsyncCache` run as tasks.
@@ -199,6 +249,13 @@ impl<L: Layout> Step<L> {
     /// The same: the cache's source deletes the record of `key`.
     pub fn undo_delete<Q: Lookup<L> + ?Sized>(mut self, key: &Q) -> Self {
         self.undo = Some(Undoing::Delete(key.to_key()));
+        self
+    }
+
+    /// The same for an [`update`](Step::update): `undo` is called, where it comes to that, with the record that the update was given, and
+    /// the cache's source writes what it makes of it. Of any other step it is nothing that could be done, and counts as not declared.
+    pub fn undo_of(mut self, undo: impl FnOnce(Option<&Entry<L>>) -> Change<L::Value> + Send + 'static) -> Self {
+        self.undo = Some(Undoing::Of(Box::new(undo)));
         self
     }
 
@@ -234,6 +291,7 @@ impl<L: Layout> Step<L> {
         });
         let undo = undo.map(|undo| match undo {
             Undoing::Nothing => Undo::Nothing,
+            Undoing::Of(undo) => Undo::Of(undo),
             Undoing::Call(call) => Undo::By(Action::Call(call), numbers.clone()),
             Undoing::Put(key, value) => Undo::By(Action::Put(value), vec![number(key)]),
             Undoing::Delete(key) => Undo::By(Action::Delete, vec![number(key)]),

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::net::{Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 
@@ -57,6 +58,15 @@ impl fmt::Display for Admin {
     }
 }
 
+/// What the listeners speak TLS with. Both files are PEM.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TlsConfig {
+    /// The file of the certificate, with those between it and the root behind it.
+    pub certificate: PathBuf,
+    /// The file of its private key, without a passphrase.
+    pub key: PathBuf,
+}
+
 /// What clients may ask of the front at once, and how long they may take.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Limits {
@@ -64,7 +74,7 @@ pub struct Limits {
     pub connections: usize,
     /// The bytes of a request's head; by default 16 KiB. What is more is 431.
     pub head_bytes: usize,
-    /// How long the head may take from its first byte; by default 10 s. Later is 408.
+    /// How long the head may take from its first byte; by default 10 s. Later is 408. With TLS, a handshake likewise.
     pub head_timeout: Duration,
     /// How long the body may take; by default 30 s. Later is 408.
     pub body_timeout: Duration,

@@ -5,6 +5,7 @@
 //! Invariant: a [`Config`] read with a schema has exactly the schema's tables; headers' values reach no error and no
 //! `Debug` output.
 
+mod auth;
 mod changes;
 mod listening;
 mod read;
@@ -24,8 +25,9 @@ use wtcache_http_source::{Breaker, Retries};
 use crate::diagnostic::{Diagnostics, Findings, MAX_FILE_BYTES, Position};
 use crate::schema::Schema;
 
+pub use auth::{AuthConfig, Credential, PrincipalConfig, Rights, Verbs};
 pub use changes::{ChangesConfig, FeedKind, Secret, SubscribeConfig};
-pub use listening::{Admin, Limits};
+pub use listening::{Admin, Limits, TlsConfig};
 
 /// Looks up a variable of the environment.
 pub type Environment<'a> = &'a dyn Fn(&str) -> Option<String>;
@@ -51,6 +53,10 @@ pub struct Config {
     pub admin: Admin,
     /// What clients may ask of it at once, and how long they may take.
     pub limits: Limits,
+    /// What both addresses speak TLS with; without it, they speak plain HTTP.
+    pub tls: Option<TlsConfig>,
+    /// Who may ask for what; without it, everybody for everything.
+    pub auth: Option<AuthConfig>,
     /// The tables, in the order of the file.
     pub tables: Vec<TableConfig>,
 }
@@ -246,6 +252,8 @@ impl Default for Config {
             public: false,
             admin: Admin::default(),
             limits: Limits::default(),
+            tls: None,
+            auth: None,
             tables: Vec::new(),
         }
     }
@@ -369,7 +377,14 @@ pub fn load(directory: &Path, environment: Environment<'_>) -> Result<(Schema, C
     let config = read_file(directory, "config.yaml")
         .and_then(|(file, bytes)| read::config(&file, &bytes, schema.as_ref().ok(), environment));
     match (schema, config) {
-        (Ok(schema), Ok(config)) => Ok((schema, config)),
+        (Ok(schema), Ok(mut config)) => {
+            if let Some(tls) = &mut config.tls {
+                // As the file names them, they are beside it.
+                tls.certificate = directory.join(&tls.certificate);
+                tls.key = directory.join(&tls.key);
+            }
+            Ok((schema, config))
+        }
         (Ok(_), Err(errors)) | (Err(errors), Ok(_)) => Err(errors),
         (Err(schema), Err(config)) => Err(schema.and(config)),
     }

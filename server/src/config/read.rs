@@ -15,7 +15,7 @@ use super::value::{self, Value, Wrong};
 use super::yaml::{self, Kind, Node, Text};
 use super::{
     Admin, Capacity, Config, Environment, Freshness, HeaderConfig, Idempotency, InDoubtWrites, Limits,
-    OptimisticConfig, OriginConfig, Preconditions, TableConfig,
+    OptimisticConfig, OriginConfig, Preconditions, TableConfig, TlsConfig,
 };
 use crate::diagnostic::{Diagnostics, Findings, Position, hint_of_known, nearest, shown, text};
 use crate::schema::Schema;
@@ -58,17 +58,17 @@ pub(super) fn config(
     reader.findings.or(config)
 }
 
-struct Reader<'a> {
+pub(super) struct Reader<'a> {
     findings: Findings<'a>,
     environment: Environment<'a>,
 }
 
 /// The entries of a map whose keys are all known.
 #[derive(Clone, Copy)]
-struct Fields<'t>(&'t [(Text, Node)]);
+pub(super) struct Fields<'t>(&'t [(Text, Node)]);
 
 impl<'t> Fields<'t> {
-    fn get(self, key: &str) -> Option<&'t (Text, Node)> {
+    pub(super) fn get(self, key: &str) -> Option<&'t (Text, Node)> {
         self.0.iter().find(|(name, _)| name.raw == key)
     }
 }
@@ -76,7 +76,8 @@ impl<'t> Fields<'t> {
 impl Reader<'_> {
     fn root(&mut self, root: &Node, schema: Option<&Schema>) -> Config {
         let mut config = Config::default();
-        let Some(fields) = self.fields("the configuration", root, &["listen", "public", "admin", "limits", "tables"])
+        let Some(fields) =
+            self.fields("the configuration", root, &["listen", "public", "admin", "limits", "tls", "auth", "tables"])
         else {
             return config;
         };
@@ -85,6 +86,12 @@ impl Reader<'_> {
         self.set(fields, "admin", &mut config.admin, value::admin);
         if let Some((_, node)) = fields.get("limits") {
             self.limits(node, &mut config.limits);
+        }
+        if let Some((_, node)) = fields.get("tls") {
+            config.tls = self.tls(node);
+        }
+        if let Some((_, node)) = fields.get("auth") {
+            config.auth = Some(self.auth(node, schema));
         }
         if !config.public {
             self.only_loopback(fields, &config);
@@ -111,9 +118,10 @@ impl Reader<'_> {
             if let (Some((_, node)), Some(address)) = (fields.get(key), address)
                 && !address.ip().is_loopback()
             {
-                let message = format!(
-                    "{key}: others than this machine reach that address, and this server asks nobody who they are"
-                );
+                let mut message = format!("{key}: others than this machine reach that address");
+                if config.auth.is_none() {
+                    message.push_str(", and this server asks nobody who they are");
+                }
                 self.add(node.at, &message, Some("if that is meant, write: public: true"));
             }
         }
@@ -127,6 +135,18 @@ impl Reader<'_> {
         self.set(fields, "head_timeout", &mut limits.head_timeout, value::deadline);
         self.set(fields, "body_timeout", &mut limits.body_timeout, value::deadline);
         self.set(fields, "keep_alive", &mut limits.keep_alive, value::deadline);
+    }
+
+    fn tls(&mut self, node: &Node) -> Option<TlsConfig> {
+        let fields = self.fields("tls", node, &["certificate", "key"])?;
+        let mut tls = TlsConfig { certificate: "".into(), key: "".into() };
+        for (key, target) in [("certificate", &mut tls.certificate), ("key", &mut tls.key)] {
+            if fields.get(key).is_none() {
+                self.add(node.at, &format!("tls lacks {key}"), Some("write: tls: { certificate: FILE, key: FILE }"));
+            }
+            self.set(fields, key, target, value::file);
+        }
+        Some(tls)
     }
 
     fn missing_tables(&mut self, at: Position, entries: &[(Text, Node)], schema: &Schema) {
@@ -356,7 +376,7 @@ impl Reader<'_> {
     }
 
     /// The entries of a map, after an error for every key that is not known.
-    fn fields<'t>(&mut self, what: &str, node: &'t Node, known: &[&str]) -> Option<Fields<'t>> {
+    pub(super) fn fields<'t>(&mut self, what: &str, node: &'t Node, known: &[&str]) -> Option<Fields<'t>> {
         let entries = self.map(what, node)?;
         for (key, _) in entries.iter().filter(|(key, _)| !known.contains(&key.raw.as_str())) {
             let hint = hint_of_known(&key.raw, "", known);
@@ -365,7 +385,7 @@ impl Reader<'_> {
         Some(Fields(entries))
     }
 
-    fn map<'t>(&mut self, what: &str, node: &'t Node) -> Option<&'t [(Text, Node)]> {
+    pub(super) fn map<'t>(&mut self, what: &str, node: &'t Node) -> Option<&'t [(Text, Node)]> {
         match &node.kind {
             Kind::Map(entries) => Some(entries),
             other => {
@@ -376,13 +396,25 @@ impl Reader<'_> {
     }
 
     /// Sets `target` from a key that may be left out.
-    fn set<T>(&mut self, fields: Fields<'_>, key: &str, target: &mut T, read: impl Fn(&Value) -> Result<T, Wrong>) {
+    pub(super) fn set<T>(
+        &mut self,
+        fields: Fields<'_>,
+        key: &str,
+        target: &mut T,
+        read: impl Fn(&Value) -> Result<T, Wrong>,
+    ) {
         if let Some((_, node)) = fields.get(key) {
             self.text(key, node, target, read);
         }
     }
 
-    fn text<T>(&mut self, key: &str, node: &Node, target: &mut T, read: impl Fn(&Value) -> Result<T, Wrong>) {
+    pub(super) fn text<T>(
+        &mut self,
+        key: &str,
+        node: &Node,
+        target: &mut T,
+        read: impl Fn(&Value) -> Result<T, Wrong>,
+    ) {
         let text = match &node.kind {
             Kind::Text(text) => text,
             other => {
@@ -405,7 +437,7 @@ impl Reader<'_> {
         }
     }
 
-    fn add(&mut self, at: Position, message: &str, hint: Option<&str>) {
+    pub(super) fn add(&mut self, at: Position, message: &str, hint: Option<&str>) {
         self.findings.add(at, message, hint.map(str::to_owned));
     }
 }
@@ -422,7 +454,7 @@ fn choice<T: Copy>(value: &Value, choices: &[(&str, T)]) -> Result<T, Wrong> {
     })
 }
 
-fn name_of(kind: &Kind) -> &'static str {
+pub(super) fn name_of(kind: &Kind) -> &'static str {
     match kind {
         Kind::Null => "nothing",
         Kind::Text(_) => "a text",

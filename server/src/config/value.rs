@@ -6,6 +6,7 @@
 use std::fmt::Display;
 use std::net::SocketAddr;
 use std::ops::RangeInclusive;
+use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 
@@ -134,6 +135,17 @@ pub(super) fn head_size(value: &Value) -> Result<usize, Wrong> {
         bytes @ 1024..=1_048_576 => Ok(bytes),
         _ => Err(wrong(&format!("\"{}\" is not from 1KiB to 1MiB", value.shown), "write a size such as 16KiB")),
     }
+}
+
+/// A file's name.
+pub(super) fn file(value: &Value) -> Result<PathBuf, Wrong> {
+    if value.text.is_empty() || value.text.contains('\0') {
+        return Err(wrong(
+            &format!("\"{}\" is not a file's name", value.shown),
+            "write a path, from the folder of this file",
+        ));
+    }
+    Ok(PathBuf::from(&value.text))
 }
 
 pub(super) fn flag(value: &Value) -> Result<bool, Wrong> {

@@ -35,12 +35,7 @@ impl Door {
         if reads && offer.format != Format::Json {
             take(&mut request.headers, &IF_NONE_MATCH, |tag| bare(tag, offer.format).into_iter().collect());
         } else if !reads {
-            for name in [IF_MATCH, IF_NONE_MATCH] {
-                take(&mut request.headers, &name, |tag| {
-                    let own = [Format::Cbor, Format::MessagePack, Format::Csv].into_iter();
-                    own.filter_map(|format| bare(tag, format)).chain([tag.to_vec()]).collect()
-                });
-            }
+            take_conditions(&mut request.headers);
         }
         Ok(Self { offer, varies: true, reads })
     }
@@ -107,6 +102,16 @@ impl Door {
 }
 
 const ACCEPT: HeaderValue = HeaderValue::from_static("accept");
+
+/// Takes the tags of a write's conditions, which may be of any format, to those of the records.
+pub(crate) fn take_conditions(headers: &mut HeaderMap) {
+    for name in [IF_MATCH, IF_NONE_MATCH] {
+        take(headers, &name, |tag| {
+            let own = [Format::Cbor, Format::MessagePack, Format::Csv].into_iter();
+            own.filter_map(|format| bare(tag, format)).chain([tag.to_vec()]).collect()
+        });
+    }
+}
 
 /// The record's tag, if this is one of the format.
 fn bare(tag: &[u8], format: Format) -> Option<Vec<u8>> {

@@ -12,7 +12,7 @@ mod encode;
 use axum::http::header::{ACCEPT, CONTENT_TYPE};
 use axum::http::{HeaderMap, HeaderValue, StatusCode};
 
-pub(crate) use self::door::Door;
+pub(crate) use self::door::{Door, take_conditions};
 use crate::problem::Problem;
 
 /// How a record is written down.

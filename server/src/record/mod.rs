@@ -115,7 +115,8 @@ impl Table {
     ///
     /// # Errors
     /// Not JSON, not an object, a name twice in one object, another primary key than `key`, a value of the wrong type,
-    /// a required attribute that is missing or null, or an unknown attribute if the table is sealed. Nothing was sent.
+    /// a required attribute that is missing or null, a value beyond the attribute's bounds, or an unknown attribute if the table is
+    /// sealed. Nothing was sent.
     ///
     /// ```
     /// # use wtcache_server::schema::Schema;
@@ -129,6 +130,9 @@ impl Table {
     /// ```
     pub fn check_body(&self, key: &str, body: &[u8]) -> Result<Map<String, Value>, BodyError> {
         let record = self.check_record(key, body)?;
+        for attribute in &self.attributes {
+            attribute.check_bounds(record.get(&attribute.name))?;
+        }
         if self.sealed {
             for name in record.keys() {
                 if self.attribute(name).is_none() {
@@ -143,7 +147,7 @@ impl Table {
     /// Attributes that the schema does not know pass, sealed or not: the origin may know more than the schema.
     ///
     /// # Errors
-    /// As [`Table::check_body`], but for unknown attributes.
+    /// As [`Table::check_body`], but for unknown attributes and bounds.
     pub fn check_record(&self, key: &str, bytes: &[u8]) -> Result<Map<String, Value>, BodyError> {
         let mut record = object(bytes)?;
         self.settle_primary_key(key, &mut record)?;
@@ -228,7 +232,7 @@ impl Attribute {
         let value = match self.scalar {
             Scalar::Id | Scalar::String => Some(Value::String(text.to_owned())),
             Scalar::Boolean => text.parse().ok().map(Value::Bool),
-            Scalar::Int | Scalar::Float => text.parse::<Number>().ok().map(Value::Number),
+            Scalar::Int | Scalar::Long | Scalar::Float => text.parse::<Number>().ok().map(Value::Number),
         };
         value
             .and_then(|value| canonical(self.scalar, &value))
@@ -249,6 +253,11 @@ impl Attribute {
         }
     }
 
+    /// What is written keeps the attribute's bounds.
+    fn check_bounds(&self, value: Option<&Value>) -> Result<(), BodyError> {
+        value.map_or(Ok(()), |value| self.bounds.check(value)).map_err(|why| BodyError::of(&self.name, why))
+    }
+
     fn check_one(&self, value: &Value) -> Result<(), BodyError> {
         match value {
             value if is_of(self.scalar, value) => Ok(()),
@@ -256,6 +265,9 @@ impl Attribute {
                 let range = match (self.scalar, value) {
                     (Scalar::Int, Value::Number(number)) if is_whole(number) => {
                         format!(", out of its range of {} to {}", i32::MIN, i32::MAX)
+                    }
+                    (Scalar::Long, Value::Number(number)) if is_whole(number) => {
+                        format!(", out of its range of -{0} to {0}", Scalar::LONGEST)
                     }
                     (Scalar::Float, Value::Number(_)) => ", out of its range".to_owned(),
                     _ => String::new(),
@@ -280,6 +292,11 @@ fn canonical(scalar: Scalar, value: &Value) -> Option<Vec<u8>> {
         (Scalar::Int, Value::Number(number)) if is_whole(number) => {
             let value: i32 = number.as_str().parse().ok()?;
             Some((value ^ i32::MIN).to_be_bytes().to_vec())
+        }
+        (Scalar::Long, Value::Number(number)) if is_whole(number) => {
+            let in_range = |value: &i64| value.unsigned_abs() <= Scalar::LONGEST.unsigned_abs();
+            let value = number.as_str().parse().ok().filter(in_range)?;
+            Some((value ^ i64::MIN).to_be_bytes().to_vec())
         }
         (Scalar::Float, Value::Number(number)) => {
             let value: f64 = number.as_str().parse().ok().filter(|value: &f64| value.is_finite())?;

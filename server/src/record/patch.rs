@@ -21,7 +21,10 @@ impl Table {
         }
         for (name, value) in &patch {
             match self.attribute(name) {
-                Some((_, attribute)) => attribute.check(Some(value))?,
+                Some((_, attribute)) => {
+                    attribute.check(Some(value))?;
+                    attribute.check_bounds(Some(value))?;
+                }
                 None if self.sealed => return Err(self.unknown_attribute(name)),
                 None => {}
             }

@@ -5,6 +5,7 @@
 //! Invariant: a [`Schema`] has at least one table; a [`Table`] has exactly one primary key, of type `ID` or `String`,
 //! and no two attributes, and no two tables, have one name.
 
+mod bounds;
 mod guard;
 mod read;
 
@@ -12,6 +13,8 @@ use std::fmt;
 use std::time::Duration;
 
 use crate::diagnostic::Diagnostics;
+
+pub use bounds::{Bounds, Pattern};
 
 /// The tables that `schema.graphql` declares, in its order.
 ///
@@ -57,6 +60,19 @@ pub struct Attribute {
     pub required: bool,
     /// Whether records can be found by it (`@indexed`).
     pub indexed: bool,
+    /// What a value that is written must be besides.
+    pub bounds: Bounds,
+    /// The time that this server writes into it.
+    pub stamp: Option<Stamp>,
+}
+
+/// A time that this server writes into a record, in milliseconds since 1970.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Stamp {
+    /// When the record was created (`@createdTime`).
+    Created,
+    /// When it was put last (`@updatedTime`).
+    Updated,
 }
 
 /// The types an attribute can have.
@@ -68,6 +84,8 @@ pub enum Scalar {
     String,
     /// A whole number between -2147483648 and 2147483647.
     Int,
+    /// A whole number between -9007199254740992 and 9007199254740992, which a 64-bit float holds exactly.
+    Long,
     /// A number that a 64-bit float can hold the magnitude of.
     Float,
     /// `true` or `false`.
@@ -76,13 +94,17 @@ pub enum Scalar {
 
 impl Scalar {
     /// The names of all scalars.
-    const NAMES: [&str; 5] = ["ID", "String", "Int", "Float", "Boolean"];
+    const NAMES: [&str; 6] = ["ID", "String", "Int", "Long", "Float", "Boolean"];
+
+    /// The greatest [`Scalar::Long`]; the least is that many below zero.
+    pub(crate) const LONGEST: i64 = 1 << 53;
 
     fn from_name(name: &str) -> Option<Self> {
         Some(match name {
             "ID" => Self::Id,
             "String" => Self::String,
             "Int" => Self::Int,
+            "Long" => Self::Long,
             "Float" => Self::Float,
             "Boolean" => Self::Boolean,
             _ => return None,
@@ -96,6 +118,7 @@ impl fmt::Display for Scalar {
             Self::Id => "ID",
             Self::String => "String",
             Self::Int => "Int",
+            Self::Long => "Long",
             Self::Float => "Float",
             Self::Boolean => "Boolean",
         })
@@ -121,6 +144,12 @@ impl Table {
     /// The attribute of this name, with its number.
     pub fn attribute(&self, name: &str) -> Option<(u16, &Attribute)> {
         self.numbered().find(|(_, attribute)| attribute.name == name)
+    }
+
+    /// The name of the attribute with this time.
+    pub(crate) fn stamp(&self, stamp: Stamp) -> Option<String> {
+        let has = |attribute: &&Attribute| attribute.stamp == Some(stamp);
+        self.attributes.iter().find(has).map(|attribute| attribute.name.clone())
     }
 
     /// The attributes with their numbers.

@@ -11,7 +11,7 @@ use async_graphql_parser::types::{
 };
 use async_graphql_parser::{Error, Pos, Positioned, parse_schema};
 
-use super::{Attribute, Scalar, Schema, Table, guard};
+use super::{Attribute, Bounds, Scalar, Schema, Stamp, Table, guard};
 use crate::diagnostic::{Diagnostics, Findings, Position, hint_of_known, nearest, shown, text};
 
 /// Attribute numbers are 16 bits wide; no table comes near.
@@ -27,7 +27,7 @@ const MAX_NAME_BYTES: usize = 128;
 const MAX_EXPIRATION_SECONDS: u64 = 100 * 365 * 24 * 60 * 60;
 
 const ON_TYPE: [&str; 3] = ["table", "export", "sealed"];
-const ON_FIELD: [&str; 2] = ["primaryKey", "indexed"];
+const ON_FIELD: [&str; 7] = ["primaryKey", "indexed", "min", "max", "pattern", "createdTime", "updatedTime"];
 const EXAMPLE: &str = "a table is written: type Item @table @export { id: ID @primaryKey }";
 
 /// Reads a schema.
@@ -180,12 +180,24 @@ fn attribute(field: &FieldDefinition, table: &mut Table, findings: &mut Findings
     if scalar.is_none() {
         let message = format!("{}: type {} is not supported", shown(&name), shown(&field.ty.node.to_string()));
         let hint = match of {
+            BaseType::Named(name) if name == "BigInt" => {
+                "a Long has whole numbers to 2^53; write more digits as a String".to_owned()
+            }
+            BaseType::Named(name) if name == "Date" => {
+                "write a time as a Long, in milliseconds since 1970, or as a String".to_owned()
+            }
+            BaseType::Named(name) if name == "Bytes" || name == "Blob" => {
+                "JSON has no bytes; write them as a String, in base64".to_owned()
+            }
+            BaseType::Named(name) if name == "Any" => {
+                "leave the attribute out: what is not listed may be anything".to_owned()
+            }
             BaseType::Named(unknown) => hint_of_known(unknown, "", &Scalar::NAMES),
             BaseType::List(_) => format!("known: {}, and lists of these", Scalar::NAMES.join(", ")),
         };
         findings.add(place(field.ty.pos), message, Some(hint));
     }
-    let mut indexed = false;
+    let (mut indexed, mut bounds, mut stamp) = (false, Bounds::default(), None);
     for directive in once_each(&field.directives, findings) {
         match directive.node.name.node.as_str() {
             "primaryKey" => {
@@ -195,6 +207,21 @@ fn attribute(field: &FieldDefinition, table: &mut Table, findings: &mut Findings
             "indexed" => {
                 indexed = true;
                 no_arguments(&directive.node, None, findings);
+            }
+            "min" | "max" | "pattern" => bounds.read(directive, scalar, findings),
+            "createdTime" | "updatedTime" => {
+                no_arguments(&directive.node, None, findings);
+                let nullable = field.ty.node.nullable;
+                let which = stamped(directive, &name, scalar.filter(|_| !list), nullable, table, findings);
+                if which.is_some() && stamp.is_some() {
+                    let message = format!("{}: @createdTime and @updatedTime are two attributes", shown(&name));
+                    findings.add(place(directive.pos), message, None);
+                }
+                stamp = which.or(stamp);
+            }
+            "expiresAt" => {
+                let hint = "say it by @table(expiration: SECONDS), or let the origin say it: freshness: origin";
+                findings.add(place(directive.pos), "@expiresAt is not supported", Some(hint.to_owned()));
             }
             other => {
                 let at = directive.pos;
@@ -208,7 +235,34 @@ fn attribute(field: &FieldDefinition, table: &mut Table, findings: &mut Findings
     if list && table.primary_key == name {
         findings.add(place(field.ty.pos), format!("{}: a primary key is no list", shown(&name)), None);
     }
-    Some(Attribute { name, scalar: scalar?, list, required: !field.ty.node.nullable, indexed })
+    bounds.settle(&name, field.name.pos, findings);
+    Some(Attribute { name, scalar: scalar?, list, required: !field.ty.node.nullable, indexed, bounds, stamp })
+}
+
+/// Which time an attribute is to have. `scalar`: its type, if that is known and it is no list.
+fn stamped(
+    directive: &Positioned<ConstDirective>,
+    name: &str,
+    scalar: Option<Scalar>,
+    nullable: bool,
+    table: &Table,
+    findings: &mut Findings<'_>,
+) -> Option<Stamp> {
+    let own = directive.node.name.node.as_str();
+    let stamp = if own == "createdTime" { Stamp::Created } else { Stamp::Updated };
+    let at = place(directive.pos);
+    if !matches!(scalar, Some(Scalar::Long | Scalar::Float)) {
+        let message = format!("{}: @{own} is for a Long or a Float: milliseconds since 1970", shown(name));
+        findings.add(at, message, None);
+    }
+    if !nullable {
+        let message = format!("{}: this server writes it, so that no client has to", shown(name));
+        findings.add(at, message, Some("leave out the !".to_owned()));
+    }
+    if let Some(other) = table.stamp(stamp) {
+        findings.add(at, format!("{} has @{own} already", shown(&other)), None);
+    }
+    Some(stamp)
 }
 
 fn primary_key(at: Pos, name: &str, scalar: Option<Scalar>, table: &mut Table, findings: &mut Findings<'_>) {
@@ -235,7 +289,16 @@ fn expiration(directive: &ConstDirective, findings: &mut Findings<'_>) -> Option
     for (name, value) in &directive.arguments {
         if name.node != "expiration" {
             let message = format!("unknown argument {} of @table", shown(&name.node));
-            findings.add(place(name.pos), message, Some(hint_of_known(&name.node, "", &["expiration"])));
+            let hint = match name.node.as_str() {
+                "eviction" => {
+                    "an expired record goes where room is wanted; how long it may be served stale, config.yaml says: \
+                               stale_if_error, stale_while_revalidate"
+                        .to_owned()
+                }
+                "scanInterval" => "nothing is scanned: leave it out".to_owned(),
+                unknown => hint_of_known(unknown, "", &["expiration"]),
+            };
+            findings.add(place(name.pos), message, Some(hint));
             continue;
         }
         if seen {
@@ -332,6 +395,6 @@ fn syntax_error(error: &Error) -> (Position, String) {
     (at, format!("syntax error: {message}"))
 }
 
-fn place(pos: Pos) -> Position {
+pub(super) fn place(pos: Pos) -> Position {
     Position { line: pos.line, column: pos.column }
 }

@@ -46,6 +46,8 @@ pub(crate) struct Setup {
     real_time: bool,
     admin: Admin,
     limits: Limits,
+    top: String,
+    types: String,
 }
 
 /// A deadline that no test meets, a settle window of 10 s, and a clock that stands.
@@ -58,6 +60,8 @@ pub(crate) fn setup() -> Setup {
         real_time: false,
         admin: Admin::Same,
         limits: Limits::default(),
+        top: String::new(),
+        types: String::new(),
     }
 }
 
@@ -109,6 +113,18 @@ impl Setup {
         self
     }
 
+    /// Further lines of the configuration, beside `tables`.
+    pub(crate) fn top(mut self, lines: &str) -> Self {
+        self.top = lines.into();
+        self
+    }
+
+    /// Further types of the schema.
+    pub(crate) fn types(mut self, types: &str) -> Self {
+        self.types = types.into();
+        self
+    }
+
     pub(crate) fn start(self) -> Stage {
         self.start_with(|table, config, pool, clock| {
             let source = origin_of(table, &config.origin).unwrap();
@@ -128,6 +144,12 @@ impl Setup {
             return Stage::serve(origin, clock, front_of(&schema, &config).unwrap(), self.admin);
         }
         let mut front = Front::new().limits_of(self.limits.clone());
+        if let Some(auth) = &config.auth {
+            front = front.auth(auth).unwrap();
+        }
+        if let Some(tls) = &config.tls {
+            front = front.tls(tls).unwrap();
+        }
         for table in schema.tables.iter().filter(|table| table.exported) {
             front = front.table(open(table, config.table(&table.name).unwrap(), &pool(), &clock));
         }
@@ -139,8 +161,8 @@ impl Setup {
             Some(seconds) => SCHEMA.replace("expiration: 300", &format!("expiration: {seconds}")),
             None => SCHEMA.to_owned(),
         };
-        let schema = Schema::parse("schema.graphql", schema.as_bytes()).unwrap();
-        let mut text = "tables:\n".to_owned();
+        let schema = Schema::parse("schema.graphql", format!("{schema}\n{}", self.types).as_bytes()).unwrap();
+        let mut text = format!("{}\ntables:\n", self.top);
         for table in &schema.tables {
             text += &format!("  {}:\n    clean_start: true\n", table.name);
             for line in &self.table {

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "tests")]
 
 mod asked;
+mod auth;
 mod clients;
 #[path = "../common/mod.rs"]
 mod common;
@@ -21,7 +22,11 @@ mod patch;
 mod pending;
 mod query;
 mod reads;
+mod reload;
 mod requests;
+mod stamps;
+mod tls;
+mod transactions;
 mod writes;
 
 const NOTHING: [&str; 0] = [];
