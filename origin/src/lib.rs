@@ -12,7 +12,7 @@
 //! | `GET /items` | 200 and the first 1000 records |
 //! | `GET /healthz` | 200 `ok` |
 //! | `GET /_log`, `GET /_calls` | what arrived |
-//! | `GET`, `POST`, `DELETE /_faults` | the faults, if enabled |
+//! | `GET`, `POST`, `DELETE /_faults` | the faults, if enabled: a [`Script`], or one as a JSON object |
 //!
 //! Tests order things with a [`Gate`] and [`Origin::wait_for`] instead of sleeping:
 //!
@@ -46,6 +46,7 @@ mod options;
 mod origin;
 mod preconditions;
 mod records;
+mod script;
 mod server;
 
 pub use answer::Answer;
@@ -55,6 +56,7 @@ pub use http::Method;
 pub use log::Entry;
 pub use options::OriginOptions;
 pub use origin::Origin;
+pub use script::{Script, ScriptError};
 
 /// Locks, also after a panic elsewhere: no state here is left half changed by one.
 fn locked<T>(mutex: &std::sync::Mutex<T>) -> std::sync::MutexGuard<'_, T> {

@@ -114,7 +114,15 @@ impl Origin {
     /// # Panics
     /// If 10,000 rules wait already.
     pub fn fault(&self, fault: Fault) {
-        assert!(self.shared.faults.push(fault), "too many faults wait");
+        self.faults([fault]);
+    }
+
+    /// Appends rules to the queue of faults, such as those of a [`Script`](crate::Script).
+    ///
+    /// # Panics
+    /// If 10,000 rules would wait.
+    pub fn faults(&self, faults: impl IntoIterator<Item = Fault>) {
+        assert!(self.shared.faults.push(faults), "too many faults wait");
     }
 
     /// The rules that were not used up yet.
