@@ -225,6 +225,12 @@ impl Fault {
         self
     }
 
+    /// For how many requests it is; `None`: for all.
+    #[must_use]
+    pub fn uses(&self) -> Option<u32> {
+        self.left
+    }
+
     /// The method of the requests that it is for.
     #[must_use]
     pub fn method(&self) -> Method {

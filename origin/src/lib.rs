@@ -41,6 +41,7 @@ mod exchange;
 mod faults;
 mod hold;
 mod http;
+mod idempotency;
 mod log;
 mod options;
 mod origin;
