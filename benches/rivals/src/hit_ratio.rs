@@ -10,7 +10,7 @@ use wtcache_benches::{Key, Table, key};
 
 use crate::cache::{Kind, Origin, Room, Values, Weigh, told_weight};
 use crate::policy::{lru, opt};
-use crate::svg::Chart;
+use wtcache_benches::svg::Chart;
 use crate::traces::Trace;
 use crate::{Asked, machine, write_docs};
 

@@ -5,7 +5,7 @@ use wtcache_benches::Table;
 use crate::cache::Kind;
 use crate::measure::{Clock, Effort, Measured, empty, measure};
 use crate::memory::taken;
-use crate::svg::Chart;
+use wtcache_benches::svg::Chart;
 use crate::workload::Workload;
 use crate::{Asked, machine, write_docs};
 
