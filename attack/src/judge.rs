@@ -32,6 +32,8 @@ pub enum Oracle {
     Outcome,
     /// What a write was said to have stored is not what was sent.
     Confirmed,
+    /// A record was read although the origin had said that it has another.
+    Outdated,
     /// What was shown before it was confirmed was not to be shown, or what was to be shown was not.
     Shown,
     /// A doubt, a pending write or a request did not end.
@@ -76,6 +78,8 @@ pub(crate) enum What {
     Replayed(Value),
     /// It did not write, and read nothing.
     NotWritten,
+    /// It did not write: the origin found that it has another record than this, which was expected.
+    Outdated(u64),
     /// It read nothing.
     NotRead,
 }
@@ -139,6 +143,25 @@ struct Landing {
     place: u64,
 }
 
+/// What somebody else wrote at the origin.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Elsewhere {
+    pub(crate) key: u64,
+    /// Its value.
+    pub(crate) id: u64,
+    /// When it had taken effect.
+    pub(crate) at: SystemTime,
+    /// Its place among all writes of the origin.
+    pub(crate) place: u64,
+}
+
+impl Elsewhere {
+    /// Whether that is how it was seen.
+    pub(crate) fn is(&self, op: &Seen) -> bool {
+        (self.key, self.id) == (op.key, op.id)
+    }
+}
+
 /// What the origin did.
 pub(crate) struct Done {
     /// By key and number: each send that took effect, in their order. A put says its number by its value, a delete by its idempotency key.
@@ -148,8 +171,13 @@ pub(crate) struct Done {
 }
 
 impl Done {
-    pub(crate) fn new(log: &[Entry]) -> Self {
+    /// `elsewhere`: what was written past the log.
+    pub(crate) fn new(log: &[Entry], elsewhere: &[Elsewhere]) -> Self {
         let mut done = Self { writes: HashMap::new(), values: HashSet::new() };
+        for write in elsewhere {
+            done.values.insert((item(write.key), write.id));
+            done.writes.insert((item(write.key), write.id), vec![Landing { at: write.at, place: write.place }]);
+        }
         for entry in log.iter().filter(|entry| entry.applied) {
             let Some(key) = &entry.id else { continue };
             let body = entry.body.as_deref().and_then(|body| serde_json::from_str::<Json>(body).ok());
@@ -172,6 +200,11 @@ impl Done {
 
     pub(crate) fn applied(&self, op: &Seen) -> bool {
         !self.landings(op).is_empty()
+    }
+
+    /// The origin had this record of the key once, and never again.
+    pub(crate) fn had_once(&self, key: u64, value: u64) -> bool {
+        self.writes.get(&(item(key), value)).is_some_and(|landings| landings.len() == 1)
     }
 
     /// The origin had this record of the key at some time.
@@ -225,13 +258,21 @@ impl Done {
     }
 }
 
-/// Judges the history of one key. `strict`: an update is one step at the origin too, whatever strays there are. `deadline`:
-/// that of every load. True: it was too open to be searched.
+/// What is known of updates: at the origin, others may come between what they read and what they write.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Updates {
+    /// They are one step at the origin too, whoever else writes, and whatever strays there are.
+    pub(crate) strict: bool,
+    /// Nobody else writes the key.
+    pub(crate) alone: bool,
+}
+
+/// Judges the history of one key. `deadline`: that of every load. True: it was too open to be searched.
 pub(crate) fn key(
     key: u64,
     seen: &[Seen],
     done: &Done,
-    strict: bool,
+    updates: Updates,
     deadline: Duration,
     log: &[Entry],
     found: &mut Vec<Finding>,
@@ -242,7 +283,7 @@ pub(crate) fn key(
         let applied = done.applied(op);
         let id = op.id;
         match op.what {
-            What::NotWritten if applied => {
+            What::NotWritten | What::Outdated(_) if applied => {
                 add(Oracle::Outcome, format!("write {id} is said not to be applied, and was"))
             }
             // A delete of what is not there is applied without the origin's doing anything.
@@ -261,8 +302,8 @@ pub(crate) fn key(
     }
     // A stray write may land between the two steps of an update that the origin knows nothing of.
     let is_open = |op: &Seen| matches!(op.what, What::MayWrite(_)) && done.is_open(op, &seen);
-    let strict = strict || !seen.iter().any(|op| is_open(op) || op.outlived(deadline));
-    let history = Moments::of(&seen, done, deadline).play(&seen, done, strict);
+    let one_step = updates.strict || updates.alone && !seen.iter().any(|op| is_open(op) || op.outlived(deadline));
+    let history = Moments::of(&seen, done, deadline).play(&seen, done, one_step);
     // In the origin's order, which does not take long; else in any.
     if history.holds_in_order() == Some(true) {
         return false;
@@ -346,7 +387,8 @@ impl Moments {
                 }
                 // Seen by all from here on.
                 (What::MayWrite(value), _) if done.is_open(op, seen) => first.wrote(value),
-                (What::MayWrite(_) | What::NotWritten | What::NotRead | What::Got { .. }, _) => {}
+                (What::MayWrite(_) | What::NotWritten | What::Outdated(_), _) => {}
+                (What::NotRead | What::Got { .. }, _) => {}
             }
         }
         // What is left may take effect at any later time.
@@ -364,6 +406,7 @@ mod tests {
     use super::*;
 
     const DEADLINE: Duration = Duration::from_millis(50);
+    const ALONE: Updates = Updates { strict: false, alone: true };
 
     /// A second a stamp.
     fn at(stamp: u64) -> SystemTime {
@@ -390,7 +433,7 @@ mod tests {
             values: applied.iter().map(|(id, _)| (item(0), *id)).collect(),
         };
         let mut found = Vec::new();
-        assert!(!key(0, seen, &done, false, DEADLINE, &[], &mut found));
+        assert!(!key(0, seen, &done, ALONE, DEADLINE, &[], &mut found));
         found.iter().map(|finding| finding.oracle).collect()
     }
 
@@ -461,7 +504,7 @@ mod tests {
                 values: (1..=writes).map(|id| (item(0), id)).collect(),
             };
             let mut found = Vec::new();
-            let too_open = key(0, seen, &done, false, DEADLINE, &[], &mut found);
+            let too_open = key(0, seen, &done, ALONE, DEADLINE, &[], &mut found);
             assert!(found.is_empty(), "{found:?}");
             too_open
         };

@@ -5,6 +5,7 @@
 //! smaller by [`shrink()`] and can be run again from its text. It is a race of real time: a script fixes what is done, not when.
 
 mod judge;
+mod outdated;
 mod round;
 mod script;
 mod shrink;
@@ -13,6 +14,6 @@ mod visible;
 
 pub use judge::{Finding, Oracle};
 pub use round::{Counts, Report, play};
-pub use script::{Disturbance, Do, Fault, Options, Script, Strike, Verb};
+pub use script::{Disturbance, Do, Options, Script};
 pub use shrink::{Shrunk, replay, shrink};
 pub use source::Lie;

@@ -169,8 +169,8 @@ fn failed(seed: u64, script: &Script, report: &Report, args: &Args) -> Result<()
 fn line(counts: &Counts) -> String {
     let c = counts;
     format!(
-        "{} rounds ({} discarded), {} operations; reads {} ({} of what was pending, {} failed), left pending {}, applied {}, rejected {}, not sent {}, unknown {} ({} \
-         landed); loads {} ({} detached); faults {}; longest history {}, not searched {}",
+        "{} rounds ({} discarded), {} operations; reads {} ({} of what was pending, {} failed), left pending {}, applied {}, rejected {} ({} since the record was another), not sent {}, unknown {} ({} \
+         landed); loads {} ({} detached); retries {}, {} refused by breakers; faults {}; longest history {}, not searched {}",
         c.rounds,
         c.discarded,
         c.operations,
@@ -180,11 +180,14 @@ fn line(counts: &Counts) -> String {
         c.left_pending,
         c.applied,
         c.rejected,
+        c.outdated,
         c.not_sent,
         c.unknown,
         c.unknown_applied,
         c.loads,
         c.loads_detached,
+        c.retries,
+        c.breaker_refused,
         c.faults.values().sum::<u64>(),
         c.longest,
         c.too_open,

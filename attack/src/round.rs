@@ -8,22 +8,24 @@ mod pending;
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Barrier, Mutex};
+use std::sync::{Arc, Barrier, Mutex};
 use std::thread::{self, Scope};
 use std::time::{Duration, Instant, SystemTime};
 
 use serde_json::{Value as Json, json};
 use wtcache::{
-    ByteCache, Bytes, Call, Change, Expect, How, InDoubt, InDoubtWrites, LoadError, Optimistic, Read, ReplayError,
-    Unmet, Version, WriteError, Written,
+    ByteCache, Bytes, Call, Change, Expect, How, InDoubt, InDoubtWrites, LoadError, Optimistic, Read, Rejection,
+    ReplayError, Unmet, Version, WriteError, Written,
 };
-use wtcache_http_source::{HttpSource, Retries};
-use wtcache_origin::{Entry, Fault as Rule, Origin, OriginOptions};
+use wtcache_http_source::{Breaker, HttpSource, Retries};
+use wtcache_origin::{Entry, Method, Origin, OriginOptions, Target};
 use wtcache_testkit::Value;
 
 use crate::judge::{
-    self, Done, Finding, Oracle, PENDING_DEADLINES, PREFIX, Seen, What, idempotency_key, item, over_of, value_of,
+    self, Done, Elsewhere, Finding, Oracle, PENDING_DEADLINES, PREFIX, Seen, What, idempotency_key, item, over_of,
+    value_of,
 };
+use crate::outdated;
 use crate::script::{Disturbance, Do, Script};
 use crate::source::{Lie, Sends, Watched};
 use crate::visible;
@@ -52,6 +54,12 @@ pub struct Counts {
     pub left_pending: u64,
     /// Writes that ended Applied.
     pub applied: u64,
+    /// Writes that the origin refused since the record is another.
+    pub outdated: u64,
+    /// Attempts of the source after the first of a call.
+    pub retries: u64,
+    /// Attempts that its breaker refused.
+    pub breaker_refused: u64,
     /// Writes that were refused.
     pub rejected: u64,
     /// Writes that the cache did not send.
@@ -83,6 +91,9 @@ impl Counts {
         self.reads_failed += other.reads_failed;
         self.left_pending += other.left_pending;
         self.applied += other.applied;
+        self.outdated += other.outdated;
+        self.retries += other.retries;
+        self.breaker_refused += other.breaker_refused;
         self.rejected += other.rejected;
         self.not_sent += other.not_sent;
         self.unknown += other.unknown;
@@ -115,20 +126,22 @@ pub fn play(script: &Script, lie: Lie) -> Report {
     static ROUND: AtomicU64 = AtomicU64::new(0);
     // While an origin refuses connections, its port may be another's: that one must not know us.
     let pass = format!("round-{}-{}", std::process::id(), ROUND.fetch_add(1, Ordering::Relaxed));
-    let origin = Origin::start(OriginOptions::new().api_key(&pass)).expect("a port of 127.0.0.1 is free");
+    let options = OriginOptions::new().api_key(&pass).honours_idempotency(script.options.honours_keys);
+    let origin = Origin::start(options).expect("a port of 127.0.0.1 is free");
     let sends = Sends::default();
+    let http = Arc::new(http(script, &origin, &pass));
     let stage = Stage {
-        cache: cache(script, &origin, &pass, sends.clone(), lie),
+        cache: cache(script, Arc::clone(&http), sends.clone(), lie),
+        http,
         origin,
         doubts: Mutex::default(),
         stamp: AtomicU64::new(1),
         found: Mutex::default(),
         later: Mutex::default(),
+        elsewhere: Mutex::default(),
+        honours_keys: script.options.honours_keys,
     };
-    for fault in &script.faults {
-        let rule = Rule::on(fault.verb.method(), item(fault.key));
-        stage.origin.fault(rule.kind(fault.strike.kind()));
-    }
+    stage.origin.faults(script.faults.iter().cloned());
     let (mut seen, mut lost_port) = (Vec::new(), false);
     let barrier = Barrier::new(script.threads.len() + 1);
     thread::scope(|scope| {
@@ -159,44 +172,63 @@ pub fn play(script: &Script, lie: Lie) -> Report {
         stage.rests(script.keys(), &mut seen);
     }
     let log = stage.origin.log();
-    let late = log.iter().any(|entry| is_late(entry, &sends, script));
-    let done = Done::new(&log);
+    let late = is_late(&log, &sends, script);
+    let elsewhere = std::mem::take(&mut *stage.elsewhere.lock().expect("nobody panics with it"));
+    let done = Done::new(&log, &elsewhere);
     report.counts = stage.counts(script, &seen, &log, &done);
     if late || lost_port {
         report.counts.discarded = 1;
         return report;
     }
     report.findings = std::mem::take(&mut stage.found.lock().expect("nobody panics with it"));
+    if script.options.honoured {
+        // Else a 412 says nothing: scripts make them up.
+        outdated::judge(&seen, &done, &mut report.findings);
+    }
+    let seen = outdated::without_untold(&seen, &elsewhere);
+    let writes = if script.options.honours_keys { outdated::as_one_write(&seen) } else { seen.clone() };
     for key in 0..script.keys() {
+        // Of somebody else's writes the cache alone knows nothing.
         let strict = script.options.honoured;
+        let alone = !elsewhere.iter().any(|write| write.key == key);
         let deadline = Duration::from_millis(script.options.deadline_ms);
-        let too_open = judge::key(key, &seen, &done, strict, deadline, &log, &mut report.findings);
+        let too_open =
+            judge::key(key, &writes, &done, judge::Updates { strict, alone }, deadline, &log, &mut report.findings);
         report.counts.too_open += u64::from(too_open);
     }
     let deadline = Duration::from_millis(script.options.deadline_ms);
-    visible::judge(&seen, &done, script.options.writes_wait, deadline, &mut report.findings);
+    // Somebody else's writes have no place in the order of turns.
+    let own: Vec<Seen> = seen.into_iter().filter(|op| !elsewhere.iter().any(|write| write.is(op))).collect();
+    visible::judge(&own, &done, script.options.writes_wait, deadline, &mut report.findings);
     report
 }
 
-fn cache(script: &Script, origin: &Origin, pass: &str, sends: Sends, lie: Lie) -> ByteCache {
+fn deadline(script: &Script) -> Duration {
+    Duration::from_millis(script.options.deadline_ms.max(1))
+}
+
+fn http(script: &Script, origin: &Origin, pass: &str) -> HttpSource {
     let options = &script.options;
-    let deadline = Duration::from_millis(options.deadline_ms.max(1));
     let http = HttpSource::builder(format!("{}/items/{{id}}", origin.url()))
         .header("Authorization", format!("Bearer {pass}"))
-        .timeout(deadline)
-        // Faults wait in order: who meets which is for the script to say.
-        .retries(Retries::none())
-        .no_breaker()
+        .timeout(deadline(script))
+        .retries(retries(script))
         .settle_window(Duration::from_millis(options.window_ms))
         .honours_preconditions(options.honoured)
         .versions_never_reused(options.honoured)
-        .honours_idempotency(true)
+        .honours_idempotency(options.honours_keys)
         .record_check(|_, body| {
             let record: Json = serde_json::from_slice(&body).map_err(|error| error.to_string())?;
             normal(&record).ok_or_else(|| "it has no value".to_owned())
-        })
-        .build()
-        .expect("the options of the source make sense");
+        });
+    let breaker = Breaker::new().calls(6).window(Duration::from_millis(200)).open_for(Duration::from_millis(15));
+    let http = if options.breaker { http.breaker(breaker) } else { http.no_breaker() };
+    http.build().expect("the options of the source make sense")
+}
+
+fn cache(script: &Script, http: Arc<HttpSource>, sends: Sends, lie: Lie) -> ByteCache {
+    let options = &script.options;
+    let deadline = deadline(script);
     let source = Watched { http, sends, lie, before: Mutex::default() };
     let mut builder = ByteCache::builder(source)
         .clean_start(true)
@@ -216,6 +248,17 @@ fn cache(script: &Script, origin: &Origin, pass: &str, sends: Sends, lie: Lie) -
         builder = builder.stale_while_revalidate(stale).stale_if_error(stale).refresh_ahead(0.3);
     }
     builder.build().expect("the options of the cache make sense")
+}
+
+/// Those of writes are never none, or their keys would not be sent, and the log could not tell them apart; but without a budget there are none.
+fn retries(script: &Script) -> Retries {
+    let times = u32::try_from(script.options.retries).unwrap_or(u32::MAX);
+    if times == 0 {
+        return Retries::none().writes(1).budget(0, 0);
+    }
+    let ms = Duration::from_millis;
+    let cut = ms((script.options.deadline_ms / 3).max(1));
+    Retries::new().loads(times).writes(times).backoff(ms(2), ms(8)).budget(100, 20).attempt_timeout(cut)
 }
 
 fn bytes(value: u64) -> Vec<u8> {
@@ -247,15 +290,31 @@ fn number(record: &[u8]) -> Value {
     serde_json::from_slice(record).ok().as_ref().and_then(value_of)
 }
 
-/// Whether the write took effect later after its send than the source declares.
-fn is_late(entry: &Entry, sends: &Sends, script: &Script) -> bool {
-    let (Some(after), Some(key)) = (entry.applied_after, &entry.idempotency_key) else { return false };
+/// Whether a write took effect later after its send than the source declares.
+fn is_late(log: &[Entry], sends: &Sends, script: &Script) -> bool {
     let window = Duration::from_millis(script.options.window_ms);
-    match sends.of(key, entry.received_at) {
-        // The wall clock may be set back: then nothing is known of it.
-        Some(sent) => entry.received_at.duration_since(sent).map_or(true, |reached| reached + after >= window),
-        None => true,
-    }
+    // When a request of a write last reached the origin.
+    let mut reached: HashMap<&str, SystemTime> = HashMap::new();
+    log.iter().any(|entry| {
+        let Some(key) = &entry.idempotency_key else { return false };
+        // The source sends again what it was given once: not before the send before had got so far.
+        let before = reached.insert(key, entry.received_at).filter(|before| *before <= entry.received_at);
+        let Some(after) = entry.applied_after else { return false };
+        match sends.of(key, entry.received_at).max(before) {
+            // The wall clock may be set back: then nothing is known of it.
+            Some(sent) => entry.received_at.duration_since(sent).map_or(true, |took| took + after >= window),
+            None => true,
+        }
+    })
+}
+
+/// The origin found that its record is not the one that was expected.
+fn is_outdated(error: &WriteError<Bytes>) -> bool {
+    matches!(error, WriteError::Rejected(Rejection { error, .. }) if error.code() == Some(412))
+}
+
+fn outdated(expected: Value) -> What {
+    expected.map_or(What::NotWritten, What::Outdated)
 }
 
 /// A write in doubt, by who may send it again: its client and its key.
@@ -263,12 +322,16 @@ type Doubts = HashMap<(usize, u64), (InDoubt<Bytes>, u64, Value)>;
 
 struct Stage {
     origin: Origin,
+    http: Arc<HttpSource>,
     cache: ByteCache,
     doubts: Mutex<Doubts>,
     stamp: AtomicU64,
     found: Mutex<Vec<Finding>>,
     /// What came of writes that were left pending.
     later: Mutex<Vec<Seen>>,
+    /// What somebody else wrote.
+    elsewhere: Mutex<Vec<Elsewhere>>,
+    honours_keys: bool,
 }
 
 impl Stage {
@@ -325,6 +388,7 @@ impl Stage {
             Do::Get(key) => (key, got(self.cache.read(&item(key), &Call::new()))),
             Do::GetConfirmed(key) => (key, self.get_confirmed(key)),
             Do::Put(key) => (key, self.put(key, own)),
+            Do::Elsewhere(key) => (key, self.elsewhere(key, own)),
             Do::Delete(key) => (key, self.delete(key, own)),
             Do::Update(key) => (key, self.update(key, own, false)),
             Do::Take(key) => (key, self.update(key, own, true)),
@@ -383,11 +447,27 @@ impl Stage {
                 What::Updated { read: entry.and_then(|entry| number(entry)), wrote: Some(own.id) }
             }
             Err(WriteError::Unmet(Unmet { existing, .. })) => What::Read(existing.and_then(|entry| number(&entry))),
+            Err(error) if is_outdated(&error) => outdated(entry.and_then(|entry| number(entry))),
             Err(error) => self.unwritten(error, key, own, Some(own.id)),
         }
     }
 
-    /// The origin does not honour idempotency keys: whatever is answered, it is one more send. `None`: it was not sent.
+    /// Somebody else writes past the cache, and tells so later.
+    fn elsewhere(&self, key: u64, own: Own) -> What {
+        let (_, place) = self.origin.seed_in_order(&item(key), json!({ "value": own.id }));
+        let write = Elsewhere { key, id: own.id, at: SystemTime::now(), place };
+        self.elsewhere.lock().expect("nobody panics with it").push(write);
+        thread::sleep(Duration::from_millis(own.id % 16));
+        self.told_of(key);
+        What::Wrote(Some(own.id))
+    }
+
+    /// The cache is told of a change that it did not make. (A change that the origin pushes, with its record, would be told here.)
+    fn told_of(&self, key: u64) {
+        self.cache.invalidate(&item(key));
+    }
+
+    /// Where the origin does not honour idempotency keys, it is one more send, whatever is answered. `None`: it was not sent.
     fn replay(&self, own: Own, key: u64, doubt: InDoubt<Bytes>, (id, value): (u64, Value)) -> Option<What> {
         let answer = doubt.replay(&Call::new());
         let (what, doubt) = match answer {
@@ -399,6 +479,7 @@ impl Stage {
             }
             Err(ReplayError::InDoubt(again)) => (Some(What::MayWrite(value)), again),
             Err(ReplayError::NotSent(_)) => (None, doubt),
+            Err(ReplayError::Rejected(_)) if self.honours_keys => return Some(What::NotWritten),
             Err(error) => {
                 self.found(Oracle::Outcome, format!("a replay of write {id}, whose key counts for nothing: {error}"));
                 (None, doubt)
@@ -447,6 +528,7 @@ impl Stage {
                 }
                 What::Updated { read, wrote }
             }
+            Err(error) if is_outdated(&error) => outdated(read),
             Err(error) => self.unwritten(error, key, own, wrote),
         }
     }
@@ -506,9 +588,16 @@ impl Stage {
                 self.found(Oracle::Rest, format!("key {key}: resident {:?}, at the origin {truth:?}", number(&entry)));
             }
             // A busy machine may let a deadline pass.
-            for number in 1..=20 {
-                let read = self.on_one_key(usize::MAX >> 40, number + key * 100, Do::Get(key));
-                let Some(Seen { what: What::Got { value, pending, .. }, .. }) = read else { continue };
+            for number in 1.. {
+                let read = self.on_one_key(usize::MAX >> 40, number + key * 10_000, Do::Get(key));
+                let Some(Seen { what: What::Got { value, pending, .. }, .. }) = read else {
+                    if begun.elapsed() > REST {
+                        return self.found(Oracle::Unsettled, format!("key {key} cannot be read at rest"));
+                    }
+                    // A breaker may be open yet.
+                    thread::sleep(Duration::from_millis(5));
+                    continue;
+                };
                 seen.extend(read);
                 if value != truth || pending {
                     self.found(Oracle::Rest, format!("key {key}: read {value:?}, at the origin {truth:?}"));
@@ -520,11 +609,14 @@ impl Stage {
 
     fn counts(&self, script: &Script, seen: &[Seen], log: &[Entry], done: &Done) -> Counts {
         let stats = self.cache.stats();
+        let tried = self.http.stats();
         let mut counts = Counts {
             rounds: 1,
             operations: script.len() as u64,
             loads: stats.loads,
             loads_detached: stats.loads_detached,
+            retries: tried.retries,
+            breaker_refused: tried.breaker_refused,
             rejected: stats.writes_rejected,
             not_sent: stats.writes_not_sent,
             ..Counts::default()
@@ -542,6 +634,7 @@ impl Stage {
                 What::NotRead => counts.reads_failed += 1,
                 What::Wrote(_) | What::Updated { .. } | What::Replayed(_) => counts.applied += 1,
                 What::MayWrite(_) => counts.unknown += 1,
+                What::Outdated(_) => counts.outdated += 1,
                 What::NotWritten => {}
             }
             if matches!(op.what, What::MayWrite(_)) {
@@ -550,15 +643,17 @@ impl Stage {
         }
         counts.longest = lengths.values().copied().max().unwrap_or(0);
         // Each request of a method on a key took the first fault that waited for it.
-        let mut arrived: HashMap<(&str, String), usize> = HashMap::new();
+        let mut arrived: HashMap<(Method, &str), u32> = HashMap::new();
         for entry in log {
-            *arrived.entry((entry.method.name(), entry.id.clone().unwrap_or_default())).or_default() += 1;
+            *arrived.entry((entry.method, entry.id.as_deref().unwrap_or_default())).or_default() += 1;
         }
         for fault in &script.faults {
-            let request = (fault.verb.method().name(), item(fault.key));
-            if let Some(left) = arrived.get_mut(&request).filter(|left| **left > 0) {
-                *left -= 1;
-                *counts.faults.entry(fault.strike.name()).or_default() += 1;
+            let Target::Id(id) = fault.target() else { continue };
+            let Some(left) = arrived.get_mut(&(fault.method(), id.as_str())) else { continue };
+            let times = fault.uses().unwrap_or(u32::MAX).min(*left);
+            *left -= times;
+            if let Some(kind) = fault.what().filter(|_| times > 0) {
+                *counts.faults.entry(kind.name()).or_default() += u64::from(times);
             }
         }
         counts

@@ -4,10 +4,11 @@
 //! nothing is delayed at the origin for longer than the settle window, and no answer that an origin makes up is a lie.
 
 use std::fmt;
-use std::time::Duration;
 
-use wtcache_origin::{Answer, FaultKind, Method};
+use wtcache_origin::{Fault, Method, Script as Rows};
 use wtcache_testkit::Dice;
+
+use crate::judge::item;
 
 /// The options of cache and source that a script varies.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -29,6 +30,12 @@ pub struct Options {
     /// How long an expired record is served while it is refreshed, or in place of an error. Zero: not at all, and nothing is
     /// refreshed in the background.
     pub stale_ms: u64,
+    /// The origin honours idempotency keys, and the source declares it.
+    pub honours_keys: bool,
+    /// How often the source attempts a load again, and a write where it may. Attempts that may be followed by others are cut short.
+    pub retries: u64,
+    /// The source has a breaker.
+    pub breaker: bool,
 }
 
 /// What a thread does next. Numbers are keys, but for `ForgetMany` and `Wait`.
@@ -64,6 +71,8 @@ pub enum Do {
     Transact(u64),
     /// Leaves the same transaction pending.
     TransactPending(u64),
+    /// Somebody else writes a value at the origin that nobody else writes, and tells so some milliseconds later.
+    Elsewhere(u64),
     /// Invalidates.
     Forget(u64),
     /// Invalidates all keys: by their prefix (0), by a pattern (1) or by their tag.
@@ -73,7 +82,7 @@ pub enum Do {
 }
 
 type OfNumber = fn(u64) -> Do;
-const DOS: [(&str, OfNumber); 18] = [
+const DOS: [(&str, OfNumber); 19] = [
     ("get", Do::Get),
     ("get-confirmed", Do::GetConfirmed),
     ("get-many", Do::GetMany),
@@ -89,6 +98,7 @@ const DOS: [(&str, OfNumber); 18] = [
     ("take-back", Do::TakeBack),
     ("transact", Do::Transact),
     ("transact-pending", Do::TransactPending),
+    ("elsewhere", Do::Elsewhere),
     ("forget", Do::Forget),
     ("forget-many", Do::ForgetMany),
     ("wait", Do::Wait),
@@ -112,6 +122,7 @@ impl Do {
             Self::TakeBack(n) => ("take-back", n),
             Self::Transact(n) => ("transact", n),
             Self::TransactPending(n) => ("transact-pending", n),
+            Self::Elsewhere(n) => ("elsewhere", n),
             Self::Forget(n) => ("forget", n),
             Self::ForgetMany(n) => ("forget-many", n),
             Self::Wait(n) => ("wait", n),
@@ -119,159 +130,111 @@ impl Do {
     }
 }
 
-/// Which requests a fault is for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Verb {
-    /// Loads.
-    Get,
-    /// Puts.
-    Put,
-    /// Deletes.
-    Delete,
+/// What strikes requests of `method`, as the origin's scripts have it: neither a lie, nor later than the settle window.
+fn behaviour(dice: &mut Dice, method: Method, options: &Options) -> String {
+    const READS: [&str; 18] = [
+        "delay-before-apply",
+        "delay-before-apply",
+        "delay-after-apply",
+        "delay-after-apply",
+        "delay-after-apply",
+        "delay-after-apply",
+        "answer",
+        "reset-on-head",
+        "reset-before-apply",
+        "reset-after-apply",
+        "close-before-apply",
+        "close-after-apply",
+        "hang-after-apply",
+        "truncated-body",
+        "slow-body",
+        "broken-chunked",
+        "close-after-answer",
+        "oversize-body",
+    ];
+    const WRITES: [&str; 22] = [
+        "delay-before-apply",
+        "delay-before-apply",
+        "delay-after-apply",
+        "delay-after-apply",
+        "answer",
+        "answer",
+        "apply-then-answer",
+        "reset-on-head",
+        "reset-before-apply",
+        "reset-after-apply",
+        "close-before-apply",
+        "close-after-apply",
+        "hang-before-apply",
+        "hang-after-apply",
+        "truncated-body",
+        "slow-body",
+        "broken-chunked",
+        "close-after-answer",
+        "oversize-body",
+        "stray-reset",
+        "stray-reset",
+        "stray-hang",
+    ];
+    let reads = method == Method::Get;
+    let name = if reads { *dice.pick(&READS) } else { *dice.pick(&WRITES) };
+    let needs = match name {
+        "answer" if reads => (*dice.pick(&["429", "429 retry-after=0", "500", "503", "503 retry-after=1"])).to_owned(),
+        "answer" => {
+            let mut answers = vec!["408", "429", "429 retry-after=0", "500", "503", "503 retry-after=0"];
+            // Where keys are honoured, a refusal is that of any send of the write; where preconditions are, a 409 or 412 says that the
+            // record has another version: no origin makes those up.
+            if !options.honours_keys {
+                answers.extend(["400", "422"]);
+            }
+            if !options.honours_keys && !options.honoured {
+                answers.extend(["409", "412"]);
+            }
+            (*dice.pick(&answers)).to_owned()
+        }
+        // A 204 would say that a write was applied that its precondition kept back.
+        "apply-then-answer" if options.honoured => (*dice.pick(&["202", "500", "503"])).to_owned(),
+        "apply-then-answer" => (*dice.pick(&["202", "204", "500", "503"])).to_owned(),
+        "delay-before-apply" | "delay-after-apply" | "stray-reset" | "stray-hang" => {
+            format!("{}ms", dice.between(0, options.window_ms / 2))
+        }
+        "slow-body" => "1ms".to_owned(),
+        "oversize-body" => dice.between(14, 4000).to_string(),
+        _ => String::new(),
+    };
+    let times = if dice.percent(15) { format!(" x{}", dice.between(2, 4)) } else { String::new() };
+    format!("{name} {needs}{times}")
 }
 
-const VERBS: [(&str, Verb); 3] = [("get", Verb::Get), ("put", Verb::Put), ("delete", Verb::Delete)];
-
-impl Verb {
-    pub(crate) fn method(self) -> Method {
-        match self {
-            Self::Get => Method::Get,
-            Self::Put => Method::Put,
-            Self::Delete => Method::Delete,
+/// The rows of a script's keys: requests of each fare so, one after the other.
+fn faults(dice: &mut Dice, keys: u64, short: bool, options: &Options) -> Vec<Fault> {
+    let mut text = String::new();
+    // Where much goes wrong, a key is in doubt most of the time, and little is served from the cache.
+    let calm = if short { 3 } else { *dice.pick(&[1, 2, 6]) };
+    for key in 0..keys {
+        for (method, most) in [(Method::Get, 12), (Method::Put, 12), (Method::Delete, 4)] {
+            let mut row = Vec::new();
+            for _ in 0..dice.between(0, most / calm) {
+                // Not one after the other: requests between them fare well.
+                for _ in 0..dice.between(0, if short { 1 } else { 2 * calm - 1 }) {
+                    row.push(match dice.between(0, 5) {
+                        0 => "ok".to_owned(),
+                        ms => format!("delay-after-apply {}ms", ms - 1),
+                    });
+                }
+                row.push(if short && method != Method::Get && dice.percent(50) {
+                    format!("stray-reset {}ms", dice.between(0, options.window_ms / 2))
+                } else {
+                    behaviour(dice, method, options)
+                });
+            }
+            if !row.is_empty() {
+                text += &format!("{}: {} {}\n", item(key), method.name(), row.join(", "));
+            }
         }
     }
-
-    fn name(self) -> &'static str {
-        VERBS.iter().find(|(_, verb)| *verb == self).expect("every verb has a name").0
-    }
-}
-
-/// What goes wrong: a kind of the origin's and its number (milliseconds, bytes or a status; of no meaning to the others).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Strike {
-    kind: usize,
-    number: u64,
-}
-
-type Kind = fn(u64) -> FaultKind;
-const KINDS: [(&str, Kind); 18] = [
-    ("delay-before-apply", |ms| FaultKind::DelayBeforeApply(Duration::from_millis(ms))),
-    ("delay-after-apply", |ms| FaultKind::DelayAfterApply(Duration::from_millis(ms))),
-    ("answer", |status| FaultKind::Answer(answer(status))),
-    ("apply-then-answer", |status| FaultKind::ApplyThenAnswer(answer(status))),
-    ("reset-on-head", |_| FaultKind::ResetOnHead),
-    ("reset-before-apply", |_| FaultKind::ResetBeforeApply),
-    ("reset-after-apply", |_| FaultKind::ResetAfterApply),
-    ("close-before-apply", |_| FaultKind::CloseBeforeApply),
-    ("close-after-apply", |_| FaultKind::CloseAfterApply),
-    ("hang-before-apply", |_| FaultKind::HangBeforeApply),
-    ("hang-after-apply", |_| FaultKind::HangAfterApply),
-    ("truncated-body", |_| FaultKind::TruncatedBody),
-    ("slow-body", |ms| FaultKind::SlowBody(Duration::from_millis(ms))),
-    ("broken-chunked", |_| FaultKind::BrokenChunked),
-    ("close-after-answer", |_| FaultKind::CloseAfterAnswer),
-    ("oversize-body", FaultKind::OversizeBody),
-    ("stray-reset", |ms| FaultKind::StrayReset(Duration::from_millis(ms))),
-    ("stray-hang", |ms| FaultKind::StrayHang(Duration::from_millis(ms))),
-];
-
-fn answer(status: u64) -> Answer {
-    Answer::new(u16::try_from(status).unwrap_or(500))
-}
-
-impl Strike {
-    /// The kind with this name, if there is one.
-    #[must_use]
-    pub fn new(name: &str, number: u64) -> Option<Self> {
-        let kind = KINDS.iter().position(|(known, _)| *known == name)?;
-        Some(Self { kind, number })
-    }
-
-    /// Its name.
-    #[must_use]
-    pub fn name(self) -> &'static str {
-        KINDS[self.kind].0
-    }
-
-    pub(crate) fn kind(self) -> FaultKind {
-        KINDS[self.kind].1(self.number)
-    }
-
-    /// What strikes requests of `verb`, at an origin whose preconditions count if `options` say so.
-    fn random(dice: &mut Dice, verb: Verb, options: &Options) -> Self {
-        const READS: [&str; 18] = [
-            "delay-before-apply",
-            "delay-before-apply",
-            "delay-after-apply",
-            "delay-after-apply",
-            "delay-after-apply",
-            "delay-after-apply",
-            "answer",
-            "reset-on-head",
-            "reset-before-apply",
-            "reset-after-apply",
-            "close-before-apply",
-            "close-after-apply",
-            "hang-after-apply",
-            "truncated-body",
-            "slow-body",
-            "broken-chunked",
-            "close-after-answer",
-            "oversize-body",
-        ];
-        const WRITES: [&str; 22] = [
-            "delay-before-apply",
-            "delay-before-apply",
-            "delay-after-apply",
-            "delay-after-apply",
-            "answer",
-            "answer",
-            "apply-then-answer",
-            "reset-on-head",
-            "reset-before-apply",
-            "reset-after-apply",
-            "close-before-apply",
-            "close-after-apply",
-            "hang-before-apply",
-            "hang-after-apply",
-            "truncated-body",
-            "slow-body",
-            "broken-chunked",
-            "close-after-answer",
-            "oversize-body",
-            "stray-reset",
-            "stray-reset",
-            "stray-hang",
-        ];
-        let name = if verb == Verb::Get { *dice.pick(&READS) } else { *dice.pick(&WRITES) };
-        let number = match (name, verb) {
-            ("answer", Verb::Get) => *dice.pick(&[429, 500, 503]),
-            // Where preconditions count, a 409 or 412 says that the record has another version: no origin makes that up.
-            ("answer", _) if options.honoured => *dice.pick(&[400, 408, 422, 429, 500, 503]),
-            ("answer", _) => *dice.pick(&[400, 408, 409, 412, 422, 429, 500, 503]),
-            // A 204 would say that a write was applied that its precondition kept back.
-            ("apply-then-answer", _) if options.honoured => *dice.pick(&[202, 500, 503]),
-            ("apply-then-answer", _) => *dice.pick(&[202, 204, 500, 503]),
-            ("delay-before-apply" | "delay-after-apply" | "stray-reset" | "stray-hang", _) => {
-                dice.between(0, options.window_ms / 2)
-            }
-            ("slow-body", _) => 1,
-            ("oversize-body", _) => dice.between(14, 4000),
-            _ => 0,
-        };
-        Self::new(name, number).expect("a known name")
-    }
-}
-
-/// A fault that waits at the origin for a request.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Fault {
-    /// Of which method.
-    pub verb: Verb,
-    /// Of which key.
-    pub key: u64,
-    /// What becomes of it.
-    pub strike: Strike,
+    let script: Rows = text.parse().unwrap_or_else(|error| panic!("{error}:\n{text}"));
+    script.into_iter().collect()
 }
 
 /// What happens to the origin as a whole, at a time from the start.
@@ -290,7 +253,7 @@ pub struct Script {
     pub options: Options,
     /// What each thread does.
     pub threads: Vec<Vec<Do>>,
-    /// What waits at the origin, in order.
+    /// What waits at the origin, in order: rows of its own scripts.
     pub faults: Vec<Fault>,
     /// What happens meanwhile.
     pub disturbances: Vec<Disturbance>,
@@ -310,6 +273,9 @@ impl Script {
             window_ms: *dice.pick(&[80, 150, 150]),
             deadline_ms: *dice.pick(&[40, 80, 80, 250]),
             stale_ms: *dice.pick(&[0, 0, 10, 40]),
+            honours_keys: dice.percent(40),
+            retries: *dice.pick(&[0, 0, 1, 3]),
+            breaker: dice.percent(30),
         };
         // A stray write that lands on top of others is seen at rest, if no later write covers it: so most rounds are short.
         let short = dice.percent(65);
@@ -317,26 +283,7 @@ impl Script {
         let wanted = threads.map_or_else(|| dice.between(2, 6), |threads| threads as u64);
         let steps = if short { dice.between(2, 14) } else { (240 * keys / wanted).clamp(20, 120) };
         let threads = (0..wanted).map(|_| (0..steps).map(|_| Self::step(&mut dice, keys)).collect()).collect();
-        let mut faults = Vec::new();
-        // Where much goes wrong, a key is in doubt most of the time, and little is served from the cache.
-        let calm = if short { 3 } else { *dice.pick(&[1, 2, 6]) };
-        for key in 0..keys {
-            for (verb, most) in [(Verb::Get, 12), (Verb::Put, 12), (Verb::Delete, 4)] {
-                for _ in 0..dice.between(0, most / calm) {
-                    // Not one after the other: requests between them fare well.
-                    for _ in 0..dice.between(0, if short { 1 } else { 2 * calm - 1 }) {
-                        let strike = Strike::new("delay-after-apply", dice.between(0, 4)).expect("a known name");
-                        faults.push(Fault { verb, key, strike });
-                    }
-                    let mut strike = Strike::random(&mut dice, verb, &options);
-                    if short && verb != Verb::Get && dice.percent(50) {
-                        let number = dice.between(0, options.window_ms / 2);
-                        strike = Strike::new("stray-reset", number).expect("a known name");
-                    }
-                    faults.push(Fault { verb, key, strike });
-                }
-            }
-        }
+        let faults = faults(&mut dice, keys, short, &options);
         let mut disturbances = Vec::new();
         if dice.percent(20) {
             disturbances.push(Disturbance::Drop(dice.between(0, 200)));
@@ -350,7 +297,8 @@ impl Script {
     fn step(dice: &mut Dice, keys: u64) -> Do {
         let key = dice.between(0, keys - 1);
         match dice.between(1, 100) {
-            1..=36 => Do::Get(key),
+            1..=33 => Do::Get(key),
+            34..=36 => Do::Elsewhere(key),
             37..=40 => Do::GetConfirmed(key),
             41..=46 => Do::GetMany(key),
             47..=55 => Do::Put(key),
@@ -407,11 +355,9 @@ impl Script {
                     [] | ["#", ..] => {}
                     ["options", rest @ ..] => options = Some(Options::parse(rest)?),
                     ["thread"] => threads.push(Vec::new()),
-                    ["fault", verb, key, name, number] => faults.push(Fault {
-                        verb: VERBS.iter().find(|(known, _)| known == verb)?.1,
-                        key: key.parse().ok()?,
-                        strike: Strike::new(name, number.parse().ok()?)?,
-                    }),
+                    ["fault", ..] => {
+                        faults.extend(line.trim_start().strip_prefix("fault")?.parse::<Rows>().ok()?);
+                    }
                     ["drop", at] => disturbances.push(Disturbance::Drop(at.parse().ok()?)),
                     ["outage", at, length] => {
                         disturbances.push(Disturbance::Outage(at.parse().ok()?, length.parse().ok()?));
@@ -433,7 +379,7 @@ impl Script {
 }
 
 impl Options {
-    const NAMES: [&str; 8] = [
+    const NAMES: [&str; 11] = [
         "writes_wait",
         "lifetime_ms",
         "capacity",
@@ -442,9 +388,12 @@ impl Options {
         "window_ms",
         "deadline_ms",
         "stale_ms",
+        "honours_keys",
+        "retries",
+        "breaker",
     ];
 
-    fn numbers(&self) -> [u64; 8] {
+    fn numbers(&self) -> [u64; 11] {
         [
             self.writes_wait.into(),
             self.lifetime_ms,
@@ -454,6 +403,9 @@ impl Options {
             self.window_ms,
             self.deadline_ms,
             self.stale_ms,
+            self.honours_keys.into(),
+            self.retries,
+            self.breaker.into(),
         ]
     }
 
@@ -462,7 +414,8 @@ impl Options {
             let of = words.iter().find_map(|word| word.strip_prefix(name)?.strip_prefix('='))?;
             of.parse().ok()
         };
-        let [writes_wait, lifetime, capacity, honoured, absent, window, deadline, stale] = Self::NAMES.map(number);
+        let [writes_wait, lifetime, capacity, honoured, absent, window, deadline, stale, keys, retries, breaker] =
+            Self::NAMES.map(number);
         Some(Self {
             writes_wait: writes_wait? != 0,
             lifetime_ms: lifetime?,
@@ -472,6 +425,9 @@ impl Options {
             window_ms: window?,
             deadline_ms: deadline?,
             stale_ms: stale?,
+            honours_keys: keys? != 0,
+            retries: retries?,
+            breaker: breaker? != 0,
         })
     }
 }
@@ -484,8 +440,7 @@ impl fmt::Display for Script {
         }
         writeln!(f)?;
         for fault in &self.faults {
-            let Fault { verb, key, strike } = fault;
-            writeln!(f, "fault {} {key} {} {}", verb.name(), strike.name(), strike.number)?;
+            writeln!(f, "fault {fault}")?;
         }
         for disturbance in &self.disturbances {
             match disturbance {

@@ -41,7 +41,7 @@ impl Sends {
 }
 
 pub(crate) struct Watched {
-    pub(crate) http: HttpSource,
+    pub(crate) http: Arc<HttpSource>,
     pub(crate) sends: Sends,
     pub(crate) lie: Lie,
     pub(crate) before: Mutex<HashMap<Vec<u8>, Loaded<Vec<u8>>>>,
@@ -89,9 +89,6 @@ impl Source<Bytes> for Watched {
     }
 
     fn declared(&self) -> Declared {
-        // The idempotency keys are sent for the origin's log alone; it does not honour them.
-        let mut declared = self.http.declared();
-        declared.honours_idempotency = false;
-        declared
+        self.http.declared()
     }
 }

@@ -68,7 +68,7 @@ fn writes(seen: &[Seen], deadline: Duration) -> HashMap<(u64, u64), Write> {
     for op in in_order {
         let (applied, certain) = match op.what {
             What::Wrote(Some(_)) | What::Updated { wrote: Some(_), .. } => (true, true),
-            What::NotWritten => (false, true),
+            What::NotWritten | What::Outdated(_) => (false, true),
             What::MayWrite(Some(_)) | What::Replayed(Some(_)) => (false, false),
             _ => continue,
         };
@@ -142,7 +142,7 @@ mod tests {
 
     fn judged(seen: &[Seen]) -> usize {
         let mut found = Vec::new();
-        judge(seen, &Done::new(&[]), false, DEADLINE, &mut found);
+        judge(seen, &Done::new(&[], &[]), false, DEADLINE, &mut found);
         found.len()
     }
 

@@ -95,7 +95,15 @@ fn a_script_is_read_back_from_its_text() {
 #[test]
 fn a_line_that_is_none_of_a_script_is_named() {
     let good = Script::of_seed(3, None).to_string();
-    for bad in ["get", "get x", "fly 1", "fault put 0 nothing 1", "options capacity=1", "thread 1 2 3"] {
+    for bad in [
+        "get",
+        "get x",
+        "fly 1",
+        "fault k0: PUT nothing",
+        "fault k0: PUT 503; fault",
+        "options capacity=1",
+        "thread 1 2 3",
+    ] {
         let text = format!("# a remark\n{good}{bad}\n");
         let error = Script::parse(&text).expect_err(bad);
         assert!(error.contains(&format!("line {}", good.lines().count() + 2)), "{error}");

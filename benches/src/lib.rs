@@ -2,6 +2,7 @@
 //! made of.
 
 pub mod figures;
+pub mod svg;
 mod table;
 
 use std::collections::{HashMap, VecDeque};

@@ -66,6 +66,15 @@ impl Answer {
         self.status
     }
 
+    pub(crate) fn headers(&self) -> &[(String, String)] {
+        &self.headers
+    }
+
+    /// The body, where it is text.
+    pub(crate) fn text(&self) -> Option<&str> {
+        std::str::from_utf8(&self.body).ok().filter(|text| !text.is_empty())
+    }
+
     /// The origin's own refusals: `{"error": …}`.
     pub(crate) fn error(status: u16, message: impl AsRef<str>) -> Self {
         Self::new(status).json(&json!({ "error": message.as_ref() }))

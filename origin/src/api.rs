@@ -84,13 +84,21 @@ pub(crate) fn answer(shared: &Shared, route: &Route, head: &Head, body: &[u8], s
         (Route::Items, Method::Get | Method::Head) => list(shared),
         (Route::Items, _) => Ok(not_allowed("GET, HEAD")),
         (Route::Item(id), Method::Get | Method::Head) => get(shared, id, head),
-        (Route::Item(id), Method::Put) => put(shared, id, head, body, seq),
-        (Route::Item(id), Method::Delete) => delete(shared, id, head, seq),
+        (Route::Item(id), Method::Put) => once(shared, head, || put(shared, id, head, body, seq)),
+        (Route::Item(id), Method::Delete) => once(shared, head, || delete(shared, id, head, seq)),
         (Route::Item(_), _) => Ok(not_allowed("GET, HEAD, PUT, DELETE")),
         (Route::Nothing(status, message), _) => Ok(Answer::error(*status, message)),
         (Route::Control(..) | Route::Changes(_), _) => unreachable!("answered before they are logged"),
     };
     answered.unwrap_or_else(|error| Answer::error(500, format!("the records failed: {error}")))
+}
+
+/// A write, unless it was carried out before and the origin honours its key.
+fn once(shared: &Shared, head: &Head, write: impl FnOnce() -> rusqlite::Result<Answer>) -> rusqlite::Result<Answer> {
+    match &shared.answered {
+        Some(answered) => answered.once(head, write),
+        None => write(),
+    }
 }
 
 fn list(shared: &Shared) -> rusqlite::Result<Answer> {

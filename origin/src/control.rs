@@ -8,12 +8,15 @@ use std::time::Duration;
 use serde_json::{Map, Value, json};
 
 use crate::answer::{Answer, header_is_sound};
-use crate::faults::{Fault, FaultKind, RULE_LIMIT, Target};
+use crate::faults::{Fault, FaultKind, Named, RULE_LIMIT, Target};
 use crate::http::Method;
+use crate::script::{FARES_WELL, Script};
 use crate::server::Shared;
 
 /// `GET /_log` shows this many of the newest entries if the query does not say `last=N`.
 const SHOWN: usize = 1000;
+/// In the place of a number of times.
+const ALWAYS: &str = "always";
 
 /// Answers the control request for `path`.
 pub(crate) fn answer(shared: &Shared, method: Method, path: &str, query: &str, body: &[u8]) -> Answer {
@@ -24,16 +27,12 @@ pub(crate) fn answer(shared: &Shared, method: Method, path: &str, query: &str, b
         ("/_log" | "/_calls", _) => Answer::error(405, "only GET here").header("Allow", "GET"),
         ("/_faults", _) if !faults_allowed => Answer::error(404, "faults over HTTP are not enabled"),
         ("/_faults", Method::Get) => Answer::new(200).json(&waiting(shared)),
-        ("/_faults", Method::Post) => match serde_json::from_slice(body) {
-            Ok(Value::Object(rule)) => match parse(rule) {
-                Ok(fault) => match shared.faults.push(fault) {
-                    true => Answer::new(201).json(&waiting(shared)),
-                    false => Answer::error(409, format!("{RULE_LIMIT} faults wait already")),
-                },
-                Err(message) => Answer::error(400, message),
+        ("/_faults", Method::Post) => match posted(body) {
+            Ok(faults) => match shared.faults.push(faults) {
+                true => Answer::new(201).json(&waiting(shared)),
+                false => Answer::error(409, format!("no more than {RULE_LIMIT} faults may wait")),
             },
-            Ok(_) => Answer::error(400, "a fault is a JSON object"),
-            Err(error) => Answer::error(400, format!("not JSON: {error}")),
+            Err(message) => Answer::error(400, message),
         },
         ("/_faults", Method::Delete) => {
             shared.faults.clear();
@@ -59,9 +58,25 @@ fn waiting(shared: &Shared) -> Value {
             Target::Any => Value::Null,
             Target::Id(id) => id.as_str().into(),
         };
-        json!({ "method": fault.method.name(), "id": id, "kind": fault.kind.name(), "times": fault.left })
+        let kind = fault.kind.as_ref().map_or(FARES_WELL, FaultKind::name);
+        let times = fault.left.map_or(ALWAYS.into(), Value::from);
+        json!({ "method": fault.method.name(), "id": id, "kind": kind, "times": times })
     };
     Value::Array(shared.faults.waiting().iter().map(shown).collect())
+}
+
+/// The rules of a body: a JSON object is one, any other text a script.
+fn posted(body: &[u8]) -> Result<Vec<Fault>, String> {
+    let text = std::str::from_utf8(body).map_err(|error| format!("not UTF-8: {error}"))?;
+    if text.trim_start().starts_with('{') {
+        let rule = serde_json::from_str(text).map_err(|error| format!("not JSON: {error}"))?;
+        return parse(rule).map(|fault| vec![fault]);
+    }
+    let script: Script = text.parse().map_err(|error| format!("not a script: {error}"))?;
+    if script.is_empty() {
+        return Err("a fault is a JSON object, or a line of a script; this is neither".into());
+    }
+    Ok(script.into_iter().collect())
 }
 
 /// The rule in `{"method", "id", "kind", "times", …}`; the rest depends on the kind. Without `id`: any.
@@ -74,33 +89,24 @@ fn parse(rule: Map<String, Value>) -> Result<Fault, String> {
         Some(method) => method,
     };
     let target = fields.text("id")?.map_or(Target::Any, Target::Id);
-    let times = fields.number("times")?.unwrap_or(1);
-    let times = u32::try_from(times).map_err(|_| "times: too large".to_owned())?;
+    let times = fields.times()?;
     let kind = fields.text("kind")?.ok_or("kind: missing")?;
-    let kind = match kind.as_str() {
-        "delay-before-apply" => FaultKind::DelayBeforeApply(fields.delay()?),
-        "delay-after-apply" => FaultKind::DelayAfterApply(fields.delay()?),
-        "answer" => FaultKind::Answer(fields.answer()?),
-        "apply-then-answer" => FaultKind::ApplyThenAnswer(fields.answer()?),
-        "reset-on-head" => FaultKind::ResetOnHead,
-        "reset-before-apply" => FaultKind::ResetBeforeApply,
-        "reset-after-apply" => FaultKind::ResetAfterApply,
-        "close-before-apply" => FaultKind::CloseBeforeApply,
-        "close-after-apply" => FaultKind::CloseAfterApply,
-        "hang-before-apply" => FaultKind::HangBeforeApply,
-        "hang-after-apply" => FaultKind::HangAfterApply,
-        "truncated-body" => FaultKind::TruncatedBody,
-        "slow-body" => FaultKind::SlowBody(fields.delay()?),
-        "broken-chunked" => FaultKind::BrokenChunked,
-        "close-after-answer" => FaultKind::CloseAfterAnswer,
-        "close-after-answer-announced" => FaultKind::CloseAfterAnswerAnnounced,
-        "oversize-body" => FaultKind::OversizeBody(fields.number("bytes")?.ok_or("bytes: missing")?),
-        "stray-reset" => FaultKind::StrayReset(fields.delay()?),
-        "stray-hang" => FaultKind::StrayHang(fields.delay()?),
-        other => return Err(format!("kind: {other:?} is unknown")),
+    let rule = Fault::on(method, target);
+    let rule = if kind == FARES_WELL {
+        rule.fares_well()
+    } else {
+        rule.kind(match FaultKind::named(&kind).ok_or_else(|| format!("kind: {kind:?} is unknown"))? {
+            Named::Whole(kind) => kind,
+            Named::Delay(kind) => kind(fields.delay()?),
+            Named::Bytes(kind) => kind(fields.number("bytes")?.ok_or("bytes: missing")?),
+            Named::Answer(kind) => kind(fields.answer()?),
+        })
     };
-    fields.none_left(kind.name())?;
-    Ok(Fault::on(method, target).kind(kind).times(times))
+    fields.none_left(&kind)?;
+    Ok(match times {
+        Some(times) => rule.times(times),
+        None => rule.always(),
+    })
 }
 
 /// The fields that were not looked at yet.
@@ -119,6 +125,19 @@ impl Fields {
         match self.0.remove(name) {
             None => Ok(None),
             Some(value) => value.as_u64().map(Some).ok_or_else(|| format!("{name}: a whole number is expected")),
+        }
+    }
+
+    /// Once, if nothing is said. `None`: always.
+    fn times(&mut self) -> Result<Option<u32>, String> {
+        match self.0.remove("times") {
+            None => Ok(Some(1)),
+            Some(Value::String(text)) if text == ALWAYS => Ok(None),
+            Some(value) => match value.as_u64().map(u32::try_from) {
+                Some(Ok(times)) => Ok(Some(times)),
+                Some(Err(_)) => Err("times: too large".into()),
+                None => Err(format!("times: a whole number or {ALWAYS:?} is expected")),
+            },
         }
     }
 

@@ -117,7 +117,33 @@ impl FaultKind {
         "stray-hang",
     ];
 
-    /// The name over HTTP.
+    /// The kind with this name, as far as the name says it.
+    pub(crate) fn named(name: &str) -> Option<Named> {
+        Some(match name {
+            "delay-before-apply" => Named::Delay(Self::DelayBeforeApply),
+            "delay-after-apply" => Named::Delay(Self::DelayAfterApply),
+            "answer" => Named::Answer(Self::Answer),
+            "apply-then-answer" => Named::Answer(Self::ApplyThenAnswer),
+            "reset-on-head" => Named::Whole(Self::ResetOnHead),
+            "reset-before-apply" => Named::Whole(Self::ResetBeforeApply),
+            "reset-after-apply" => Named::Whole(Self::ResetAfterApply),
+            "close-before-apply" => Named::Whole(Self::CloseBeforeApply),
+            "close-after-apply" => Named::Whole(Self::CloseAfterApply),
+            "hang-before-apply" => Named::Whole(Self::HangBeforeApply),
+            "hang-after-apply" => Named::Whole(Self::HangAfterApply),
+            "truncated-body" => Named::Whole(Self::TruncatedBody),
+            "slow-body" => Named::Delay(Self::SlowBody),
+            "broken-chunked" => Named::Whole(Self::BrokenChunked),
+            "close-after-answer" => Named::Whole(Self::CloseAfterAnswer),
+            "close-after-answer-announced" => Named::Whole(Self::CloseAfterAnswerAnnounced),
+            "oversize-body" => Named::Bytes(Self::OversizeBody),
+            "stray-reset" => Named::Delay(Self::StrayReset),
+            "stray-hang" => Named::Delay(Self::StrayHang),
+            _ => return None,
+        })
+    }
+
+    /// The name over HTTP and in scripts.
     #[must_use]
     pub fn name(&self) -> &'static str {
         // A new kind needs an arm, and an arm needs its place in the list: the compiler asks for both.
@@ -145,7 +171,15 @@ impl FaultKind {
     }
 }
 
-/// A rule: these requests fare this way, so many times.
+/// A kind that has its name, and what it may lack.
+pub(crate) enum Named {
+    Whole(FaultKind),
+    Delay(fn(Duration) -> FaultKind),
+    Bytes(fn(u64) -> FaultKind),
+    Answer(fn(Answer) -> FaultKind),
+}
+
+/// A rule: these requests fare this way, so many times. As text it is a line of a [`Script`](crate::Script).
 ///
 /// ```
 /// use wtcache_origin::{Answer, Fault, FaultKind, Method, Target};
@@ -157,8 +191,10 @@ impl FaultKind {
 pub struct Fault {
     pub(crate) method: Method,
     pub(crate) target: Target,
-    pub(crate) kind: FaultKind,
-    pub(crate) left: u32,
+    /// None: they fare well.
+    pub(crate) kind: Option<FaultKind>,
+    /// None: for as long as the rule waits.
+    pub(crate) left: Option<u32>,
 }
 
 /// A [`Fault`] that still lacks its kind.
@@ -178,8 +214,39 @@ impl Fault {
     /// For so many requests instead of one.
     #[must_use]
     pub fn times(mut self, times: u32) -> Self {
-        self.left = times;
+        self.left = Some(times);
         self
+    }
+
+    /// For every such request from then on, until the rules are dropped.
+    #[must_use]
+    pub fn always(mut self) -> Self {
+        self.left = None;
+        self
+    }
+
+    /// For how many requests it is; `None`: for all.
+    #[must_use]
+    pub fn uses(&self) -> Option<u32> {
+        self.left
+    }
+
+    /// The method of the requests that it is for.
+    #[must_use]
+    pub fn method(&self) -> Method {
+        self.method
+    }
+
+    /// Which requests of that method it is for.
+    #[must_use]
+    pub fn target(&self) -> &Target {
+        &self.target
+    }
+
+    /// What happens to them; `None`: nothing.
+    #[must_use]
+    pub fn what(&self) -> Option<&FaultKind> {
+        self.kind.as_ref()
     }
 }
 
@@ -187,7 +254,13 @@ impl FaultOn {
     /// What happens to them. Once, if [`Fault::times`] does not say otherwise.
     #[must_use]
     pub fn kind(self, kind: FaultKind) -> Fault {
-        Fault { method: self.method, target: self.target, kind, left: 1 }
+        Fault { method: self.method, target: self.target, kind: Some(kind), left: Some(1) }
+    }
+
+    /// They fare well: a place in the row between others that do not.
+    #[must_use]
+    pub fn fares_well(self) -> Fault {
+        Fault { method: self.method, target: self.target, kind: None, left: Some(1) }
     }
 }
 
@@ -199,15 +272,15 @@ pub(crate) struct Faults {
 }
 
 impl Faults {
-    /// Appends a rule. False: the queue is full.
-    pub(crate) fn push(&self, fault: Fault) -> bool {
+    /// Appends rules, all or none. False: the queue has no room for them.
+    pub(crate) fn push(&self, faults: impl IntoIterator<Item = Fault>) -> bool {
+        let mut faults: Vec<Fault> = faults.into_iter().collect();
+        faults.retain(|fault| fault.left != Some(0));
         let mut rules = locked(&self.rules);
-        if rules.len() >= RULE_LIMIT {
+        if rules.len() + faults.len() > RULE_LIMIT {
             return false;
         }
-        if fault.left > 0 {
-            rules.push_back(fault);
-        }
+        rules.extend(faults);
         true
     }
 
@@ -216,11 +289,12 @@ impl Faults {
         let mut rules = locked(&self.rules);
         let index = rules.iter().position(|rule| rule.method == method && rule.target.matches(id))?;
         let rule = &mut rules[index];
-        rule.left -= 1;
-        if rule.left == 0 {
-            return rules.remove(index).map(|rule| rule.kind);
+        let Some(left) = &mut rule.left else { return rule.kind.clone() };
+        *left -= 1;
+        if *left == 0 {
+            return rules.remove(index).and_then(|rule| rule.kind);
         }
-        Some(rule.kind.clone())
+        rule.kind.clone()
     }
 
     /// The rules with uses left.
@@ -240,13 +314,50 @@ mod tests {
     #[test]
     fn the_first_matching_rule_is_used_up_before_the_next() {
         let faults = Faults::default();
-        faults.push(Fault::on(Method::Put, "a").kind(FaultKind::ResetAfterApply).times(2));
-        faults.push(Fault::on(Method::Put, Target::Any).kind(FaultKind::ResetBeforeApply));
+        faults.push([Fault::on(Method::Put, "a").kind(FaultKind::ResetAfterApply).times(2)]);
+        faults.push([Fault::on(Method::Put, Target::Any).kind(FaultKind::ResetBeforeApply)]);
         assert_eq!(faults.take(Method::Get, Some("a")), None);
         assert_eq!(faults.take(Method::Put, Some("a")), Some(FaultKind::ResetAfterApply));
         assert_eq!(faults.take(Method::Put, Some("b")), Some(FaultKind::ResetBeforeApply));
         assert_eq!(faults.take(Method::Put, Some("a")), Some(FaultKind::ResetAfterApply));
         assert_eq!(faults.take(Method::Put, Some("a")), None);
         assert!(faults.waiting().is_empty());
+    }
+
+    #[test]
+    fn a_rule_for_always_is_never_used_up() {
+        let faults = Faults::default();
+        faults.push([
+            Fault::on(Method::Put, "a").fares_well(),
+            Fault::on(Method::Put, "a").kind(FaultKind::ResetOnHead).always(),
+            Fault::on(Method::Put, "a").kind(FaultKind::ResetAfterApply),
+        ]);
+        assert_eq!(faults.take(Method::Put, Some("a")), None);
+        for _ in 0..3 {
+            assert_eq!(faults.take(Method::Put, Some("a")), Some(FaultKind::ResetOnHead));
+        }
+    }
+
+    #[test]
+    fn rules_go_in_together_or_not_at_all() {
+        let faults = Faults::default();
+        let many = |count| (0..count).map(|_| Fault::on(Method::Put, "a").fares_well());
+        assert!(!faults.push(many(RULE_LIMIT + 1)));
+        assert!(faults.waiting().is_empty());
+        assert!(faults.push(many(RULE_LIMIT)) && !faults.push(many(1)));
+    }
+
+    #[test]
+    fn every_name_leads_to_its_kind() {
+        for name in FaultKind::NAMES {
+            let kind = match FaultKind::named(name) {
+                Some(Named::Whole(kind)) => kind,
+                Some(Named::Delay(make)) => make(Duration::ZERO),
+                Some(Named::Bytes(make)) => make(14),
+                Some(Named::Answer(make)) => make(Answer::new(500)),
+                None => panic!("{name} is unknown"),
+            };
+            assert_eq!(kind.name(), name);
+        }
     }
 }

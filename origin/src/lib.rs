@@ -13,7 +13,7 @@
 //! | `GET /items/_changes` | what changes, as Server-Sent Events where `Accept` names `text/event-stream`, going on after `Last-Event-ID`; else a long poll: `?cursor=…&wait=<seconds>` |
 //! | `GET /healthz` | 200 `ok` |
 //! | `GET /_log`, `GET /_calls` | what arrived |
-//! | `GET`, `POST`, `DELETE /_faults` | the faults, if enabled |
+//! | `GET`, `POST`, `DELETE /_faults` | the faults, if enabled: a [`Script`], or one as a JSON object |
 //!
 //! Tests order things with a [`Gate`] and [`Origin::wait_for`] instead of sleeping:
 //!
@@ -43,11 +43,13 @@ mod exchange;
 mod faults;
 mod hold;
 mod http;
+mod idempotency;
 mod log;
 mod options;
 mod origin;
 mod preconditions;
 mod records;
+mod script;
 mod server;
 
 pub use answer::Answer;
@@ -57,6 +59,7 @@ pub use http::Method;
 pub use log::Entry;
 pub use options::OriginOptions;
 pub use origin::Origin;
+pub use script::{Script, ScriptError};
 
 /// Locks, also after a panic elsewhere: no state here is left half changed by one.
 fn locked<T>(mutex: &std::sync::Mutex<T>) -> std::sync::MutexGuard<'_, T> {

@@ -24,6 +24,7 @@ pub struct OriginOptions {
     pub(crate) api_key: Option<String>,
     pub(crate) cache_control: Option<String>,
     pub(crate) faults_over_http: bool,
+    pub(crate) honours_idempotency: bool,
     pub(crate) max_connections: usize,
     pub(crate) idle_timeout: Duration,
     pub(crate) feed_heartbeat: Duration,
@@ -39,6 +40,7 @@ impl Default for OriginOptions {
             api_key: None,
             cache_control: None,
             faults_over_http: false,
+            honours_idempotency: false,
             max_connections: 512,
             idle_timeout: Duration::from_secs(60),
             feed_heartbeat: Duration::from_secs(10),
@@ -100,6 +102,13 @@ impl OriginOptions {
         self
     }
 
+    /// A write that comes again with the `Idempotency-Key` of one that was carried out or refused is answered as that was, and not
+    /// applied again. The answers of the newest 10,000 are kept, as long as the origin runs. Default: the header is logged only.
+    pub fn honours_idempotency(mut self, honours: bool) -> Self {
+        self.honours_idempotency = honours;
+        self
+    }
+
     /// So many connections at a time; more are answered 503.
     pub fn max_connections(mut self, limit: usize) -> Self {
         self.max_connections = limit;
@@ -129,6 +138,7 @@ impl std::fmt::Debug for OriginOptions {
             .field("api_key", &self.api_key.as_ref().map(|_| "***"))
             .field("cache_control", &self.cache_control)
             .field("faults_over_http", &self.faults_over_http)
+            .field("honours_idempotency", &self.honours_idempotency)
             .field("max_connections", &self.max_connections)
             .field("idle_timeout", &self.idle_timeout)
             .finish_non_exhaustive()

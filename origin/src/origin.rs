@@ -114,7 +114,15 @@ impl Origin {
     /// # Panics
     /// If 10,000 rules wait already.
     pub fn fault(&self, fault: Fault) {
-        assert!(self.shared.faults.push(fault), "too many faults wait");
+        self.faults([fault]);
+    }
+
+    /// Appends rules to the queue of faults, such as those of a [`Script`](crate::Script).
+    ///
+    /// # Panics
+    /// If 10,000 rules would wait.
+    pub fn faults(&self, faults: impl IntoIterator<Item = Fault>) {
+        assert!(self.shared.faults.push(faults), "too many faults wait");
     }
 
     /// The rules that were not used up yet.
@@ -170,10 +178,20 @@ impl Origin {
     /// # Panics
     /// If `record` is not an object, or SQLite fails.
     pub fn seed(&self, id: &str, record: Value) -> u64 {
+        self.seed_in_order(id, record).0
+    }
+
+    /// The same. Answers its revision, and its place among all writes that were applied ([`Entry::applied_seq`]).
+    ///
+    /// # Panics
+    /// If `record` is not an object, or SQLite fails.
+    pub fn seed_in_order(&self, id: &str, record: Value) -> (u64, u64) {
         let Value::Object(record) = record else { panic!("a record is a JSON object, not {record}") };
         let put = |_: Option<&_>| Ok::<_, Answer>(Change::Put(record));
-        let applied = self.shared.records.change(id, put, |_| {}).expect("the records can be written");
-        applied.ok().and_then(|applied| applied.stored).expect("a put is not refused here").revision
+        let mut place = 0;
+        let applied = self.shared.records.change(id, put, |seq| place = seq).expect("the records can be written");
+        let stored = applied.ok().and_then(|applied| applied.stored).expect("a put is not refused here");
+        (stored.revision, place)
     }
 
     /// Deletes a record past the API. False: there was none.

@@ -17,6 +17,7 @@ use crate::exchange::{Then, exchange};
 use crate::faults::Faults;
 use crate::hold::Holds;
 use crate::http::Wire;
+use crate::idempotency::Answered;
 use crate::locked;
 use crate::log::Log;
 use crate::options::OriginOptions;
@@ -28,6 +29,8 @@ pub(crate) struct Shared {
     pub(crate) records: Records,
     pub(crate) log: Log,
     pub(crate) faults: Faults,
+    /// None: idempotency keys are not honoured.
+    pub(crate) answered: Option<Answered>,
     pub(crate) holds: Holds,
     /// Rank: alone; nothing is locked under it.
     settings: Mutex<Settings>,
@@ -51,6 +54,7 @@ impl Shared {
             log: Log::new(options.observer.clone()),
             records,
             faults: Faults::default(),
+            answered: options.honours_idempotency.then(Answered::default),
             holds: Holds::default(),
             settings: Mutex::new(settings),
             options,

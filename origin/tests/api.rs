@@ -249,3 +249,45 @@ fn concurrent_writes_are_applied_one_after_the_other() {
     let by = origin.record("a").unwrap()["by"].as_str().unwrap().to_owned();
     assert!(last.body.as_deref().unwrap().contains(&by), "the last applied write is the truth");
 }
+
+#[test]
+fn a_write_that_comes_again_under_its_key_is_applied_once_where_keys_are_honoured() {
+    let origin = Origin::start(OriginOptions::new().honours_idempotency(true)).unwrap();
+    let send = |method: &str, path: &str, key: &str, more: (&str, &str), body: &str| {
+        let answer = ask_with(&origin, method, path, &[("Idempotency-Key", key), more], body).unwrap();
+        (answer.status, answer.body)
+    };
+    let plain = ("X-A", "b");
+    let first = send("PUT", "/items/a", "k", plain, "{\"n\":1}");
+    assert_eq!(first.0, 201);
+    assert_eq!(send("PUT", "/items/a", "k2", plain, "{\"n\":2}").0, 200);
+    assert_eq!(send("PUT", "/items/a", "k", plain, "{\"n\":1}"), first, "answered as it was");
+    assert_eq!(origin.record("a").unwrap()["n"], 2, "and not applied again");
+    assert_eq!(send("PUT", "/items/b", "k", plain, "{\"n\":1}").0, 201, "the key of another request");
+    let refused = send("PUT", "/items/a", "k3", ("If-Match", "\"r9\""), "{}");
+    assert_eq!((refused.0, send("PUT", "/items/a", "k3", ("If-Match", "\"r2\""), "{}")), (412, refused));
+    assert_eq!([0; 2].map(|_| send("DELETE", "/items/a", "k", plain, "").0), [204, 204]);
+    let log = origin.log();
+    let applied: Vec<_> = log.iter().filter(|entry| entry.applied).map(|entry| entry.seq).collect();
+    assert_eq!(applied, [1, 2, 4, 7]);
+}
+
+#[test]
+fn of_two_sends_of_a_write_at_once_one_is_applied() {
+    for honours in [true, false] {
+        let origin = Origin::start(OriginOptions::new().honours_idempotency(honours)).unwrap();
+        let gate = origin.gate_all(Method::Put, "a", wtcache_origin::When::BeforeApply);
+        std::thread::scope(|scope| {
+            let sends = [0; 2].map(|_| {
+                scope.spawn(|| ask_with(&origin, "PUT", "/items/a", &[("Idempotency-Key", "k")], "{}").unwrap())
+            });
+            assert!(gate.wait_arrivals(2, PATIENCE));
+            gate.release();
+            for send in sends {
+                assert!(send.join().unwrap().status < 300);
+            }
+        });
+        let applied = origin.log().iter().filter(|entry| entry.applied).count();
+        assert_eq!(applied, if honours { 1 } else { 2 });
+    }
+}

@@ -95,8 +95,13 @@ fn every_kind_has_a_name() {
 fn what_is_unknown_is_refused_by_name() {
     let origin = with_faults();
     for (rule, named) in [
-        ("nonsense", "not JSON"),
-        ("[]", "a fault is a JSON object"),
+        ("nonsense", "line 1, column 9: a colon after the id is expected"),
+        ("{", "not JSON"),
+        ("# a remark\n", "neither"),
+        ("a: PUT 503\nb: PUT 700", "line 2, column 8: a status from 200 to 599"),
+        ("", "neither"),
+        (r#"{"method":"PUT","kind":"reset-on-head","times":"often"}"#, "times"),
+        (r#"{"method":"PUT","kind":"ok","status":200}"#, "status: unknown for ok"),
         (r#"{"kind":"answer"}"#, "method"),
         (r#"{"method":"put","kind":"answer"}"#, "method"),
         (r#"{"method":"PUT"}"#, "kind: missing"),
@@ -112,8 +117,37 @@ fn what_is_unknown_is_refused_by_name() {
         (r#"{"method":"PUT","kind":"answer","status":500,"headers":{"A":"b\r\nC: d"}}"#, "headers"),
     ] {
         let refused = ask(&origin, "POST", "/_faults", rule).unwrap();
-        assert_eq!(refused.status, 400, "{rule}");
+        assert_eq!(refused.status, 400, "{rule}: {}", refused.body);
         assert!(refused.body.contains(named), "{rule}: {}", refused.body);
     }
     assert_eq!(origin.faults_waiting(), 0);
+}
+
+#[test]
+fn a_script_is_posted_as_text_and_struck_in_its_order() {
+    let origin = with_faults();
+    let script = "a: PUT 503 retry-after=2, ok; GET else 500\n*: PUT 429";
+    let posted = ask(&origin, "POST", "/_faults", script).unwrap();
+    let rule = |method: &str, id, kind: &str, times| json!({"method": method, "id": id, "kind": kind, "times": times});
+    let all = [
+        rule("PUT", json!("a"), "answer", json!(1)),
+        rule("PUT", json!("a"), "ok", json!(1)),
+        rule("GET", json!("a"), "answer", json!("always")),
+        rule("PUT", json!(null), "answer", json!(1)),
+    ];
+    assert_eq!((posted.status, posted.json()), (201, json!(all)));
+    let statuses = |method: &str| [0; 4].map(|_| ask(&origin, method, "/items/a", "{}").unwrap().status);
+    assert_eq!(statuses("PUT"), [503, 201, 429, 200], "its own row, then that of all");
+    assert_eq!(statuses("GET"), [500; 4]);
+    assert_eq!(origin.faults_waiting(), 1);
+}
+
+#[test]
+fn a_rule_may_be_for_always_or_for_none_to_fare_badly() {
+    let origin = with_faults();
+    for rule in [r#"{"method":"GET","kind":"ok"}"#, r#"{"method":"GET","kind":"answer","status":503,"times":"always"}"#]
+    {
+        assert_eq!(ask(&origin, "POST", "/_faults", rule).unwrap().status, 201);
+    }
+    assert_eq!([0; 3].map(|_| ask(&origin, "GET", "/items/a", "").unwrap().status), [404, 503, 503]);
 }

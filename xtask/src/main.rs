@@ -51,6 +51,9 @@ Usage: cargo xtask TASK
   rivals [--hit-ratio] [--quick] [--write] [--processor-time] [--only PATTERN]
              wtcache beside other caches: time and memory, or hit ratios (over Zipf and the traces in
              WTCACHE_TRACES). Not part of ci, which does not compile them
+  http-rivals [--outage] [--quick] [--write]
+             wtcache over HTTP beside bare HTTP clients, or through an outage of its origin. Not
+             part of ci, which does not compile them
   python-rivals [--quick]
              a hit in Python beside other caches for it. Not part of ci
   front-rivals [--rounds N] [--seconds N] [--write] [--harper FOLDER]
@@ -79,6 +82,7 @@ fn main() -> ExitCode {
         Some("fuzz") => fuzz::task(std::env::args().skip(2)),
         Some("mutants") => mutants::task(&std::env::args().skip(2).collect::<Vec<_>>()),
         Some("rivals") => rivals::measure(std::env::args().skip(2)),
+        Some("http-rivals") => rivals::measure_http(std::env::args().skip(2)),
         Some("outcomes") => outcomes::write(&root()),
         Some("bindings") => bindings::check(),
         Some("python-rivals") => bindings::rivals(std::env::args().skip(2)),

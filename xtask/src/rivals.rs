@@ -1,17 +1,27 @@
-//! wtcache beside other caches: `benches/rivals`, a crate of its own, so that nothing else compiles them.
+//! wtcache beside others: `benches/rivals` (caches) and `benches/http` (HTTP clients), crates of their own, so that nothing else compiles them.
 
 use std::process::Command;
 
 use crate::{cargo, root, target};
 
-const MANIFEST: &str = "benches/rivals/Cargo.toml";
+const CACHES: &str = "benches/rivals/Cargo.toml";
+const CLIENTS: &str = "benches/http/Cargo.toml";
 
 /// The origin for the REST front's rivals.
 const FRONT: &str = "benches/front/Cargo.toml";
 
-/// Builds it for release and runs it; what it understands, it says itself.
+/// Builds the one with caches for release and runs it; what it understands, it says itself.
 pub(crate) fn measure(args: impl Iterator<Item = String>) -> Result<(), String> {
-    let mut command = cargo(&["run", "--release", "--locked", "--quiet", "--manifest-path", MANIFEST]);
+    run(CACHES, args)
+}
+
+/// The same of the one with HTTP clients.
+pub(crate) fn measure_http(args: impl Iterator<Item = String>) -> Result<(), String> {
+    run(CLIENTS, args)
+}
+
+fn run(manifest: &str, args: impl Iterator<Item = String>) -> Result<(), String> {
+    let mut command = cargo(&["run", "--release", "--locked", "--quiet", "--manifest-path", manifest]);
     // Beside the workspace's own, unless somebody says where.
     if std::env::var_os("CARGO_TARGET_DIR").is_none() {
         command.args(["--target-dir", "target/rivals"]);
@@ -41,7 +51,7 @@ pub(crate) fn front(args: impl Iterator<Item = String>) -> Result<(), String> {
 
 /// Formatting only: clippy would compile the rivals.
 pub(crate) fn lint() -> Result<(), String> {
-    for manifest in [MANIFEST, FRONT] {
+    for manifest in [CACHES, CLIENTS, FRONT] {
         crate::run(cargo(&["fmt", "--manifest-path", manifest, "--check"]))?;
     }
     Ok(())

@@ -1,7 +1,7 @@
 //! wtcache beside other caches in the same run: time, memory and hit ratio. `cargo xtask rivals` builds and runs it.
 //!
 //! In reading order: `speed` and `hit_ratio` are the two runs, `cache` has the caches behind one trait; `workload` says what is
-//! measured, `measure` how, `memory` in child processes; `traces` and `policy` are for hit ratios; `svg` shows.
+//! measured, `measure` how, `memory` in child processes; `traces` and `policy` are for hit ratios.
 //! Invariant: all caches are given the same keys, values and room, in turn, in the same process (but for memory).
 
 mod cache;
@@ -10,7 +10,6 @@ mod measure;
 mod memory;
 mod policy;
 mod speed;
-mod svg;
 mod traces;
 mod workload;
 

@@ -5,9 +5,9 @@ use wtcache_benches::Table;
 use crate::cache::Kind;
 use crate::measure::{Clock, Effort, Measured, empty, measure};
 use crate::memory::taken;
-use crate::svg::Chart;
 use crate::workload::Workload;
 use crate::{Asked, machine, write_docs};
+use wtcache_benches::svg::Chart;
 
 /// The name that the lines of memory go by.
 const MEMORY: &str = "memory";

@@ -1,4 +1,4 @@
-//! The `wtcache` command before origins that nobody here wrote: json-server, and Apache with mod_dav.
+//! The `wtcache` command before what nobody here wrote: json-server, Apache with mod_dav, and nginx as a proxy.
 //!
 //! Each test starts an origin and a front of its own, as processes on free ports. What the front did is seen by Cache-Status, by what the origin
 //! itself logged, and by reading from the origin directly. Where an origin is not installed its tests say SKIPPED; under `WTCACHE_CI`,
@@ -10,6 +10,7 @@ mod apache;
 #[path = "../common/mod.rs"]
 mod common;
 mod json_server;
+mod nginx;
 mod process;
 
 use common::Response;
