@@ -15,7 +15,7 @@ use std::time::Duration;
 use common::ask_at;
 use serde_json::json;
 use wtcache_origin::{Origin, OriginOptions};
-use wtcache_server::config::{Config, OriginConfig, Secret, TableConfig};
+use wtcache_server::config::{Config, OriginConfig, Credential, TableConfig};
 use wtcache_server::schema::Schema;
 
 /// The walk alone waits out a settle window of three seconds.
@@ -616,7 +616,7 @@ fn a_hash_is_a_line_of_a_configuration() {
     let token = token.rsplit(' ').next().unwrap();
     let known = ring::digest::digest(&ring::digest::SHA256, token.as_bytes());
     assert!(token.len() >= 43);
-    assert_eq!(secret(line), Secret::Token(known.as_ref().try_into().unwrap()));
+    assert_eq!(secret(line), Credential::Token(known.as_ref().try_into().unwrap()));
     let (_, again, _) = run(wtcache(&["hash", "token"]));
     assert_ne!(again, out);
 
@@ -627,7 +627,7 @@ fn a_hash_is_a_line_of_a_configuration() {
     command.stdin(reader);
     let (code, out, err) = run(command);
     assert_eq!((code, err.as_str()), (Some(0), ""));
-    let Secret::Password(hash) = secret(out.trim_end()) else { panic!("{out}") };
+    let Credential::Password(hash) = secret(out.trim_end()) else { panic!("{out}") };
     let hash = argon2::password_hash::phc::PasswordHash::new(&hash).unwrap();
     let is = |password: &str| {
         argon2::PasswordVerifier::verify_password(&argon2::Argon2::default(), password.as_bytes(), &hash).is_ok()
