@@ -155,6 +155,15 @@ impl<L: Layout> Store<L> {
         self.table.find(hash, |stored| is_key(stored.key()))
     }
 
+    /// Where the record of a key lies, until the store changes; fresh or not.
+    pub(crate) fn place(&self, hash: u64, mut is_key: impl FnMut(&L::Key) -> bool) -> Option<Place> {
+        self.table.place(hash, |stored| is_key(stored.key()))
+    }
+
+    pub(crate) fn at(&self, place: Place) -> Held<'_, L::Stored> {
+        self.table.at(place)
+    }
+
     /// Resident records from a random place on, expired ones and absent marks included, after a look at `looks` places
     /// at most: many of these are empty where much went lately.
     pub(crate) fn sample(&self, random: u64, looks: usize) -> impl Iterator<Item = Held<'_, L::Stored>> {
@@ -175,6 +184,17 @@ impl<L: Layout> Store<L> {
     /// not kept; the older record goes all the same. True if it is resident now. If the cache is over its capacity then,
     /// [`Store::give_room`] of other shards is to follow.
     pub(crate) fn admit(&mut self, stored: &L::Stored, budget: &Budget, left: &mut Left<L>) -> bool {
+        self.admit_at(None, stored, budget, left)
+    }
+
+    /// The same of who knows where the record of its key lay, and which that was.
+    pub(crate) fn admit_at(
+        &mut self,
+        known: Option<(Place, &L::Stored)>,
+        stored: &L::Stored,
+        budget: &Budget,
+        left: &mut Left<L>,
+    ) -> bool {
         let header = stored.header();
         let (hash, weight) = (header.hash, header.weight());
         if weight > budget.capacity {
@@ -183,7 +203,10 @@ impl<L: Layout> Store<L> {
             }
             return false;
         }
-        match self.table.place(hash, |other| L::same_key(other.key(), stored.key())) {
+        let is_there =
+            |(place, before): &(Place, &L::Stored)| self.table.get(*place).is_some_and(|now| now.same(before));
+        let known = known.filter(is_there).map(|(place, _)| place);
+        match known.or_else(|| self.table.place(hash, |other| L::same_key(other.key(), stored.key()))) {
             Some(place) => {
                 let old = self.table.at(place);
                 if old.same(stored) {

@@ -407,7 +407,7 @@ fn b4_after_close_no_call_begins() {
     assert!(cache.peek(&1).is_none());
     assert!(matches!(cache.put(&1, 2), Err(WriteError::NotSent(NotSent::Closed))));
     assert!(matches!(cache.delete(&1), Err(WriteError::NotSent(NotSent::Closed))));
-    let update = cache.update(&1, |_| Ok(wtcache::Change::Put(3)));
+    let update = cache.update(&1, |_| Ok(Change::Put(3)));
     assert!(matches!(update, Err(WriteError::NotSent(NotSent::Closed))));
     assert!(matches!(cache.prepare(&1, &Call::new()), Err(NotSent::Closed)));
     assert!(matches!(prepared.send(), Err(NotSent::Closed)), "what was not sent does not go out");

@@ -62,20 +62,21 @@ impl Shape {
 
     /// Where the version's length lies, or would.
     fn version_at(self) -> usize {
-        self.key_at().saturating_add(self.key_len)
+        self.key_at() + self.key_len
     }
 
     fn value_at(self) -> usize {
-        self.version_at().saturating_add(self.version_len.map_or(0, |len| size_of::<u16>() + len))
+        self.version_at() + self.version_len.map_or(0, |len| size_of::<u16>() + len)
     }
 
     fn count_at(self) -> usize {
         const ALIGN: usize = align_of::<AtomicU32>();
-        self.value_at().saturating_add(self.value_len).saturating_add(ALIGN - 1) & !(ALIGN - 1)
+        // Without overflow: the parts of what there is are bounded, and of what is only weighed they are lengths of slices.
+        (self.value_at() + self.value_len + (ALIGN - 1)) & !(ALIGN - 1)
     }
 
     fn footprint(self) -> usize {
-        self.count_at().saturating_add(size_of::<AtomicU32>())
+        self.count_at() + size_of::<AtomicU32>()
     }
 
     fn layout(self) -> alloc::Layout {

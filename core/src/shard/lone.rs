@@ -16,6 +16,7 @@ use crate::doubt::DoubtPlace;
 use crate::engine::Engine;
 use crate::entry::sealed::Stored;
 use crate::entry::{Layout, SharedKey};
+use crate::memory::table::Place;
 use crate::slot::{self, PermitId};
 use crate::store::Left;
 use crate::sync::{Arc, Ordering};
@@ -36,8 +37,8 @@ pub(crate) struct Lone<L: Layout> {
 /// How a note holds its key.
 enum NotedKey<L: Layout> {
     Shared(SharedKey<L>),
-    /// As that of a record. Only where owning it runs no code of the program's.
-    Of(L::Stored),
+    /// As that of a record, which lay there. Only where owning it runs no code of the program's.
+    Of(Place, L::Stored),
 }
 
 /// What a shard has for its next lone write.
@@ -87,13 +88,15 @@ impl<L: Layout> State<L> {
         }
         let place = self.at_hand.place.take().or_else(|| engine.place_at_once())?;
         let permit = self.at_hand.permit(engine);
-        let resident = self.store.find(hash, |other| L::same_key(other, key)).map(|stored| {
+        let place_of = self.store.place(hash, |other| L::same_key(other, key));
+        let resident = place_of.map(|place| {
+            let stored = self.store.at(place);
             stored.header().cap(slot::sent_hits_end(deadline));
-            stored.clone()
+            (place, stored.clone())
         });
         let key = match (shared, &resident) {
             (Some(shared), _) => NotedKey::Shared(Arc::clone(shared)),
-            (None, Some(record)) => NotedKey::Of(record.clone()),
+            (None, Some((place, record))) => NotedKey::Of(*place, record.clone()),
             (None, None) => NotedKey::Shared(Arc::new(L::own(key))),
         };
         if bugs::has(Bug::TurnReleasedBeforeCommit) {
@@ -102,7 +105,7 @@ impl<L: Layout> State<L> {
             self.lone.push(Lone { hash, key, permit, deadline, place });
         }
         engine.note_tick(deadline);
-        Some((permit, resident))
+        Some((permit, resident.map(|(_, record)| record)))
     }
 
     /// Takes the note of a write back. `None` where somebody met the write.
@@ -129,7 +132,11 @@ impl<L: Layout> State<L> {
             return None;
         }
         // A tag that was invalidated since the send either met it, or has yet to come by, and finds the record then.
-        let kept = self.store.admit(stored, &engine.budget, left);
+        let known = match &lone.key {
+            NotedKey::Of(place, record) => Some((*place, record)),
+            NotedKey::Shared(_) => None,
+        };
+        let kept = self.store.admit_at(known, stored, &engine.budget, left);
         self.at_hand.applied += 1;
         let Lone { key, place, .. } = lone;
         Some((kept, (key, self.at_hand.place.replace(place))))
@@ -165,7 +172,7 @@ impl<L: Layout> State<L> {
         // What is dropped here with a record is no more than bytes.
         let key = match key {
             NotedKey::Shared(key) => key,
-            NotedKey::Of(record) => Arc::new(L::own(record.key())),
+            NotedKey::Of(_, record) => Arc::new(L::own(record.key())),
         };
         let mut cell = Cell::new(hash, key);
         cell.slot.prepare(permit, deadline);
