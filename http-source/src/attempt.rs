@@ -104,6 +104,7 @@ impl Traffic {
             queue_full: of(&counts.queue_full),
             queue_timed_out: of(&counts.queue_timed_out),
             breaker_refused: of(&counts.breaker_refused),
+            credentials_renewed: 0,
             in_flight,
             queued,
             breaker,

@@ -31,7 +31,7 @@
 //! A write that was refused for one of these is Rejected: nothing was sent. A load fails as if the origin were out of reach, so that a
 //! cache may serve what is stale. [`HttpSource::stats`] shows what goes on.
 //!
-//! What it does not do: follow redirects, keep cookies, use a proxy, or decode compressed bodies.
+//! What it does not do: follow redirects, or keep cookies.
 
 mod answer;
 mod attempt;
@@ -40,16 +40,22 @@ mod builder;
 mod cache_control;
 mod call;
 mod classify;
+mod coding;
+mod credentials;
 mod freshness;
 mod gate;
 mod headers;
+mod proxy;
 mod resolve;
 mod retry;
+mod secret;
 mod shape;
 mod source;
 mod stats;
 mod template;
+mod tls;
 mod transport;
+mod tunnel;
 mod wait;
 
 #[cfg(test)]
@@ -60,6 +66,8 @@ pub use attempt::NotTried;
 pub use breaker::{Breaker, BreakerState};
 pub use builder::{BuildError, HttpSourceBuilder};
 pub use freshness::Freshness;
+pub use proxy::Proxy;
 pub use retry::Retries;
+pub use secret::Secret;
 pub use source::HttpSource;
 pub use stats::{BreakerStats, SourceStats};

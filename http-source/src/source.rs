@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, SystemTime};
 
-use ureq::http::{HeaderMap, HeaderName, Method, Request, Response, Uri, header};
+use ureq::http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, Uri, header};
 use ureq::{Agent, AsSendBody, Body};
 use wtcache::{
     Bytes, Confirmed, Declared, Failure, Lifetime, LoadCx, Loaded, Outcome, Record, Rejection, Source, SourceError,
@@ -19,8 +19,9 @@ use wtcache::{
 use crate::answer::{self, Unread};
 use crate::attempt::{Attempt, Traffic};
 use crate::builder::HttpSourceBuilder;
-use crate::call::Reuse;
+use crate::call::{self, Reuse};
 use crate::classify::{self, Got, Unanswered, Written};
+use crate::credentials::Credentials;
 use crate::freshness::Policy;
 use crate::headers::{self, Headers};
 use crate::retry;
@@ -44,6 +45,9 @@ pub struct HttpSource {
     pub(crate) agent: Agent,
     pub(crate) template: Template,
     pub(crate) headers: Headers,
+    pub(crate) credentials: Credentials,
+    /// What a proxy that is told whole URLs is shown.
+    pub(crate) proxy_authorization: Option<HeaderValue>,
     pub(crate) limits: Limits,
     pub(crate) answers: Answers,
     pub(crate) declared: Declared,
@@ -94,7 +98,7 @@ impl HttpSource {
     /// ```
     #[must_use]
     pub fn stats(&self) -> SourceStats {
-        self.traffic.stats()
+        SourceStats { credentials_renewed: self.credentials.renewed(), ..self.traffic.stats() }
     }
 
     /// How many requests were begun so far, with those that were sent again. An attempt is one, or two where a load met a kept
@@ -193,12 +197,12 @@ impl HttpSource {
                 let why = format!("GET: the record is larger than the limit of {} bytes", self.limits.body);
                 return Err(unusable(Failure::Broken, why));
             }
-            Err(Unread::Coded) => {
-                return Err(unusable(
-                    Failure::Broken,
-                    "GET: the record has a content coding, and none was asked for".into(),
-                ));
+            Err(Unread::TooLargeDecoded) => {
+                let limit = self.limits.body;
+                let why = format!("GET: the record is compressed, and decoded larger than the limit of {limit} bytes");
+                return Err(unusable(Failure::Broken, why));
             }
+            Err(Unread::Coded(why)) => return Err(unusable(Failure::Broken, format!("GET: the record: {why}"))),
             Err(Unread::Broken(e)) => {
                 let (Unanswered::NotSent(failure) | Unanswered::Sent(failure)) = attempt.unanswered();
                 return Err(unusable(failure, format!("GET: the record was not received whole: {e}")).with_cause(e));
@@ -324,8 +328,32 @@ impl HttpSource {
         Ok((uri, headers))
     }
 
-    /// One request, one answer, in this thread and in the innermost call.
+    /// One request, one answer, in this thread and in the innermost call. Where the answer is a 401, and there are other credentials
+    /// now, it is asked for again with those, once: the request that was answered so was not applied.
     fn exchange(
+        &self,
+        method: Method,
+        uri: &Uri,
+        mut headers: HeaderMap,
+        body: impl AsSendBody + Copy,
+    ) -> Result<Response<Body>, ureq::Error> {
+        let generation = self.credentials.add_to(&mut headers);
+        let mut response = self.send_once(method.clone(), uri, headers.clone(), body)?;
+        if response.status() == StatusCode::UNAUTHORIZED
+            && self.credentials.are_others_than(generation)
+            && call::remaining().is_some()
+        {
+            // Read to its end, so that the connection can be used again.
+            answer::drain(&mut response);
+            drop(response);
+            self.credentials.add_to(&mut headers);
+            call::next_exchange();
+            response = self.send_once(method, uri, headers, body)?;
+        }
+        Ok(response)
+    }
+
+    fn send_once(
         &self,
         method: Method,
         uri: &Uri,
@@ -337,6 +365,9 @@ impl HttpSource {
         *request.method_mut() = method;
         *request.uri_mut() = uri.clone();
         *request.headers_mut() = headers;
+        if let Some(value) = &self.proxy_authorization {
+            request.headers_mut().insert(header::PROXY_AUTHORIZATION, value.clone());
+        }
         self.agent.run(request)
     }
 

@@ -111,6 +111,8 @@ pub struct SourceStats {
     pub queue_timed_out: u64,
     /// Calls refused here by the breaker.
     pub breaker_refused: u64,
+    /// How often credentials in files were read again after a 401, and found to be others.
+    pub credentials_renewed: u64,
     /// Attempts under way now.
     pub in_flight: usize,
     /// Calls that wait for others to end.

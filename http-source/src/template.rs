@@ -101,8 +101,12 @@ impl Template {
         self.authority.host()
     }
 
+    pub(crate) fn is_https(&self) -> bool {
+        self.scheme == Scheme::HTTPS
+    }
+
     pub(crate) fn port(&self) -> u16 {
-        self.authority.port_u16().unwrap_or(if self.scheme == Scheme::HTTPS { 443 } else { 80 })
+        self.authority.port_u16().unwrap_or(if self.is_https() { 443 } else { 80 })
     }
 }
 
