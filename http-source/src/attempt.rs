@@ -21,7 +21,7 @@ use crate::classify::{self, Unanswered};
 use crate::gate::{Gate, NoPlace, Place};
 use crate::retry::{Budget, Retries};
 use crate::stats::{BreakerStats, Class, Counts, SourceStats, count};
-use crate::wait;
+use crate::{report, wait};
 
 /// Why the source did not ask the origin at all: the cause of the [`SourceError`]. Nothing was sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -179,6 +179,7 @@ impl<'a> Attempts<'a> {
             count(&traffic.counts.retries);
         }
         self.begun += 1;
+        report::attempt(self.begun);
         let call = Call::begin(Instant::now() + left, reuse);
         Ok(Attempt { call, traffic, pass, asked: SystemTime::now(), came_to: Class::Broken, _place: place })
     }
@@ -199,9 +200,11 @@ impl<'a> Attempts<'a> {
         }
         if !traffic.budget.spend() {
             count(&traffic.counts.over_budget);
+            report::over_budget();
             return false;
         }
         self.again -= 1;
+        report::retry(self.begun, pause);
         wait::until(clock, at);
         true
     }

@@ -61,6 +61,7 @@ pub struct HttpSourceBuilder {
     retries: Retries,
     breaker: Option<Breaker>,
     idempotency_header: String,
+    name: Option<String>,
     clock: Option<Arc<dyn Clock>>,
 }
 
@@ -90,6 +91,7 @@ impl HttpSourceBuilder {
             retries: Retries::default(),
             breaker: Some(Breaker::default()),
             idempotency_header: "Idempotency-Key".to_owned(),
+            name: None,
             clock: None,
         }
     }
@@ -233,6 +235,12 @@ impl HttpSourceBuilder {
     /// An origin that fails is asked all the same.
     pub fn no_breaker(mut self) -> Self {
         self.breaker = None;
+        self
+    }
+
+    /// What spans and events call the origin. Default: the scheme, host and port of its URL.
+    pub fn name(mut self, name: impl Into<String>) -> Self {
+        self.name = Some(name.into());
         self
     }
 
@@ -412,6 +420,7 @@ impl HttpSourceBuilder {
         let answers = Answers { policy: self.policy, shape, by_date: self.last_modified, check: self.check };
         let carries_key = self.declared.honours_idempotency || self.retries.writes > 0;
         Ok(HttpSource {
+            name: self.name.unwrap_or_else(|| template.origin()).into(),
             agent,
             template,
             headers,

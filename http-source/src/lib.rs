@@ -31,6 +31,11 @@
 //! A write that was refused for one of these is Rejected: nothing was sent. A load fails as if the origin were out of reach, so that a
 //! cache may serve what is stale. [`HttpSource::stats`] shows what goes on.
 //!
+//! # Seen from outside
+//! With a subscriber of [`tracing`], each call is a span `origin` (level debug), with its `method`, the [name](HttpSourceBuilder::name) of the origin,
+//! how many `attempts` it took, and its `outcome`; retries and credentials that were taken up are events of it, and a breaker that opens or closes is one. No
+//! key, no path and no header is shown. A [`TraceContext`] that the thread has entered goes along with the requests.
+//!
 //! What it does not do: follow redirects, or keep cookies.
 
 mod answer;
@@ -46,6 +51,7 @@ mod freshness;
 mod gate;
 mod headers;
 mod proxy;
+mod report;
 mod resolve;
 mod retry;
 mod secret;
@@ -54,6 +60,7 @@ mod source;
 mod stats;
 mod template;
 mod tls;
+mod trace;
 mod transport;
 mod tunnel;
 mod wait;
@@ -71,3 +78,4 @@ pub use retry::Retries;
 pub use secret::Secret;
 pub use source::HttpSource;
 pub use stats::{BreakerStats, SourceStats};
+pub use trace::{Entered, NoTraceContext, TraceContext};

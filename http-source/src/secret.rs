@@ -50,8 +50,11 @@ impl Secret {
         matches!(self.0, Kept::File(_))
     }
 
-    /// The value as it is now; or why there is none, without it.
-    pub(crate) fn read(&self) -> Result<String, String> {
+    /// The value as it is now.
+    ///
+    /// # Errors
+    /// Why there is none; the text names the file or the variable, and not what it holds.
+    pub fn read(&self) -> Result<String, String> {
         let (text, name) = match &self.0 {
             Kept::Text(text) => return Ok(text.clone()),
             Kept::Environment(name) => {

@@ -28,6 +28,7 @@ use crate::retry;
 use crate::shape::Shape;
 use crate::stats::SourceStats;
 use crate::template::Template;
+use crate::{report, trace};
 
 pub(crate) type RecordCheck = dyn Fn(&[u8], Vec<u8>) -> Result<Vec<u8>, String> + Send + Sync;
 
@@ -42,6 +43,8 @@ pub(crate) type RecordCheck = dyn Fn(&[u8], Vec<u8>) -> Result<Vec<u8>, String> 
 /// A write without an answer is rejected where not one byte of it was offered to the wire. The error of an answer has
 /// its status as [`code`](SourceError::code) and an [`OriginAnswer`](crate::OriginAnswer) as its cause.
 pub struct HttpSource {
+    /// What spans and events call the origin.
+    pub(crate) name: Arc<str>,
     pub(crate) agent: Agent,
     pub(crate) template: Template,
     pub(crate) headers: Headers,
@@ -343,6 +346,7 @@ impl HttpSource {
             && self.credentials.are_others_than(generation)
             && call::remaining().is_some()
         {
+            report::renewed(&self.name);
             // Read to its end, so that the connection can be used again.
             answer::drain(&mut response);
             drop(response);
@@ -365,6 +369,7 @@ impl HttpSource {
         *request.method_mut() = method;
         *request.uri_mut() = uri.clone();
         *request.headers_mut() = headers;
+        trace::add_to(request.headers_mut());
         if let Some(value) = &self.proxy_authorization {
             request.headers_mut().insert(header::PROXY_AUTHORIZATION, value.clone());
         }
@@ -386,10 +391,24 @@ impl HttpSource {
 
 impl Source<Bytes> for HttpSource {
     fn get(&self, key: &[u8], cx: &LoadCx<'_, Bytes>) -> Result<Loaded<Vec<u8>>, SourceError> {
-        self.load(key, cx.replaced().and_then(|entry| entry.version()), cx.remaining())
+        report::load(&self.name, || self.load(key, cx.replaced().and_then(|entry| entry.version()), cx.remaining()))
     }
 
     fn put(&self, key: &[u8], value: &[u8], cx: &WriteCx<'_, Bytes>) -> Outcome<Confirmed<Vec<u8>>> {
+        report::write(&self.name, "PUT", || self.put_record(key, value, cx))
+    }
+
+    fn delete(&self, key: &[u8], cx: &WriteCx<'_, Bytes>) -> Outcome<()> {
+        report::write(&self.name, "DELETE", || self.delete_record(key, cx))
+    }
+
+    fn declared(&self) -> Declared {
+        self.declared.clone()
+    }
+}
+
+impl HttpSource {
+    fn put_record(&self, key: &[u8], value: &[u8], cx: &WriteCx<'_, Bytes>) -> Outcome<Confirmed<Vec<u8>>> {
         let body = self.answers.shape.put(value);
         let (response, attempt) = match self.send(Method::PUT, key, Some(&body), cx) {
             Ok(answered) => answered,
@@ -402,7 +421,7 @@ impl Source<Bytes> for HttpSource {
         }
     }
 
-    fn delete(&self, key: &[u8], cx: &WriteCx<'_, Bytes>) -> Outcome<()> {
+    fn delete_record(&self, key: &[u8], cx: &WriteCx<'_, Bytes>) -> Outcome<()> {
         // The guard lives to the end: the answer's body is read within the call.
         let (mut response, _attempt) = match self.send(Method::DELETE, key, None, cx) {
             Ok(answered) => answered,
@@ -416,10 +435,6 @@ impl Source<Bytes> for HttpSource {
             Written::Rejected { stale } => Outcome::Rejected(rejection("DELETE", stale, response)),
             Written::Unknown(failure) => Outcome::Unknown(answer::into_error(failure, "DELETE", response)),
         }
-    }
-
-    fn declared(&self) -> Declared {
-        self.declared.clone()
     }
 }
 

@@ -101,6 +101,11 @@ impl Template {
         self.authority.host()
     }
 
+    /// Scheme and authority.
+    pub(crate) fn origin(&self) -> String {
+        format!("{}://{}", self.scheme, self.authority)
+    }
+
     pub(crate) fn is_https(&self) -> bool {
         self.scheme == Scheme::HTTPS
     }

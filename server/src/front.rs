@@ -29,7 +29,7 @@ use crate::problem::{self, Problem};
 use crate::record::check_key;
 use crate::table::ServedTable;
 use crate::timing::{SERVER_TIMING, Timing};
-use crate::{etag, pending, query, write};
+use crate::{etag, pending, query, trace, write};
 
 const RECORD_METHODS: &str = "GET, HEAD, PUT, PATCH, DELETE, OPTIONS";
 const TABLE_METHODS: &str = "GET, HEAD, OPTIONS";
@@ -179,7 +179,7 @@ impl Front {
         let mut body = Incoming::new(&request.headers, body, self.limits.body_timeout);
         let (table, answer) = match Door::enter(&mut request) {
             Ok(door) => {
-                let (table, answer) = self.route(side, &request, &mut body).await;
+                let (table, answer) = trace::within(&request.headers, self.route(side, &request, &mut body)).await;
                 (table, answer.through(door).await)
             }
             Err(problem) => (None, Answer::refused(&request.method, problem)),

@@ -31,5 +31,6 @@ pub mod schema;
 pub mod serve;
 pub mod table;
 mod timing;
+mod trace;
 pub mod walk;
 mod write;

@@ -8,6 +8,7 @@
 mod listening;
 mod read;
 mod value;
+mod wire;
 mod yaml;
 
 use std::fmt;
@@ -17,12 +18,13 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::path::Path;
 use std::time::Duration;
 
-use wtcache_http_source::{Breaker, Retries};
+use wtcache_http_source::{Breaker, Retries, Secret};
 
 use crate::diagnostic::{Diagnostics, Findings, MAX_FILE_BYTES, Position};
 use crate::schema::Schema;
 
 pub use listening::{Admin, Limits};
+pub use wire::{Auth, TlsConfig, WireConfig};
 
 /// Looks up a variable of the environment.
 pub type Environment<'a> = &'a dyn Fn(&str) -> Option<String>;
@@ -151,6 +153,8 @@ pub struct OriginConfig {
     pub preconditions: Preconditions,
     /// Whether the origin stores exactly what it is sent, so that a write's body is the record; by default not.
     pub stores_verbatim: bool,
+    /// How it is reached.
+    pub wire: WireConfig,
 }
 
 /// A header sent to the origin.
@@ -158,8 +162,8 @@ pub struct OriginConfig {
 pub struct HeaderConfig {
     /// The name, a token.
     pub name: String,
-    /// The value, with the environment's secrets in it: not for logs.
-    pub value: String,
+    /// The value, with the environment's secrets in it, or the file that it stands in.
+    pub value: Secret,
 }
 
 /// The bound of a table's cache.
@@ -278,7 +282,14 @@ impl OriginConfig {
             put_at: String::new(),
             preconditions: Preconditions::default(),
             stores_verbatim: false,
+            wire: WireConfig::default(),
         }
+    }
+}
+
+impl OriginConfig {
+    pub(crate) fn has_header(&self, name: &str) -> bool {
+        self.headers.iter().any(|header| header.name.eq_ignore_ascii_case(name))
     }
 }
 
@@ -333,6 +344,7 @@ impl fmt::Debug for OriginConfig {
             .field("breaker", &self.breaker)
             .field("idempotency", &self.idempotency)
             .field("idempotency_header", &self.idempotency_header)
+            .field("wire", &self.wire)
             .finish()
     }
 }

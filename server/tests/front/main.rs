@@ -21,6 +21,7 @@ mod pending;
 mod query;
 mod reads;
 mod requests;
+mod trace;
 mod writes;
 
 const NOTHING: [&str; 0] = [];
