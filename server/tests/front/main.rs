@@ -16,6 +16,7 @@ mod life;
 mod limits;
 mod openapi;
 mod own;
+mod page;
 mod patch;
 mod pending;
 mod query;
