@@ -415,7 +415,9 @@ impl HttpSourceBuilder {
         let resolver = HostResolver::new(host, port, self.name_ttl);
         let of_requests = |way: &Route| way.authorization.clone().filter(|_| !way.is_tunnel);
         let proxy_authorization = route.as_ref().and_then(of_requests);
-        let agent = Agent::with_parts(config.build(), transport::connector(self.connect_timeout, route), resolver);
+        let connections = Arc::default();
+        let connector = transport::connector(self.connect_timeout, route, &connections);
+        let agent = Agent::with_parts(config.build(), connector, resolver);
         let limits = Limits { timeout: self.timeout, body: self.body_limit, write_idle: self.write_max_idle_age };
         let answers = Answers { policy: self.policy, shape, by_date: self.last_modified, check: self.check };
         let carries_key = self.declared.honours_idempotency || self.retries.writes > 0;
@@ -426,6 +428,7 @@ impl HttpSourceBuilder {
             headers,
             credentials,
             proxy_authorization,
+            connections,
             limits,
             answers,
             declared: self.declared,

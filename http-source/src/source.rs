@@ -28,6 +28,7 @@ use crate::retry;
 use crate::shape::Shape;
 use crate::stats::SourceStats;
 use crate::template::Template;
+use crate::transport::Connections;
 use crate::{report, trace};
 
 pub(crate) type RecordCheck = dyn Fn(&[u8], Vec<u8>) -> Result<Vec<u8>, String> + Send + Sync;
@@ -51,6 +52,7 @@ pub struct HttpSource {
     pub(crate) credentials: Credentials,
     /// What a proxy that is told whole URLs is shown.
     pub(crate) proxy_authorization: Option<HeaderValue>,
+    pub(crate) connections: Arc<Connections>,
     pub(crate) limits: Limits,
     pub(crate) answers: Answers,
     pub(crate) declared: Declared,
@@ -101,7 +103,13 @@ impl HttpSource {
     /// ```
     #[must_use]
     pub fn stats(&self) -> SourceStats {
-        SourceStats { credentials_renewed: self.credentials.renewed(), ..self.traffic.stats() }
+        SourceStats {
+            credentials_renewed: self.credentials.renewed(),
+            // Relaxed: counts for information.
+            connections_made: self.connections.made.load(Ordering::Relaxed),
+            connections: self.connections.open.load(Ordering::Relaxed),
+            ..self.traffic.stats()
+        }
     }
 
     /// How many requests were begun so far, with those that were sent again. An attempt is one, or two where a load met a kept

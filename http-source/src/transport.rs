@@ -9,6 +9,7 @@ use std::fmt;
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::TcpStream;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use ureq::unversioned::transport::{
@@ -26,9 +27,36 @@ pub(crate) const BUFFER_BYTES: usize = 16 * 1024;
 
 type Chain = ChainedConnector<(), ChainedConnector<(), ChainedConnector<(), (), Tcp>, RustlsConnector>, Count>;
 
+/// The connections of a source.
+#[derive(Debug, Default)]
+pub(crate) struct Connections {
+    pub(crate) made: AtomicU64,
+    pub(crate) open: AtomicUsize,
+}
+
+/// One of them, while it lives.
+struct Counting(Arc<Connections>);
+
+impl Counting {
+    fn new(connections: &Arc<Connections>) -> Self {
+        // Relaxed: counts for information.
+        connections.made.fetch_add(1, Ordering::Relaxed);
+        connections.open.fetch_add(1, Ordering::Relaxed);
+        Self(Arc::clone(connections))
+    }
+}
+
+impl Drop for Counting {
+    fn drop(&mut self) {
+        self.0.open.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
 /// The connectors of a source; `proxy`: the way to its origin.
-pub(crate) fn connector(connect_timeout: Duration, proxy: Option<Route>) -> Chain {
-    ().chain(Tcp { connect_timeout, proxy }).chain(RustlsConnector::default()).chain(Count)
+pub(crate) fn connector(connect_timeout: Duration, proxy: Option<Route>, connections: &Arc<Connections>) -> Chain {
+    ().chain(Tcp { connect_timeout, proxy, connections: Arc::clone(connections) })
+        .chain(RustlsConnector::default())
+        .chain(Count)
 }
 
 fn out_of_time() -> Error {
@@ -39,13 +67,14 @@ fn out_of_time() -> Error {
 pub(crate) struct Tcp {
     connect_timeout: Duration,
     proxy: Option<Route>,
+    connections: Arc<Connections>,
 }
 
 impl Tcp {
     /// What is made of a connection that stands.
     fn ready(&self, stream: TcpStream, details: &ConnectionDetails<'_>, end: Instant) -> Result<TcpTransport, Error> {
         stream.set_nodelay(true)?;
-        let mut transport = TcpTransport::new(stream);
+        let mut transport = TcpTransport::new(stream, Counting::new(&self.connections));
         match &self.proxy {
             Some(route) if route.is_tunnel => tunnel::open(&transport.stream, route, details.uri, end)?,
             Some(_) => {
@@ -93,6 +122,7 @@ pub(crate) struct TcpTransport {
     write_timeout: Option<Duration>,
     /// It leads to a proxy that is told whole URLs.
     absolute: Option<Absolute>,
+    _counting: Counting,
 }
 
 /// What goes before the path in the first line of a request.
@@ -115,9 +145,9 @@ impl Absolute {
 }
 
 impl TcpTransport {
-    fn new(stream: TcpStream) -> Self {
+    fn new(stream: TcpStream, counting: Counting) -> Self {
         let buffers = LazyBuffers::new(BUFFER_BYTES, BUFFER_BYTES);
-        Self { stream, buffers, read_timeout: None, write_timeout: None, absolute: None }
+        Self { stream, buffers, read_timeout: None, write_timeout: None, absolute: None, _counting: counting }
     }
 }
 

@@ -75,7 +75,8 @@ fn authorizations(server: &Server) -> Vec<String> {
 #[test]
 fn credentials_are_sent_with_every_request() {
     let token = Token::new("t0ken\r\n");
-    let rows: [(fn(HttpSourceBuilder, &Token) -> HttpSourceBuilder, &str); 5] = [
+    type With = fn(HttpSourceBuilder, &Token) -> HttpSourceBuilder;
+    let rows: [(With, &str); 5] = [
         (|b, _| b.bearer("abc"), "Bearer abc"),
         (|b, file| b.bearer(file.secret()), "Bearer t0ken"),
         (|b, _| b.basic_auth("me", "pa:ss"), "Basic bWU6cGE6c3M="),

@@ -21,6 +21,7 @@ mod incoming;
 mod invalidate;
 mod latency;
 mod openapi;
+mod origins;
 mod own;
 mod page;
 mod pending;

@@ -48,9 +48,10 @@ pub fn front_of(schema: &Schema, config: &Config) -> Result<Front, String> {
     for table in schema.tables.iter().filter(|table| table.exported) {
         let Some(config) = config.table(&table.name) else { continue };
         let origin = origin_of(table, &config.origin).map_err(|error| format!("{}: {error}", table.name))?;
-        let served =
-            ServedTable::open(table, config, origin, &pool()).map_err(|error| format!("{}: {error}", table.name))?;
-        front = front.table(served);
+        let origin = Arc::new(origin);
+        let served = ServedTable::open(table, config, Arc::clone(&origin), &pool())
+            .map_err(|error| format!("{}: {error}", table.name))?;
+        front = front.table(served.origin_stats(move || origin.stats()));
     }
     Ok(front)
 }

@@ -10,7 +10,7 @@ use wtcache::tokio::{AsyncCache, Pool};
 use wtcache::{
     Audit, ByteCache, Bytes, Clock, EventKind, KeyEvent, Optimistic, OptionError, Rows, Source, SystemClock, Tags,
 };
-use wtcache_http_source::{BuildError, HttpSource};
+use wtcache_http_source::{BuildError, HttpSource, SourceStats};
 
 use crate::config::{Capacity, Freshness, Idempotency, InDoubtWrites, OriginConfig, Preconditions, TableConfig};
 use crate::latency::Latency;
@@ -30,6 +30,8 @@ pub struct ServedTable {
     pub(crate) has_rule: bool,
     /// Of the requests for it.
     pub(crate) latency: Arc<Latency>,
+    /// What the source of its origin has counted, where that is known.
+    pub(crate) origin_stats: Option<Arc<OriginStats>>,
 }
 
 impl ServedTable {
@@ -101,7 +103,21 @@ impl ServedTable {
         }
         let cache = builder.build()?.on_tokio(pool);
         let latency = Arc::default();
-        Ok(Self { schema, cache, max_body_bytes: config.origin.max_body_bytes, outcomes, has_rule, latency })
+        Ok(Self {
+            schema,
+            cache,
+            max_body_bytes: config.origin.max_body_bytes,
+            outcomes,
+            has_rule,
+            latency,
+            origin_stats: None,
+        })
+    }
+
+    /// The same, with what its source counts: `/-/stats` and `/-/metrics` show that. It is called each time, and must not block.
+    #[must_use]
+    pub fn origin_stats(self, stats: impl Fn() -> SourceStats + Send + Sync + 'static) -> Self {
+        Self { origin_stats: Some(Arc::new(stats)), ..self }
     }
 
     /// The tag that `text` names: `attribute=value`, which all records with that value of an indexed attribute have.
@@ -121,6 +137,8 @@ impl ServedTable {
         self.cache.blocking()
     }
 }
+
+type OriginStats = dyn Fn() -> SourceStats + Send + Sync;
 
 /// A line on standard error for each finding of the auditor.
 fn tell_finding(table: &str, event: &KeyEvent<'_, Bytes>) {
