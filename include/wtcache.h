@@ -1486,6 +1486,9 @@ void wtcache_config_free(struct wtcache_config *config);
  *     "honours_idempotency": false,
  *     "versions_never_reused": false,
  *     "idempotency_header": "Idempotency-Key",
+ *     "compression": true,
+ *     "proxy": "none",
+ *     "tls": { "system_roots": false },
  *     "retries": {
  *       "loads": 2,
  *       "writes": 0,
@@ -1517,6 +1520,13 @@ void wtcache_config_free(struct wtcache_config *config);
  * - `retries`: a load is attempted so many times more, a write only where that is safe. `attempt_timeout_ms`, which is not set by default, is the
  *   longest that an attempt may take which is not the last one; without it, an attempt has all the time that is left.
  * - `breaker`: where so much of at least so many calls within the window failed, the origin is left alone for a while.
+ * - `headers`: a value is a text, or `{"file": "/run/secrets/key"}`, or `{"environment": "KEY"}`.
+ * - `auth`: `{"bearer": VALUE}` or `{"basic": {"user": "me", "password": VALUE}}`, with such values; not set by default. What stands in a file is read when the
+ *   cache is opened, and again where the origin answers 401: if it is another value then, the request is sent again with that, once.
+ * - `compression`: answers are asked for compressed. With `honours_preconditions`, the default is false.
+ * - `tls`: `roots` is a file in PEM with the certificates that an https origin's is checked against, instead of the public ones built in;
+ *   `system_roots`: those of the system, beside these or alone; `certificate` and `key`: files in PEM, shown to an origin that asks for them.
+ * - `proxy`: `none`; `environment`, for what `http_proxy`, `https_proxy`, `all_proxy` and `no_proxy` say when this is called; or the URL of an http one.
  *
  * A member that is not
  * known, or of another type, or given twice, is an error whose message names it; then nothing was set.

@@ -31,7 +31,7 @@ use crate::transaction::{Transacted, Transaction};
 use pool::Refused;
 
 pub use crate::source::{AsyncSource, AsyncWriteCx};
-pub use pool::Pool;
+pub use pool::{Carried, Pool};
 
 /// The call with the source calls that this thread is inside of: its own call of the source runs in another thread.
 fn carried(call: &Call) -> Call {

@@ -1,5 +1,7 @@
 //! A configuration in JSON: each member is known, of its type and given once, or the error names its path.
 
+mod wire;
+
 use std::fmt;
 use std::time::Duration;
 
@@ -57,7 +59,10 @@ fn load_http(http: &mut Http, object: &At) -> Result<(), Refused> {
             "http.headers" => {
                 for header in at.members()? {
                     let name = header.path["http.headers.".len()..].to_owned();
-                    http.headers.push((name, header.text()?));
+                    match header.is_object() {
+                        true => http.wire.headers.push((name, header.secret()?)),
+                        false => http.headers.push((name, header.text()?)),
+                    }
                 }
             }
             "http.timeout_ms" => http.timeout_ms = Some(at.whole()?),
@@ -81,6 +86,7 @@ fn load_http(http: &mut Http, object: &At) -> Result<(), Refused> {
             "http.idempotency_header" => http.idempotency_header = Some(at.text()?),
             "http.retries" => load_retries(&mut http.retries, &at)?,
             "http.breaker" => load_breaker(http, &at)?,
+            _ if wire::load(&mut http.wire, &at)? => {}
             _ => return Err(at.unknown()),
         }
     }

@@ -45,6 +45,7 @@ mod transacted;
 mod transaction;
 mod update;
 mod watch;
+mod wire;
 mod write;
 
 pub use abi::*;

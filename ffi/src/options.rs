@@ -7,6 +7,7 @@ use wtcache_http_source::{Breaker, BuildError, Freshness, HttpSource, Retries};
 
 use crate::arguments::Refused;
 use crate::status::WTCACHE_ERR_CONFIG;
+use crate::wire::Wire;
 
 /// What was set; the rest is core's and the HTTP source's own default.
 #[derive(Clone, Default)]
@@ -67,6 +68,7 @@ pub(crate) struct Http {
     pub(crate) retries: Retries,
     pub(crate) breaker: Breaker,
     pub(crate) no_breaker: bool,
+    pub(crate) wire: Wire,
 }
 
 impl Options {
@@ -202,12 +204,19 @@ impl Options {
         if let Some(name) = &http.idempotency_header {
             source = source.idempotency_header(name.as_str());
         }
+        source = http.wire.apply(source).map_err(|missing| refuse(format!("{missing}: is missing")))?;
         source = source.retries(http.retries.clone());
         source = if http.no_breaker { source.no_breaker() } else { source.breaker(http.breaker.clone()) };
         source.build().map_err(|error| match error {
             BuildError::Url(why) => refuse(format!("http.url: {why}")),
-            BuildError::Header { name, why } => refuse(format!("http.headers.{name}: {why}")),
+            BuildError::Header { name, why } => match http.wire.member(&name) {
+                Some(member) => refuse(format!("{member}: {why}")),
+                None => refuse(format!("http.headers.{name}: {why}")),
+            },
             BuildError::Option { option, message } => {
+                if let Some(member) = http.wire.member(option) {
+                    return refuse(format!("{member}: {message}"));
+                }
                 let unit = match option {
                     "heuristic_lifetime" => return refuse(format!("http.heuristic_share: {message}")),
                     "timeout"

@@ -11,7 +11,10 @@ use std::time::Duration;
 
 use libfuzzer_sys::fuzz_target;
 use wtcache_fuzz::check_places;
-use wtcache_server::config::{Capacity, Config, Freshness, InDoubtWrites, Preconditions, TableConfig};
+use wtcache_http_source::{Proxy, Secret};
+use wtcache_server::config::{
+    Auth, Capacity, Config, Freshness, InDoubtWrites, OriginConfig, Preconditions, TableConfig, WireConfig,
+};
 use wtcache_server::schema::Schema;
 use wtcache_server::table::origin_of;
 
@@ -29,17 +32,21 @@ fuzz_target!(|bytes: &[u8]| {
     let read = parse(bytes);
     assert_eq!(read, parse(bytes), "the same text reads differently the second time");
     match read {
-        Ok(config) => {
+        Ok(mut config) => {
             has_the_tables(&config);
             let shown = format!("{config:?}");
             for table in &config.tables {
-                let values = table.origin.headers.iter().map(|header| &header.value);
+                let values = table.origin.headers.iter().filter_map(|header| text_of(&header.value));
                 // A short value may stand there by chance.
                 for value in values.filter(|value| value.len() > 60) {
                     assert!(!shown.contains(value.as_str()), "{value:?} is shown in {shown}");
                 }
                 let schema = SCHEMA.table(&table.name).expect("checked above");
-                let _source_or_error = origin_of(schema, &table.origin);
+                let _source_or_error = origin_of(schema, &without_files(&table.origin));
+            }
+            // Nothing tells a proxy's URL.
+            for table in &mut config.tables {
+                table.origin.wire.proxy = Proxy::none();
             }
             let written = written(&config);
             let again = Config::parse("c", written.as_bytes(), &SCHEMA, &|_| None);
@@ -77,9 +84,32 @@ fn has_the_tables(config: &Config) {
         assert!(!origin.timeout.is_zero() && !origin.connect_timeout.is_zero() && origin.max_body_bytes > 0);
         assert!(!matches!(table.capacity, Capacity::Bytes(0) | Capacity::Entries(0)));
         for header in &origin.headers {
-            assert!(!header.value.contains(['\r', '\n', '\0']), "{header:?} can end its line");
+            let text = text_of(&header.value).unwrap_or_default();
+            assert!(!text.contains(['\r', '\n', '\0']), "{header:?} can end its line");
         }
     }
+}
+
+/// What is read from disk is not this target's.
+fn without_files(origin: &OriginConfig) -> OriginConfig {
+    let mut origin = origin.clone();
+    origin.headers.retain(|header| text_of(&header.value).is_some());
+    origin.wire = WireConfig { proxy: origin.wire.proxy, ..WireConfig::default() };
+    origin
+}
+
+/// The text that is the value itself; one in a file is none.
+fn text_of(secret: &Secret) -> Option<String> {
+    if format!("{secret:?}") == "Secret([redacted])" { secret.read().ok() } else { None }
+}
+
+fn secret(secret: &Secret) -> String {
+    if let Some(text) = text_of(secret) {
+        return quoted(&text);
+    }
+    let shown = format!("{secret:?}");
+    let path = shown.strip_prefix("Secret(file ").and_then(|rest| rest.strip_suffix(')')).expect("it is a file's");
+    format!("{{ file: {} }}", quoted(path))
 }
 
 /// The configuration in its own language: all settings, also where they are the defaults.
@@ -103,6 +133,32 @@ fn written(config: &Config) -> String {
     out
 }
 
+fn written_wire(wire: &WireConfig, out: &mut String) -> std::fmt::Result {
+    if let Some(asked_for) = wire.compression {
+        writeln!(out, "      compression: {asked_for}")?;
+    }
+    writeln!(out, "      tls:\n        system_roots: {}", wire.tls.system_roots)?;
+    let client = wire.tls.client.as_ref();
+    let files = [
+        ("roots", wire.tls.roots.as_ref()),
+        ("certificate", client.map(|(certificate, _)| certificate)),
+        ("key", client.map(|(_, key)| key)),
+    ];
+    for (name, path) in files {
+        if let Some(path) = path {
+            writeln!(out, "        {name}: {}", quoted(&path.display().to_string()))?;
+        }
+    }
+    match &wire.auth {
+        None => Ok(()),
+        Some(Auth::Bearer(token)) => writeln!(out, "      auth: {{ bearer: {} }}", secret(token)),
+        Some(Auth::Basic { user, password }) => {
+            let (user, password) = (quoted(user), secret(password));
+            writeln!(out, "      auth: {{ basic: {{ user: {user}, password: {password} }} }}")
+        }
+    }
+}
+
 fn written_table(table: &TableConfig, out: &mut String) -> std::fmt::Result {
     let origin = &table.origin;
     writeln!(out, "  {}:", quoted(&table.name))?;
@@ -113,7 +169,7 @@ fn written_table(table: &TableConfig, out: &mut String) -> std::fmt::Result {
     }
     for header in &origin.headers {
         // A key is no place for the environment: its dollar signs are its own.
-        writeln!(out, "        \"{}\": {}", header.name, quoted(&header.value))?;
+        writeln!(out, "        \"{}\": {}", header.name, secret(&header.value))?;
     }
     writeln!(out, "      connect_timeout: {}", millis(origin.connect_timeout))?;
     writeln!(out, "      timeout: {}", millis(origin.timeout))?;
@@ -130,6 +186,7 @@ fn written_table(table: &TableConfig, out: &mut String) -> std::fmt::Result {
     };
     writeln!(out, "      preconditions: {preconditions}")?;
     writeln!(out, "      stores_verbatim: {}", origin.stores_verbatim)?;
+    written_wire(&origin.wire, out)?;
     writeln!(out, "      heuristic: {}%", origin.heuristic_percent)?;
     writeln!(out, "      heuristic_longest: {}", millis(origin.heuristic_longest))?;
     writeln!(out, "      last_modified: {}", origin.last_modified)?;

@@ -1,6 +1,6 @@
 //! Reading what the origin answered, within bounds, and keeping its refusals for the caller.
 //!
-//! Invariant: no body is read past its limit, and a body that was cut short is never taken for a whole one.
+//! Invariant: no body is read or decoded past its limit, and a body that was cut short is never taken for a whole one.
 
 use std::error::Error;
 use std::fmt;
@@ -8,9 +8,10 @@ use std::io::Read;
 use std::time::{Duration, SystemTime};
 
 use ureq::Body;
-use ureq::http::{HeaderMap, Response, header};
+use ureq::http::{Response, header};
 use wtcache::{Failure, SourceError, Version};
 
+use crate::coding::{Coding, Undecoded};
 use crate::{freshness, headers};
 
 /// As much of an answer that is no record as is kept for the caller.
@@ -34,9 +35,9 @@ pub struct OriginAnswer {
     pub status: u16,
     /// The body's type, as the origin named it.
     pub content_type: Option<String>,
-    /// The body: its first 64 KiB, or as much of them as came.
+    /// The body, decoded: its first 64 KiB, or as much of them as came.
     pub body: Vec<u8>,
-    /// The body is longer than what is kept of it, or ended early.
+    /// The body is longer than what is kept of it, or ended early, or could not be decoded.
     pub truncated: bool,
     /// When the origin may be asked again.
     pub retry_after: Option<Duration>,
@@ -69,30 +70,37 @@ impl Error for OriginAnswer {}
 #[derive(Debug)]
 pub(crate) enum Unread {
     TooLarge,
-    /// It has a coding that the source did not ask for and does not decode.
-    Coded,
+    /// It is so only decoded: it may be a decompression bomb.
+    TooLargeDecoded,
+    /// Its coding; what is wrong with it.
+    Coded(String),
     Broken(std::io::Error),
 }
 
-/// The whole body.
+/// The whole body, decoded, where that is at most `limit` bytes.
 pub(crate) fn read_whole(response: &mut Response<Body>, limit: usize) -> Result<Vec<u8>, Unread> {
-    if is_coded(response.headers()) {
-        return Err(Unread::Coded);
-    }
+    let coding = Coding::of(response.headers());
+    let longest = coding.longest(limit);
     let length = response.body().content_length().map(|n| usize::try_from(n).unwrap_or(usize::MAX));
-    if length.is_some_and(|length| length > limit) {
+    if length.is_some_and(|length| length > longest) {
         return Err(Unread::TooLarge);
     }
     let mut body = Vec::with_capacity(length.unwrap_or(0));
     // One byte more than the limit tells a body that is too large; read to its end, the connection can be used again.
-    let mut reader = response.body_mut().as_reader().take((limit as u64).saturating_add(1));
+    let mut reader = response.body_mut().as_reader().take((longest as u64).saturating_add(1));
     reader.read_to_end(&mut body).map_err(Unread::Broken)?;
-    if body.len() > limit { Err(Unread::TooLarge) } else { Ok(body) }
+    if body.len() > longest {
+        return Err(Unread::TooLarge);
+    }
+    coding.decode(body, limit).map_err(|why| match why {
+        Undecoded::TooLarge => Unread::TooLargeDecoded,
+        Undecoded::Broken(why) => Unread::Coded(why),
+    })
 }
 
 /// Reads a body that nobody wants, so that the connection can be used again, where it is short.
 pub(crate) fn drain(response: &mut Response<Body>) {
-    let _ = read_kept(response);
+    let _ = read_some(response);
 }
 
 /// The error that hands an answer to the caller. `operation` is the method.
@@ -112,19 +120,23 @@ pub(crate) fn into_error(failure: Failure, operation: &str, mut response: Respon
 }
 
 fn read_kept(response: &mut Response<Body>) -> (Vec<u8>, bool) {
-    let mut body = Vec::new();
-    let mut reader = response.body_mut().as_reader().take(MAX_KEPT_BYTES as u64 + 1);
-    let broken = reader.read_to_end(&mut body).is_err();
-    let truncated = broken || body.len() > MAX_KEPT_BYTES;
+    let (body, cut) = read_some(response);
+    let (mut body, undecoded) = match Coding::of(response.headers()) {
+        Coding::Identity => (body, None),
+        // Servers name a coding of bodies that are empty, too.
+        _ if body.is_empty() => (body, None),
+        coding => coding.begin(&body, MAX_KEPT_BYTES),
+    };
+    let truncated = cut || undecoded.is_some() || body.len() > MAX_KEPT_BYTES;
     body.truncate(MAX_KEPT_BYTES);
     (body, truncated)
 }
 
-pub(crate) fn is_coded(headers: &HeaderMap) -> bool {
-    headers
-        .get_all(header::CONTENT_ENCODING)
-        .iter()
-        .flat_map(|value| value.as_bytes().split(|b| *b == b','))
-        .map(<[u8]>::trim_ascii)
-        .any(|coding| !coding.is_empty() && !coding.eq_ignore_ascii_case(b"identity"))
+/// As it came: as many bytes as are kept and one more, and whether there is more, or it broke.
+fn read_some(response: &mut Response<Body>) -> (Vec<u8>, bool) {
+    let mut body = Vec::new();
+    let mut reader = response.body_mut().as_reader().take(MAX_KEPT_BYTES as u64 + 1);
+    let broken = reader.read_to_end(&mut body).is_err();
+    let longer = body.len() > MAX_KEPT_BYTES;
+    (body, broken || longer)
 }

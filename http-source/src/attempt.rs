@@ -21,7 +21,7 @@ use crate::classify::{self, Unanswered};
 use crate::gate::{Gate, NoPlace, Place};
 use crate::retry::{Budget, Retries};
 use crate::stats::{BreakerStats, Class, Counts, SourceStats, count};
-use crate::wait;
+use crate::{report, wait};
 
 /// Why the source did not ask the origin at all: the cause of the [`SourceError`]. Nothing was sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -95,6 +95,8 @@ impl Traffic {
             attempts: of(&counts.attempts),
             retries: of(&counts.retries),
             retries_over_budget: of(&counts.over_budget),
+            // Before the sum that they are part of.
+            redirected: of(&counts.redirected),
             answered: of(&counts.answered),
             refused: of(&counts.refused),
             failed: of(&counts.failed),
@@ -104,6 +106,10 @@ impl Traffic {
             queue_full: of(&counts.queue_full),
             queue_timed_out: of(&counts.queue_timed_out),
             breaker_refused: of(&counts.breaker_refused),
+            credentials_renewed: 0,
+            durations: counts.durations.seen(),
+            connections_made: 0,
+            connections: 0,
             in_flight,
             queued,
             breaker,
@@ -178,8 +184,10 @@ impl<'a> Attempts<'a> {
             count(&traffic.counts.retries);
         }
         self.begun += 1;
-        let call = Call::begin(Instant::now() + left, reuse);
-        Ok(Attempt { call, traffic, pass, asked: SystemTime::now(), came_to: Class::Broken, _place: place })
+        report::attempt(self.begun);
+        let begun = Instant::now();
+        let call = Call::begin(begun + left, reuse);
+        Ok(Attempt { call, traffic, pass, begun, asked: SystemTime::now(), came_to: Class::Broken, _place: place })
     }
 
     /// Whether there is to be another attempt: then the pause before it is over. `after`: what the origin asked for.
@@ -198,9 +206,11 @@ impl<'a> Attempts<'a> {
         }
         if !traffic.budget.spend() {
             count(&traffic.counts.over_budget);
+            report::over_budget();
             return false;
         }
         self.again -= 1;
+        report::retry(self.begun, pause);
         wait::until(clock, at);
         true
     }
@@ -221,6 +231,7 @@ pub(crate) struct Attempt<'a> {
     call: Call,
     traffic: &'a Traffic,
     pass: Option<Pass>,
+    begun: Instant,
     asked: SystemTime,
     came_to: Class,
     _place: Place<'a>,
@@ -260,7 +271,7 @@ impl Attempt<'_> {
 
 impl Drop for Attempt<'_> {
     fn drop(&mut self) {
-        self.traffic.counts.ended(self.came_to);
+        self.traffic.counts.ended(self.came_to, self.begun.elapsed());
         if let (Some(fuse), Some(pass)) = (&self.traffic.fuse, self.pass) {
             fuse.told(pass, self.came_to.is_failure(), &*self.traffic.clock);
         }

@@ -11,6 +11,8 @@ use std::time::Duration;
 
 use wtcache::{Clock, Tick};
 
+use crate::report;
+
 /// Parts of the window. What is older than a whole window is forgotten a part at a time.
 const PARTS: u64 = 10;
 
@@ -164,10 +166,20 @@ impl Fuse {
                 {
                     state.openings += 1;
                     state.turn(Phase::Open { until: now.after(options.open_for) });
+                    drop(state);
+                    report::opened(failures, calls);
                 }
             }
-            Phase::Probing if failed => state.turn(Phase::Open { until: now.after(self.options.open_for) }),
-            Phase::Probing => state.turn(Phase::Closed),
+            Phase::Probing if failed => {
+                state.turn(Phase::Open { until: now.after(self.options.open_for) });
+                drop(state);
+                report::still_open();
+            }
+            Phase::Probing => {
+                state.turn(Phase::Closed);
+                drop(state);
+                report::closed();
+            }
             // Whoever is let through from there makes it probing.
             Phase::Open { .. } => {}
         }

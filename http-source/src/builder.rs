@@ -2,24 +2,31 @@
 
 use std::error::Error;
 use std::fmt;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 use ureq::Agent;
-use ureq::tls::{Certificate, PemItem, RootCerts, TlsConfig, parse_pem};
+use ureq::http::header;
 use wtcache::{Clock, Declared, SystemClock, VersionOrder};
 
 use crate::attempt::Traffic;
 use crate::breaker::{Breaker, Fuse};
+use crate::coding;
+use crate::credentials::{Credentials, Recipe, Scheme};
+use crate::exchange::Exchanges;
 use crate::freshness::{Freshness, Heuristic, Policy};
 use crate::gate::Gate;
-use crate::headers::Headers;
+use crate::headers::{self, Headers};
+use crate::proxy::{Proxy, Route};
 use crate::resolve::HostResolver;
 use crate::retry::Retries;
+use crate::secret::Secret;
 use crate::shape::{Pointers, Shape};
 use crate::source::{Answers, HttpSource, Limits, RecordCheck};
 use crate::template::Template;
+use crate::tls::{Pem, TlsOptions};
 use crate::transport::{self, BUFFER_BYTES};
 
 /// Times longer than this are a mistake of units.
@@ -34,11 +41,14 @@ const MAX_BUDGET_PERCENT: u32 = 10_000;
 pub struct HttpSourceBuilder {
     url: String,
     headers: Vec<(String, String)>,
-    roots_pem: Option<Vec<u8>>,
+    secrets: Vec<(String, Scheme, Secret)>,
+    tls: TlsOptions,
+    proxy: Proxy,
     timeout: Duration,
     connect_timeout: Duration,
     name_ttl: Duration,
     body_limit: usize,
+    compression: Option<bool>,
     max_idle_connections: usize,
     max_idle_age: Duration,
     write_max_idle_age: Duration,
@@ -52,6 +62,7 @@ pub struct HttpSourceBuilder {
     retries: Retries,
     breaker: Option<Breaker>,
     idempotency_header: String,
+    name: Option<String>,
     clock: Option<Arc<dyn Clock>>,
 }
 
@@ -60,11 +71,14 @@ impl HttpSourceBuilder {
         Self {
             url,
             headers: Vec::new(),
-            roots_pem: None,
+            secrets: Vec::new(),
+            tls: TlsOptions::default(),
+            proxy: Proxy::none(),
             timeout: Duration::from_secs(5),
             connect_timeout: Duration::from_secs(1),
             name_ttl: Duration::from_secs(30),
             body_limit: 1024 * 1024,
+            compression: None,
             max_idle_connections: 16,
             max_idle_age: Duration::from_secs(15),
             write_max_idle_age: Duration::from_secs(2),
@@ -78,6 +92,7 @@ impl HttpSourceBuilder {
             retries: Retries::default(),
             breaker: Some(Breaker::default()),
             idempotency_header: "Idempotency-Key".to_owned(),
+            name: None,
             clock: None,
         }
     }
@@ -90,9 +105,72 @@ impl HttpSourceBuilder {
         self
     }
 
+    /// The same with a value that stands elsewhere. One in a file is read again where the origin answers 401, as by
+    /// [`bearer`](Self::bearer).
+    pub fn header_from(mut self, name: impl Into<String>, value: impl Into<Secret>) -> Self {
+        self.secrets.push((name.into(), Scheme::Bare, value.into()));
+        self
+    }
+
+    /// Requests carry `Authorization: Bearer`, with this token.
+    ///
+    /// A token in a file ([`Secret::file`]) may be replaced while the source runs: where the origin answers 401, the file is read
+    /// again, once for all requests that were answered so at the time. If it holds another token, the request is sent again with that, once, within
+    /// the same attempt. (A write too, under the same idempotency key: what was answered 401 was not applied.) If not, or if it cannot be read, the 401 stands.
+    ///
+    /// ```
+    /// use wtcache_http_source::{HttpSource, Secret};
+    ///
+    /// let builder = HttpSource::builder("https://inventory.internal/items/{id}").bearer(Secret::file("/run/secrets/token"));
+    /// # drop(builder);
+    /// ```
+    pub fn bearer(mut self, token: impl Into<Secret>) -> Self {
+        self.secrets.push((header::AUTHORIZATION.to_string(), Scheme::Bearer, token.into()));
+        self
+    }
+
+    /// Requests carry `Authorization: Basic`, with this user, in which there is no colon, and password; one in a file as by
+    /// [`bearer`](Self::bearer).
+    pub fn basic_auth(mut self, user: impl Into<String>, password: impl Into<Secret>) -> Self {
+        self.secrets.push((header::AUTHORIZATION.to_string(), Scheme::Basic(user.into()), password.into()));
+        self
+    }
+
     /// The certificates in PEM that an https origin's own is checked against, instead of the public ones built in.
     pub fn root_certificates_pem(mut self, pem: impl Into<Vec<u8>>) -> Self {
-        self.roots_pem = Some(pem.into());
+        self.tls.roots = Some(Pem::Given(pem.into()));
+        self
+    }
+
+    /// The same, in a file, which is read when the source is built.
+    pub fn root_certificates_file(mut self, path: impl Into<PathBuf>) -> Self {
+        self.tls.roots = Some(Pem::File(path.into()));
+        self
+    }
+
+    /// Whether an https origin's certificate is checked against those that the system trusts: beside those given, if there are any, else instead of the public
+    /// ones built in. Default false.
+    pub fn system_roots(mut self, trusted: bool) -> Self {
+        self.tls.system_roots = trusted;
+        self
+    }
+
+    /// The certificate, with those between it and its root, and its key, all in PEM, that an https origin is shown which asks for one. The
+    /// key is not encrypted.
+    pub fn client_certificate_pem(mut self, certificate: impl Into<Vec<u8>>, key: impl Into<Vec<u8>>) -> Self {
+        self.tls.client = Some((Pem::Given(certificate.into()), Pem::Given(key.into())));
+        self
+    }
+
+    /// The same, in files, which are read when the source is built; both may be one.
+    pub fn client_certificate_files(mut self, certificate: impl Into<PathBuf>, key: impl Into<PathBuf>) -> Self {
+        self.tls.client = Some((Pem::File(certificate.into()), Pem::File(key.into())));
+        self
+    }
+
+    /// The proxy that requests go through. Default: [`Proxy::none`].
+    pub fn proxy(mut self, proxy: Proxy) -> Self {
+        self.proxy = proxy;
         self
     }
 
@@ -115,9 +193,17 @@ impl HttpSourceBuilder {
         self
     }
 
-    /// The largest record in bytes. Default 1 MiB.
+    /// The largest record in bytes; of a compressed one, decoded. Default 1 MiB.
     pub fn body_limit(mut self, bytes: usize) -> Self {
         self.body_limit = bytes;
+        self
+    }
+
+    /// Whether answers are asked for compressed (`Accept-Encoding: gzip, br`) or not (`identity`). What comes compressed is decoded
+    /// in any case. Default: they are, but where [`honours_preconditions`](Self::honours_preconditions) is declared: servers that compress on the way give
+    /// such an answer a weak ETag, or one of its own, on which no write can be conditional.
+    pub fn compression(mut self, asked_for: bool) -> Self {
+        self.compression = Some(asked_for);
         self
     }
 
@@ -150,6 +236,12 @@ impl HttpSourceBuilder {
     /// An origin that fails is asked all the same.
     pub fn no_breaker(mut self) -> Self {
         self.breaker = None;
+        self
+    }
+
+    /// What spans and events call the origin. Default: the scheme, host and port of its URL.
+    pub fn name(mut self, name: impl Into<String>) -> Self {
+        self.name = Some(name.into());
         self
     }
 
@@ -283,7 +375,7 @@ impl HttpSourceBuilder {
     /// An option is not usable; the error names it. Nothing was started.
     pub fn build(self) -> Result<HttpSource, BuildError> {
         let template = Template::parse(&self.url)?;
-        let headers = Headers::new(&self.headers)?;
+        let (headers, credentials) = self.headers()?;
         for (option, time) in [("timeout", self.timeout), ("connect_timeout", self.connect_timeout)] {
             if time.is_zero() || time > MAX_TIME {
                 let message = format!("{time:?} is not between 1 ns and {MAX_TIME:?}");
@@ -306,12 +398,13 @@ impl HttpSourceBuilder {
             return Err(BuildError::Option { option: "last_modified", message });
         }
         let shape = Shape::new(&self.pointers)?;
+        let compressed = self.compression.unwrap_or(!self.declared.honours_preconditions);
         let mut config = Agent::config_builder()
             .http_status_as_error(false)
             .max_redirects(0)
             .max_redirects_will_error(false)
             .proxy(None)
-            .accept_encoding("identity")
+            .accept_encoding(if compressed { coding::TAKEN } else { coding::NONE })
             .no_delay(true)
             .input_buffer_size(BUFFER_BYTES)
             .output_buffer_size(BUFFER_BYTES)
@@ -321,18 +414,32 @@ impl HttpSourceBuilder {
             .max_idle_age(self.max_idle_age)
             // Bounds the TLS handshake; all else is bounded by the transport (see docs/decisions/0003-http-client.md).
             .timeout_connect(Some(self.connect_timeout));
-        if let Some(pem) = &self.roots_pem {
-            config = config.tls_config(TlsConfig::builder().root_certs(roots(pem)?).build());
-        }
-        let resolver = HostResolver::new(template.host(), template.port(), self.name_ttl);
-        let agent = Agent::with_parts(config.build(), transport::connector(self.connect_timeout), resolver);
+        config = config.tls_config(self.tls.config()?);
+        let route = self
+            .proxy
+            .route(template.is_https(), template.host(), template.port())
+            .map_err(|message| BuildError::Option { option: "proxy", message })?;
+        let (host, port) = route.as_ref().map_or((template.host(), template.port()), |way| (&*way.host, way.port));
+        let resolver = HostResolver::new(host, port, self.name_ttl);
+        let of_requests = |way: &Route| way.authorization.clone().filter(|_| !way.is_tunnel);
+        let proxy_authorization = route.as_ref().and_then(of_requests);
+        let connections = Arc::default();
+        let connector = transport::connector(self.connect_timeout, route, &connections);
+        let agent = Agent::with_parts(config.build(), connector, resolver);
         let limits = Limits { timeout: self.timeout, body: self.body_limit, write_idle: self.write_max_idle_age };
         let answers = Answers { policy: self.policy, shape, by_date: self.last_modified, check: self.check };
         let carries_key = self.declared.honours_idempotency || self.retries.writes > 0;
         Ok(HttpSource {
-            agent,
+            exchanges: Arc::new(Exchanges {
+                name: self.name.unwrap_or_else(|| template.origin()).into(),
+                agent,
+                credentials,
+                proxy_authorization,
+                requests: AtomicU64::new(0),
+            }),
             template,
             headers,
+            connections,
             limits,
             answers,
             declared: self.declared,
@@ -343,8 +450,35 @@ impl HttpSourceBuilder {
                 self.retries,
             ),
             idempotency_header: carries_key.then_some(idempotency_header),
-            requests: AtomicU64::new(0),
         })
+    }
+
+    /// The headers whose values stay, and those in files.
+    fn headers(&self) -> Result<(Headers, Credentials), BuildError> {
+        let refuse = |name: &str, why: String| BuildError::Header { name: name.escape_debug().to_string(), why };
+        let mut fixed = self.headers.clone();
+        let mut changing: Vec<Recipe> = Vec::new();
+        for (name, scheme, secret) in &self.secrets {
+            let parsed = headers::name(name)?;
+            let is_twice = |other: &str| other.eq_ignore_ascii_case(name);
+            if fixed.iter().any(|(other, _)| is_twice(other)) || changing.iter().any(|r| is_twice(r.name.as_str())) {
+                return Err(refuse(name, "it is given twice".to_owned()));
+            }
+            if let Scheme::Basic(user) = scheme
+                && user.contains(':')
+            {
+                return Err(refuse(name, "the user has a colon in it".to_owned()));
+            }
+            if secret.may_change() {
+                changing.push(Recipe { name: parsed, scheme: scheme.clone(), secret: secret.clone() });
+                continue;
+            }
+            let value = scheme.value(secret).map_err(|why| refuse(name, why))?;
+            let value = value.to_str().map_err(|_| refuse(name, "the value is not ASCII".to_owned()))?;
+            fixed.push((name.clone(), value.to_owned()));
+        }
+        let credentials = Credentials::new(changing).map_err(|(name, why)| refuse(name.as_str(), why))?;
+        Ok((Headers::new(&fixed)?, credentials))
     }
 
     fn check_traffic(&self) -> Result<(), BuildError> {
@@ -391,27 +525,13 @@ impl HttpSourceBuilder {
     }
 }
 
-fn roots(pem: &[u8]) -> Result<RootCerts, BuildError> {
-    let refuse = |message: String| BuildError::Option { option: "root_certificates_pem", message };
-    let mut certificates: Vec<Certificate<'static>> = Vec::new();
-    for item in parse_pem(pem) {
-        match item {
-            Ok(PemItem::Certificate(certificate)) => certificates.push(certificate),
-            Ok(_) => return Err(refuse("it holds something that is no certificate".into())),
-            Err(e) => return Err(refuse(e.to_string())),
-        }
-    }
-    if certificates.is_empty() {
-        return Err(refuse("it holds no certificate".into()));
-    }
-    Ok(RootCerts::new_with_certs(&certificates))
-}
-
 /// Header values may be secrets: names only.
 impl fmt::Debug for HttpSourceBuilder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("HttpSourceBuilder")
             .field("headers", &self.headers.iter().map(|(name, _)| name).collect::<Vec<_>>())
+            .field("secrets", &self.secrets.iter().map(|(name, _, secret)| (name, secret)).collect::<Vec<_>>())
+            .field("proxy", &self.proxy)
             .field("timeout", &self.timeout)
             .field("declared", &self.declared)
             .finish_non_exhaustive()

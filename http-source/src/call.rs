@@ -109,6 +109,13 @@ pub(crate) fn note(f: impl FnOnce(&mut Current)) {
     }
 }
 
+/// What follows in the innermost call is an exchange of its own, of which nothing was seen yet. What went before is proved not applied.
+pub(crate) fn next_exchange() {
+    if let Some(call) = CURRENT.get() {
+        CURRENT.set(Some(Current::new(call.deadline, call.reuse)));
+    }
+}
+
 /// Time left to the innermost call; `None` once its deadline has passed, or outside any call.
 pub(crate) fn remaining() -> Option<Duration> {
     let left = CURRENT.get()?.deadline.saturating_duration_since(Instant::now());

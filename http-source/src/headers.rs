@@ -47,15 +47,22 @@ pub(crate) struct Headers {
     with_body: HeaderMap,
 }
 
+/// The name of a header that may be configured.
+pub(crate) fn name(name: &str) -> Result<HeaderName, BuildError> {
+    let refuse = |why: &str| BuildError::Header { name: name.escape_debug().to_string(), why: why.to_owned() };
+    let parsed = HeaderName::from_bytes(name.as_bytes()).map_err(|_| refuse("the name is no token"))?;
+    if REFUSED.contains(&parsed) {
+        return Err(refuse("the source sets it itself, or it would change what an answer means"));
+    }
+    Ok(parsed)
+}
+
 impl Headers {
     pub(crate) fn new(configured: &[(String, String)]) -> Result<Self, BuildError> {
         let mut map = HeaderMap::new();
         for (name, value) in configured {
             let refuse = |why: &str| BuildError::Header { name: name.escape_debug().to_string(), why: why.to_owned() };
-            let parsed = HeaderName::from_bytes(name.as_bytes()).map_err(|_| refuse("the name is no token"))?;
-            if REFUSED.contains(&parsed) {
-                return Err(refuse("the source sets it itself, or it would change what an answer means"));
-            }
+            let parsed = self::name(name)?;
             if value.bytes().any(|b| matches!(b, b'\r' | b'\n' | 0)) {
                 return Err(refuse("the value has a line break in it"));
             }

@@ -31,7 +31,12 @@
 //! A write that was refused for one of these is Rejected: nothing was sent. A load fails as if the origin were out of reach, so that a
 //! cache may serve what is stale. [`HttpSource::stats`] shows what goes on.
 //!
-//! What it does not do: follow redirects, keep cookies, use a proxy, or decode compressed bodies.
+//! # Seen from outside
+//! With a subscriber of [`tracing`], each call is a span `origin` (level debug), with its `method`, the [name](HttpSourceBuilder::name) of the origin,
+//! how many `attempts` it took, and its `outcome`; retries and credentials that were taken up are events of it, and a breaker that opens or closes is one. No
+//! key, no path and no header is shown. A [`TraceContext`] that the thread has entered goes along with the requests.
+//!
+//! What it does not do: follow redirects, or keep cookies.
 
 mod answer;
 mod attempt;
@@ -41,17 +46,27 @@ mod cache_control;
 mod call;
 mod changes;
 mod classify;
+mod coding;
+mod credentials;
+mod durations;
+mod exchange;
 mod freshness;
 mod gate;
 mod headers;
+mod proxy;
+mod report;
 mod resolve;
 mod retry;
+mod secret;
 mod shape;
 mod source;
 mod stats;
 mod subscription;
 mod template;
+mod tls;
+mod trace;
 mod transport;
+mod tunnel;
 mod wait;
 
 #[cfg(test)]
@@ -62,8 +77,12 @@ pub use attempt::NotTried;
 pub use breaker::{Breaker, BreakerState};
 pub use builder::{BuildError, HttpSourceBuilder};
 pub use changes::{ChangeEnd, ChangeForm, OriginChange};
+pub use durations::AttemptDurations;
 pub use freshness::Freshness;
+pub use proxy::Proxy;
 pub use retry::Retries;
+pub use secret::Secret;
 pub use source::HttpSource;
 pub use stats::{BreakerStats, SourceStats};
 pub use subscription::{Subscribe, Subscription, SubscriptionState, SubscriptionStats, WhileCutOff};
+pub use trace::{Entered, NoTraceContext, TraceContext};

@@ -6,11 +6,11 @@
 
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::Ordering;
 use std::time::{Duration, SystemTime};
 
-use ureq::http::{HeaderMap, HeaderName, Method, Request, Response, Uri, header};
-use ureq::{Agent, AsSendBody, Body};
+use ureq::Body;
+use ureq::http::{HeaderMap, HeaderName, Method, Response, Uri, header};
 use wtcache::{
     Bytes, Confirmed, Declared, Failure, Lifetime, LoadCx, Loaded, Outcome, Record, Rejection, Source, SourceError,
     WriteCx,
@@ -21,12 +21,15 @@ use crate::attempt::{Attempt, Traffic};
 use crate::builder::HttpSourceBuilder;
 use crate::call::Reuse;
 use crate::classify::{self, Got, Unanswered, Written};
+use crate::exchange::Exchanges;
 use crate::freshness::Policy;
 use crate::headers::{self, Headers};
+use crate::report;
 use crate::retry;
 use crate::shape::Shape;
 use crate::stats::SourceStats;
 use crate::template::Template;
+use crate::transport::Connections;
 
 pub(crate) type RecordCheck = dyn Fn(&[u8], Vec<u8>) -> Result<Vec<u8>, String> + Send + Sync;
 
@@ -41,16 +44,16 @@ pub(crate) type RecordCheck = dyn Fn(&[u8], Vec<u8>) -> Result<Vec<u8>, String> 
 /// A write without an answer is rejected where not one byte of it was offered to the wire. The error of an answer has
 /// its status as [`code`](SourceError::code) and an [`OriginAnswer`](crate::OriginAnswer) as its cause.
 pub struct HttpSource {
-    pub(crate) agent: Agent,
+    pub(crate) exchanges: Arc<Exchanges>,
     pub(crate) template: Template,
     pub(crate) headers: Headers,
+    pub(crate) connections: Arc<Connections>,
     pub(crate) limits: Limits,
     pub(crate) answers: Answers,
     pub(crate) declared: Declared,
     pub(crate) traffic: Traffic,
     /// The name of the header with a write's key; `None` where writes carry none.
     pub(crate) idempotency_header: Option<HeaderName>,
-    pub(crate) requests: AtomicU64,
 }
 
 /// How answers are read.
@@ -94,7 +97,13 @@ impl HttpSource {
     /// ```
     #[must_use]
     pub fn stats(&self) -> SourceStats {
-        self.traffic.stats()
+        SourceStats {
+            credentials_renewed: self.exchanges.credentials.renewed(),
+            // Relaxed: counts for information.
+            connections_made: self.connections.made.load(Ordering::Relaxed),
+            connections: self.connections.open.load(Ordering::Relaxed),
+            ..self.traffic.stats()
+        }
     }
 
     /// How many requests were begun so far, with those that were sent again. An attempt is one, or two where a load met a kept
@@ -102,7 +111,7 @@ impl HttpSource {
     #[must_use]
     pub fn requests(&self) -> u64 {
         // Relaxed: a count for information.
-        self.requests.load(Ordering::Relaxed)
+        self.exchanges.requests.load(Ordering::Relaxed)
     }
 
     /// The URL of the record of `key`, as its requests have it.
@@ -152,10 +161,10 @@ impl HttpSource {
         offered: Option<&[u8]>,
         mut attempt: Attempt<'_>,
     ) -> Result<Option<Loaded<Vec<u8>>>, SourceError> {
-        let mut answered = self.exchange(Method::GET, uri, headers.clone(), ());
+        let mut answered = self.exchanges.run(Method::GET, uri, headers.clone(), ());
         if answered.is_err() && attempt.met_a_dead_connection() {
             attempt.anew();
-            answered = self.exchange(Method::GET, uri, headers.clone(), ());
+            answered = self.exchanges.run(Method::GET, uri, headers.clone(), ());
         }
         let mut response = answered.map_err(|e| match attempt.unanswered() {
             Unanswered::NotSent(failure) | Unanswered::Sent(failure) => transport_error(failure, "GET", e),
@@ -193,12 +202,12 @@ impl HttpSource {
                 let why = format!("GET: the record is larger than the limit of {} bytes", self.limits.body);
                 return Err(unusable(Failure::Broken, why));
             }
-            Err(Unread::Coded) => {
-                return Err(unusable(
-                    Failure::Broken,
-                    "GET: the record has a content coding, and none was asked for".into(),
-                ));
+            Err(Unread::TooLargeDecoded) => {
+                let limit = self.limits.body;
+                let why = format!("GET: the record is compressed, and decoded larger than the limit of {limit} bytes");
+                return Err(unusable(Failure::Broken, why));
             }
+            Err(Unread::Coded(why)) => return Err(unusable(Failure::Broken, format!("GET: the record: {why}"))),
             Err(Unread::Broken(e)) => {
                 let (Unanswered::NotSent(failure) | Unanswered::Sent(failure)) = attempt.unanswered();
                 return Err(unusable(failure, format!("GET: the record was not received whole: {e}")).with_cause(e));
@@ -278,8 +287,8 @@ impl HttpSource {
         let mut attempt = attempts.begin(reuse, safe).map_err(not_sent)?;
         loop {
             let answered = match body {
-                Some(body) => self.exchange(method.clone(), &uri, headers.clone(), body),
-                None => self.exchange(method.clone(), &uri, headers.clone(), ()),
+                Some(body) => self.exchanges.run(method.clone(), &uri, headers.clone(), body),
+                None => self.exchanges.run(method.clone(), &uri, headers.clone(), ()),
             };
             let (unapplied, again) = match answered {
                 Ok(response) => {
@@ -324,22 +333,6 @@ impl HttpSource {
         Ok((uri, headers))
     }
 
-    /// One request, one answer, in this thread and in the innermost call.
-    fn exchange(
-        &self,
-        method: Method,
-        uri: &Uri,
-        headers: HeaderMap,
-        body: impl AsSendBody,
-    ) -> Result<Response<Body>, ureq::Error> {
-        self.requests.fetch_add(1, Ordering::Relaxed);
-        let mut request = Request::new(body);
-        *request.method_mut() = method;
-        *request.uri_mut() = uri.clone();
-        *request.headers_mut() = headers;
-        self.agent.run(request)
-    }
-
     fn record(&self, value: Vec<u8>, headers: &HeaderMap, asked: SystemTime) -> Record<Vec<u8>> {
         let record = Record::new(value).lifetime(self.lifetime(headers, asked));
         match headers::version(headers, self.answers.by_date) {
@@ -355,10 +348,26 @@ impl HttpSource {
 
 impl Source<Bytes> for HttpSource {
     fn get(&self, key: &[u8], cx: &LoadCx<'_, Bytes>) -> Result<Loaded<Vec<u8>>, SourceError> {
-        self.load(key, cx.replaced().and_then(|entry| entry.version()), cx.remaining())
+        report::load(&self.exchanges.name, || {
+            self.load(key, cx.replaced().and_then(|entry| entry.version()), cx.remaining())
+        })
     }
 
     fn put(&self, key: &[u8], value: &[u8], cx: &WriteCx<'_, Bytes>) -> Outcome<Confirmed<Vec<u8>>> {
+        report::write(&self.exchanges.name, "PUT", || self.put_record(key, value, cx))
+    }
+
+    fn delete(&self, key: &[u8], cx: &WriteCx<'_, Bytes>) -> Outcome<()> {
+        report::write(&self.exchanges.name, "DELETE", || self.delete_record(key, cx))
+    }
+
+    fn declared(&self) -> Declared {
+        self.declared.clone()
+    }
+}
+
+impl HttpSource {
+    fn put_record(&self, key: &[u8], value: &[u8], cx: &WriteCx<'_, Bytes>) -> Outcome<Confirmed<Vec<u8>>> {
         let body = self.answers.shape.put(value);
         let (response, attempt) = match self.send(Method::PUT, key, Some(&body), cx) {
             Ok(answered) => answered,
@@ -371,7 +380,7 @@ impl Source<Bytes> for HttpSource {
         }
     }
 
-    fn delete(&self, key: &[u8], cx: &WriteCx<'_, Bytes>) -> Outcome<()> {
+    fn delete_record(&self, key: &[u8], cx: &WriteCx<'_, Bytes>) -> Outcome<()> {
         // The guard lives to the end: the answer's body is read within the call.
         let (mut response, _attempt) = match self.send(Method::DELETE, key, None, cx) {
             Ok(answered) => answered,
@@ -385,10 +394,6 @@ impl Source<Bytes> for HttpSource {
             Written::Rejected { stale } => Outcome::Rejected(rejection("DELETE", stale, response)),
             Written::Unknown(failure) => Outcome::Unknown(answer::into_error(failure, "DELETE", response)),
         }
-    }
-
-    fn declared(&self) -> Declared {
-        self.declared.clone()
     }
 }
 

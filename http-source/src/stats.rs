@@ -3,15 +3,19 @@
 //! Invariant: every attempt that was begun is in flight, or counted in exactly one class.
 
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use wtcache::Failure;
 
 use crate::breaker::BreakerState;
+use crate::durations::{AttemptDurations, Durations};
 
 /// What became of an attempt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Class {
     Answered,
+    /// With 3xx, the 304 of what is unchanged among them.
+    Redirected,
     Refused,
     /// It asks for another attempt: the request did not come through in its time.
     Late,
@@ -24,7 +28,8 @@ pub(crate) enum Class {
 impl Class {
     pub(crate) fn of_status(status: u16) -> Self {
         match status {
-            200..=399 => Self::Answered,
+            200..=299 => Self::Answered,
+            300..=399 => Self::Redirected,
             408 => Self::Late,
             400..=499 => Self::Refused,
             500..=599 => Self::Failed,
@@ -43,7 +48,7 @@ impl Class {
 
     /// It speaks against the origin.
     pub(crate) fn is_failure(self) -> bool {
-        !matches!(self, Self::Answered | Self::Refused)
+        !matches!(self, Self::Answered | Self::Redirected | Self::Refused)
     }
 }
 
@@ -54,6 +59,7 @@ pub(crate) struct Counts {
     pub(crate) retries: AtomicU64,
     pub(crate) over_budget: AtomicU64,
     pub(crate) answered: AtomicU64,
+    pub(crate) redirected: AtomicU64,
     pub(crate) refused: AtomicU64,
     pub(crate) failed: AtomicU64,
     pub(crate) broken: AtomicU64,
@@ -62,6 +68,7 @@ pub(crate) struct Counts {
     pub(crate) queue_full: AtomicU64,
     pub(crate) queue_timed_out: AtomicU64,
     pub(crate) breaker_refused: AtomicU64,
+    pub(crate) durations: Durations,
 }
 
 /// One more.
@@ -70,15 +77,20 @@ pub(crate) fn count(counter: &AtomicU64) {
 }
 
 impl Counts {
-    pub(crate) fn ended(&self, class: Class) {
+    pub(crate) fn ended(&self, class: Class, took: Duration) {
+        self.durations.count(took);
         count(match class {
-            Class::Answered => &self.answered,
+            Class::Answered | Class::Redirected => &self.answered,
             Class::Refused | Class::Late => &self.refused,
             Class::Failed => &self.failed,
             Class::Broken => &self.broken,
             Class::TimedOut => &self.timed_out,
             Class::Unreachable => &self.unreachable,
         });
+        // After the sum that it is part of.
+        if class == Class::Redirected {
+            count(&self.redirected);
+        }
     }
 }
 
@@ -95,6 +107,8 @@ pub struct SourceStats {
     pub retries_over_budget: u64,
     /// Attempts that were answered with a status below 400.
     pub answered: u64,
+    /// Of these, with 3xx: 304 for what is unchanged, and redirects.
+    pub redirected: u64,
     /// With 4xx.
     pub refused: u64,
     /// With 5xx.
@@ -111,6 +125,14 @@ pub struct SourceStats {
     pub queue_timed_out: u64,
     /// Calls refused here by the breaker.
     pub breaker_refused: u64,
+    /// How often credentials in files were read again after a 401, and found to be others.
+    pub credentials_renewed: u64,
+    /// How long attempts took.
+    pub durations: AttemptDurations,
+    /// Connections made, those to a proxy among them.
+    pub connections_made: u64,
+    /// Connections open now, in use or kept. One that the origin has closed is seen when it is to be used again.
+    pub connections: usize,
     /// Attempts under way now.
     pub in_flight: usize,
     /// Calls that wait for others to end.

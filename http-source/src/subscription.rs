@@ -15,12 +15,12 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-use ureq::Agent;
 use ureq::http::{HeaderMap, HeaderName, Uri};
 use wtcache::{ByteCache, PushEnd};
 
 use crate::builder::BuildError;
 use crate::changes::{ChangeEnd, ChangeForm};
+use crate::exchange::Exchanges;
 use crate::retry::Retries;
 use crate::source::HttpSource;
 
@@ -52,7 +52,7 @@ enum Kind {
 #[must_use = "nothing is read before it is started"]
 pub struct Subscribe {
     kind: Kind,
-    agent: Agent,
+    exchanges: Arc<Exchanges>,
     /// Of every request of the source.
     headers: HeaderMap,
     is_configured: Box<dyn Fn(&HeaderName) -> bool + Send>,
@@ -107,7 +107,7 @@ impl HttpSource {
         let headers = self.headers.clone();
         Subscribe {
             kind,
-            agent: self.agent.clone(),
+            exchanges: Arc::clone(&self.exchanges),
             headers: headers.bare(),
             is_configured: Box::new(move |name| headers.is_constant(name)),
             url,

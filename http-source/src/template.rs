@@ -121,8 +121,17 @@ impl Template {
         self.authority.host()
     }
 
+    /// Scheme and authority.
+    pub(crate) fn origin(&self) -> String {
+        format!("{}://{}", self.scheme, self.authority)
+    }
+
+    pub(crate) fn is_https(&self) -> bool {
+        self.scheme == Scheme::HTTPS
+    }
+
     pub(crate) fn port(&self) -> u16 {
-        self.authority.port_u16().unwrap_or(if self.scheme == Scheme::HTTPS { 443 } else { 80 })
+        self.authority.port_u16().unwrap_or(if self.is_https() { 443 } else { 80 })
     }
 }
 

@@ -1,6 +1,6 @@
 //! The connection: a TCP transport held to the call's deadline, and the counting transport around the finished one.
 //!
-//! The chain is TCP, then TLS where the scheme asks for it, then the count. The count sits above TLS and sees
+//! The chain is TCP, to the origin or through a proxy, then TLS where the scheme asks for it, then the count. The count sits above TLS and sees
 //! plaintext: a handshake that fails counts nothing.
 //! Invariants: bytes are counted before they are offered, so a count of zero proves that nothing left; no wait begins
 //! after the deadline, and none outlasts it.
@@ -8,6 +8,8 @@
 use std::fmt;
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::TcpStream;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use ureq::unversioned::transport::{
@@ -17,15 +19,44 @@ use ureq::unversioned::transport::{
 use ureq::{Error, Timeout};
 
 use crate::call::{self, Reuse};
+use crate::proxy::Route;
+use crate::tunnel;
 
 /// Buffer of a connection in each direction. Bounds the head of an answer too.
 pub(crate) const BUFFER_BYTES: usize = 16 * 1024;
 
 type Chain = ChainedConnector<(), ChainedConnector<(), ChainedConnector<(), (), Tcp>, RustlsConnector>, Count>;
 
-/// The connectors of a source.
-pub(crate) fn connector(connect_timeout: Duration) -> Chain {
-    ().chain(Tcp { connect_timeout }).chain(RustlsConnector::default()).chain(Count)
+/// The connections of a source.
+#[derive(Debug, Default)]
+pub(crate) struct Connections {
+    pub(crate) made: AtomicU64,
+    pub(crate) open: AtomicUsize,
+}
+
+/// One of them, while it lives.
+struct Counting(Arc<Connections>);
+
+impl Counting {
+    fn new(connections: &Arc<Connections>) -> Self {
+        // Relaxed: counts for information.
+        connections.made.fetch_add(1, Ordering::Relaxed);
+        connections.open.fetch_add(1, Ordering::Relaxed);
+        Self(Arc::clone(connections))
+    }
+}
+
+impl Drop for Counting {
+    fn drop(&mut self) {
+        self.0.open.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// The connectors of a source; `proxy`: the way to its origin.
+pub(crate) fn connector(connect_timeout: Duration, proxy: Option<Route>, connections: &Arc<Connections>) -> Chain {
+    ().chain(Tcp { connect_timeout, proxy, connections: Arc::clone(connections) })
+        .chain(RustlsConnector::default())
+        .chain(Count)
 }
 
 fn out_of_time() -> Error {
@@ -35,6 +66,25 @@ fn out_of_time() -> Error {
 #[derive(Debug)]
 pub(crate) struct Tcp {
     connect_timeout: Duration,
+    proxy: Option<Route>,
+    connections: Arc<Connections>,
+}
+
+impl Tcp {
+    /// What is made of a connection that stands.
+    fn ready(&self, stream: TcpStream, details: &ConnectionDetails<'_>, end: Instant) -> Result<TcpTransport, Error> {
+        stream.set_nodelay(true)?;
+        let mut transport = TcpTransport::new(stream, Counting::new(&self.connections));
+        match &self.proxy {
+            Some(route) if route.is_tunnel => tunnel::open(&transport.stream, route, details.uri, end)?,
+            Some(_) => {
+                let authority = details.uri.authority().ok_or(Error::HostNotFound)?;
+                transport.absolute = Some(Absolute { prefix: format!("http://{authority}").into(), begun: 0 });
+            }
+            None => {}
+        }
+        Ok(transport)
+    }
 }
 
 impl<In: Transport> Connector<In> for Tcp {
@@ -54,10 +104,7 @@ impl<In: Transport> Connector<In> for Tcp {
                 return Err(Error::Timeout(Timeout::Connect));
             }
             match TcpStream::connect_timeout(address, share) {
-                Ok(stream) => {
-                    stream.set_nodelay(true)?;
-                    return Ok(Some(Either::B(TcpTransport::new(stream))));
-                }
+                Ok(stream) => return Ok(Some(Either::B(self.ready(stream, details, end)?))),
                 Err(e) if timed_out(&e) => last = Error::Timeout(Timeout::Connect),
                 Err(e) => last = Error::Io(e),
             }
@@ -73,12 +120,34 @@ pub(crate) struct TcpTransport {
     /// What the socket's own timeouts are set to.
     read_timeout: Option<Duration>,
     write_timeout: Option<Duration>,
+    /// It leads to a proxy that is told whole URLs.
+    absolute: Option<Absolute>,
+    _counting: Counting,
+}
+
+/// What goes before the path in the first line of a request.
+struct Absolute {
+    prefix: Arc<str>,
+    /// The call whose first line has gone out.
+    begun: u64,
+}
+
+impl Absolute {
+    /// `output` as it is sent: the first of a call begins with the request's line, whose second word is the path.
+    fn of(&mut self, output: &[u8]) -> Option<Vec<u8>> {
+        let call = call::current()?.id;
+        if std::mem::replace(&mut self.begun, call) == call {
+            return None;
+        }
+        let path = output.iter().position(|b| *b == b' ')? + 1;
+        Some([&output[..path], self.prefix.as_bytes(), &output[path..]].concat())
+    }
 }
 
 impl TcpTransport {
-    fn new(stream: TcpStream) -> Self {
+    fn new(stream: TcpStream, counting: Counting) -> Self {
         let buffers = LazyBuffers::new(BUFFER_BYTES, BUFFER_BYTES);
-        Self { stream, buffers, read_timeout: None, write_timeout: None }
+        Self { stream, buffers, read_timeout: None, write_timeout: None, absolute: None, _counting: counting }
     }
 }
 
@@ -116,13 +185,15 @@ impl Transport for TcpTransport {
 
     fn transmit_output(&mut self, amount: usize, timeout: NextTimeout) -> Result<(), Error> {
         let start = Instant::now();
+        let changed = self.absolute.as_mut().and_then(|absolute| absolute.of(&self.buffers.output()[..amount]));
+        let output = changed.as_deref().unwrap_or(&self.buffers.output()[..amount]);
         let mut sent = 0;
-        while sent < amount {
+        while sent < output.len() {
             if let Some(set) = socket_timeout(self.write_timeout, left(start, timeout)?) {
                 self.stream.set_write_timeout(Some(set))?;
                 self.write_timeout = Some(set);
             }
-            match self.stream.write(&self.buffers.output()[sent..amount]) {
+            match self.stream.write(&output[sent..]) {
                 Ok(0) => return Err(io::Error::from(ErrorKind::WriteZero).into()),
                 Ok(n) => sent += n,
                 Err(e) if timed_out(&e) || e.kind() == ErrorKind::Interrupted => {}

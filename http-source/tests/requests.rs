@@ -109,7 +109,7 @@ fn configured_headers_are_sent_on_each_request_and_replace_the_defaults() {
         assert_eq!(seen.header("x-tenant"), Some("a"));
         assert_eq!(seen.header("accept"), Some("application/vnd.x+json"));
         assert_eq!(seen.header("user-agent"), Some("me"));
-        assert_eq!(seen.header("accept-encoding"), Some("identity"));
+        assert_eq!(seen.header("accept-encoding"), Some("gzip, br"));
     }
     assert_eq!(seen[1].header("content-type"), Some("application/merge-patch+json"));
     assert_eq!(seen[0].header("content-type"), None);

@@ -10,6 +10,7 @@ use wtcache::{Stat, Stats};
 
 use crate::connections::Connections;
 use crate::latency::{BUCKETS, Counted, Latency};
+use crate::origins;
 use crate::table::ServedTable;
 
 pub(crate) const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
@@ -17,9 +18,9 @@ pub(crate) const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8"
 /// What was counted of requests that are no table's.
 const OF_NO_TABLE: &str = "";
 
-type Tables = BTreeMap<String, ServedTable>;
+pub(crate) type Tables = BTreeMap<String, ServedTable>;
 
-/// The statistics of every table's cache.
+/// The statistics of every table's cache, and of what speaks to its origin.
 pub(crate) fn stats(tables: &Tables) -> Value {
     let of = |table: &ServedTable| -> Value {
         table
@@ -30,8 +31,9 @@ pub(crate) fn stats(tables: &Tables) -> Value {
             .collect::<Map<_, _>>()
             .into()
     };
+    let origins = origins::stats(tables);
     let tables: Map<String, Value> = tables.iter().map(|(name, table)| (name.clone(), of(table))).collect();
-    json!({ "tables": tables })
+    json!({ "tables": tables, "origins": origins })
 }
 
 /// All metrics.
@@ -47,6 +49,7 @@ pub(crate) fn metrics(tables: &Tables, others: &Latency, connections: &Connectio
             line(&mut out, format_args!("{name}{{table=\"{table}\"}} {}", stats[at].value));
         }
     }
+    origins::metrics(tables, &mut out);
     for (name, kind, help, value) in connections.metrics() {
         head(&mut out, name, kind, help);
         line(&mut out, format_args!("{name} {value}"));
@@ -79,13 +82,13 @@ fn histogram(out: &mut String, name: &str, table: &str, counted: &Counted) {
     line(out, format_args!("{name}_count{{{labels}}} {}", up_to[BUCKETS.len()]));
 }
 
-fn head(out: &mut String, name: &str, kind: &str, help: &str) {
+pub(crate) fn head(out: &mut String, name: &str, kind: &str, help: &str) {
     line(out, format_args!("# HELP {name} {help}"));
     line(out, format_args!("# TYPE {name} {kind}"));
 }
 
 /// A table's name is a name of GraphQL: there is nothing to be escaped in it.
-fn line(out: &mut String, text: std::fmt::Arguments<'_>) {
+pub(crate) fn line(out: &mut String, text: std::fmt::Arguments<'_>) {
     out.write_fmt(text).expect("a string takes all");
     out.push('\n');
 }

@@ -31,7 +31,7 @@ use crate::record::check_key;
 use crate::table::ServedTable;
 use crate::timing::{SERVER_TIMING, Timing};
 use crate::tls::Tls;
-use crate::{etag, foreign, pending, query, write};
+use crate::{etag, foreign, pending, query, trace, write};
 
 const RECORD_METHODS: &str = "GET, HEAD, PUT, PATCH, DELETE, OPTIONS";
 const TABLE_METHODS: &str = "GET, HEAD, OPTIONS";
@@ -261,7 +261,8 @@ impl Front {
         let mut body = Incoming::new(&request.headers, body, self.limits.body_timeout);
         let (table, answer, principal) = match self.enter(&mut request).await {
             Ok((who, door)) => {
-                let (table, answer) = self.route(side, &who, &request, &mut body).await;
+                let (table, answer) =
+                    trace::within(&request.headers, self.route(side, &who, &request, &mut body)).await;
                 (table, answer.through(door).await, who.name())
             }
             Err(problem) => (None, Answer::refused(&request.method, problem), None),

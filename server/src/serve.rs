@@ -19,6 +19,7 @@ use crate::front::Front;
 use crate::own::Side;
 use crate::schema::Schema;
 use crate::table::{ServedTable, origin_of};
+use crate::trace;
 
 /// Origin calls at once, of one table: an origin that hangs takes no places from another's.
 const CALLS_AT_ONCE: usize = 64;
@@ -32,10 +33,10 @@ const DRAIN: Duration = Duration::from_secs(10);
 /// The same of the admin address.
 const ADMIN_DRAIN: Duration = Duration::from_secs(1);
 
-/// A pool for the origin calls of a table.
+/// A pool for the origin calls of a table. They are part of the trace that the client's request names.
 #[must_use]
 pub fn pool() -> Pool {
-    Pool::new(CALLS_AT_ONCE, CALLS_WAITING)
+    trace::passed_on(Pool::new(CALLS_AT_ONCE, CALLS_WAITING))
 }
 
 /// The front of a configuration: each exported table over its HTTP origin.

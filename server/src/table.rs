@@ -245,6 +245,7 @@ fn tag(attribute: &str, value: &[u8]) -> Vec<u8> {
 pub fn origin_of(schema: &Table, config: &OriginConfig) -> Result<HttpSource, BuildError> {
     let schema = schema.clone();
     let mut builder = HttpSource::builder(&config.url)
+        .name(&schema.name)
         .connect_timeout(config.connect_timeout)
         .timeout(config.timeout)
         .settle_window(config.settle_window)
@@ -275,9 +276,9 @@ pub fn origin_of(schema: &Table, config: &OriginConfig) -> Result<HttpSource, Bu
         builder = builder.heuristic_lifetime(f64::from(config.heuristic_percent) / 100.0, config.heuristic_longest);
     }
     for header in &config.headers {
-        builder = builder.header(&header.name, &header.value);
+        builder = builder.header_from(&header.name, header.value.clone());
     }
-    builder.build()
+    config.wire.apply(builder).build()
 }
 
 fn checked(schema: &Table, key: &[u8], body: &[u8]) -> Result<Vec<u8>, String> {

@@ -15,7 +15,7 @@ use std::time::Duration;
 use common::ask_at;
 use serde_json::json;
 use wtcache_origin::{Origin, OriginOptions};
-use wtcache_server::config::{Config, OriginConfig, Credential, TableConfig};
+use wtcache_server::config::{Config, Credential, OriginConfig, TableConfig};
 use wtcache_server::schema::Schema;
 
 /// The walk alone waits out a settle window of three seconds.

@@ -5,10 +5,10 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use proptest::prelude::*;
-use wtcache_http_source::{Breaker, Retries};
+use wtcache_http_source::{Breaker, Proxy, Retries, Secret};
 use wtcache_server::config::{
-    Admin, Capacity, Config, Freshness, HeaderConfig, Idempotency, InDoubtWrites, Limits, OriginConfig, Preconditions,
-    TableConfig, load,
+    Admin, Capacity, Config, Freshness, HeaderConfig, Idempotency, InDoubtWrites, Limits, OriginAuth, OriginConfig,
+    OriginTls, Preconditions, TableConfig, WireConfig, load,
 };
 use wtcache_server::schema::Schema;
 
@@ -53,6 +53,8 @@ tables:
       record_at: \"\"              # default: the body
       record_in_array: false
       put_at: \"\"                 # default: the body
+      proxy: none                # default
+      tls: { system_roots: false } # default
     capacity: 64MiB              # weight bound; default 64MiB; or a count \"10000 entries\"
     negative_lifetime: 5s        # default 5s
     stale_while_revalidate: 0s   # default
@@ -94,7 +96,7 @@ fn parse(text: &str) -> Result<Config, String> {
 
 fn documented() -> Config {
     let mut origin = OriginConfig::new("http://127.0.0.1:8080/items/{id}");
-    origin.headers = vec![HeaderConfig { name: "Authorization".into(), value: format!("Bearer {SECRET}") }];
+    origin.headers = vec![HeaderConfig { name: "Authorization".into(), value: format!("Bearer {SECRET}").into() }];
     Config { tables: vec![TableConfig::new("InventoryItem", origin)], ..Config::default() }
 }
 
@@ -123,14 +125,16 @@ fn the_documented_configuration_is_the_default_one() {
 #[test]
 fn every_setting_is_read() {
     let text = with(
-        "      headers: { X-A: 0123, X-B: 'true', X-C: \"a$$b\" }\n      connect_timeout: 250ms\n      timeout: 2m\n      \
+        "      headers: { X-A: 0123, X-B: 'true', X-C: \"a$$b\", X-D: { file: key } }\n      connect_timeout: 250ms\n      timeout: 2m\n      \
          settle_window: 0s\n      max_body: 512 KiB\n      freshness: origin\n      preconditions: honoured\n      \
          stores_verbatim: true\n      max_in_flight: 3\n      max_queued: 0\n      max_idle_connections: 0\n      \
          idempotency: honoured\n      idempotency_header: X-Key\n      \
          retries: { loads: 0, writes: 4, base: 0ms, cap: 2s, budget: 0%, burst: 0, attempt_timeout: 1s }\n      \
          breaker: { window: 1m, calls: 5, failures: 75%, open_for: 2s }\n      \
          heuristic: 10%\n      heuristic_longest: 1h\n      record_at: /data/a~1b\n      \
-         record_in_array: true\n      put_at: /data\n",
+         record_in_array: true\n      put_at: /data\n      compression: true\n      proxy: http://p:3128\n      \
+         tls: { roots: ca.pem, system_roots: true, certificate: me.pem, key: /me.key }\n      \
+         auth: { basic: { user: me, password: { file: /run/secrets/pw } } }\n",
         "    capacity: 10000 entries\n    negative_lifetime: 1h\n    stale_while_revalidate: 2s\n    stale_if_error: 3m\n    \
          refresh_ahead: 25 %\n    jitter: 100%\n    in_doubt_writes: wait\n    \
          absent_after_delete: true\n    clean_start: true\n    audit: 0.5\n    \
@@ -145,9 +149,21 @@ fn every_setting_is_read() {
     let limits =
         Limits { connections: 7, head_bytes: 4096, head_timeout: secs(1), body_timeout: secs(2), keep_alive: secs(3) };
     assert_eq!(config.limits, limits);
-    let headers: Vec<_> =
-        table.origin.headers.iter().map(|header| (header.name.as_str(), header.value.as_str())).collect();
-    assert_eq!(headers, [("X-A", "0123"), ("X-B", "true"), ("X-C", "a$b")]);
+    let header = |name: &str, value| HeaderConfig { name: name.to_owned(), value };
+    let texts = [("X-A", "0123"), ("X-B", "true"), ("X-C", "a$b")].map(|(name, text)| header(name, Secret::text(text)));
+    assert_eq!(table.origin.headers[..3], texts);
+    assert_eq!(table.origin.headers[3..], [header("X-D", Secret::file("key"))]);
+    let wire = WireConfig {
+        compression: Some(true),
+        tls: OriginTls {
+            roots: Some("ca.pem".into()),
+            system_roots: true,
+            client: Some(("me.pem".into(), "/me.key".into())),
+        },
+        proxy: Proxy::at("http://p:3128"),
+        auth: Some(OriginAuth::Basic { user: "me".to_owned(), password: Secret::file("/run/secrets/pw") }),
+    };
+    assert_eq!(table.origin.wire, wire);
     assert_eq!(table.origin.connect_timeout, Duration::from_millis(250));
     assert_eq!(table.origin.timeout, Duration::from_secs(120));
     assert_eq!(table.origin.settle_window, Duration::ZERO);
@@ -191,6 +207,7 @@ fn every_error_names_its_place() {
     let audit = "hint: write how many a second: 1, 10, 0.1 for one in ten seconds; 0 for none";
     let size = "hint: write a whole number and a unit: 512B, 64KiB, 64MiB, 1GiB";
     let dollar = "hint: write ${NAME} for a variable of the environment, $$ for a dollar sign";
+    let auth = "hint: write one: auth: { bearer: \"${TOKEN}\" }, or auth: { basic: { user: me, password: { file: /run/secrets/pw } } }";
     let example = "hint: a table is written: tables: { Item: { origin: { url: \"http://host/items/{id}\" } } }";
     let cases = [
         // Keys.
@@ -303,6 +320,21 @@ fn every_error_names_its_place() {
         (origin("headers: {A: \"b\\r\\nC: d\"}"), "5:20: A: the value holds a line break\n  hint: check the end of the variable's value, if it is one".into()),
         (origin("headers: {A: \"${ODD_KEY}\"}"), "5:20: A: the value holds a character that a header cannot carry\n  hint: only visible ASCII and spaces".into()),
         (origin("headers:\n        A:"), "6:10: A: expected a value, got nothing".into()),
+        // How an origin is reached.
+        (origin("compression: gzip"), "5:20: compression: \"gzip\" is neither true nor false\n  hint: write true or false".into()),
+        (origin("tls: /ca.pem"), "5:12: tls: expected a map, got a text".into()),
+        (origin("tls: { root: x }"), "5:14: unknown key root\n  hint: did you mean roots?".into()),
+        (origin("tls: { roots: '' }"), "5:21: roots: the path is empty\n  hint: write the path of a file".into()),
+        (origin("tls: { certificate: x }"), "5:14: tls: certificate and key go together\n  hint: both may be the same file".into()),
+        (origin("tls: { key: x }"), "5:14: tls: certificate and key go together\n  hint: both may be the same file".into()),
+        (origin("proxy: maybe"), "5:14: proxy: \"maybe\" is no proxy\n  hint: write none, environment, or a URL: http://proxy.internal:3128".into()),
+        (origin("auth: { token: x }"), format!("5:7: auth: one of bearer and basic is expected\n  {auth}\nc:5:15: unknown key token\n  hint: known: bearer, basic")),
+        (origin("auth: { bearer: x, basic: { user: a, password: b } }"), format!("5:7: auth: one of bearer and basic is expected\n  {auth}")),
+        (origin("auth: { basic: { user: a } }"), format!("5:15: basic lacks a user or a password\n  {auth}")),
+        (origin("auth: { basic: { user: 'a:b', password: c } }"), "5:30: user: a user's name has no colon".into()),
+        (origin("auth: { bearer: {} }"), "5:23: bearer lacks a file\n  hint: write: { file: /run/secrets/token }".into()),
+        (origin("headers: { authorization: x }\n      auth: { bearer: x }"), "6:7: auth: headers hold Authorization already\n  hint: leave out one of both".into()),
+        (origin("headers: { A: { path: x } }"), "5:21: A lacks a file\n  hint: write: { file: /run/secrets/token }\nc:5:23: unknown key path\n  hint: known: file".into()),
         // YAML.
         (origin("timeout: &a 5s"), "5:19: anchors (&) are not supported\n  hint: write the value out where it is used".into()),
         (origin("timeout: !str 5s"), "5:21: tags (!) are not supported\n  hint: leave the tag out".into()),
@@ -386,6 +418,8 @@ fn no_secret_is_printed() {
     let debug = format!("{config:?} {config:#?}");
     assert!(!debug.contains(SECRET), "{debug}");
     assert!(debug.contains("headers: [Authorization: [redacted]]"), "{debug}");
+    let held = with("      auth: { bearer: \"${NO_URL}\" }\n      proxy: \"${WITH_PASSWORD}\"\n", "");
+    assert!(!format!("{:?}", parse(&held).unwrap()).contains(SECRET));
     let origin = OriginConfig::new(format!("http://h/{{id}}?key={SECRET}"));
     assert!(!format!("{origin:?}").contains(SECRET));
     let lines = [
@@ -400,7 +434,12 @@ fn no_secret_is_printed() {
         "headers: {A: \"${ODD_KEY}\"}",
         "headers: [\"s3cr3t-value\"]",
         "headers: s3cr3t-value",
-        "headers: {A: {b: s3cr3t-value}}",
+        "headers: {A: {b: [s3cr3t-value]}}",
+        "proxy: ${NO_URL}",
+        "auth: s3cr3t-value",
+        "auth: {bearer: \"${BROKEN_KEY}\"}",
+        "auth: {bearer: {file: [s3cr3t-value]}}",
+        "auth: {basic: {user: \"a:${NO_URL}\", password: \"${NO_URL}\"}}",
     ];
     for line in lines {
         let text = format!("tables:\n  InventoryItem:\n    origin:\n      {line}\n");

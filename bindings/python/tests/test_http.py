@@ -1,8 +1,10 @@
 """The cache over HTTP: against the sample origin, whose address is in WTCACHE_TEST_ORIGIN."""
 
+import gzip
 import http.server
 import json
 import os
+import tempfile
 import threading
 import unittest
 import urllib.request
@@ -128,6 +130,62 @@ class OfAnotherShape(unittest.TestCase):
             cache = self.open(0, last_modified=taken)
             self.assertEqual([cache["screw"] for _ in range(2)], [b'{"n":  1}'] * 2)
             self.assertEqual(self.origin.seen[-1], ("GET", "/items?id=eq.screw", since))
+
+
+class Guarded(http.server.BaseHTTPRequestHandler):
+    """Gives its one record compressed, to who has the token."""
+
+    protocol_version = "HTTP/1.1"
+
+    def do_GET(self):
+        seen = (self.headers["Authorization"], self.headers["X-Key"], self.headers["Accept-Encoding"])
+        self.server.seen.append(seen)
+        known = seen[0] == "Bearer new"
+        body = gzip.compress(b'{"n": 1}') if known else b""
+        self.send_response(200 if known else 401)
+        if known:
+            self.send_header("Content-Encoding", "gzip")
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_):
+        pass
+
+
+class OnTheWay(unittest.TestCase):
+    def setUp(self):
+        self.origin = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Guarded)
+        self.origin.seen = []
+        runs = threading.Thread(target=self.origin.serve_forever)
+        runs.start()
+        self.addCleanup(runs.join)
+        self.addCleanup(self.origin.server_close)
+        self.addCleanup(self.origin.shutdown)
+
+    def test_a_token_in_a_file_is_read_again_and_what_is_compressed_decoded(self):
+        with tempfile.TemporaryDirectory() as folder:
+            token = os.path.join(folder, "token")
+            with open(token, "w", encoding="ascii") as file:
+                file.write("old\n")
+            # An origin on this machine is not reached through the environment's proxy.
+            os.environ["http_proxy"] = "http://127.0.0.1:1"
+            self.addCleanup(os.environ.pop, "http_proxy")
+            cache = wtcache.Cache.http(
+                f"http://127.0.0.1:{self.origin.server_port}/items/{{id}}",
+                headers={"X-Key": {"environment": "http_proxy"}},
+                auth={"bearer": {"file": token}},
+                proxy="environment",
+                compression=True,
+            )
+            self.addCleanup(cache.close)
+            with self.assertRaises(wtcache.Error):
+                cache["screw"]
+            with open(token, "w", encoding="ascii") as file:
+                file.write("new\n")
+            self.assertEqual(cache["screw"], b'{"n": 1}')
+        rest = ("http://127.0.0.1:1", "gzip, br")
+        self.assertEqual(self.origin.seen, [(f"Bearer {t}", *rest) for t in ("old", "old", "new")])
 
 
 if __name__ == "__main__":

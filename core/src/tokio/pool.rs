@@ -3,6 +3,7 @@
 //! A call of a blocking source runs on a thread of the runtime's blocking pool, one of an async source as a task of its runtime. Invariant: a call
 //! that has begun runs to its end, whoever drops the future that waits for it.
 
+use std::any::Any;
 use std::future::poll_fn;
 use std::pin::pin;
 use std::task::Poll;
@@ -20,7 +21,15 @@ use crate::sync::{Arc, AtomicBool, AtomicUsize, Ordering};
 ///
 /// Its threads are those of the runtime's blocking pool.
 #[derive(Clone)]
-pub struct Pool(Arc<PoolInner>);
+pub struct Pool {
+    inner: Arc<PoolInner>,
+    carry: Option<Arc<Carry>>,
+}
+
+/// What a call takes along: called on its thread, before it, it gives what is dropped there after it.
+pub type Carried = Box<dyn FnOnce() -> Box<dyn Any> + Send>;
+
+type Carry = dyn Fn() -> Carried + Send + Sync;
 
 struct PoolInner {
     places: Arc<Semaphore>,
@@ -36,11 +45,18 @@ impl Pool {
     #[must_use]
     pub fn new(at_once: usize, most_waiting: usize) -> Self {
         assert!(at_once > 0, "a pool of no places runs nothing");
-        Self(Arc::new(PoolInner {
-            places: Arc::new(Semaphore::new(at_once)),
-            waiting: AtomicUsize::new(0),
-            most_waiting,
-        }))
+        let inner = PoolInner { places: Arc::new(Semaphore::new(at_once)), waiting: AtomicUsize::new(0), most_waiting };
+        Self { inner: Arc::new(inner), carry: None }
+    }
+
+    /// The same places, with something that each call takes along from the task that asked for it to the thread where it runs, such as the
+    /// trace that a request is part of. `take` is called in the task; what it gives, on the thread, before the call; what that gives is dropped there
+    /// once the call has ended. A call that leads a load takes what its own task has. Calls of an async source take nothing.
+    ///
+    /// Neither may panic.
+    #[must_use]
+    pub fn carrying(self, take: impl Fn() -> Carried + Send + Sync + 'static) -> Self {
+        Self { carry: Some(Arc::new(take)), ..self }
     }
 
     /// Runs a call of the source to its end, on a thread or as a task of `runtime`. One that finds the queue full, that gets no place before its
@@ -56,8 +72,11 @@ impl Pool {
         let begun = Arc::new(AtomicBool::new(false));
         let ended = match runtime {
             None => {
+                let carried = self.carry.as_ref().map(|take| take());
                 on_a_thread(move || {
+                    let kept = carried.map(|enter| enter());
                     let reply = at_once(pin!(call.run()));
+                    drop(kept);
                     drop(place);
                     reply
                 })
@@ -84,11 +103,11 @@ impl Pool {
     }
 
     async fn place(&self, until: Tick, clock: &dyn Clock) -> Result<OwnedSemaphorePermit, Refused> {
-        if let Ok(place) = Arc::clone(&self.0.places).try_acquire_owned() {
+        if let Ok(place) = Arc::clone(&self.inner.places).try_acquire_owned() {
             return Ok(place);
         }
-        let _seat = Seat::take(&self.0).ok_or(Refused::Full)?;
-        let mut free = pin!(Arc::clone(&self.0.places).acquire_owned());
+        let _seat = Seat::take(&self.inner).ok_or(Refused::Full)?;
+        let mut free = pin!(Arc::clone(&self.inner.places).acquire_owned());
         let mut timer = Timer::new();
         poll_fn(|cx| match free.as_mut().poll(cx) {
             Poll::Ready(place) => Poll::Ready(place.map_err(|_| Refused::Full)),

@@ -404,6 +404,16 @@ static void configurations(void)
         {"{\"http\": {\"retries\": {\"cap_ms\": \"1s\"}}}", "http.retries.cap_ms: is a string, not a whole number"},
         {"{\"http\": {\"breaker\": false}}", "http.breaker: is true or false, not an object"},
         {"{\"http\": {\"breaker\": {\"window\": 1}}}", "http.breaker.window: is no member"},
+        {"{\"http\": {\"compression\": \"gzip\"}}", "http.compression: is a string, not true or false"},
+        {"{\"http\": {\"tls\": {\"ca\": \"x\"}}}", "http.tls.ca: is no member"},
+        {"{\"http\": {\"tls\": {\"roots\": [\"x\"]}}}", "http.tls.roots: is an array, not a string"},
+        {"{\"http\": {\"proxy\": \"maybe\"}}", "http.proxy: is neither \"none\", nor \"environment\", nor a URL"},
+        {"{\"http\": {\"auth\": {}}}", "http.auth: holds neither bearer nor basic"},
+        {"{\"http\": {\"auth\": {\"token\": \"secret\"}}}", "http.auth.token: is no member"},
+        {"{\"http\": {\"auth\": {\"bearer\": \"a\", \"basic\": {\"user\": \"me\", \"password\": \"secret\"}}}}", "http.auth: holds bearer and basic"},
+        {"{\"http\": {\"auth\": {\"basic\": {\"user\": \"me\"}}}}", "http.auth.basic: lacks user or password"},
+        {"{\"http\": {\"auth\": {\"bearer\": {\"path\": \"x\"}}}}", "http.auth.bearer.path: is no member"},
+        {"{\"http\": {\"headers\": {\"A\": {\"file\": \"x\", \"environment\": \"Y\"}}}}", "http.headers.A: is an object without one member"},
         {"{\"http\": {\"max_in_flight\": -1}}", "http.max_in_flight: is a number, not a whole number"},
         {"{\"http\": {}", "EOF"},
         {"{} x", "trailing"},
@@ -458,6 +468,36 @@ static void configurations(void)
     FAILS(status, WTCACHE_ERR_CONFIG, "http.headers.Bad Name: ");
     CHECK(cache == NULL);
     wtcache_config_free(config);
+}
+
+/* How an origin is reached: what is wrong there is told by its member's name when the cache is opened. */
+static void reached(void)
+{
+    static const struct {
+        const char *members, *message;
+    } refused[] = {
+        {"\"tls\": {\"certificate\": \"/no/such/file\"}", "http.tls.key: is missing"},
+        {"\"tls\": {\"key\": \"/no/such/file\"}", "http.tls.certificate: is missing"},
+        {"\"tls\": {\"certificate\": \"/no/such/file\", \"key\": \"/no/such/key\"}", "http.tls.certificate: /no/such/file cannot be read"},
+        {"\"tls\": {\"roots\": \"/no/such/file\"}", "http.tls.roots: /no/such/file cannot be read"},
+        {"\"proxy\": \"socks5://me:secret@h\"", "http.proxy: its URL is of a proxy by socks5"},
+        {"\"auth\": {\"bearer\": {\"file\": \"/no/such/file\"}}", "http.auth: /no/such/file cannot be read"},
+        {"\"auth\": {\"bearer\": \"secret\\n\"}", "http.auth: the value has a line break"},
+        {"\"auth\": {\"basic\": {\"user\": \"m:e\", \"password\": \"secret\"}}", "http.auth: the user has a colon"},
+        {"\"headers\": {\"X\": {\"environment\": \"WTCACHE_NO_SUCH_VARIABLE\"}}", "http.headers.X: the environment has no variable"},
+    };
+    for (size_t i = 0; i < sizeof refused / sizeof *refused; i++) {
+        char json[256];
+        snprintf(json, sizeof json, "{\"http\": {\"url\": \"https://127.0.0.1:1/{id}\", %s}}", refused[i].members);
+        wtcache_config *config = wtcache_config_new();
+        wtcache_cache *cache = NULL;
+        SUCCEEDS(wtcache_config_load_json(config, json, strlen(json), &error));
+        int32_t status = wtcache_open(config, &cache, &error);
+        CHECK(strstr(wtcache_error_message(error), "secret") == NULL);
+        FAILS(status, WTCACHE_ERR_CONFIG, refused[i].message);
+        CHECK(cache == NULL);
+        wtcache_config_free(config);
+    }
 }
 
 static void lifetimes(void)
@@ -724,6 +764,7 @@ static const test_case cases[] = {
     {"sizes_of_structs", sizes_of_structs},
     {"nulls_and_wrong_numbers", nulls_and_wrong_numbers},
     {"configurations", configurations},
+    {"reached", reached},
     {"lifetimes", lifetimes},
     {"closing", closing},
     {"statistics", statistics},

@@ -8,9 +8,9 @@ use std::time::{Duration, Instant};
 
 use serde::Deserialize;
 use serde_json::value::RawValue;
+use ureq::Body;
 use ureq::http::uri::{Parts, PathAndQuery};
-use ureq::http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri, header};
-use ureq::{Agent, Body};
+use ureq::http::{HeaderMap, HeaderValue, Method, Response, StatusCode, Uri, header};
 use wtcache::ByteCache;
 
 use super::sse::{Event, Parser};
@@ -19,6 +19,8 @@ use crate::answer::{self, Unread};
 use crate::builder::BuildError;
 use crate::call::{self, Call, Reuse};
 use crate::changes::{ChangeForm, OriginChange};
+use crate::coding::{self, Coding};
+use crate::exchange::Exchanges;
 use crate::template::percent_encode;
 
 /// Events of these names say only that the origin is there.
@@ -32,7 +34,7 @@ const MOST_CURSOR_BYTES: usize = 4 * 1024;
 /// What the thread owns.
 pub(super) struct Feed {
     kind: Kind,
-    agent: Agent,
+    exchanges: Arc<Exchanges>,
     headers: HeaderMap,
     url: Uri,
     form: ChangeForm,
@@ -69,12 +71,16 @@ impl Feed {
             Kind::Poll => "application/json",
         };
         headers.insert(header::ACCEPT, HeaderValue::from_static(accepts));
+        if options.kind == Kind::Sse {
+            // What is coded comes in blocks, and an event would wait for the next ones.
+            headers.insert(header::ACCEPT_ENCODING, HeaderValue::from_static(coding::NONE));
+        }
         if !(options.is_configured)(&header::CACHE_CONTROL) {
             headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache"));
         }
         Ok(Self {
             kind: options.kind,
-            agent: options.agent,
+            exchanges: options.exchanges,
             headers,
             url,
             form: options.form,
@@ -145,12 +151,8 @@ impl Feed {
         self.shared.tell(|told| told.gaps += 1);
     }
 
-    fn ask(&self, url: Uri, headers: HeaderMap) -> Result<Response<Body>, Cut> {
-        let mut request = Request::new(());
-        *request.method_mut() = Method::GET;
-        *request.uri_mut() = url;
-        *request.headers_mut() = headers;
-        self.agent.run(request).map_err(|error| error.to_string())
+    fn ask(&self, url: &Uri, headers: HeaderMap) -> Result<Response<Body>, Cut> {
+        self.exchanges.run(Method::GET, url, headers, ()).map_err(|error| error.to_string())
     }
 
     // --- a stream
@@ -172,7 +174,7 @@ impl Feed {
             headers.insert(LAST_EVENT_ID, id);
         }
         let _call = Call::begin(Instant::now() + self.timeout, Reuse::Never);
-        let response = self.ask(self.url.clone(), headers)?;
+        let response = self.ask(&self.url, headers)?;
         if response.status() != StatusCode::OK {
             return Err(format!("the origin answered {}", response.status().as_u16()));
         }
@@ -180,7 +182,7 @@ impl Feed {
         if !kind.split(';').next().unwrap_or_default().trim().eq_ignore_ascii_case("text/event-stream") {
             return Err(format!("the origin answered with {kind:?}, and not with text/event-stream"));
         }
-        if answer::is_coded(response.headers()) {
+        if Coding::of(response.headers()) != Coding::Identity {
             return Err("the stream has a content coding, and none was asked for".to_owned());
         }
         if !goes_on {
@@ -285,7 +287,7 @@ impl Feed {
     /// One poll; says how many changes it brought.
     fn poll(&mut self) -> Result<usize, Cut> {
         let _call = Call::begin(Instant::now() + self.silence, Reuse::Any);
-        let mut response = self.ask(self.with_cursor(), self.headers.clone())?;
+        let mut response = self.ask(&self.with_cursor(), self.headers.clone())?;
         match response.status() {
             StatusCode::OK => {}
             StatusCode::GONE if self.from.is_some() => {
@@ -301,7 +303,8 @@ impl Feed {
             Ok(body) => Polled::read(&body),
             Err(Unread::Broken(error)) => return Err(error.to_string()),
             Err(Unread::TooLarge) => Err(format!("an answer is longer than {} bytes", self.most_bytes)),
-            Err(Unread::Coded) => Err("the answer has a content coding, and none was asked for".to_owned()),
+            Err(Unread::TooLargeDecoded) => Err(format!("an answer is longer than {} bytes, decoded", self.most_bytes)),
+            Err(Unread::Coded(why)) => Err(why),
         };
         let polled = match read {
             Ok(polled) => polled,

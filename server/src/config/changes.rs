@@ -60,7 +60,7 @@ pub struct ChangesConfig {
     /// How a version that is told becomes an ETag of the origin's; by default it is one: `{version}`.
     pub version_as: String,
     /// What the body of a webhook is signed with; by default it needs no signature.
-    pub secret: Option<Secret>,
+    pub secret: Option<SharedSecret>,
     /// The header with the signature; by default `X-Signature-256`.
     pub signature_header: String,
 }
@@ -86,9 +86,9 @@ impl ChangesConfig {
 
 /// A secret: not for logs.
 #[derive(Clone, PartialEq, Eq)]
-pub struct Secret(pub String);
+pub struct SharedSecret(pub String);
 
-impl fmt::Debug for Secret {
+impl fmt::Debug for SharedSecret {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("[redacted]")
     }

@@ -10,6 +10,7 @@ mod changes;
 mod listening;
 mod read;
 mod value;
+mod wire;
 mod yaml;
 
 use std::fmt;
@@ -20,14 +21,15 @@ use std::path::Path;
 use std::time::Duration;
 
 use wtcache::VersionOrder;
-use wtcache_http_source::{Breaker, Retries};
+use wtcache_http_source::{Breaker, Retries, Secret};
 
 use crate::diagnostic::{Diagnostics, Findings, MAX_FILE_BYTES, Position};
 use crate::schema::Schema;
 
 pub use auth::{AuthConfig, Credential, PrincipalConfig, Rights, Verbs};
-pub use changes::{ChangesConfig, FeedKind, Secret, SubscribeConfig};
+pub use changes::{ChangesConfig, FeedKind, SharedSecret, SubscribeConfig};
 pub use listening::{Admin, Limits, TlsConfig};
+pub use wire::{OriginAuth, OriginTls, WireConfig};
 
 /// Looks up a variable of the environment.
 pub type Environment<'a> = &'a dyn Fn(&str) -> Option<String>;
@@ -169,6 +171,8 @@ pub struct OriginConfig {
     pub versions: VersionOrder,
     /// Whether the origin stores exactly what it is sent, so that a write's body is the record; by default not.
     pub stores_verbatim: bool,
+    /// How it is reached.
+    pub wire: WireConfig,
 }
 
 /// A header sent to the origin.
@@ -176,8 +180,8 @@ pub struct OriginConfig {
 pub struct HeaderConfig {
     /// The name, a token.
     pub name: String,
-    /// The value, with the environment's secrets in it: not for logs.
-    pub value: String,
+    /// The value, with the environment's secrets in it, or the file that it stands in.
+    pub value: Secret,
 }
 
 /// The bound of a table's cache.
@@ -299,7 +303,14 @@ impl OriginConfig {
             preconditions: Preconditions::default(),
             stores_verbatim: false,
             versions: VersionOrder::None,
+            wire: WireConfig::default(),
         }
+    }
+}
+
+impl OriginConfig {
+    pub(crate) fn has_header(&self, name: &str) -> bool {
+        self.headers.iter().any(|header| header.name.eq_ignore_ascii_case(name))
     }
 }
 
@@ -358,6 +369,7 @@ impl fmt::Debug for OriginConfig {
             .field("idempotency", &self.idempotency)
             .field("idempotency_header", &self.idempotency_header)
             .field("versions", &self.versions)
+            .field("wire", &self.wire)
             .finish()
     }
 }

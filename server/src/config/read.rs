@@ -4,6 +4,7 @@
 //! whole tree, whatever it finds, so that one run shows all errors.
 
 mod changes;
+mod wire;
 
 use std::collections::HashSet;
 use std::net::SocketAddr;
@@ -266,7 +267,7 @@ impl Reader<'_> {
             "retries",
             "breaker",
         ];
-        let fields = self.fields("origin", node, &known)?;
+        let fields = self.fields("origin", node, &[&known[..], &wire::KNOWN].concat())?;
         let mut origin = OriginConfig::new("");
         if fields.get("url").is_none() {
             self.add(at, "origin lacks a url", Some("write: url: \"http://host:port/path/{id}\""));
@@ -311,6 +312,10 @@ impl Reader<'_> {
         }
         if let Some((_, node)) = fields.get("breaker") {
             self.breaker(node, &mut origin.breaker);
+        }
+        self.wire(fields, &mut origin.wire);
+        if let (Some((key, _)), true) = (fields.get("auth"), origin.has_header("Authorization")) {
+            self.add(key.at, "auth: headers hold Authorization already", Some("leave out one of both"));
         }
         if let Some((key, _)) = fields.get("last_modified")
             && origin.last_modified
@@ -368,9 +373,9 @@ impl Reader<'_> {
                 let message = format!("header {} is given twice", shown(&name.raw));
                 self.add(name.at, &message, Some("the case of a header's name does not matter"));
             }
-            let mut value = String::new();
-            self.text(&shown(&name.raw), node, &mut value, value::header_value);
-            headers.push(HeaderConfig { name: name.raw.clone(), value });
+            if let Some(value) = self.secret(&shown(&name.raw), node, value::header_value) {
+                headers.push(HeaderConfig { name: name.raw.clone(), value });
+            }
         }
         headers
     }

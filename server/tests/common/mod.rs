@@ -127,8 +127,10 @@ impl Setup {
 
     pub(crate) fn start(self) -> Stage {
         self.start_with(|table, config, pool, clock| {
-            let source = origin_of(table, &config.origin).unwrap();
-            ServedTable::open_with_clock(table, config, source, pool, clock.shared()).unwrap()
+            let source = Arc::new(origin_of(table, &config.origin).unwrap());
+            let served =
+                ServedTable::open_with_clock(table, config, Arc::clone(&source), pool, clock.shared()).unwrap();
+            served.told_by(&source, config).unwrap()
         })
     }
 

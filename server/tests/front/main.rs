@@ -26,6 +26,7 @@ mod reload;
 mod requests;
 mod stamps;
 mod tls;
+mod trace;
 mod transactions;
 mod writes;
 

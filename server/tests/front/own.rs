@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use wtcache_origin::{Method, When};
+use wtcache_origin::{Answer, Fault, FaultKind, Method, When};
 use wtcache_server::config::Admin;
 
 use crate::NOTHING;
@@ -103,6 +103,41 @@ fn metrics_tell_what_the_caches_have_counted() {
     assert_eq!((requests("other", "", "4xx"), requests("HEAD", "hit", "2xx")), (Some(1.0), None));
 }
 
+/// What the origin answered, how long that took, and what was not sent at all.
+#[test]
+fn metrics_tell_what_the_origins_did() {
+    let stage = setup().origin("breaker: { calls: 2, failures: 50% }").start();
+    stage.put_quantity("a", 1).expect(200);
+    stage.get("none").expect(404);
+    stage.origin.fault(Fault::on(Method::Get, "b").kind(FaultKind::Answer(Answer::new(500))));
+    stage.origin.fault(Fault::on(Method::Get, "b").kind(FaultKind::Answer(Answer::new(500))));
+    stage.get("b").expect(502);
+    stage.get("b").expect(502);
+    stage.put_quantity("a", 2).expect(503);
+    let metrics = metrics(&stage);
+    let of = |name: &str| value(&metrics, &format!("wtcache_origin_{name}"), "", &[("table", "InventoryItem")]);
+    assert_eq!((of("attempts_total"), of("retries_total"), of("in_flight")), (Some(4.0), Some(0.0), Some(0.0)));
+    assert_eq!((of("connections_made_total"), of("connections")), (Some(1.0), Some(1.0)));
+    assert_eq!((of("breaker_open"), of("breaker_openings_total"), of("breaker_refused_total")), {
+        (Some(1.0), Some(1.0), Some(1.0))
+    });
+    let outcome = |outcome| {
+        let labels = [("table", "InventoryItem"), ("outcome", outcome)];
+        value(&metrics, "wtcache_origin_outcomes_total", "", &labels)
+    };
+    assert_eq!(["2xx", "3xx", "4xx", "5xx", "broken"].map(outcome), [1.0, 0.0, 1.0, 2.0, 0.0].map(Some));
+    let durations = |suffix, labels: &[(&str, &str)]| {
+        let labels = [&[("table", "InventoryItem")], labels].concat();
+        value(&metrics, "wtcache_origin_attempt_duration_seconds", suffix, &labels)
+    };
+    assert_eq!((durations("_count", &[]), durations("_bucket", &[("le", "+Inf")])), (Some(4.0), Some(4.0)));
+    assert!(durations("_bucket", &[("le", "0.0005")]) <= durations("_bucket", &[("le", "10")]));
+    assert!(durations("_sum", &[]) > Some(0.0));
+    let told = stage.ask("GET", "/-/stats", &[], "").expect(200).json();
+    let told = &told["origins"]["InventoryItem"];
+    assert_eq!((&told["attempts"], &told["outcomes"]["5xx"], &told["breaker_open"]), (&4.into(), &2.into(), &1.into()));
+}
+
 /// Those that have ended are no longer counted as open.
 #[test]
 fn connections_are_counted_while_they_live() {
@@ -128,7 +163,7 @@ fn histograms_add_up() {
     }
     stage.ask("GET", "/-/healthz", &[], "").expect(200);
     let metrics = metrics(&stage);
-    let histogram = metrics.iter().find(|metric| metric.kind == "histogram").unwrap();
+    let histogram = metrics.iter().find(|metric| metric.name == "wtcache_request_duration_seconds").unwrap();
     let mut series: BTreeMap<_, Vec<(f64, f64)>> = BTreeMap::new();
     let mut ends: BTreeMap<_, Vec<(String, f64)>> = BTreeMap::new();
     for (suffix, labels, value) in &histogram.samples {

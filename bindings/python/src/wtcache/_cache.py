@@ -138,7 +138,7 @@ class Cache(Hits, Generic[K, V]):
         cls,
         url: str,
         *,
-        headers: Mapping[str, str] | None = None,
+        headers: Mapping[str, str | Mapping[str, str]] | None = None,
         ttl: float | None = None,
         negative_ttl: float | None = None,
         timeout: float | None = None,

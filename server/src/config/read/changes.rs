@@ -2,7 +2,7 @@
 
 use super::{Node, Reader, choice};
 use crate::config::value::{self, Value, Wrong};
-use crate::config::{ChangesConfig, FeedKind, Secret, SubscribeConfig};
+use crate::config::{ChangesConfig, FeedKind, SharedSecret, SubscribeConfig};
 use crate::diagnostic::Position;
 
 impl Reader<'_> {
@@ -62,7 +62,7 @@ impl Reader<'_> {
             }
         });
         self.set(fields, "secret", &mut changes.secret, |value| match value.text.len() {
-            16.. => Ok(Some(Secret(value.text.clone()))),
+            16.. => Ok(Some(SharedSecret(value.text.clone()))),
             _ => Err(wrong("16 bytes are the least", "make one: openssl rand -hex 32")),
         });
         self.set(fields, "signature_header", &mut changes.signature_header, value::header);

@@ -1,0 +1,96 @@
+//! What is told to whoever listens by `tracing`: a span for each call, events within.
+//!
+//! Invariant: neither a key, nor a path, query or header of a request is in any of it.
+
+use std::time::Duration;
+
+use tracing::field::Empty;
+use tracing::{Span, debug, debug_span, info, warn};
+use wtcache::{Loaded, Outcome, SourceError};
+
+use crate::trace::TraceContext;
+
+fn span(origin: &str, method: &str) -> Span {
+    let span =
+        debug_span!("origin", origin, method, attempts = Empty, outcome = Empty, status = Empty, trace_id = Empty);
+    if !span.is_disabled()
+        && let Some(context) = TraceContext::current()
+    {
+        span.record("trace_id", context.trace_id());
+    }
+    span
+}
+
+fn ended(span: &Span, outcome: &str, error: Option<&SourceError>) {
+    span.record("outcome", outcome);
+    if let Some(status) = error.and_then(SourceError::code) {
+        span.record("status", status);
+    }
+}
+
+/// A load, in a span.
+pub(crate) fn load(
+    origin: &str,
+    call: impl FnOnce() -> Result<Loaded<Vec<u8>>, SourceError>,
+) -> Result<Loaded<Vec<u8>>, SourceError> {
+    let span = span(origin, "GET");
+    let loaded = span.in_scope(call);
+    match &loaded {
+        Ok(Loaded::Found(_)) => ended(&span, "found", None),
+        Ok(Loaded::Absent | Loaded::AbsentFor(_)) => ended(&span, "absent", None),
+        Ok(Loaded::Unchanged(_)) => ended(&span, "unchanged", None),
+        Err(error) => ended(&span, "failed", Some(error)),
+    }
+    loaded
+}
+
+/// A write, in a span.
+pub(crate) fn write<T>(origin: &str, method: &str, call: impl FnOnce() -> Outcome<T>) -> Outcome<T> {
+    let span = span(origin, method);
+    let outcome = span.in_scope(call);
+    match &outcome {
+        Outcome::Applied(_) => ended(&span, "applied", None),
+        Outcome::Rejected(rejection) => ended(&span, "rejected", Some(&rejection.error)),
+        Outcome::Unknown(error) => ended(&span, "unknown", Some(error)),
+    }
+    outcome
+}
+
+/// The attempt of this number, from 1, begins within the innermost call.
+pub(crate) fn attempt(number: u32) {
+    let span = Span::current();
+    // Where ours is not listened to, it is the program's.
+    if span.metadata().is_some_and(|metadata| metadata.target() == module_path!()) {
+        span.record("attempts", number);
+    }
+}
+
+/// The next attempt follows the one of this number after this pause.
+pub(crate) fn retry(after: u32, pause: Duration) {
+    debug!(after, pause_ms = pause.as_millis() as u64, "the call is attempted again");
+}
+
+/// Another attempt was due, and the budget has none left.
+pub(crate) fn over_budget() {
+    debug!("the call is not attempted again: the budget for retries is spent");
+}
+
+/// The credentials in files became others.
+pub(crate) fn renewed(origin: &str) {
+    info!(origin, "the origin answered 401, and the credentials are others now: they are taken up");
+}
+
+/// The breaker opened, after this many failures of so many attempts.
+pub(crate) fn opened(failures: u64, attempts: u64) {
+    warn!(failures, attempts, "the origin fails too often: it is left alone for a while");
+}
+
+/// A probe failed.
+pub(crate) fn still_open() {
+    debug!("the origin fails still: it is left alone for a while longer");
+}
+
+/// A probe was answered.
+pub(crate) fn closed() {
+    info!("the origin answers again");
+}

@@ -1,0 +1,37 @@
+//! The trace that a client's request is part of: from its head to the origin call that it leads to.
+//!
+//! A request is answered in a task, and its origin call runs in a thread of the pool. So the context stands in a task-local, and the pool takes it along.
+
+use std::any::Any;
+
+use axum::http::HeaderMap;
+use wtcache::tokio::Pool;
+use wtcache_http_source::TraceContext;
+
+tokio::task_local! {
+    static CONTEXT: Option<TraceContext>;
+}
+
+/// Answers a request with these headers as part of its trace, if it names one.
+pub(crate) async fn within<F: Future>(headers: &HeaderMap, answer: F) -> F::Output {
+    CONTEXT.scope(of(headers), answer).await
+}
+
+/// The pool, whose calls are part of the trace of the task that asked for them.
+pub(crate) fn passed_on(pool: Pool) -> Pool {
+    pool.carrying(|| {
+        let context = CONTEXT.try_with(Clone::clone).ok().flatten();
+        Box::new(move || Box::new(TraceContext::enter_if(context)) as Box<dyn Any>)
+    })
+}
+
+/// One that is malformed, or there twice, is none (W3C Trace Context, 3.2).
+fn of(headers: &HeaderMap) -> Option<TraceContext> {
+    let mut parents = headers.get_all("traceparent").iter();
+    let context: TraceContext = parents.next()?.to_str().ok()?.parse().ok()?;
+    if parents.next().is_some() {
+        return None;
+    }
+    let lines: Option<Vec<&str>> = headers.get_all("tracestate").iter().map(|line| line.to_str().ok()).collect();
+    Some(context.with_state(&lines.unwrap_or_default().join(",")))
+}
