@@ -98,10 +98,7 @@ impl Coding {
 /// Compressed; empty where that failed.
 fn gzip(body: &[u8]) -> Vec<u8> {
     let mut encoder = GzEncoder::new(Vec::with_capacity(body.len() / 2), LEVEL);
-    match encoder.write_all(body).and_then(|()| encoder.finish()) {
-        Ok(zipped) => zipped,
-        Err(_) => Vec::new(),
-    }
+    encoder.write_all(body).and_then(|()| encoder.finish()).unwrap_or_default()
 }
 
 /// The tag without the coding, if it is that of a compressed answer.
