@@ -76,6 +76,8 @@ pub struct Front {
     limits: Limits,
     /// Who may ask for what; else everybody for everything.
     auth: RwLock<Option<Arc<Auth>>>,
+    /// Answers to reads of so many bytes are compressed; `None`: none are.
+    compress: Option<usize>,
     /// What its connections speak TLS with.
     tls: Option<Tls>,
     /// Of the requests that are no table's.
@@ -110,6 +112,13 @@ impl Front {
     #[must_use]
     pub fn limits_of(mut self, limits: Limits) -> Self {
         self.limits = limits;
+        self
+    }
+
+    /// Compresses answers to reads of so many bytes for clients that take it; by default none.
+    #[must_use]
+    pub fn compress(mut self, least: Option<usize>) -> Self {
+        self.compress = least;
         self
     }
 
@@ -149,6 +158,10 @@ impl Front {
         };
         self.asks(auth);
         Ok(renewed)
+    }
+
+    pub(crate) fn has_auth(&self) -> bool {
+        self.auth.read().unwrap_or_else(PoisonError::into_inner).is_some()
     }
 
     fn asks(&self, auth: Option<Arc<Auth>>) {
@@ -251,7 +264,7 @@ impl Front {
             Some(auth) if !own::is_open(request.uri.path()) => auth.who(&request.headers).await?,
             _ => Who::anybody(),
         };
-        Ok((who, Door::enter(request)?))
+        Ok((who, Door::enter(request, self.compress)?))
     }
 
     /// Answers a request that came in at this side.

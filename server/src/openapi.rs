@@ -9,6 +9,7 @@ use axum::http::StatusCode;
 use serde_json::{Map, Value, json};
 
 use crate::answer::{Answer, json as json_answer};
+use crate::own;
 use crate::record::MAX_KEY_BYTES;
 use crate::schema::{Attribute, Bounds, Scalar, Table};
 use crate::table::ServedTable;
@@ -19,9 +20,31 @@ const READ: [&str; 5] =
 
 const WRITTEN: [&str; 4] = ["application/json", "application/cbor", "application/msgpack", "application/x-msgpack"];
 
-pub(crate) fn answer(tables: &BTreeMap<String, ServedTable>) -> Answer {
+/// `asks`: who comes is asked who he is.
+pub(crate) fn answer(tables: &BTreeMap<String, ServedTable>, asks: bool) -> Answer {
     let tables: Vec<&Table> = tables.values().map(|table| &*table.schema).collect();
-    Answer::local(json_answer(document(&tables).to_string().into_bytes()), "description")
+    let mut document = document(&tables);
+    if asks {
+        guard(&mut document);
+    }
+    Answer::local(json_answer(document.to_string().into_bytes()), "description")
+}
+
+/// Says how to say who one is, and what is answered to who does not, or may not.
+fn guard(document: &mut Value) {
+    let scheme = |name: &str| json!({ "type": "http", "scheme": name });
+    document["components"]["securitySchemes"] = json!({ "token": scheme("bearer"), "password": scheme("basic") });
+    // The last: some may be asked for by who says nothing.
+    document["security"] = json!([{ "token": [] }, { "password": [] }, {}]);
+    let refusals = responses(None, &[401, 403]);
+    let paths = document["paths"].as_object_mut().into_iter().flatten();
+    for (_, path) in paths.filter(|(path, _)| !own::is_open(path)) {
+        for (_, operation) in path.as_object_mut().into_iter().flatten() {
+            if let Some(all) = operation.get_mut("responses").and_then(Value::as_object_mut) {
+                all.extend(refusals.clone());
+            }
+        }
+    }
 }
 
 fn document(tables: &[&Table]) -> Value {

@@ -51,7 +51,7 @@ impl Reloading {
     }
 
     fn waits(&self, schema: &Schema, config: &Config) -> Vec<String> {
-        let Config { listen, public, admin, limits, tls, auth: _, tables } = &self.config;
+        let Config { listen, public, admin, limits, compression, tls, auth: _, tables } = &self.config;
         let mut waits = Vec::new();
         let mut differs = |name: &str, differs: bool| {
             if differs {
@@ -62,6 +62,7 @@ impl Reloading {
         differs("public", *public != config.public);
         differs("admin", *admin != config.admin);
         differs("limits", *limits != config.limits);
+        differs("compression", *compression != config.compression);
         differs("tls", tls.is_some() != config.tls.is_some());
         let names = tables.iter().chain(&config.tables).map(|table| table.name.as_str());
         let mut seen = Vec::new();

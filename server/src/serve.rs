@@ -44,7 +44,7 @@ pub fn pool() -> Pool {
 /// # Errors
 /// A table's origin or cache cannot be made of its configuration; the message names the table.
 pub fn front_of(schema: &Schema, config: &Config) -> Result<Front, String> {
-    let mut front = Front::new().limits_of(config.limits.clone());
+    let mut front = Front::new().limits_of(config.limits.clone()).compress(config.compression);
     if let Some(auth) = &config.auth {
         front = front.auth(auth)?;
     }

@@ -55,6 +55,8 @@ pub struct Config {
     pub admin: Admin,
     /// What clients may ask of it at once, and how long they may take.
     pub limits: Limits,
+    /// Answers to reads of so many bytes are compressed; by default none are.
+    pub compression: Option<usize>,
     /// What both addresses speak TLS with; without it, they speak plain HTTP.
     pub tls: Option<TlsConfig>,
     /// Who may ask for what; without it, everybody for everything.
@@ -256,6 +258,7 @@ impl Default for Config {
             public: false,
             admin: Admin::default(),
             limits: Limits::default(),
+            compression: None,
             tls: None,
             auth: None,
             tables: Vec::new(),

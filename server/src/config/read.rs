@@ -77,9 +77,11 @@ impl<'t> Fields<'t> {
 impl Reader<'_> {
     fn root(&mut self, root: &Node, schema: Option<&Schema>) -> Config {
         let mut config = Config::default();
-        let Some(fields) =
-            self.fields("the configuration", root, &["listen", "public", "admin", "limits", "tls", "auth", "tables"])
-        else {
+        let Some(fields) = self.fields(
+            "the configuration",
+            root,
+            &["listen", "public", "admin", "limits", "compression", "tls", "auth", "tables"],
+        ) else {
             return config;
         };
         self.set(fields, "listen", &mut config.listen, |value| -> Result<SocketAddr, Wrong> { value::address(value) });
@@ -88,6 +90,7 @@ impl Reader<'_> {
         if let Some((_, node)) = fields.get("limits") {
             self.limits(node, &mut config.limits);
         }
+        self.set(fields, "compression", &mut config.compression, value::size_or_none);
         if let Some((_, node)) = fields.get("tls") {
             config.tls = self.tls(node);
         }

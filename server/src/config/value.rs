@@ -137,6 +137,11 @@ pub(super) fn head_size(value: &Value) -> Result<usize, Wrong> {
     }
 }
 
+/// A size, or none.
+pub(super) fn size_or_none(value: &Value) -> Result<Option<usize>, Wrong> {
+    if value.text == "none" { Ok(None) } else { size(value).map(Some) }
+}
+
 /// A file's name.
 pub(super) fn file(value: &Value) -> Result<PathBuf, Wrong> {
     if value.text.is_empty() || value.text.contains('\0') {

@@ -74,7 +74,7 @@ impl Range {
 }
 
 /// A weight of RFC 9110 §12.4.2: from 0 to 1, of three digits behind the point at most.
-fn thousandths(text: &str) -> Option<u16> {
+pub(super) fn thousandths(text: &str) -> Option<u16> {
     let (whole, part) = text.split_once('.').unwrap_or((text, ""));
     if part.len() > 3 || !part.bytes().all(|byte| byte.is_ascii_digit()) {
         return None;

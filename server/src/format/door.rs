@@ -9,6 +9,7 @@ use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode};
 use serde_json::Value;
 
+use super::coding::{self, Coding};
 use super::{Format, OFFERS, Offer, accept, csv, encode};
 use crate::etag;
 use crate::problem::Problem;
@@ -19,6 +20,7 @@ pub(crate) struct Door {
     /// It is about records, which come in several formats; what the server says of itself does not.
     varies: bool,
     reads: bool,
+    coding: Coding,
 }
 
 impl Door {
@@ -26,10 +28,11 @@ impl Door {
     ///
     /// # Errors
     /// 406: it wants none of the formats.
-    pub(crate) fn enter(request: &mut Parts) -> Result<Self, Problem> {
+    pub(crate) fn enter(request: &mut Parts, compress: Option<usize>) -> Result<Self, Problem> {
+        let coding = Coding::enter(request, compress);
         let reads = matches!(request.method, Method::GET | Method::HEAD);
         if request.uri.path().starts_with("/-/") {
-            return Ok(Self { offer: OFFERS[0], varies: false, reads });
+            return Ok(Self { offer: OFFERS[0], varies: false, reads, coding });
         }
         let offer = accept::chosen(&request.headers).map_err(|problem| problem.header(VARY, ACCEPT))?;
         if reads && offer.format != Format::Json {
@@ -37,11 +40,16 @@ impl Door {
         } else if !reads {
             take_conditions(&mut request.headers);
         }
-        Ok(Self { offer, varies: true, reads })
+        Ok(Self { offer, varies: true, reads, coding })
     }
 
     /// The answer as the client wants it.
-    pub(crate) async fn leave(self, mut response: Response<Body>) -> Response<Body> {
+    pub(crate) async fn leave(self, response: Response<Body>) -> Response<Body> {
+        let response = self.formatted(response).await;
+        self.coding.leave(response).await
+    }
+
+    async fn formatted(&self, mut response: Response<Body>) -> Response<Body> {
         if !self.varies {
             return response;
         }
@@ -107,8 +115,12 @@ const ACCEPT: HeaderValue = HeaderValue::from_static("accept");
 pub(crate) fn take_conditions(headers: &mut HeaderMap) {
     for name in [IF_MATCH, IF_NONE_MATCH] {
         take(headers, &name, |tag| {
-            let own = [Format::Cbor, Format::MessagePack, Format::Csv].into_iter();
-            own.filter_map(|format| bare(tag, format)).chain([tag.to_vec()]).collect()
+            let formats = |tag: &[u8]| {
+                let own = [Format::Cbor, Format::MessagePack, Format::Csv].into_iter();
+                own.filter_map(|format| bare(tag, format)).chain([tag.to_vec()]).collect::<Vec<_>>()
+            };
+            let uncoded = coding::bare(tag);
+            uncoded.iter().flat_map(|tag| formats(tag)).chain(formats(tag)).collect()
         });
     }
 }
@@ -119,7 +131,7 @@ fn bare(tag: &[u8], format: Format) -> Option<Vec<u8>> {
 }
 
 /// Puts other tags in the place of each in these lines; a `*` stays. What is no list of tags stays too, to be refused.
-fn take(headers: &mut HeaderMap, name: &HeaderName, others: impl Fn(&[u8]) -> Vec<Vec<u8>>) {
+pub(super) fn take(headers: &mut HeaderMap, name: &HeaderName, others: impl Fn(&[u8]) -> Vec<Vec<u8>>) {
     let lines: Vec<&HeaderValue> = headers.get_all(name).iter().collect();
     let tags: Vec<&[u8]> = lines.iter().flat_map(|line| etag::list(line.as_bytes())).collect();
     if tags.is_empty() || !tags.iter().all(|tag| etag::is_tag(tag)) {

@@ -4,6 +4,7 @@
 //! [`Sent`] for what comes in. Invariant: what a format cannot hold is refused or left as JSON that says so, and never bent.
 
 mod accept;
+mod coding;
 mod csv;
 mod decode;
 mod door;

@@ -145,7 +145,7 @@ impl Setup {
         if self.real_time {
             return Stage::serve(origin, clock, front_of(&schema, &config).unwrap(), self.admin);
         }
-        let mut front = Front::new().limits_of(self.limits.clone());
+        let mut front = Front::new().limits_of(self.limits.clone()).compress(config.compression);
         if let Some(auth) = &config.auth {
             front = front.auth(auth).unwrap();
         }

@@ -156,7 +156,15 @@ fn where_nobody_may_anything_nameless_the_description_is_for_those_with_a_name()
         let refused = ask(&stage, None, method, path, body).expect(401);
         assert_eq!(refused.header("www-authenticate"), Some("Bearer realm=\"wtcache\""));
     }
-    ask(&stage, Some(READER), "GET", "/-/openapi.json", "").expect(200);
+    let document = ask(&stage, Some(READER), "GET", "/-/openapi.json", "").expect(200).json();
+    assert_eq!(document["components"]["securitySchemes"]["token"]["scheme"], "bearer");
+    let said = |path: &str| {
+        let path = document["paths"][path].as_object().unwrap();
+        path.values().filter_map(|operation| operation.get("responses")).all(|all| all.get("401").is_some())
+    };
+    assert!(said("/InventoryItem/{key}") && said("/InventoryItem/") && said("/-/transaction") && !said("/-/healthz"));
+    let open = setup().start().ask("GET", "/-/openapi.json", &[], "").expect(200).json();
+    assert!(open["components"].get("securitySchemes").is_none() && open.get("security").is_none());
 }
 
 #[test]

@@ -5,6 +5,7 @@
 mod asked;
 mod auth;
 mod clients;
+mod codings;
 #[path = "../common/mod.rs"]
 mod common;
 mod conditions;
