@@ -31,6 +31,10 @@
 //! A write that was refused for one of these is Rejected: nothing was sent. A load fails as if the origin were out of reach, so that a
 //! cache may serve what is stale. [`HttpSource::stats`] shows what goes on.
 //!
+//! # When others write to the origin
+//! It can tell of that by itself: [`HttpSource::subscribe_sse`] and [`HttpSource::subscribe_poll`] read what it tells and do that to a cache;
+//! [`ChangeForm`] says how a change is written.
+//!
 //! What it does not do: follow redirects, keep cookies, use a proxy, or decode compressed bodies.
 
 mod answer;

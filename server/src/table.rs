@@ -4,13 +4,14 @@
 
 use std::io::{self, Write};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use serde_json::{Map, Value};
 use wtcache::tokio::{AsyncCache, Pool};
 use wtcache::{
     Audit, ByteCache, Bytes, Clock, EventKind, KeyEvent, Optimistic, OptionError, Rows, Source, SystemClock, Tags,
 };
-use wtcache_http_source::{BuildError, HttpSource, Subscription, SubscriptionStats, WhileCutOff};
+use wtcache_http_source::{BuildError, HttpSource, Subscription, SubscriptionState, SubscriptionStats, WhileCutOff};
 
 use crate::changes::Told;
 use crate::config::{
@@ -171,6 +172,16 @@ impl ServedTable {
     #[must_use]
     pub fn subscription(&self) -> Option<SubscriptionStats> {
         self.feed().as_ref().map(Subscription::stats)
+    }
+
+    /// Waits until its subscription is connected, if it has one. Says what it was cut off by last where it is not in time.
+    pub(crate) fn wait_for_feed(&self, timeout: Duration) -> Result<(), String> {
+        let feed = self.feed();
+        let Some(subscription) = feed.as_ref() else { return Ok(()) };
+        match subscription.wait_for(|told| told.state == SubscriptionState::Live, timeout) {
+            true => Ok(()),
+            false => Err(subscription.stats().last_error.unwrap_or_else(|| "it did not answer".to_owned())),
+        }
     }
 
     /// Ends its subscription. Blocks for that.

@@ -3,10 +3,12 @@
 #![allow(clippy::unwrap_used, reason = "tests")]
 
 mod asked;
+mod changes;
 mod clients;
 #[path = "../common/mod.rs"]
 mod common;
 mod conditions;
+mod events;
 mod formats;
 mod freshness;
 mod index;
