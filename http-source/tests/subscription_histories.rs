@@ -44,27 +44,27 @@ fn round(seed: u64) {
         }
         at_work.fetch_sub(1, Ordering::SeqCst);
     };
+    let through = |dice: &mut Dice, key: &str| {
+        // Errors are part of it: the connection may be cut.
+        if dice.percent(25) {
+            let _ = cache.delete(key);
+        } else {
+            let _ = cache.put(key, json!({ "n": dice.below(1_000_000) }).to_string().into_bytes());
+        }
+    };
+    let past = |dice: &mut Dice, key: &str| {
+        if dice.percent(25) {
+            origin.remove(key);
+        } else {
+            origin.seed(key, json!({ "n": dice.below(1_000_000) }));
+        }
+        thread::yield_now();
+    };
+    let reads = |_: &mut Dice, key: &str| {
+        let _ = cache.get(key);
+    };
+    let (play, through, past, reads) = (&play, &through, &past, &reads);
     thread::scope(|scope| {
-        let through = |dice: &mut Dice, key: &str| {
-            // Errors are part of it: the connection may be cut.
-            if dice.percent(25) {
-                let _ = cache.delete(key);
-            } else {
-                let _ = cache.put(key, json!({ "n": dice.below(1_000_000) }).to_string().into_bytes());
-            }
-        };
-        let past = |dice: &mut Dice, key: &str| {
-            if dice.percent(25) {
-                origin.remove(key);
-            } else {
-                origin.seed(key, json!({ "n": dice.below(1_000_000) }));
-            }
-            thread::yield_now();
-        };
-        let reads = |_: &mut Dice, key: &str| {
-            let _ = cache.get(key);
-        };
-        let (play, through, past, reads) = (&play, &through, &past, &reads);
         scope.spawn(move || play(seed * 8, through));
         scope.spawn(move || play(seed * 8 + 1, past));
         scope.spawn(move || play(seed * 8 + 2, reads));

@@ -4,7 +4,6 @@ use std::io::Write;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
 
 use wtcache_origin::{Entry, Origin, OriginOptions};
 
@@ -19,9 +18,6 @@ const CONFIG: &str = include_str!("../demo/config.yaml");
 
 /// The sample origin wants to see it, so that the configured header is there for a reason.
 const API_KEY: &str = "sample-key";
-
-/// How long the front may take to hear of the sample origin's changes.
-const CONNECTS_WITHIN: Duration = Duration::from_secs(10);
 
 /// Where the demo listens and keeps its records.
 #[derive(Clone, Debug, Default)]
@@ -59,8 +55,6 @@ impl Demo {
         let config = Config::parse("config.yaml", CONFIG.as_bytes(), &schema, &environment)
             .map_err(|errors| errors.to_string())?;
         let front = front_of(&schema, &config)?;
-        // Else what is held when it is connected would be forgotten under a reader's eyes.
-        front.wait_for_feeds(CONNECTS_WITHIN)?;
         Ok(Self { origin, front, address: SocketAddr::from((Ipv4Addr::LOCALHOST, options.port)) })
     }
 
