@@ -36,6 +36,10 @@
 //! how many `attempts` it took, and its `outcome`; retries and credentials that were taken up are events of it, and a breaker that opens or closes is one. No
 //! key, no path and no header is shown. A [`TraceContext`] that the thread has entered goes along with the requests.
 //!
+//! # When others write to the origin
+//! It can tell of that by itself: [`HttpSource::subscribe_sse`] and [`HttpSource::subscribe_poll`] read what it tells and do that to a cache;
+//! [`ChangeForm`] says how a change is written.
+//!
 //! What it does not do: follow redirects, or keep cookies.
 
 mod answer;

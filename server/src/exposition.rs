@@ -7,8 +7,10 @@ use std::fmt::Write;
 
 use serde_json::{Map, Value, json};
 use wtcache::{Stat, Stats};
+use wtcache_http_source::SubscriptionStats;
 
 use crate::connections::Connections;
+use crate::events::state_name;
 use crate::latency::{BUCKETS, Counted, Latency};
 use crate::origins;
 use crate::table::ServedTable;
@@ -32,8 +34,28 @@ pub(crate) fn stats(tables: &Tables) -> Value {
             .into()
     };
     let origins = origins::stats(tables);
+    let feeds = tables.iter().filter_map(|(name, table)| Some((name.clone(), subscription(&table.subscription()?))));
     let tables: Map<String, Value> = tables.iter().map(|(name, table)| (name.clone(), of(table))).collect();
-    json!({ "tables": tables, "origins": origins })
+    let mut stats = json!({ "tables": tables, "origins": origins });
+    let subscriptions: Map<String, Value> = feeds.collect();
+    if !subscriptions.is_empty() {
+        stats["subscriptions"] = subscriptions.into();
+    }
+    stats
+}
+
+fn subscription(told: &SubscriptionStats) -> Value {
+    json!({
+        "state": state_name(told.state),
+        "connections": told.connections,
+        "gaps": told.gaps,
+        "changes": told.changes,
+        "taken": told.taken,
+        "passed_over": told.passed_over,
+        "invalidated": told.invalidated,
+        "unreadable": told.unreadable,
+        "last_error": told.last_error,
+    })
 }
 
 /// All metrics.

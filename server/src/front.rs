@@ -202,6 +202,19 @@ impl Front {
         self.ending.subscribe()
     }
 
+    /// Waits until every subscription of its tables is connected. Blocks.
+    ///
+    /// # Errors
+    /// One is not within `timeout`; the words name its table, and why.
+    pub fn wait_for_feeds(&self, timeout: Duration) -> Result<(), String> {
+        let end = Instant::now() + timeout;
+        let wait = |(name, table): (&String, &ServedTable)| {
+            let told = table.wait_for_feed(end.saturating_duration_since(Instant::now()));
+            told.map_err(|why| format!("{name}: its origin does not tell of changes: {why}"))
+        };
+        self.tables.iter().try_for_each(wait)
+    }
+
     /// The names of the tables that are served.
     pub fn table_names(&self) -> impl Iterator<Item = &str> {
         self.tables.keys().map(String::as_str)

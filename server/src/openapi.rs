@@ -116,6 +116,27 @@ fn own_paths() -> Map<String, Value> {
         "content": { "application/json": { "schema": { "$ref": "#/components/schemas/Transaction" } } },
     });
     paths.insert("/-/transaction".to_owned(), json!({ "post": transaction }));
+    let table = || parameter("table", "query", json!({ "type": "string" }), "The table; it has to be given.");
+    let mut changes = operation(
+        "changes",
+        "Takes changes that the origin, or who writes to it past this server, tells of",
+        vec![table()],
+        &responses(Some(("200", object("What became of each change."))), &[400, 401, 408, 413, 503]),
+    );
+    let change = json!({ "$ref": "#/components/schemas/Change" });
+    let schema = json!({ "anyOf": [change, { "type": "array", "items": change }] });
+    changes["requestBody"] = json!({ "required": true, "content": { "application/json": { "schema": schema } } });
+    paths.insert("/-/changes".to_owned(), json!({ "post": changes }));
+    let stream = json!({
+        "description": "What happens to keys, until the server ends.",
+        "content": { "text/event-stream": { "schema": { "type": "string" } } },
+    });
+    let events = |id: &str, ok: Value| {
+        let summary = "What happens to the keys of a table, as Server-Sent Events";
+        operation(id, summary, vec![table()], &responses(Some(("200", ok)), &[400, 404]))
+    };
+    let (get, head) = (events("events", stream.clone()), events("eventsHead", bare(&stream)));
+    paths.insert("/-/events".to_owned(), json!({ "get": get, "head": head }));
     paths
 }
 
@@ -187,10 +208,26 @@ fn own_schemas() -> Map<String, Value> {
             "invalidate": { "type": "array", "items": forgets, "maxItems": 100 },
         },
     });
-    [("Problem", problem), ("Outcome", outcome), ("Invalidation", invalidation), ("Transaction", transaction)]
-        .into_iter()
-        .map(|(name, schema)| (name.to_owned(), schema))
-        .collect()
+    let word = json!({ "type": ["string", "integer"] });
+    let change = json!({
+        "description": "With the names of members that the table's configuration says.",
+        "type": "object",
+        "required": ["op"],
+        "properties": {
+            "op": { "enum": ["put", "delete", "invalidate", "reset"] },
+            "key": word, "version": word, "prefix": text, "record": {},
+        },
+    });
+    [
+        ("Problem", problem),
+        ("Outcome", outcome),
+        ("Invalidation", invalidation),
+        ("Transaction", transaction),
+        ("Change", change),
+    ]
+    .into_iter()
+    .map(|(name, schema)| (name.to_owned(), schema))
+    .collect()
 }
 
 fn table_path(table: &Table) -> Value {

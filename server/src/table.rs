@@ -4,13 +4,14 @@
 
 use std::io::{self, Write};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use serde_json::{Map, Value};
 use wtcache::tokio::{AsyncCache, Pool};
 use wtcache::{
     Audit, ByteCache, Bytes, Clock, EventKind, KeyEvent, Optimistic, OptionError, Rows, Source, SystemClock, Tags,
 };
-use wtcache_http_source::{BuildError, HttpSource, Subscription, SubscriptionStats, WhileCutOff};
+use wtcache_http_source::{BuildError, HttpSource, Subscription, SubscriptionState, SubscriptionStats, WhileCutOff};
 
 use crate::changes::Told;
 use crate::config::{
@@ -30,7 +31,7 @@ pub struct ServedTable {
     pub(crate) cache: AsyncCache<Bytes>,
     pub(crate) max_body_bytes: usize,
     /// How long a call of the origin may take.
-    pub(crate) timeout: std::time::Duration,
+    pub(crate) timeout: Duration,
     /// What becomes of writes that were answered before they were settled.
     pub(crate) outcomes: Arc<Outcomes>,
     /// The source has a rule of its own: what a write makes is known in its turn.
@@ -182,6 +183,16 @@ impl ServedTable {
     #[must_use]
     pub fn subscription(&self) -> Option<SubscriptionStats> {
         self.feed().as_ref().map(Subscription::stats)
+    }
+
+    /// Waits until its subscription is connected, if it has one. Says what it was cut off by last where it is not in time.
+    pub(crate) fn wait_for_feed(&self, timeout: Duration) -> Result<(), String> {
+        let feed = self.feed();
+        let Some(subscription) = feed.as_ref() else { return Ok(()) };
+        match subscription.wait_for(|told| told.state == SubscriptionState::Live, timeout) {
+            true => Ok(()),
+            false => Err(subscription.stats().last_error.unwrap_or_else(|| "it did not answer".to_owned())),
+        }
     }
 
     /// Ends its subscription. Blocks for that.

@@ -8,7 +8,7 @@ use proptest::prelude::*;
 use wtcache_http_source::{Breaker, Proxy, Retries, Secret};
 use wtcache_server::config::{
     Admin, Capacity, Config, Freshness, HeaderConfig, Idempotency, InDoubtWrites, Limits, OriginAuth, OriginConfig,
-    OriginTls, Preconditions, TableConfig, WireConfig, load,
+    OriginTls, Preconditions, SubscribeConfig, TableConfig, WireConfig, load,
 };
 use wtcache_server::schema::Schema;
 
@@ -134,17 +134,32 @@ fn every_setting_is_read() {
          heuristic: 10%\n      heuristic_longest: 1h\n      record_at: /data/a~1b\n      \
          record_in_array: true\n      put_at: /data\n      compression: true\n      proxy: http://p:3128\n      \
          tls: { roots: ca.pem, system_roots: true, certificate: me.pem, key: /me.key }\n      \
-         auth: { basic: { user: me, password: { file: /run/secrets/pw } } }\n",
+         auth: { basic: { user: me, password: { file: /run/secrets/pw } } }\n      \
+         versions: number\n",
         "    capacity: 10000 entries\n    negative_lifetime: 1h\n    stale_while_revalidate: 2s\n    stale_if_error: 3m\n    \
          refresh_ahead: 25 %\n    jitter: 100%\n    in_doubt_writes: wait\n    \
          absent_after_delete: true\n    clean_start: true\n    audit: 0.5\n    \
-         optimistic: { writes: 5, threads: 1, timeout: 1m, outcomes: 7, outcomes_for: 0s }\npublic: true\nadmin: same\n\
+         optimistic: { writes: 5, threads: 1, timeout: 1m, outcomes: 7, outcomes_for: 0s }\n    events: true\n    \
+         subscribe: { url: /feed, kind: sse, resumes: true, silence: 5s, while_cut_off: 2s, max_event: 64KiB }\n    \
+         changes: { op: type, key: id, record: item, version: rev, version_as: 'r{version}', secret: 0123456789abcdef, \
+         signature_header: X-Sig }\npublic: true\nadmin: same\n\
          limits: { connections: 7, head: 4KiB, head_timeout: 1s, body_timeout: 2s, keep_alive: 3s }\nlisten: \"[::]:80\"\n",
     );
     let config = parse(&text).unwrap();
     let table = &config.tables[0];
     assert_eq!(config.listen.to_string(), "[::]:80");
     assert_eq!((config.public, config.admin), (true, Admin::Same));
+    assert_eq!((table.events, table.origin.versions), (true, wtcache::VersionOrder::Number));
+    let mut subscribe = SubscribeConfig::new("/feed");
+    (subscribe.resumes, subscribe.silence, subscribe.max_event_bytes) = (true, Duration::from_secs(5), 64 << 10);
+    subscribe.forget_after = Some(Duration::from_secs(2));
+    assert_eq!(table.subscribe, Some(subscribe));
+    let changes = &table.changes;
+    let names = [&changes.op, &changes.key, &changes.record, &changes.version, &changes.version_as];
+    assert_eq!(names, ["type", "id", "item", "rev", "r{version}"]);
+    assert_eq!(changes.secret.as_ref().map(|secret| secret.0.as_str()), Some("0123456789abcdef"));
+    assert_eq!(changes.signature_header, "X-Sig");
+    assert!(!format!("{config:?}").contains("0123456789abcdef"), "a secret is not for logs");
     let secs = Duration::from_secs;
     let limits =
         Limits { connections: 7, head_bytes: 4096, head_timeout: secs(1), body_timeout: secs(2), keep_alive: secs(3) };

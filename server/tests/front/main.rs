@@ -4,11 +4,13 @@
 
 mod asked;
 mod auth;
+mod changes;
 mod clients;
 mod codings;
 #[path = "../common/mod.rs"]
 mod common;
 mod conditions;
+mod events;
 mod formats;
 mod freshness;
 mod index;

@@ -173,6 +173,10 @@ fn each_answer_is_one_that_the_description_has() {
     check(record, "PUT", "/InventoryItem/f", &[], "{}").expect(502);
     check("/-/invalidate", "POST", "/-/invalidate", &[], "{\"table\":\"Part\",\"all\":true}").expect(200);
     check("/-/invalidate", "POST", "/-/invalidate", &[], "{}").expect(400);
+    check("/-/changes", "POST", "/-/changes?table=Part", &[], "{\"op\":\"reset\"}").expect(200);
+    check("/-/changes", "POST", "/-/changes?table=Part", &[], "{}").expect(400);
+    check("/-/events", "GET", "/-/events?table=Part", &[], "").expect(404);
+    check("/-/events", "GET", "/-/events", &[], "").expect(400);
     check("/-/healthz", "GET", "/-/healthz", &[], "").expect(200);
     check("/-/openapi.json", "GET", "/-/openapi.json", &[], "").expect(200);
     let expected = [200, 202, 204, 304, 400, 404, 406, 412, 413, 415, 422, 451, 502];
