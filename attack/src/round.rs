@@ -4,6 +4,7 @@
 //! Invariant: where a write landed later than the settle window after its send, or the origin lost its port, the round says
 //! nothing: the machine broke the assumptions of the contract, not the cache.
 
+mod build;
 mod pending;
 
 use std::collections::{BTreeMap, HashMap};
@@ -14,20 +15,19 @@ use std::time::{Duration, Instant, SystemTime};
 
 use serde_json::{Value as Json, json};
 use wtcache::{
-    ByteCache, Bytes, Call, Change, Expect, How, InDoubt, InDoubtWrites, LoadError, Optimistic, Read, Rejection,
-    ReplayError, Unmet, Version, WriteError, Written,
+    ByteCache, Bytes, Call, Change, Expect, How, InDoubt, LoadError, Read, Rejection, ReplayError, Unmet, Version,
+    WriteError, Written,
 };
-use wtcache_http_source::{Breaker, HttpSource, Retries};
+use wtcache_http_source::HttpSource;
 use wtcache_origin::{Entry, Method, Origin, OriginOptions, Target};
 use wtcache_testkit::Value;
 
 use crate::judge::{
-    self, Done, Elsewhere, Finding, Oracle, PENDING_DEADLINES, PREFIX, Seen, What, idempotency_key, item, over_of,
-    value_of,
+    self, Done, Elsewhere, Finding, Oracle, PREFIX, Seen, What, idempotency_key, item, over_of, value_of,
 };
 use crate::outdated;
 use crate::script::{Disturbance, Do, Script};
-use crate::source::{Lie, Sends, Watched};
+use crate::source::{Lie, Sends};
 use crate::visible;
 
 /// How long a round may take to come to rest before that is a finding.
@@ -129,9 +129,9 @@ pub fn play(script: &Script, lie: Lie) -> Report {
     let options = OriginOptions::new().api_key(&pass).honours_idempotency(script.options.honours_keys);
     let origin = Origin::start(options).expect("a port of 127.0.0.1 is free");
     let sends = Sends::default();
-    let http = Arc::new(http(script, &origin, &pass));
+    let http = Arc::new(build::http(script, &origin, &pass));
     let stage = Stage {
-        cache: cache(script, Arc::clone(&http), sends.clone(), lie),
+        cache: build::cache(script, Arc::clone(&http), sends.clone(), lie),
         http,
         origin,
         doubts: Mutex::default(),
@@ -201,64 +201,6 @@ pub fn play(script: &Script, lie: Lie) -> Report {
     let own: Vec<Seen> = seen.into_iter().filter(|op| !elsewhere.iter().any(|write| write.is(op))).collect();
     visible::judge(&own, &done, script.options.writes_wait, deadline, &mut report.findings);
     report
-}
-
-fn deadline(script: &Script) -> Duration {
-    Duration::from_millis(script.options.deadline_ms.max(1))
-}
-
-fn http(script: &Script, origin: &Origin, pass: &str) -> HttpSource {
-    let options = &script.options;
-    let http = HttpSource::builder(format!("{}/items/{{id}}", origin.url()))
-        .header("Authorization", format!("Bearer {pass}"))
-        .timeout(deadline(script))
-        .retries(retries(script))
-        .settle_window(Duration::from_millis(options.window_ms))
-        .honours_preconditions(options.honoured)
-        .versions_never_reused(options.honoured)
-        .honours_idempotency(options.honours_keys)
-        .record_check(|_, body| {
-            let record: Json = serde_json::from_slice(&body).map_err(|error| error.to_string())?;
-            normal(&record).ok_or_else(|| "it has no value".to_owned())
-        });
-    let breaker = Breaker::new().calls(6).window(Duration::from_millis(200)).open_for(Duration::from_millis(15));
-    let http = if options.breaker { http.breaker(breaker) } else { http.no_breaker() };
-    http.build().expect("the options of the source make sense")
-}
-
-fn cache(script: &Script, http: Arc<HttpSource>, sends: Sends, lie: Lie) -> ByteCache {
-    let options = &script.options;
-    let deadline = deadline(script);
-    let source = Watched { http, sends, lie, before: Mutex::default() };
-    let mut builder = ByteCache::builder(source)
-        .clean_start(true)
-        .shards(1)
-        .capacity(options.capacity)
-        .tags(|_, _, tags| tags.add(TAG))
-        .deadline(deadline)
-        .optimistic(Optimistic::new().deadline(deadline * PENDING_DEADLINES))
-        .absent_after_delete(options.absent_after_delete)
-        .in_doubt_writes(if options.writes_wait { InDoubtWrites::Wait } else { InDoubtWrites::Send });
-    if options.lifetime_ms > 0 {
-        let lifetime = Duration::from_millis(options.lifetime_ms);
-        builder = builder.lifetime(lifetime).negative_lifetime(lifetime);
-    }
-    if options.stale_ms > 0 {
-        let stale = Duration::from_millis(options.stale_ms);
-        builder = builder.stale_while_revalidate(stale).stale_if_error(stale).refresh_ahead(0.3);
-    }
-    builder.build().expect("the options of the cache make sense")
-}
-
-/// Those of writes are never none, or their keys would not be sent, and the log could not tell them apart; but without a budget there are none.
-fn retries(script: &Script) -> Retries {
-    let times = u32::try_from(script.options.retries).unwrap_or(u32::MAX);
-    if times == 0 {
-        return Retries::none().writes(1).budget(0, 0);
-    }
-    let ms = Duration::from_millis;
-    let cut = ms((script.options.deadline_ms / 3).max(1));
-    Retries::new().loads(times).writes(times).backoff(ms(2), ms(8)).budget(100, 20).attempt_timeout(cut)
 }
 
 fn bytes(value: u64) -> Vec<u8> {
