@@ -15,9 +15,9 @@
 //! Queues are linked through a slab of nodes, so that an entry leaves from the middle without a search and nothing is kept
 //! of what left. Invariant: every live node is in exactly one queue, and each queue's weight is the sum of its nodes'.
 
-use std::collections::VecDeque;
+mod ghosts;
 
-use hashbrown::HashTable;
+use ghosts::Ghosts;
 
 /// Hits that are counted between two looks of the policy.
 pub(crate) const MOST_TOUCHES: u8 = 7;
@@ -91,13 +91,7 @@ pub(crate) struct S3Fifo {
 
 impl S3Fifo {
     pub(crate) fn new() -> Self {
-        Self {
-            nodes: Vec::new(),
-            free: Vec::new(),
-            small: Fifo::new(),
-            main: Fifo::new(),
-            ghosts: Ghosts { order: VecDeque::new(), set: HashTable::new() },
-        }
+        Self { nodes: Vec::new(), free: Vec::new(), small: Fifo::new(), main: Fifo::new(), ghosts: Ghosts::new() }
     }
 
     /// A new entry, which is about to be put into the table; gives its node. [`moved`](Self::moved) is to follow, with its place.
@@ -293,51 +287,6 @@ fn is_worth_main(paid: u64, weight: u64, mean: u64) -> bool {
 impl Fifo {
     const fn new() -> Self {
         Self { head: NONE, tail: NONE, weight: 0 }
-    }
-}
-
-/// Entries that were evicted from the small queue, oldest first; as many as entries are resident. Known by half of their hash: one
-/// that is taken for another is promoted by mistake, which is rare and does no harm.
-struct Ghosts {
-    order: VecDeque<u32>,
-    set: HashTable<u32>,
-}
-
-impl Ghosts {
-    /// What is remembered of a hash: bits that choose no shard.
-    fn trace(hash: u64) -> u32 {
-        hash as u32
-    }
-
-    /// Spreads a trace over all bits that a table looks at.
-    fn spread(trace: u32) -> u64 {
-        u64::from(trace).wrapping_mul(0x9E37_79B9_7F4A_7C15)
-    }
-
-    fn add(&mut self, hash: u64, most: usize) {
-        let trace = Self::trace(hash);
-        if !self.has(trace) {
-            self.set.insert_unique(Self::spread(trace), trace, |trace| Self::spread(*trace));
-            self.order.push_back(trace);
-        }
-        while self.order.len() > most.max(1) {
-            if let Some(oldest) = self.order.pop_front() {
-                self.forget(oldest);
-            }
-        }
-    }
-
-    /// True if the hash was remembered. Its place in the order stays until it comes to the front.
-    fn remove(&mut self, hash: u64) -> bool {
-        self.forget(Self::trace(hash))
-    }
-
-    fn has(&self, trace: u32) -> bool {
-        self.set.find(Self::spread(trace), |other| *other == trace).is_some()
-    }
-
-    fn forget(&mut self, trace: u32) -> bool {
-        self.set.find_entry(Self::spread(trace), |other| *other == trace).map(|found| found.remove()).is_ok()
     }
 }
 
