@@ -11,6 +11,7 @@ use ureq::tls::{Certificate, PemItem, RootCerts, TlsConfig, parse_pem};
 use wtcache::{Clock, Declared, SystemClock};
 
 use crate::attempt::Traffic;
+use crate::batch::{BatchGet, Lists};
 use crate::breaker::{Breaker, Fuse};
 use crate::freshness::{Freshness, Heuristic, Policy};
 use crate::gate::Gate;
@@ -45,6 +46,7 @@ pub struct HttpSourceBuilder {
     policy: Policy,
     last_modified: bool,
     pointers: Pointers,
+    batch: Option<BatchGet>,
     check: Arc<RecordCheck>,
     declared: Declared,
     max_in_flight: usize,
@@ -71,6 +73,7 @@ impl HttpSourceBuilder {
             policy: Policy::default(),
             last_modified: false,
             pointers: Pointers::default(),
+            batch: None,
             check: Arc::new(|_, body| if body.is_empty() { Err("the body is empty".into()) } else { Ok(body) }),
             declared: Declared::default(),
             max_in_flight: 64,
@@ -222,6 +225,12 @@ impl HttpSourceBuilder {
         self
     }
 
+    /// The origin gives the records of several keys with one request. Default: it does not, and they are loaded one by one.
+    pub fn batch(mut self, batch: BatchGet) -> Self {
+        self.batch = Some(batch);
+        self
+    }
+
     /// Tells whether a body is a record of the table: from the key and the body it gives the bytes to cache, or says why
     /// not. Then a load fails, and a put is applied, unseen. Default: any body that is not empty. It must not panic.
     pub fn record_check(
@@ -299,6 +308,7 @@ impl HttpSourceBuilder {
             return Err(BuildError::Option { option: "last_modified", message });
         }
         let shape = Shape::new(&self.pointers)?;
+        let lists = self.batch.as_ref().map(|batch| Lists::new(batch, &template)).transpose()?;
         let mut config = Agent::config_builder()
             .http_status_as_error(false)
             .max_redirects(0)
@@ -329,6 +339,7 @@ impl HttpSourceBuilder {
             limits,
             answers,
             declared: self.declared,
+            lists,
             traffic: Traffic::new(
                 self.clock.unwrap_or_else(|| Arc::new(SystemClock::new())),
                 Gate::new(self.max_in_flight, self.max_queued),

@@ -1,6 +1,6 @@
 //! The HTTP origin adapter of wtcache: a [`Source`](wtcache::Source) of byte records behind one URL template.
 //!
-//! `GET`, `PUT` and `DELETE` of one resource a key. What the source answers is proved, never guessed: a write is
+//! `GET`, `PUT` and `DELETE` of one resource a key, and `GET` of several with one request ([`BatchGet`]). What the source answers is proved, never guessed: a write is
 //! [`Rejected`](wtcache::Outcome::Rejected) only if not one byte of the request was offered to the wire, or the origin
 //! answered that it refuses; else it is [`Unknown`](wtcache::Outcome::Unknown).
 //!
@@ -35,6 +35,7 @@
 
 mod answer;
 mod attempt;
+mod batch;
 mod breaker;
 mod builder;
 mod cache_control;
@@ -42,6 +43,7 @@ mod call;
 mod classify;
 mod freshness;
 mod gate;
+mod gather;
 mod headers;
 mod resolve;
 mod retry;
@@ -57,6 +59,7 @@ mod revalidation_tests;
 
 pub use answer::OriginAnswer;
 pub use attempt::NotTried;
+pub use batch::BatchGet;
 pub use breaker::{Breaker, BreakerState};
 pub use builder::{BuildError, HttpSourceBuilder};
 pub use freshness::Freshness;

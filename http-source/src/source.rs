@@ -12,12 +12,13 @@ use std::time::{Duration, SystemTime};
 use ureq::http::{HeaderMap, HeaderName, Method, Request, Response, Uri, header};
 use ureq::{Agent, AsSendBody, Body};
 use wtcache::{
-    Bytes, Confirmed, Declared, Failure, Lifetime, LoadCx, Loaded, Outcome, Record, Rejection, Source, SourceError,
-    WriteCx,
+    Bytes, Confirmed, Declared, Failure, Lifetime, LoadCx, LoadMany, Loaded, Outcome, Record, Rejection, Source,
+    SourceError, WriteCx,
 };
 
 use crate::answer::{self, Unread};
 use crate::attempt::{Attempt, Traffic};
+use crate::batch::Lists;
 use crate::builder::HttpSourceBuilder;
 use crate::call::Reuse;
 use crate::classify::{self, Got, Unanswered, Written};
@@ -48,6 +49,8 @@ pub struct HttpSource {
     pub(crate) answers: Answers,
     pub(crate) declared: Declared,
     pub(crate) traffic: Traffic,
+    /// How several records are asked for with one request.
+    pub(crate) lists: Option<Lists>,
     /// The name of the header with a write's key; `None` where writes carry none.
     pub(crate) idempotency_header: Option<HeaderName>,
     pub(crate) requests: AtomicU64,
@@ -120,16 +123,28 @@ impl HttpSource {
         version: Option<&[u8]>,
         left: Duration,
     ) -> Result<Loaded<Vec<u8>>, SourceError> {
-        let mut attempts = self.traffic.attempts(left.min(self.limits.timeout), self.traffic.retries.loads)?;
         let uri = self.template.uri(key)?;
         let mut headers = self.headers.bare();
         let validator = headers::add_validator(&mut headers, version);
+        let offered = version.filter(|_| validator);
+        match self.attempted(left, |attempt| self.ask(key, &uri, &headers, offered, attempt))? {
+            (Some(loaded), _) => Ok(loaded),
+            // What is here is not what the origin has: the whole record is asked for.
+            (None, left) => self.load(key, None, left),
+        }
+    }
+
+    /// One attempt of a load after the other, until one succeeds or there is to be no further one; and what time is left then.
+    pub(crate) fn attempted<T>(
+        &self,
+        left: Duration,
+        mut once: impl FnMut(Attempt<'_>) -> Result<T, SourceError>,
+    ) -> Result<(T, Duration), SourceError> {
+        let mut attempts = self.traffic.attempts(left.min(self.limits.timeout), self.traffic.retries.loads)?;
         let mut attempt = attempts.begin(Reuse::Any, true)?;
         loop {
-            let error = match self.ask(key, &uri, &headers, version.filter(|_| validator), attempt) {
-                Ok(Some(loaded)) => return Ok(loaded),
-                // What is here is not what the origin has: the whole record is asked for.
-                Ok(None) => return self.load(key, None, attempts.left()),
+            let error = match once(attempt) {
+                Ok(got) => return Ok((got, attempts.left())),
                 Err(error) => error,
             };
             if !retry::of_load(&error) || !attempts.again(error.retry_after()) {
@@ -143,6 +158,25 @@ impl HttpSource {
         }
     }
 
+    /// One GET; once more on a new connection, where a kept one was dead.
+    pub(crate) fn get_once(
+        &self,
+        uri: &Uri,
+        headers: &HeaderMap,
+        attempt: &mut Attempt<'_>,
+    ) -> Result<Response<Body>, SourceError> {
+        let mut answered = self.exchange(Method::GET, uri, headers.clone(), ());
+        if answered.is_err() && attempt.met_a_dead_connection() {
+            attempt.anew();
+            answered = self.exchange(Method::GET, uri, headers.clone(), ());
+        }
+        let response = answered.map_err(|e| match attempt.unanswered() {
+            Unanswered::NotSent(failure) | Unanswered::Sent(failure) => transport_error(failure, "GET", e),
+        })?;
+        attempt.answered(response.status().as_u16());
+        Ok(response)
+    }
+
     /// One attempt of a load. `offered`: the version that the headers offer. `None`: the origin confirmed another one.
     fn ask(
         &self,
@@ -152,16 +186,7 @@ impl HttpSource {
         offered: Option<&[u8]>,
         mut attempt: Attempt<'_>,
     ) -> Result<Option<Loaded<Vec<u8>>>, SourceError> {
-        let mut answered = self.exchange(Method::GET, uri, headers.clone(), ());
-        if answered.is_err() && attempt.met_a_dead_connection() {
-            attempt.anew();
-            answered = self.exchange(Method::GET, uri, headers.clone(), ());
-        }
-        let mut response = answered.map_err(|e| match attempt.unanswered() {
-            Unanswered::NotSent(failure) | Unanswered::Sent(failure) => transport_error(failure, "GET", e),
-        })?;
-        attempt.answered(response.status().as_u16());
-
+        let mut response = self.get_once(uri, headers, &mut attempt)?;
         let asked = attempt.asked();
         match classify::get(response.status().as_u16(), offered.is_some()) {
             Got::Found => self.found(key, &mut response, attempt).map(Some),
@@ -348,14 +373,20 @@ impl HttpSource {
         }
     }
 
-    fn lifetime(&self, headers: &HeaderMap, asked: SystemTime) -> Lifetime {
+    pub(crate) fn lifetime(&self, headers: &HeaderMap, asked: SystemTime) -> Lifetime {
         self.answers.policy.lifetime(headers, asked, |name| self.headers.is_constant(name))
     }
 }
 
 impl Source<Bytes> for HttpSource {
     fn get(&self, key: &[u8], cx: &LoadCx<'_, Bytes>) -> Result<Loaded<Vec<u8>>, SourceError> {
-        self.load(key, cx.replaced().and_then(|entry| entry.version()), cx.remaining())
+        let version = cx.replaced().and_then(|entry| entry.version());
+        if let Some(lists) = self.lists.as_ref().filter(|lists| lists.takes(key))
+            && let Some(gatherer) = &lists.gatherer
+        {
+            return self.gathered(lists, gatherer, key, version, cx.remaining());
+        }
+        self.load(key, version, cx.remaining())
     }
 
     fn put(&self, key: &[u8], value: &[u8], cx: &WriteCx<'_, Bytes>) -> Outcome<Confirmed<Vec<u8>>> {
@@ -387,13 +418,17 @@ impl Source<Bytes> for HttpSource {
         }
     }
 
+    fn load_many(&self) -> Option<&dyn LoadMany<Bytes>> {
+        self.lists.as_ref().map(|_| self as &dyn LoadMany<Bytes>)
+    }
+
     fn declared(&self) -> Declared {
         self.declared.clone()
     }
 }
 
 /// An absence that is remembered as the origin says, if it does.
-fn absent(lifetime: Lifetime) -> Loaded<Vec<u8>> {
+pub(crate) fn absent(lifetime: Lifetime) -> Loaded<Vec<u8>> {
     if lifetime == Lifetime::Default { Loaded::Absent } else { Loaded::AbsentFor(lifetime) }
 }
 
