@@ -12,6 +12,8 @@ use crate::records::{Applied, Change, Stored};
 use crate::server::Shared;
 
 const ID_LIMIT_BYTES: usize = 1024;
+/// In one list.
+const MOST_IDS: usize = 1000;
 const QUANTITY_LIMIT: u32 = 1_000_000;
 
 /// What a path names.
@@ -78,7 +80,7 @@ pub(crate) fn answer(shared: &Shared, route: &Route, head: &Head, body: &[u8], s
             Ok(Answer::new(200).header("Content-Type", "text/plain").body("ok"))
         }
         (Route::Health, _) => Ok(not_allowed("GET, HEAD")),
-        (Route::Items, Method::Get | Method::Head) => list(shared),
+        (Route::Items, Method::Get | Method::Head) => list(shared, head),
         (Route::Items, _) => Ok(not_allowed("GET, HEAD")),
         (Route::Item(id), Method::Get | Method::Head) => get(shared, id, head),
         (Route::Item(id), Method::Put) => put(shared, id, head, body, seq),
@@ -90,8 +92,21 @@ pub(crate) fn answer(shared: &Shared, route: &Route, head: &Head, body: &[u8], s
     answered.unwrap_or_else(|error| Answer::error(500, format!("the records failed: {error}")))
 }
 
-fn list(shared: &Shared) -> rusqlite::Result<Answer> {
-    let all = shared.records.list()?;
+/// All items; with `?ids=a,b`, those of them that there are.
+fn list(shared: &Shared, head: &Head) -> rusqlite::Result<Answer> {
+    let query = path_and_query(&head.target).1;
+    let all = match query.split('&').find_map(|parameter| parameter.strip_prefix("ids=")) {
+        None => shared.records.list()?,
+        Some(ids) => {
+            let Some(ids) = ids.split(',').map(percent_decoded).collect::<Option<Vec<String>>>() else {
+                return Ok(Answer::error(400, "the ids are not percent-encoded UTF-8"));
+            };
+            if ids.len() > MOST_IDS {
+                return Ok(Answer::error(400, format!("no more than {MOST_IDS} ids")));
+            }
+            shared.records.list_of(&ids)?
+        }
+    };
     Ok(with_cache_control(shared, Answer::new(200).header("Content-Type", "application/json").body(all)))
 }
 

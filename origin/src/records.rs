@@ -15,7 +15,7 @@ use crate::locked;
 
 /// `wtOR`: tells our files from other SQLite databases.
 const APPLICATION_ID: i32 = 0x7774_4f52;
-/// `GET /items` lists this many.
+/// `GET /items` without ids lists this many.
 const LIST_LIMIT: u32 = 1000;
 
 pub(crate) struct Records {
@@ -79,6 +79,16 @@ impl Records {
         let mut select =
             state.connection.prepare_cached("SELECT record FROM items WHERE deleted = 0 ORDER BY id LIMIT ?1")?;
         let records: Vec<String> = select.query_map([LIST_LIMIT], |row| row.get(0))?.collect::<Result<_, _>>()?;
+        Ok(format!("[{}]", records.join(",")))
+    }
+
+    /// Those of these records that there are, as a JSON array, in the order of the ids.
+    pub(crate) fn list_of(&self, ids: &[String]) -> rusqlite::Result<String> {
+        let state = locked(&self.state);
+        let mut records = Vec::with_capacity(ids.len());
+        for id in ids {
+            records.extend(current(&state.connection, id)?.0.map(|stored| stored.json));
+        }
         Ok(format!("[{}]", records.join(",")))
     }
 

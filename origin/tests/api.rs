@@ -102,6 +102,11 @@ fn a_list_has_all_records() {
     origin.remove("c");
     let all = ask(&origin, "GET", "/items?x=1", "").unwrap().json();
     assert_eq!((&all[0]["id"], &all[1]["id"], all.as_array().unwrap().len()), (&json!("a"), &json!("b"), 2));
+    let some = |ids: &str| ask(&origin, "GET", &format!("/items?x=1&ids={ids}"), "").unwrap();
+    let ids =
+        |ids: &str| some(ids).json().as_array().unwrap().iter().map(|item| item["id"].to_string()).collect::<String>();
+    assert_eq!((ids("b,c,x,%61"), ids("")), ("\"b\"\"a\"".into(), String::new()));
+    assert_eq!((some("%zz").status, some(&"a,".repeat(1000)).status), (400, 400));
     for id in 0..1001 {
         origin.seed(&format!("n{id}"), json!({}));
     }

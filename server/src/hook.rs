@@ -7,7 +7,8 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use serde_json::{Map, Value};
 use wtcache::{
-    Bytes, Confirmed, Declared, Failure, LoadCx, LoadError, Loaded, Outcome, Rejection, Source, SourceError, WriteCx,
+    Bytes, Confirmed, Declared, Failure, LoadCx, LoadError, LoadMany, Loaded, Outcome, Rejection, Source, SourceError,
+    WriteCx,
 };
 
 use crate::record::BodyError;
@@ -79,6 +80,10 @@ where
 
     fn delete(&self, key: &[u8], cx: &WriteCx<'_, Bytes>) -> Outcome<()> {
         self.source.delete(key, cx)
+    }
+
+    fn load_many(&self) -> Option<&dyn LoadMany<Bytes>> {
+        self.source.load_many()
     }
 
     fn declared(&self) -> Declared {

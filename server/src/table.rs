@@ -8,7 +8,8 @@ use std::sync::Arc;
 use serde_json::{Map, Value};
 use wtcache::tokio::{AsyncCache, Pool};
 use wtcache::{
-    Audit, ByteCache, Bytes, Clock, EventKind, KeyEvent, Optimistic, OptionError, Rows, Source, SystemClock, Tags,
+    Audit, ByteCache, Bytes, Clock, EventKind, KeyEvent, LoadMany, Optimistic, OptionError, Rows, Source, SystemClock,
+    Tags,
 };
 use wtcache_http_source::{BuildError, HttpSource};
 
@@ -28,6 +29,8 @@ pub struct ServedTable {
     pub(crate) outcomes: Arc<Outcomes>,
     /// The source has a rule of its own: what a write makes is known in its turn.
     pub(crate) has_rule: bool,
+    /// How many records its source loads with one request.
+    pub(crate) most_together: usize,
     /// Of the requests for it.
     pub(crate) latency: Arc<Latency>,
 }
@@ -63,6 +66,7 @@ impl ServedTable {
         let (rows_of, tags_of) = (Arc::clone(&schema), Arc::clone(&schema));
         let outcomes = Outcomes::new(&schema.name, &config.optimistic, Arc::clone(&clock));
         let has_rule = source.declared().has_rule;
+        let most_together = source.load_many().map_or(1, LoadMany::most_keys);
         let mut builder = ByteCache::builder(source)
             .clock(clock)
             .negative_lifetime(config.negative_lifetime)
@@ -101,7 +105,15 @@ impl ServedTable {
         }
         let cache = builder.build()?.on_tokio(pool);
         let latency = Arc::default();
-        Ok(Self { schema, cache, max_body_bytes: config.origin.max_body_bytes, outcomes, has_rule, latency })
+        Ok(Self {
+            schema,
+            cache,
+            max_body_bytes: config.origin.max_body_bytes,
+            outcomes,
+            has_rule,
+            most_together,
+            latency,
+        })
     }
 
     /// The tag that `text` names: `attribute=value`, which all records with that value of an indexed attribute have.
@@ -157,7 +169,7 @@ fn tag(attribute: &str, value: &[u8]) -> Vec<u8> {
 /// # Errors
 /// The URL template, a header or a bound is none that can be used; the error says which and why.
 pub fn origin_of(schema: &Table, config: &OriginConfig) -> Result<HttpSource, BuildError> {
-    let schema = schema.clone();
+    let (schema, primary_key) = (schema.clone(), schema.primary_key.clone());
     let mut builder = HttpSource::builder(&config.url)
         .connect_timeout(config.connect_timeout)
         .timeout(config.timeout)
@@ -186,6 +198,9 @@ pub fn origin_of(schema: &Table, config: &OriginConfig) -> Result<HttpSource, Bu
     };
     if config.heuristic_percent > 0 {
         builder = builder.heuristic_lifetime(f64::from(config.heuristic_percent) / 100.0, config.heuristic_longest);
+    }
+    if let Some(batch) = &config.batch {
+        builder = builder.batch(batch.options(&primary_key));
     }
     for header in &config.headers {
         builder = builder.header(&header.name, &header.value);

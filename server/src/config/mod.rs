@@ -5,6 +5,7 @@
 //! Invariant: a [`Config`] read with a schema has exactly the schema's tables; headers' values reach no error and no
 //! `Debug` output.
 
+mod batch;
 mod listening;
 mod read;
 mod value;
@@ -22,6 +23,7 @@ use wtcache_http_source::{Breaker, Retries};
 use crate::diagnostic::{Diagnostics, Findings, MAX_FILE_BYTES, Position};
 use crate::schema::Schema;
 
+pub use batch::BatchConfig;
 pub use listening::{Admin, Limits};
 
 /// Looks up a variable of the environment.
@@ -147,6 +149,8 @@ pub struct OriginConfig {
     pub record_in_array: bool,
     /// Where in a put the record is to stand: a JSON pointer; by default it is the body.
     pub put_at: String,
+    /// How the origin gives several records with one request; by default it does not.
+    pub batch: Option<BatchConfig>,
     /// Whether the origin honours preconditions of writes.
     pub preconditions: Preconditions,
     /// Whether the origin stores exactly what it is sent, so that a write's body is the record; by default not.
@@ -276,6 +280,7 @@ impl OriginConfig {
             record_at: String::new(),
             record_in_array: false,
             put_at: String::new(),
+            batch: None,
             preconditions: Preconditions::default(),
             stores_verbatim: false,
         }
@@ -306,10 +311,7 @@ impl TableConfig {
 impl fmt::Debug for OriginConfig {
     /// Without the URL's query, which is where some origins want a secret.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let url = match self.url.split_once('?') {
-            Some((path, _)) => format!("{path}?[redacted]"),
-            None => self.url.clone(),
-        };
+        let url = without_query(&self.url);
         f.debug_struct("OriginConfig")
             .field("url", &url)
             .field("headers", &self.headers)
@@ -324,6 +326,7 @@ impl fmt::Debug for OriginConfig {
             .field("record_at", &self.record_at)
             .field("record_in_array", &self.record_in_array)
             .field("put_at", &self.put_at)
+            .field("batch", &self.batch)
             .field("preconditions", &self.preconditions)
             .field("stores_verbatim", &self.stores_verbatim)
             .field("max_in_flight", &self.max_in_flight)
@@ -334,6 +337,14 @@ impl fmt::Debug for OriginConfig {
             .field("idempotency", &self.idempotency)
             .field("idempotency_header", &self.idempotency_header)
             .finish()
+    }
+}
+
+/// A URL as it may be shown: its query is where some origins want a secret.
+fn without_query(url: &str) -> String {
+    match url.split_once('?') {
+        Some((path, _)) => format!("{path}?[redacted]"),
+        None => url.to_owned(),
     }
 }
 

@@ -11,7 +11,7 @@ use wtcache_http_source::{Breaker, Retries};
 use super::value::{self, Value, Wrong};
 use super::yaml::{self, Kind, Node, Text};
 use super::{
-    Admin, Capacity, Config, Environment, Freshness, HeaderConfig, Idempotency, InDoubtWrites, Limits,
+    Admin, BatchConfig, Capacity, Config, Environment, Freshness, HeaderConfig, Idempotency, InDoubtWrites, Limits,
     OptimisticConfig, OriginConfig, Preconditions, TableConfig,
 };
 use crate::diagnostic::{Diagnostics, Findings, Position, hint_of_known, nearest, shown, text};
@@ -27,6 +27,9 @@ const MOST_RETRIES: u32 = 100;
 
 /// More requests to an origin, or connections, or calls that wait for it, likewise.
 const MOST_REQUESTS: usize = 1_000_000;
+
+/// Likewise of keys in one request.
+const MOST_KEYS: usize = 10_000;
 
 /// Likewise of connections.
 const MOST_CONNECTIONS: usize = 1_000_000;
@@ -222,6 +225,7 @@ impl Reader<'_> {
             "record_at",
             "record_in_array",
             "put_at",
+            "batch",
             "preconditions",
             "stores_verbatim",
             "max_in_flight",
@@ -254,6 +258,9 @@ impl Reader<'_> {
         self.set(fields, "record_at", &mut origin.record_at, value::pointer);
         self.set(fields, "record_in_array", &mut origin.record_in_array, value::flag);
         self.set(fields, "put_at", &mut origin.put_at, value::pointer);
+        if let Some((key, node)) = fields.get("batch") {
+            self.batch(key.at, node, &mut origin.batch);
+        }
         self.set(fields, "preconditions", &mut origin.preconditions, |value| {
             choice(value, &[("unchecked", Preconditions::Unchecked), ("honoured", Preconditions::Honoured)])
         });
@@ -280,6 +287,24 @@ impl Reader<'_> {
             self.add(key.at, "last_modified: no write can be conditional on a date", Some(hint));
         }
         Some(origin)
+    }
+
+    fn batch(&mut self, at: Position, node: &Node, batch: &mut Option<BatchConfig>) {
+        let known = ["url", "separator", "most_keys", "records_at", "key_at", "version_at", "max_body", "window"];
+        let Some(fields) = self.fields("batch", node, &known) else { return };
+        let mut options = BatchConfig::new("");
+        if fields.get("url").is_none() {
+            self.add(at, "batch lacks a url", Some("write: url: \"http://host:port/path?ids={ids}\""));
+        }
+        self.set(fields, "url", &mut options.url, value::list_url);
+        self.set(fields, "separator", &mut options.separator, value::as_written);
+        self.set(fields, "most_keys", &mut options.most_keys, |value| value::count(value, MOST_KEYS));
+        self.set(fields, "records_at", &mut options.records_at, value::pointer);
+        self.set(fields, "key_at", &mut options.key_at, |value| value::pointer(value).map(Some));
+        self.set(fields, "version_at", &mut options.version_at, |value| value::pointer(value).map(Some));
+        self.set(fields, "max_body", &mut options.max_body_bytes, value::size);
+        self.set(fields, "window", &mut options.window, value::window);
+        *batch = Some(options);
     }
 
     fn retries(&mut self, node: &Node, retries: &mut Retries) {
