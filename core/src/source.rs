@@ -145,6 +145,9 @@ pub struct Declared {
     /// A rule of the source's own changes or refuses what is put, before it is sent: nobody knows what a put would show until the rule
     /// has run in its turn. To the cache it is one; who lets others write pending values (the REST front) goes by it.
     pub has_rule: bool,
+    /// The source makes records whose keys the origin names ([`Source::create`]). To the cache a create is one in any case; who offers it to others
+    /// (the REST front) goes by it.
+    pub creates: bool,
 }
 
 impl Default for Declared {
@@ -156,6 +159,7 @@ impl Default for Declared {
             honours_idempotency: false,
             versions_never_reused: false,
             has_rule: false,
+            creates: false,
         }
     }
 }

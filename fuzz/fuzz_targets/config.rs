@@ -150,6 +150,13 @@ fn written_table(table: &TableConfig, out: &mut String) -> std::fmt::Result {
         writeln!(out, "        max_body: {}B", batch.max_body_bytes)?;
         writeln!(out, "        window: {}", millis(batch.window))?;
     }
+    if let Some(create) = &origin.create {
+        writeln!(out, "      create:")?;
+        writeln!(out, "        url: {}", quoted(&create.url))?;
+        if let Some(pointer) = &create.key_at {
+            writeln!(out, "        key_at: {}", quoted(pointer))?;
+        }
+    }
     match table.capacity {
         Capacity::Bytes(bytes) => writeln!(out, "    capacity: {bytes}B")?,
         Capacity::Entries(entries) => writeln!(out, "    capacity: {entries} entries")?,

@@ -285,7 +285,7 @@ fn first_of(separator: &str) -> Result<u8, String> {
     Ok(first)
 }
 
-fn find<'a>(record: &'a RawValue, path: &[String]) -> Option<&'a RawValue> {
+pub(crate) fn find<'a>(record: &'a RawValue, path: &[String]) -> Option<&'a RawValue> {
     if !record.get().starts_with('{') {
         return None;
     }
@@ -293,7 +293,7 @@ fn find<'a>(record: &'a RawValue, path: &[String]) -> Option<&'a RawValue> {
 }
 
 /// A string, or a whole number as it is written.
-fn key_text(told: &RawValue) -> Option<String> {
+pub(crate) fn key_text(told: &RawValue) -> Option<String> {
     match told.get().as_bytes() {
         [b'"', ..] => serde_json::from_str(told.get()).ok(),
         [b'-' | b'0'..=b'9', rest @ ..] => rest.iter().all(u8::is_ascii_digit).then(|| told.get().to_owned()),

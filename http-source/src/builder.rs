@@ -13,6 +13,7 @@ use wtcache::{Clock, Declared, SystemClock};
 use crate::attempt::Traffic;
 use crate::batch::{BatchGet, Lists};
 use crate::breaker::{Breaker, Fuse};
+use crate::create::{CreatePost, Creates};
 use crate::freshness::{Freshness, Heuristic, Policy};
 use crate::gate::Gate;
 use crate::headers::Headers;
@@ -47,6 +48,7 @@ pub struct HttpSourceBuilder {
     last_modified: bool,
     pointers: Pointers,
     batch: Option<BatchGet>,
+    create: Option<CreatePost>,
     check: Arc<RecordCheck>,
     declared: Declared,
     max_in_flight: usize,
@@ -74,6 +76,7 @@ impl HttpSourceBuilder {
             last_modified: false,
             pointers: Pointers::default(),
             batch: None,
+            create: None,
             check: Arc::new(|_, body| if body.is_empty() { Err("the body is empty".into()) } else { Ok(body) }),
             declared: Declared::default(),
             max_in_flight: 64,
@@ -231,6 +234,12 @@ impl HttpSourceBuilder {
         self
     }
 
+    /// The origin makes records whose keys it names. Default: it does not, and a create is refused.
+    pub fn create(mut self, create: CreatePost) -> Self {
+        self.create = Some(create);
+        self
+    }
+
     /// Tells whether a body is a record of the table: from the key and the body it gives the bytes to cache, or says why
     /// not. Then a load fails, and a put is applied, unseen. Default: any body that is not empty. It must not panic.
     pub fn record_check(
@@ -309,6 +318,9 @@ impl HttpSourceBuilder {
         }
         let shape = Shape::new(&self.pointers)?;
         let lists = self.batch.as_ref().map(|batch| Lists::new(batch, &template)).transpose()?;
+        let creates = self.create.as_ref().map(|create| Creates::new(create, &template)).transpose()?;
+        let mut declared = self.declared;
+        declared.creates = creates.is_some();
         let mut config = Agent::config_builder()
             .http_status_as_error(false)
             .max_redirects(0)
@@ -331,15 +343,16 @@ impl HttpSourceBuilder {
         let agent = Agent::with_parts(config.build(), transport::connector(self.connect_timeout), resolver);
         let limits = Limits { timeout: self.timeout, body: self.body_limit, write_idle: self.write_max_idle_age };
         let answers = Answers { policy: self.policy, shape, by_date: self.last_modified, check: self.check };
-        let carries_key = self.declared.honours_idempotency || self.retries.writes > 0;
+        let carries_key = declared.honours_idempotency || self.retries.writes > 0;
         Ok(HttpSource {
             agent,
             template,
             headers,
             limits,
             answers,
-            declared: self.declared,
+            declared,
             lists,
+            creates,
             traffic: Traffic::new(
                 self.clock.unwrap_or_else(|| Arc::new(SystemClock::new())),
                 Gate::new(self.max_in_flight, self.max_queued),

@@ -1,6 +1,6 @@
 //! The HTTP origin adapter of wtcache: a [`Source`](wtcache::Source) of byte records behind one URL template.
 //!
-//! `GET`, `PUT` and `DELETE` of one resource a key, and `GET` of several with one request ([`BatchGet`]). What the source answers is proved, never guessed: a write is
+//! `GET`, `PUT` and `DELETE` of one resource a key, `GET` of several with one request ([`BatchGet`]), and `POST` of records that the origin names ([`CreatePost`]). What the source answers is proved, never guessed: a write is
 //! [`Rejected`](wtcache::Outcome::Rejected) only if not one byte of the request was offered to the wire, or the origin
 //! answered that it refuses; else it is [`Unknown`](wtcache::Outcome::Unknown).
 //!
@@ -41,6 +41,7 @@ mod builder;
 mod cache_control;
 mod call;
 mod classify;
+mod create;
 mod freshness;
 mod gate;
 mod gather;
@@ -62,6 +63,7 @@ pub use attempt::NotTried;
 pub use batch::BatchGet;
 pub use breaker::{Breaker, BreakerState};
 pub use builder::{BuildError, HttpSourceBuilder};
+pub use create::CreatePost;
 pub use freshness::Freshness;
 pub use retry::Retries;
 pub use source::HttpSource;

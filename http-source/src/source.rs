@@ -12,8 +12,8 @@ use std::time::{Duration, SystemTime};
 use ureq::http::{HeaderMap, HeaderName, Method, Request, Response, Uri, header};
 use ureq::{Agent, AsSendBody, Body};
 use wtcache::{
-    Bytes, Confirmed, Declared, Failure, Lifetime, LoadCx, LoadMany, Loaded, Outcome, Record, Rejection, Source,
-    SourceError, WriteCx,
+    Bytes, Confirmed, CreateCx, Declared, Failure, IdempotencyKey, Lifetime, LoadCx, LoadMany, Loaded, Made, Outcome,
+    Record, Rejection, Source, SourceError, WriteCx,
 };
 
 use crate::answer::{self, Unread};
@@ -22,6 +22,7 @@ use crate::batch::Lists;
 use crate::builder::HttpSourceBuilder;
 use crate::call::Reuse;
 use crate::classify::{self, Got, Unanswered, Written};
+use crate::create::Creates;
 use crate::freshness::Policy;
 use crate::headers::{self, Headers};
 use crate::retry;
@@ -51,6 +52,8 @@ pub struct HttpSource {
     pub(crate) traffic: Traffic,
     /// How several records are asked for with one request.
     pub(crate) lists: Option<Lists>,
+    /// Where the origin makes records.
+    pub(crate) creates: Option<Creates>,
     /// The name of the header with a write's key; `None` where writes carry none.
     pub(crate) idempotency_header: Option<HeaderName>,
     pub(crate) requests: AtomicU64,
@@ -286,19 +289,13 @@ impl HttpSource {
     }
 
     /// Sends a write, as often as it may be. What comes back was answered; what nobody answered is an outcome already.
-    fn send<T>(
-        &self,
-        method: Method,
-        key: &[u8],
-        body: Option<&[u8]>,
-        cx: &WriteCx<'_, Bytes>,
-    ) -> Result<(Response<Body>, Attempt<'_>), Outcome<T>> {
+    pub(crate) fn send<T>(&self, sending: Sending<'_>) -> Result<(Response<Body>, Attempt<'_>), Outcome<T>> {
+        let Sending { method, request, body, left, safe, leaves_stray } = sending;
         let not_sent = |error| Outcome::Rejected(Rejection::new(error));
-        let left = cx.remaining().min(self.limits.timeout);
+        let left = left.min(self.limits.timeout);
         let mut attempts = self.traffic.attempts(left, self.traffic.retries.writes).map_err(not_sent)?;
-        let (uri, headers) = self.prepare(key, body, cx).map_err(not_sent)?;
+        let (uri, headers) = request.map_err(not_sent)?;
         let name = method.to_string();
-        let safe = retry::second_send_is_safe(&self.declared, cx.condition());
         let reuse = Reuse::IdleFor(self.limits.write_idle);
         let mut attempt = attempts.begin(reuse, safe).map_err(not_sent)?;
         loop {
@@ -328,25 +325,34 @@ impl HttpSource {
             let Some(Ok(next)) = next else { return Err(unapplied.into()) };
             attempt = next;
             if let Unapplied::Unknown(_) = unapplied {
-                cx.leaves_stray();
+                leaves_stray();
             }
         }
     }
 
-    /// Everything of a write that can be refused before it is sent.
-    fn prepare(
+    /// A write of the record of `key`, and everything of it that can be refused before it is sent.
+    fn write<'a>(
         &self,
+        method: Method,
         key: &[u8],
-        body: Option<&[u8]>,
-        cx: &WriteCx<'_, Bytes>,
-    ) -> Result<(Uri, HeaderMap), SourceError> {
-        let uri = self.template.uri(key)?;
-        let mut headers = if body.is_some() { self.headers.with_body() } else { self.headers.bare() };
-        headers::add_condition(&mut headers, cx.condition())?;
+        body: Option<&'a [u8]>,
+        (cx, leaves_stray): (&WriteCx<'_, Bytes>, &'a dyn Fn()),
+    ) -> Sending<'a> {
+        let request = self.template.uri(key).and_then(|uri| {
+            let mut headers = if body.is_some() { self.headers.with_body() } else { self.headers.bare() };
+            headers::add_condition(&mut headers, cx.condition())?;
+            Ok((uri, self.keyed(headers, cx.idempotency_key())))
+        });
+        let safe = retry::second_send_is_safe(&self.declared, cx.condition());
+        Sending { method, request, body, left: cx.remaining(), safe, leaves_stray }
+    }
+
+    /// With a write's key, where writes carry it.
+    pub(crate) fn keyed(&self, mut headers: HeaderMap, key: IdempotencyKey) -> HeaderMap {
         if let Some(name) = &self.idempotency_header {
-            headers::add_idempotency_key(&mut headers, name, cx.idempotency_key());
+            headers::add_idempotency_key(&mut headers, name, key);
         }
-        Ok((uri, headers))
+        headers
     }
 
     /// One request, one answer, in this thread and in the innermost call.
@@ -365,7 +371,7 @@ impl HttpSource {
         self.agent.run(request)
     }
 
-    fn record(&self, value: Vec<u8>, headers: &HeaderMap, asked: SystemTime) -> Record<Vec<u8>> {
+    pub(crate) fn record(&self, value: Vec<u8>, headers: &HeaderMap, asked: SystemTime) -> Record<Vec<u8>> {
         let record = Record::new(value).lifetime(self.lifetime(headers, asked));
         match headers::version(headers, self.answers.by_date) {
             Some(version) => record.version(version),
@@ -391,7 +397,8 @@ impl Source<Bytes> for HttpSource {
 
     fn put(&self, key: &[u8], value: &[u8], cx: &WriteCx<'_, Bytes>) -> Outcome<Confirmed<Vec<u8>>> {
         let body = self.answers.shape.put(value);
-        let (response, attempt) = match self.send(Method::PUT, key, Some(&body), cx) {
+        let stray = || cx.leaves_stray();
+        let (response, attempt) = match self.send(self.write(Method::PUT, key, Some(&body), (cx, &stray))) {
             Ok(answered) => answered,
             Err(outcome) => return outcome,
         };
@@ -404,7 +411,8 @@ impl Source<Bytes> for HttpSource {
 
     fn delete(&self, key: &[u8], cx: &WriteCx<'_, Bytes>) -> Outcome<()> {
         // The guard lives to the end: the answer's body is read within the call.
-        let (mut response, _attempt) = match self.send(Method::DELETE, key, None, cx) {
+        let stray = || cx.leaves_stray();
+        let (mut response, _attempt) = match self.send(self.write(Method::DELETE, key, None, (cx, &stray))) {
             Ok(answered) => answered,
             Err(outcome) => return outcome,
         };
@@ -415,6 +423,17 @@ impl Source<Bytes> for HttpSource {
             }
             Written::Rejected { stale } => Outcome::Rejected(rejection("DELETE", stale, response)),
             Written::Unknown(failure) => Outcome::Unknown(answer::into_error(failure, "DELETE", response)),
+        }
+    }
+
+    fn create(&self, value: &[u8], cx: &CreateCx<'_>) -> Outcome<Made<Bytes>> {
+        match &self.creates {
+            Some(creates) => self.post(creates, value, cx),
+            None => {
+                let error =
+                    SourceError::new(Failure::Invalid, "this source has no URL at which the origin makes records");
+                Outcome::Rejected(Rejection::new(error))
+            }
         }
     }
 
@@ -430,6 +449,18 @@ impl Source<Bytes> for HttpSource {
 /// An absence that is remembered as the origin says, if it does.
 pub(crate) fn absent(lifetime: Lifetime) -> Loaded<Vec<u8>> {
     if lifetime == Lifetime::Default { Loaded::Absent } else { Loaded::AbsentFor(lifetime) }
+}
+
+/// A write on its way out.
+pub(crate) struct Sending<'a> {
+    pub(crate) method: Method,
+    pub(crate) request: Result<(Uri, HeaderMap), SourceError>,
+    pub(crate) body: Option<&'a [u8]>,
+    pub(crate) left: Duration,
+    /// A second send is harmless.
+    pub(crate) safe: bool,
+    /// Tells the cache that an attempt may still land.
+    pub(crate) leaves_stray: &'a dyn Fn(),
 }
 
 /// What became of an attempt of a write that another one may follow.
@@ -466,7 +497,7 @@ impl<T> From<Unapplied> for Outcome<T> {
     }
 }
 
-fn rejection(operation: &str, stale: bool, response: Response<Body>) -> Rejection {
+pub(crate) fn rejection(operation: &str, stale: bool, response: Response<Body>) -> Rejection {
     let status = response.status().as_u16();
     let throttled = response.headers().contains_key(header::RETRY_AFTER);
     let error = answer::into_error(Failure::Refused, operation, response);

@@ -44,6 +44,11 @@ impl Template {
         Self::with_hole(template, LIST_HOLE)
     }
 
+    /// Without a hole: what it is filled with is nothing.
+    pub(crate) fn whole(url: &str) -> Result<Self, String> {
+        Self::with_hole(url, "")
+    }
+
     fn with_hole(template: &str, hole: &str) -> Result<Self, String> {
         if let Some((at, c)) = template.char_indices().find(|(_, c)| !c.is_ascii_graphic()) {
             return Err(format!("{c:?} at byte {at} is not allowed; percent-encode it"));
@@ -60,15 +65,17 @@ impl Template {
         let (authority, tail) = rest.split_at(rest.find(['/', '?']).unwrap_or(rest.len()));
         let authority = parse_authority(authority, hole)?;
         let path = tail.split_once('?').map_or(tail, |(path, _)| path);
-        let Some((before, after)) = tail.split_once(hole) else {
+        let parts = if hole.is_empty() { Some((tail, "")) } else { tail.split_once(hole) };
+        let Some((before, after)) = parts else {
             let what = if hole == HOLE { "the key" } else { "the keys" };
             return Err(format!("it has no {hole} for {what}, in path or query"));
         };
-        if after.contains(hole) {
+        if !hole.is_empty() && after.contains(hole) {
             return Err(format!("it has {hole} more than once"));
         }
         if before.contains(['{', '}']) || after.contains(['{', '}']) {
-            return Err(format!("it has a brace that is not of {hole}"));
+            let whose = if hole.is_empty() { "" } else { " that is not of " };
+            return Err(format!("it has a brace{whose}{hole}"));
         }
         if let Some(segment) =
             path.split('/').find(|s| matches!(&*s.replace("%2e", ".").replace("%2E", "."), "." | ".."))
@@ -82,7 +89,7 @@ impl Template {
         if template.before.len() + template.after.len() > MAX_TARGET_BYTES / 4 {
             return Err(format!("it is longer than {} bytes", MAX_TARGET_BYTES / 4));
         }
-        match template.uri(b"x") {
+        match template.filled(if hole.is_empty() { "" } else { "x" }) {
             Ok(_) => Ok(template),
             Err(e) => Err(format!("it is no URL: {}", e.message())),
         }
@@ -99,6 +106,27 @@ impl Template {
             return Err(invalid(format!("a key of {} bytes is too long for a URL", key.len())));
         }
         self.filled(&encoded)
+    }
+
+    /// The key whose URL this is: absolute, or from the root of this one's host.
+    pub(crate) fn key_of(&self, location: &str) -> Option<Vec<u8>> {
+        let target = match location.split_once("://") {
+            Some(_) => {
+                let uri: Uri = location.parse().ok()?;
+                let (scheme, authority) = (uri.scheme()?, uri.authority()?);
+                let default = if *scheme == Scheme::HTTPS { 443 } else { 80 };
+                let same_place = authority.host().eq_ignore_ascii_case(self.host())
+                    && authority.port_u16().unwrap_or(default) == self.port();
+                if *scheme != self.scheme || !same_place {
+                    return None;
+                }
+                uri.path_and_query()?.as_str().to_owned()
+            }
+            None => location.to_owned(),
+        };
+        let encoded = target.strip_prefix(&self.before)?.strip_suffix(&self.after)?;
+        let ends = if self.in_query { ['&', '#', '='] } else { ['/', '?', '#'] };
+        if encoded.contains(ends) { None } else { decoded(encoded).filter(|key| self.uri(key).is_ok()) }
     }
 
     /// Whether that many bytes can stand in the hole.
@@ -150,7 +178,8 @@ fn parse_authority(text: &str, hole: &str) -> Result<Authority, String> {
         return Err("user and password do not belong in it; set a header".into());
     }
     if text.contains(['{', '}']) {
-        return Err(format!("{hole} must be in the path, not in the host"));
+        let what = if hole.is_empty() { "a brace" } else { hole };
+        return Err(format!("{what} must be in the path, not in the host"));
     }
     let authority: Authority = text.parse().map_err(|_| format!("{text:?} is no host and port"))?;
     if authority.host().is_empty() {
@@ -161,6 +190,23 @@ fn parse_authority(text: &str, hole: &str) -> Result<Authority, String> {
         return Err(format!("the port in {text:?} is none of 1 to 65535"));
     }
     Ok(authority)
+}
+
+/// The bytes of percent-encoded text.
+fn decoded(text: &str) -> Option<Vec<u8>> {
+    let mut bytes = text.bytes();
+    let mut key = Vec::with_capacity(text.len());
+    while let Some(byte) = bytes.next() {
+        key.push(match byte {
+            b'%' => {
+                let digits = [bytes.next()?, bytes.next()?];
+                let is_hex = digits.iter().all(u8::is_ascii_hexdigit);
+                u8::from_str_radix(std::str::from_utf8(&digits).ok().filter(|_| is_hex)?, 16).ok()?
+            }
+            byte => byte,
+        });
+    }
+    Some(key)
 }
 
 /// A key as it stands in a URL.

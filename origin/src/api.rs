@@ -6,7 +6,7 @@
 use serde_json::{Map, Value};
 
 use crate::answer::Answer;
-use crate::http::{Head, Method, percent_decoded};
+use crate::http::{Head, Method, percent_decoded, percent_encoded};
 use crate::preconditions::Preconditions;
 use crate::records::{Applied, Change, Stored};
 use crate::server::Shared;
@@ -81,7 +81,8 @@ pub(crate) fn answer(shared: &Shared, route: &Route, head: &Head, body: &[u8], s
         }
         (Route::Health, _) => Ok(not_allowed("GET, HEAD")),
         (Route::Items, Method::Get | Method::Head) => list(shared, head),
-        (Route::Items, _) => Ok(not_allowed("GET, HEAD")),
+        (Route::Items, Method::Post) => post(shared, body, seq),
+        (Route::Items, _) => Ok(not_allowed("GET, HEAD, POST")),
         (Route::Item(id), Method::Get | Method::Head) => get(shared, id, head),
         (Route::Item(id), Method::Put) => put(shared, id, head, body, seq),
         (Route::Item(id), Method::Delete) => delete(shared, id, head, seq),
@@ -143,6 +144,24 @@ fn put(shared: &Shared, id: &str, head: &Head, body: &[u8], seq: u64) -> rusqlit
         Ok(Applied { stored: Some(stored), created }) => record(if created { 201 } else { 200 }, &stored),
         Ok(Applied { stored: None, .. }) => unreachable!("a put leaves a record"),
         Err(refused) => refused,
+    })
+}
+
+/// Makes an item: with the id that it has, if there is none of that, or else with one of the inventory's own.
+fn post(shared: &Shared, body: &[u8], seq: u64) -> rusqlite::Result<Answer> {
+    let new = match item(body) {
+        Ok(new) => new,
+        Err(refused) => return Ok(refused),
+    };
+    let id = match new.get("id") {
+        None => None,
+        Some(Value::String(id)) if !id.is_empty() && id.len() <= ID_LIMIT_BYTES => Some(id.clone()),
+        Some(_) => return Ok(Answer::error(400, format!("an id is a text of 1 to {ID_LIMIT_BYTES} bytes"))),
+    };
+    let made = shared.records.make(id, new, |applied_seq| shared.log.applied(seq, applied_seq))?;
+    Ok(match made {
+        Some((id, stored)) => record(201, &stored).header("Location", format!("/items/{}", percent_encoded(&id))),
+        None => Answer::error(409, "there is an item of that id"),
     })
 }
 

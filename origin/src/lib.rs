@@ -10,6 +10,7 @@
 //! | `PUT /items/{id}` | 200 or 201 and the record as stored, with `id`, `revision` and `updatedAt`; 400, 412, 422 |
 //! | `DELETE /items/{id}` | 204, 404, 412 |
 //! | `GET /items` | 200 and the first 1000 records |
+//! | `POST /items` | 201 and the record with its `Location`, under the `id` in the body or a new one; 409 where there is one |
 //! | `GET /items?ids=a,b` | 200 and those of these records that there are |
 //! | `GET /healthz` | 200 `ok` |
 //! | `GET /_log`, `GET /_calls` | what arrived |

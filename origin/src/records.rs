@@ -116,6 +116,47 @@ impl Records {
     }
 }
 
+impl Records {
+    /// Makes a record of this id, or of a new one. `None`: there is one. `on_applied` as of [`Records::change`].
+    pub(crate) fn make(
+        &self,
+        id: Option<String>,
+        record: Map<String, Value>,
+        on_applied: impl FnOnce(u64),
+    ) -> rusqlite::Result<Option<(String, Stored)>> {
+        let mut guard = locked(&self.state);
+        let state = &mut *guard;
+        let transaction = state.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        let id = match id {
+            Some(id) => id,
+            None => free_id(&transaction)?,
+        };
+        let (before, last_revision) = current(&transaction, &id)?;
+        if before.is_some() {
+            return Ok(None);
+        }
+        let stored = write(&transaction, &id, last_revision + 1, Change::Put(record))?;
+        transaction.commit()?;
+        state.applied += 1;
+        on_applied(state.applied);
+        Ok(stored.map(|stored| (id, stored)))
+    }
+}
+
+/// An id that no record has had: `item-` and a number.
+fn free_id(connection: &Connection) -> rusqlite::Result<String> {
+    let used = connection.query_row("SELECT count(*) FROM items", [], |row| row.get::<_, u64>(0))?;
+    let mut number = used + 1;
+    loop {
+        let id = format!("item-{number:03}");
+        // A deleted one has its row, too.
+        if current(connection, &id)?.1 == 0 {
+            return Ok(id);
+        }
+        number += 1;
+    }
+}
+
 /// Makes the table in an empty database. False: someone else's database.
 fn prepare(connection: &mut Connection) -> rusqlite::Result<bool> {
     connection.busy_timeout(std::time::Duration::from_secs(5))?;

@@ -114,6 +114,24 @@ fn a_list_has_all_records() {
 }
 
 #[test]
+fn an_item_that_is_posted_has_its_own_id_or_a_new_one() {
+    let origin = origin();
+    origin.seed("item-002", json!({}));
+    origin.seed("item-003", json!({}));
+    origin.remove("item-003");
+    let post = |body: &str| ask(&origin, "POST", "/items", body).unwrap();
+    let made = post("{\"quantity\":1}");
+    assert_eq!((made.status, made.header("location")), (201, Some("/items/item-004")));
+    assert_eq!((&made.json()["id"], made.header("etag")), (&json!("item-004"), Some("\"r1\"")));
+    let own = post("{\"id\":\"a b\"}");
+    assert_eq!((own.status, own.header("location")), (201, Some("/items/a%20b")));
+    assert_eq!(post("{\"id\":\"a b\"}").status, 409);
+    assert_eq!((post("{\"id\":7}").status, post("[]").status, post("{\"quantity\":1e9}").status), (400, 400, 422));
+    assert_eq!(origin.record("item-004").unwrap()["quantity"], 1);
+    assert!(origin.log()[0].applied_seq.is_some());
+}
+
+#[test]
 fn an_id_is_decoded_once() {
     let origin = origin();
     for (path, id) in [("/items/a%2Fb%20%C3%A4", "a/b ä"), ("/items/%2525", "%25")] {
@@ -133,7 +151,7 @@ fn other_paths_and_methods_are_refused() {
     for (method, path, allow) in [
         ("PATCH", "/items/a", "GET, HEAD, PUT, DELETE"),
         ("BREW", "/items/a", "GET, HEAD, PUT, DELETE"),
-        ("POST", "/items", "GET, HEAD"),
+        ("PUT", "/items", "GET, HEAD, POST"),
         ("PUT", "/healthz", "GET, HEAD"),
     ] {
         let refused = ask(&origin, method, path, "").unwrap();

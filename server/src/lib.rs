@@ -8,6 +8,7 @@ mod answer;
 mod asked;
 pub mod config;
 mod connections;
+mod create;
 pub mod demo;
 pub mod diagnostic;
 mod etag;

@@ -29,6 +29,8 @@ pub struct ServedTable {
     pub(crate) outcomes: Arc<Outcomes>,
     /// The source has a rule of its own: what a write makes is known in its turn.
     pub(crate) has_rule: bool,
+    /// Its origin makes records whose keys it names.
+    pub(crate) creates: bool,
     /// How many records its source loads with one request.
     pub(crate) most_together: usize,
     /// Of the requests for it.
@@ -65,7 +67,7 @@ impl ServedTable {
         let schema = Arc::new(schema.clone());
         let (rows_of, tags_of) = (Arc::clone(&schema), Arc::clone(&schema));
         let outcomes = Outcomes::new(&schema.name, &config.optimistic, Arc::clone(&clock));
-        let has_rule = source.declared().has_rule;
+        let (has_rule, creates) = (source.declared().has_rule, source.declared().creates);
         let most_together = source.load_many().map_or(1, LoadMany::most_keys);
         let mut builder = ByteCache::builder(source)
             .clock(clock)
@@ -111,6 +113,7 @@ impl ServedTable {
             max_body_bytes: config.origin.max_body_bytes,
             outcomes,
             has_rule,
+            creates,
             most_together,
             latency,
         })
@@ -169,7 +172,7 @@ fn tag(attribute: &str, value: &[u8]) -> Vec<u8> {
 /// # Errors
 /// The URL template, a header or a bound is none that can be used; the error says which and why.
 pub fn origin_of(schema: &Table, config: &OriginConfig) -> Result<HttpSource, BuildError> {
-    let (schema, primary_key) = (schema.clone(), schema.primary_key.clone());
+    let (schema, own_key) = (schema.clone(), pointer_to(&schema.primary_key));
     let mut builder = HttpSource::builder(&config.url)
         .connect_timeout(config.connect_timeout)
         .timeout(config.timeout)
@@ -200,12 +203,20 @@ pub fn origin_of(schema: &Table, config: &OriginConfig) -> Result<HttpSource, Bu
         builder = builder.heuristic_lifetime(f64::from(config.heuristic_percent) / 100.0, config.heuristic_longest);
     }
     if let Some(batch) = &config.batch {
-        builder = builder.batch(batch.options(&primary_key));
+        builder = builder.batch(batch.options(&own_key));
+    }
+    if let Some(create) = &config.create {
+        builder = builder.create(create.options(&own_key));
     }
     for header in &config.headers {
         builder = builder.header(&header.name, &header.value);
     }
     builder.build()
+}
+
+/// The JSON pointer to a member of a record.
+fn pointer_to(name: &str) -> String {
+    format!("/{}", name.replace('~', "~0").replace('/', "~1"))
 }
 
 fn checked(schema: &Table, key: &[u8], body: &[u8]) -> Result<Vec<u8>, String> {

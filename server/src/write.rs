@@ -147,11 +147,11 @@ impl Patch {
     }
 }
 
-fn bad_body(error: &BodyError) -> Problem {
+pub(crate) fn bad_body(error: &BodyError) -> Problem {
     Problem::new(StatusCode::BAD_REQUEST, error.to_string()).field(error.field.as_deref())
 }
 
-fn bytes_of(record: &Map<String, Value>) -> Result<Vec<u8>, Problem> {
+pub(crate) fn bytes_of(record: &Map<String, Value>) -> Result<Vec<u8>, Problem> {
     serde_json::to_vec(record).map_err(|error| Problem::new(StatusCode::BAD_REQUEST, error.to_string()))
 }
 

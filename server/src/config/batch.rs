@@ -1,9 +1,9 @@
-//! How an origin gives several records with one request, as it is configured.
+//! How an origin gives several records with one request, and makes records that it names, as it is configured.
 
 use std::fmt;
 use std::time::Duration;
 
-use wtcache_http_source::BatchGet;
+use wtcache_http_source::{BatchGet, CreatePost};
 
 use super::without_query;
 
@@ -43,14 +43,13 @@ impl BatchConfig {
         }
     }
 
-    /// As the source takes it, for a table with this primary key.
-    pub(crate) fn options(&self, primary_key: &str) -> BatchGet {
-        let own = || format!("/{}", primary_key.replace('~', "~0").replace('/', "~1"));
+    /// As the source takes it, for a table whose primary key is there.
+    pub(crate) fn options(&self, own_key: &str) -> BatchGet {
         let options = BatchGet::new(&self.url)
             .separator(&self.separator)
             .most_keys(self.most_keys)
             .records_at(&self.records_at)
-            .key_at(self.key_at.clone().unwrap_or_else(own))
+            .key_at(self.key_at.as_deref().unwrap_or(own_key))
             .body_limit(self.max_body_bytes)
             .window(self.window);
         match &self.version_at {
@@ -73,5 +72,33 @@ impl fmt::Debug for BatchConfig {
             .field("max_body_bytes", &self.max_body_bytes)
             .field("window", &self.window)
             .finish()
+    }
+}
+
+/// Where an origin makes records whose keys it names: see [`CreatePost`].
+#[derive(Clone, PartialEq, Eq)]
+pub struct CreateConfig {
+    /// The URL that records are sent to; of the same host as a record's.
+    pub url: String,
+    /// Where in a record its key is: a JSON pointer; by default the table's primary key.
+    pub key_at: Option<String>,
+}
+
+impl CreateConfig {
+    /// The defaults of everything but the URL.
+    pub fn new(url: impl Into<String>) -> Self {
+        Self { url: url.into(), key_at: None }
+    }
+
+    /// As the source takes it, for a table whose primary key is there.
+    pub(crate) fn options(&self, own_key: &str) -> CreatePost {
+        CreatePost::new(&self.url).key_at(self.key_at.as_deref().unwrap_or(own_key))
+    }
+}
+
+impl fmt::Debug for CreateConfig {
+    /// Without the URL's query, which is where some origins want a secret.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("CreateConfig").field("url", &without_query(&self.url)).field("key_at", &self.key_at).finish()
     }
 }

@@ -23,7 +23,7 @@ use wtcache_http_source::{Breaker, Retries};
 use crate::diagnostic::{Diagnostics, Findings, MAX_FILE_BYTES, Position};
 use crate::schema::Schema;
 
-pub use batch::BatchConfig;
+pub use batch::{BatchConfig, CreateConfig};
 pub use listening::{Admin, Limits};
 
 /// Looks up a variable of the environment.
@@ -151,6 +151,8 @@ pub struct OriginConfig {
     pub put_at: String,
     /// How the origin gives several records with one request; by default it does not.
     pub batch: Option<BatchConfig>,
+    /// Where the origin makes records whose keys it names; by default it does not.
+    pub create: Option<CreateConfig>,
     /// Whether the origin honours preconditions of writes.
     pub preconditions: Preconditions,
     /// Whether the origin stores exactly what it is sent, so that a write's body is the record; by default not.
@@ -281,6 +283,7 @@ impl OriginConfig {
             record_in_array: false,
             put_at: String::new(),
             batch: None,
+            create: None,
             preconditions: Preconditions::default(),
             stores_verbatim: false,
         }
@@ -327,6 +330,7 @@ impl fmt::Debug for OriginConfig {
             .field("record_in_array", &self.record_in_array)
             .field("put_at", &self.put_at)
             .field("batch", &self.batch)
+            .field("create", &self.create)
             .field("preconditions", &self.preconditions)
             .field("stores_verbatim", &self.stores_verbatim)
             .field("max_in_flight", &self.max_in_flight)

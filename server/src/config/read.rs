@@ -11,8 +11,8 @@ use wtcache_http_source::{Breaker, Retries};
 use super::value::{self, Value, Wrong};
 use super::yaml::{self, Kind, Node, Text};
 use super::{
-    Admin, BatchConfig, Capacity, Config, Environment, Freshness, HeaderConfig, Idempotency, InDoubtWrites, Limits,
-    OptimisticConfig, OriginConfig, Preconditions, TableConfig,
+    Admin, BatchConfig, Capacity, Config, CreateConfig, Environment, Freshness, HeaderConfig, Idempotency,
+    InDoubtWrites, Limits, OptimisticConfig, OriginConfig, Preconditions, TableConfig,
 };
 use crate::diagnostic::{Diagnostics, Findings, Position, hint_of_known, nearest, shown, text};
 use crate::schema::Schema;
@@ -226,6 +226,7 @@ impl Reader<'_> {
             "record_in_array",
             "put_at",
             "batch",
+            "create",
             "preconditions",
             "stores_verbatim",
             "max_in_flight",
@@ -260,6 +261,9 @@ impl Reader<'_> {
         self.set(fields, "put_at", &mut origin.put_at, value::pointer);
         if let Some((key, node)) = fields.get("batch") {
             self.batch(key.at, node, &mut origin.batch);
+        }
+        if let Some((key, node)) = fields.get("create") {
+            self.create(key.at, node, &mut origin.create);
         }
         self.set(fields, "preconditions", &mut origin.preconditions, |value| {
             choice(value, &[("unchecked", Preconditions::Unchecked), ("honoured", Preconditions::Honoured)])
@@ -305,6 +309,17 @@ impl Reader<'_> {
         self.set(fields, "max_body", &mut options.max_body_bytes, value::size);
         self.set(fields, "window", &mut options.window, value::window);
         *batch = Some(options);
+    }
+
+    fn create(&mut self, at: Position, node: &Node, create: &mut Option<CreateConfig>) {
+        let Some(fields) = self.fields("create", node, &["url", "key_at"]) else { return };
+        let mut options = CreateConfig::new("");
+        if fields.get("url").is_none() {
+            self.add(at, "create lacks a url", Some("write: url: \"http://host:port/path\""));
+        }
+        self.set(fields, "url", &mut options.url, value::fixed_url);
+        self.set(fields, "key_at", &mut options.key_at, |value| value::pointer(value).map(Some));
+        *create = Some(options);
     }
 
     fn retries(&mut self, node: &Node, retries: &mut Retries) {

@@ -295,6 +295,24 @@ pub(super) fn list_url(value: &Value) -> Result<String, Wrong> {
     })
 }
 
+/// A URL without a placeholder.
+pub(super) fn fixed_url(value: &Value) -> Result<String, Wrong> {
+    let hint = "write: http://host:port/path";
+    if value.text.contains(['{', '}']) {
+        return Err(wrong("a URL without a placeholder is wanted", hint));
+    }
+    // With one, it is held against the same rules.
+    let root = if value.text.split_once("://").is_some_and(|(_, rest)| rest.contains(['/', '?'])) { "" } else { "/" };
+    let filled = Value { text: format!("{}{root}{{id}}", value.text), shown: value.shown.clone() };
+    match url_with(&filled, "{id}") {
+        Ok(_) => Ok(value.text.clone()),
+        Err(error) => {
+            let hint = error.hint.map(|own| if own == URL_HINT { hint.to_owned() } else { own });
+            Err(Wrong { hint, ..error })
+        }
+    }
+}
+
 fn url_with(value: &Value, hole: &str) -> Result<String, Wrong> {
     let url = &value.text;
     let Some((scheme, rest)) = url.split_once("://") else {

@@ -7,6 +7,7 @@ mod clients;
 #[path = "../common/mod.rs"]
 mod common;
 mod conditions;
+mod creates;
 mod formats;
 mod freshness;
 mod index;

@@ -292,5 +292,5 @@ fn g10_keys_and_expired_records_are_loaded_with_one_request() {
     // One key alone is asked for as ever.
     stage.clock.advance(Duration::from_secs(6));
     assert_eq!(ids(&ask("id=b")), ["b"]);
-    assert_eq!(stage.saw(), ["GET /items/b"]);
+    assert_eq!(stage.saw(), ["GET b"]);
 }
