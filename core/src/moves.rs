@@ -45,7 +45,8 @@ impl Moves {
         Creating { moves: self, since: self.latest.lock().told }
     }
 
-    fn is_watched(&self) -> bool {
+    /// Creates are out.
+    pub(crate) fn is_watched(&self) -> bool {
         self.open.load(Ordering::SeqCst) > 0
     }
 

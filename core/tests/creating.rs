@@ -186,6 +186,31 @@ fn p1_beside_a_write_that_is_out_neither_is_retained() {
     }
 }
 
+/// What a load brings while a create is out may be newer than a write that is out: shown after it, the write would be a step back.
+#[test]
+fn p1_a_write_beside_which_a_load_was_given_out_while_a_create_is_out_is_not_retained() {
+    for creating in [false, true] {
+        let m = makes();
+        let puts = |w: &World| {
+            w.cache.invalidate("k");
+            let cache = w.cache.clone();
+            w.script.next(
+                Op::Put,
+                "k",
+                Does::Run(Box::new(move || drop(spawn(move || cache.get("k").map(drop)).join()))),
+            );
+            assert_eq!(w.cache.put("k", "put".to_owned()).unwrap().kept, w.cache.peek("k").is_some());
+            w.peek("k")
+        };
+        if creating {
+            m.makes("k", "made", move |w| assert_eq!(puts(w), None));
+            assert!(!m.kept());
+        } else {
+            assert_eq!(puts(&m.w).as_deref(), Some("put"), "as ever, where none is");
+        }
+    }
+}
+
 #[test]
 fn g5_what_came_by_the_key_since_the_send_may_be_newer() {
     type Meanwhile = fn(&World);
@@ -324,7 +349,9 @@ fn t1_in_a_transaction_on_its_key_it_is_not_retained() {
         Outcome::Applied(StepDone::new().wrote("other", Wrote::AsSent))
     });
     let transaction = m.w.cache.transaction().update("k", "x".to_owned()).update("other", "y".to_owned());
-    let ended = transaction.step(step.writes("other")).run();
+    // The key itself is written by a later step: nothing of it is out yet.
+    let later = Step::call(|_| Outcome::Applied(StepDone::new().wrote("k", Wrote::AsSent)));
+    let ended = transaction.step(step.writes("other")).step(later.writes("k")).run();
     assert!(matches!(ended, Transacted::Committed(_)), "committed");
     assert_eq!(*seen.lock().unwrap(), Some((false, false)));
 }

@@ -299,10 +299,10 @@ impl<'a, L: Layout> AtKey<'a, L> {
         }
     }
 
-    /// A reader is given what the origin said just now. While a write of an earlier process may still land, that may be newer
-    /// than a write that is out.
+    /// A reader is given what the origin said just now. While a write of an earlier process may still land, or the origin may be making a record
+    /// for a create, that may be newer than a write that is out.
     fn given_out(&mut self) {
-        if self.unsure
+        if (self.unsure || self.engine.moves.is_watched())
             && let Some(cell) = self.cell()
         {
             cell.slot.mark_dirty();
