@@ -563,6 +563,43 @@ impl<L: Layout> CacheOf<L> {
 }
 
 impl<L: KeyBytes> CacheOf<L> {
+    /// Some of what is resident, for somebody who looks on: entries whose keys begin with `prefix`, `most` of them or all
+    /// there are. No read: nothing is loaded or counted, and it does not keep an entry from being evicted. It gives entries that have
+    /// expired, too, and of a key with pending writes what the origin confirmed last; what the origin said is absent is left out.
+    ///
+    /// With [`Builder::key_index`] it looks at those with that prefix only, else at all entries until it has enough. No two shards are
+    /// looked at in the same moment.
+    ///
+    /// # Example
+    /// ```
+    /// # use wtcache::{Cache, LoadCx, Loaded, Record, Source, SourceError, Typed};
+    /// # struct Stock;
+    /// # impl Source<Typed<String, u32>> for Stock {
+    /// #     fn get(&self, _: &String, _: &LoadCx<'_, Typed<String, u32>>) -> Result<Loaded<u32>, SourceError> {
+    /// #         Ok(Loaded::Found(Record::new(7)))
+    /// #     }
+    /// # }
+    /// let cache = Cache::builder(Stock).build()?;
+    /// for key in ["shop:1:bolts", "shop:1:nuts", "shop:2:nuts"] {
+    ///     cache.get(key)?;
+    /// }
+    /// assert_eq!(cache.resident("shop:1:", 100).len(), 2);
+    /// assert_eq!(cache.resident("", 1).len(), 1);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[must_use]
+    pub fn resident(&self, prefix: impl AsRef<[u8]>, most: usize) -> Vec<Entry<L>> {
+        let keys = Keys::with_prefix(prefix.as_ref());
+        let mut entries = Vec::new();
+        for shard in self.0.shards() {
+            if entries.len() == most {
+                break;
+            }
+            entries.append(&mut shard.read().store.some_of_keys(&keys, most - entries.len()));
+        }
+        entries
+    }
+
     /// Forgets all keys that begin with `prefix`, as [`CacheOf::invalidate`] forgets one; with an empty one, all there are.
     ///
     /// Costs what it matches, beside what is under way, with [`Builder::key_index`]; else it looks at all entries.

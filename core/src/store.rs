@@ -5,8 +5,8 @@
 //! Invariant: table, indexes and policy hold the same entries, and the budget counts their weight.
 
 use crate::bugs::{self, Bug};
-use crate::entry::Layout;
 use crate::entry::sealed::Stored;
+use crate::entry::{Entry, Layout};
 use crate::eviction::{MOST_TOUCHES, S3Fifo, Touches};
 use crate::index::Index;
 use crate::key_index::KeyIndex;
@@ -254,6 +254,15 @@ impl<L: Layout> Store<L> {
         match &self.keys {
             Some(keys) => keys.with_head(meant.head()).filter(|stored| is_meant(stored)).cloned().collect(),
             None => self.table.iter().filter(|stored| is_meant(stored)).map(|stored| stored.clone()).collect(),
+        }
+    }
+
+    /// Entries of the keys that are meant, no absent marks, so many at most: it looks no further then.
+    pub(crate) fn some_of_keys(&self, meant: &Keys<'_, L>, most: usize) -> Vec<Entry<L>> {
+        let entry = |stored: &L::Stored| if meant.has(stored.key()) { Entry::of(stored.clone()) } else { None };
+        match &self.keys {
+            Some(keys) => keys.with_head(meant.head()).filter_map(entry).take(most).collect(),
+            None => self.table.iter().filter_map(|stored| entry(&stored)).take(most).collect(),
         }
     }
 

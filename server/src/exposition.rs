@@ -52,7 +52,12 @@ pub(crate) fn metrics(tables: &Tables, others: &Latency, connections: &Connectio
         line(&mut out, format_args!("{name} {value}"));
     }
     let name = "wtcache_request_duration_seconds";
-    head(&mut out, name, "histogram", "From a request's head to its answer's, by table, method and class of status.");
+    head(
+        &mut out,
+        name,
+        "histogram",
+        "From a request's head to its answer's, by table, method, kind of read and class of status.",
+    );
     for (table, latency) in
         tables.iter().map(|(name, table)| (name.as_str(), &*table.latency)).chain([(OF_NO_TABLE, others)])
     {
@@ -64,8 +69,8 @@ pub(crate) fn metrics(tables: &Tables, others: &Latency, connections: &Connectio
 }
 
 fn histogram(out: &mut String, name: &str, table: &str, counted: &Counted) {
-    let Counted { method, class, up_to, seconds } = counted;
-    let labels = format!("table=\"{table}\",method=\"{method}\",status=\"{class}\"");
+    let Counted { method, cache, class, up_to, seconds } = counted;
+    let labels = format!("table=\"{table}\",method=\"{method}\",cache=\"{cache}\",status=\"{class}\"");
     let ends = BUCKETS.iter().map(|(end, _)| *end).chain(["+Inf"]);
     for (end, count) in ends.zip(up_to) {
         line(out, format_args!("{name}_bucket{{{labels},le=\"{end}\"}} {count}"));

@@ -29,7 +29,7 @@ use crate::problem::{self, Problem};
 use crate::record::check_key;
 use crate::table::ServedTable;
 use crate::timing::{SERVER_TIMING, Timing};
-use crate::{create, etag, pending, query, write};
+use crate::{create, etag, foreign, pending, query, write};
 
 const RECORD_METHODS: &str = "GET, HEAD, PUT, PATCH, DELETE, OPTIONS";
 const TABLE_METHODS: &str = "GET, HEAD, OPTIONS";
@@ -151,6 +151,9 @@ impl Front {
     /// The answer, and the table that it is of.
     async fn route(&self, side: Side, request: &Parts, body: &mut Incoming) -> (Option<&ServedTable>, Answer) {
         let (method, path) = (&request.method, request.uri.path());
+        if let Err(problem) = foreign::check(request) {
+            return (None, Answer::refused(method, problem));
+        }
         if path.starts_with(own::PREFIX) {
             return (None, own::answer(self, side, request, body).await);
         }
@@ -189,7 +192,7 @@ impl Front {
         let what = answer.what;
         let response = answer.finish();
         let (elapsed, status) = (begun.elapsed(), response.status());
-        table.map_or(&self.others, |table| &*table.latency).count(&request.method, status, elapsed);
+        table.map_or(&self.others, |table| &*table.latency).count(&request.method, what, status, elapsed);
         if let Some(observer) = &self.observer {
             let target = request.uri.path_and_query().map(|target| target.as_str().to_owned()).unwrap_or_default();
             observer(&Seen { method: request.method, target, what, status, elapsed });

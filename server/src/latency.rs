@@ -30,11 +30,14 @@ pub(crate) const BUCKETS: [(&str, u64); 16] = [
 
 const METHODS: [&str; 8] = ["GET", "HEAD", "PUT", "PATCH", "DELETE", "POST", "OPTIONS", "other"];
 
+/// What a read came to, as far as the origin is concerned: answered from what was here, or after a load.
+const READS: [(&str, &[&str]); 3] = [("", &[]), ("hit", &["hit", "stale"]), ("load", &["loaded", "joined"])];
+
 const CLASSES: [&str; 4] = ["2xx", "3xx", "4xx", "5xx"];
 
 /// The requests of one table.
 #[derive(Debug, Default)]
-pub(crate) struct Latency([[Histogram; CLASSES.len()]; METHODS.len()]);
+pub(crate) struct Latency([[[Histogram; CLASSES.len()]; READS.len()]; METHODS.len()]);
 
 #[derive(Debug, Default)]
 struct Histogram {
@@ -42,9 +45,11 @@ struct Histogram {
     nanos: AtomicU64,
 }
 
-/// What was counted of one method and class of status.
+/// What was counted of one method, kind of read and class of status.
 pub(crate) struct Counted {
     pub(crate) method: &'static str,
+    /// `hit` or `load`; empty where it is no such read.
+    pub(crate) cache: &'static str,
     pub(crate) class: &'static str,
     /// In each bucket and all before it; the last is of all requests.
     pub(crate) up_to: [u64; BUCKETS.len() + 1],
@@ -52,11 +57,14 @@ pub(crate) struct Counted {
 }
 
 impl Latency {
-    pub(crate) fn count(&self, method: &Method, status: StatusCode, took: Duration) {
+    /// `what`: the word for what the request came to.
+    pub(crate) fn count(&self, method: &Method, what: &str, status: StatusCode, took: Duration) {
+        let reads = matches!(*method, Method::GET | Method::HEAD);
+        let read = READS.iter().position(|(_, words)| reads && words.contains(&what)).unwrap_or(0);
         let other = METHODS.len() - 1;
         let method = METHODS.iter().position(|known| *known == method.as_str()).unwrap_or(other);
         let class = usize::from(status.as_u16() / 100).clamp(2, 5) - 2;
-        let histogram = &self.0[method][class];
+        let histogram = &self.0[method][read][class];
         let micros = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
         // A bucket's end belongs to it.
         let bucket = BUCKETS.iter().position(|(_, end)| micros <= *end).unwrap_or(BUCKETS.len());
@@ -67,15 +75,17 @@ impl Latency {
 
     /// What was counted, without what never came.
     pub(crate) fn counted(&self) -> impl Iterator<Item = Counted> {
-        let all = METHODS.iter().zip(&self.0).flat_map(|(method, classes)| {
-            CLASSES.iter().zip(classes).map(|(class, histogram)| histogram.counted(method, class))
+        let all = METHODS.iter().zip(&self.0).flat_map(|(method, reads)| {
+            READS.iter().zip(reads).flat_map(move |((cache, _), classes)| {
+                CLASSES.iter().zip(classes).map(move |(class, histogram)| histogram.counted(method, cache, class))
+            })
         });
         all.filter(|counted| counted.up_to[BUCKETS.len()] > 0)
     }
 }
 
 impl Histogram {
-    fn counted(&self, method: &'static str, class: &'static str) -> Counted {
+    fn counted(&self, method: &'static str, cache: &'static str, class: &'static str) -> Counted {
         let mut sum = 0;
         let up_to = std::array::from_fn(|bucket| {
             sum += self.counts[bucket].load(Ordering::Relaxed);
@@ -83,6 +93,7 @@ impl Histogram {
         });
         Counted {
             method,
+            cache,
             class,
             up_to,
             seconds: Duration::from_nanos(self.nanos.load(Ordering::Relaxed)).as_secs_f64(),
@@ -98,7 +109,7 @@ mod tests {
     fn a_request_is_counted_in_its_bucket_and_all_above() {
         let latency = Latency::default();
         let count = |method: &Method, status: u16, micros| {
-            latency.count(method, StatusCode::from_u16(status).unwrap_or_default(), Duration::from_micros(micros));
+            latency.count(method, "", StatusCode::from_u16(status).unwrap_or_default(), Duration::from_micros(micros));
         };
         for micros in [0, 100, 101, 10_000_000, 10_000_001] {
             count(&Method::GET, 204, micros);
@@ -109,5 +120,24 @@ mod tests {
         assert_eq!(counted, [("GET", "2xx", 2, 3, 4, 5), ("other", "5xx", 1, 1, 1, 1)]);
         let seconds = latency.counted().next().map(|counted| counted.seconds);
         assert_eq!(seconds, Some(20.000202));
+    }
+
+    #[test]
+    fn a_read_is_counted_as_what_it_came_to() {
+        let latency = Latency::default();
+        for (method, what) in [
+            (Method::GET, "hit"),
+            (Method::HEAD, "stale"),
+            (Method::GET, "joined"),
+            (Method::GET, "query"),
+            (Method::PUT, "hit"),
+        ] {
+            latency.count(&method, what, StatusCode::OK, Duration::ZERO);
+        }
+        let counted: Vec<_> = latency.counted().map(|c| (c.method, c.cache, c.up_to[0])).collect();
+        assert_eq!(
+            counted,
+            [("GET", "", 1), ("GET", "hit", 1), ("GET", "load", 1), ("HEAD", "hit", 1), ("PUT", "", 1)]
+        );
     }
 }

@@ -13,7 +13,7 @@ use crate::exposition;
 use crate::front::Front;
 use crate::incoming::Incoming;
 use crate::problem::Problem;
-use crate::{invalidate, openapi, pending};
+use crate::{invalidate, openapi, page, pending};
 
 /// Before each path of these.
 pub(crate) const PREFIX: &str = "/-/";
@@ -39,19 +39,30 @@ enum Page<'p> {
     Stats,
     Metrics,
     Invalidate,
+    /// Of the page for people.
+    File(page::File),
+    /// What is resident.
+    Records,
+    Doubts,
     /// Of a write with this id.
     Pending(&'p str),
 }
 
 impl<'p> Page<'p> {
     fn of(path: &'p str) -> Option<Self> {
-        Some(match path.strip_prefix(PREFIX)? {
+        let path = path.strip_prefix(PREFIX)?;
+        if let Some(file) = page::File::of(path) {
+            return Some(Self::File(file));
+        }
+        Some(match path {
             "healthz" => Self::Healthz,
             "readyz" => Self::Readyz,
             "openapi.json" => Self::Openapi,
             "stats" => Self::Stats,
             "metrics" => Self::Metrics,
             "invalidate" => Self::Invalidate,
+            "records" => Self::Records,
+            "doubts" => Self::Doubts,
             other => Self::Pending(other.strip_prefix("pending/")?),
         })
     }
@@ -102,6 +113,9 @@ pub(crate) async fn answer(front: &Front, side: Side, request: &Parts, body: &mu
             let metrics = exposition::metrics(front.tables(), front.others(), front.connections());
             Answer::local(text(metrics, exposition::CONTENT_TYPE), "metrics")
         }
+        Page::File(file) => file.answer(),
+        Page::Records => page::records(front.tables(), request.uri.query()).await,
+        Page::Doubts => page::doubts(front.tables()),
         Page::Invalidate => invalidate::answer(front.tables(), method, body).await,
         Page::Pending(id) => pending::answer(front.tables(), id),
     }

@@ -12,6 +12,7 @@ mod install;
 mod interleavings;
 mod mutants;
 mod outcomes;
+mod outside;
 mod rivals;
 mod sanitize;
 mod tidy;
@@ -52,6 +53,12 @@ Usage: cargo xtask TASK
              WTCACHE_TRACES). Not part of ci, which does not compile them
   python-rivals [--quick]
              a hit in Python beside other caches for it. Not part of ci
+  front-rivals [--rounds N] [--seconds N] [--write] [--harper FOLDER]
+             the REST front beside nginx, Varnish and Harper. Not part of ci
+  load [--rounds N]
+             the REST front under load: ten thousand connections, the origin killed and
+             started again, the front killed and started again. Not part of ci
+  page       the front's page in a headless Chromium, and pictures of it. Not part of ci
   c-hits     a hit through the C ABI beside one in Rust. Not part of ci
   attack [--minutes N] [--seed S]
              the bugs, then interleavings, histories over real sockets and fuzzers in
@@ -75,6 +82,9 @@ fn main() -> ExitCode {
         Some("outcomes") => outcomes::write(&root()),
         Some("bindings") => bindings::check(),
         Some("python-rivals") => bindings::rivals(std::env::args().skip(2)),
+        Some("front-rivals") => rivals::front(std::env::args().skip(2)),
+        Some("load") => outside::load(std::env::args().skip(2)),
+        Some("page") => outside::page(),
         Some("c-hits") => bindings::hits(),
         Some("install") => install::task(std::env::args().skip(2)),
         Some("symbols") => install::write_symbols(),

@@ -1,8 +1,13 @@
 //! wtcache beside other caches: `benches/rivals`, a crate of its own, so that nothing else compiles them.
 
-use crate::cargo;
+use std::process::Command;
+
+use crate::{cargo, root, target};
 
 const MANIFEST: &str = "benches/rivals/Cargo.toml";
+
+/// The origin for the REST front's rivals.
+const FRONT: &str = "benches/front/Cargo.toml";
 
 /// Builds it for release and runs it; what it understands, it says itself.
 pub(crate) fn measure(args: impl Iterator<Item = String>) -> Result<(), String> {
@@ -15,7 +20,29 @@ pub(crate) fn measure(args: impl Iterator<Item = String>) -> Result<(), String> 
     crate::run(command)
 }
 
+/// The REST front beside other HTTP caches, where those are installed. `args`: those of `benches/front/compare.py`, but that `--write` takes no folder.
+pub(crate) fn front(args: impl Iterator<Item = String>) -> Result<(), String> {
+    crate::run(cargo(&["build", "--release", "--package", "wtcache-server"]))?;
+    let mut origin = cargo(&["build", "--release", "--locked", "--manifest-path", FRONT]);
+    origin.arg("--target-dir").arg(target().join("front"));
+    crate::run(origin)?;
+    let mut compare = Command::new("python3");
+    compare.arg(root().join("benches/front/compare.py")).arg(target().join("release/wtcache"));
+    compare.arg(target().join("front/release/bare-origin"));
+    for arg in args {
+        let writes = arg == "--write";
+        compare.arg(arg);
+        if writes {
+            compare.arg(root().join("docs/benchmarks"));
+        }
+    }
+    crate::run(compare)
+}
+
 /// Formatting only: clippy would compile the rivals.
 pub(crate) fn lint() -> Result<(), String> {
-    crate::run(cargo(&["fmt", "--manifest-path", MANIFEST, "--check"]))
+    for manifest in [MANIFEST, FRONT] {
+        crate::run(cargo(&["fmt", "--manifest-path", manifest, "--check"]))?;
+    }
+    Ok(())
 }

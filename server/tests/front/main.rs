@@ -17,6 +17,7 @@ mod life;
 mod limits;
 mod openapi;
 mod own;
+mod page;
 mod patch;
 mod pending;
 mod query;

@@ -92,15 +92,15 @@ fn metrics_tell_what_the_caches_have_counted() {
     assert_eq!(of("wtcache_writes_applied_total", "InventoryItem"), Some(1.0));
     assert_eq!(of("wtcache_entries", "InventoryItem"), Some(2.0));
     assert_eq!(value(&metrics, "wtcache_connections_accepted_total", "", &[]), Some(6.0));
-    let requests = |method: &str, class: &str| {
-        let labels = [("table", "InventoryItem"), ("method", method), ("status", class)];
+    let requests = |method: &str, cache: &str, class: &str| {
+        let labels = [("table", "InventoryItem"), ("method", method), ("cache", cache), ("status", class)];
         value(&metrics, "wtcache_request_duration_seconds", "_count", &labels)
     };
     assert_eq!(
-        (requests("GET", "2xx"), requests("GET", "4xx"), requests("PUT", "2xx")),
+        (requests("GET", "hit", "2xx"), requests("GET", "load", "4xx"), requests("PUT", "", "2xx")),
         (Some(2.0), Some(1.0), Some(1.0))
     );
-    assert_eq!((requests("other", "4xx"), requests("HEAD", "2xx")), (Some(1.0), None));
+    assert_eq!((requests("other", "", "4xx"), requests("HEAD", "hit", "2xx")), (Some(1.0), None));
 }
 
 /// Those that have ended are no longer counted as open.
@@ -139,7 +139,7 @@ fn histograms_add_up() {
             None => ends.entry(labels).or_default().push((suffix.clone(), *value)),
         }
     }
-    assert_eq!(series.len(), 2, "of the table, and of none");
+    assert_eq!(series.len(), 3, "of no table, hits, loads");
     for (labels, buckets) in &series {
         assert!(buckets.windows(2).all(|two| two[0].0 < two[1].0 && two[0].1 <= two[1].1), "{buckets:?}");
         let (last, all) = *buckets.last().unwrap();
@@ -150,7 +150,7 @@ fn histograms_add_up() {
         assert!(*sum > 0.0 && *sum < 3.0 * PATIENCE.as_secs_f64());
     }
     let counts: Vec<f64> = series.values().map(|buckets| buckets.last().unwrap().1).collect();
-    assert_eq!(counts, [1.0, 3.0]);
+    assert_eq!(counts, [1.0, 2.0, 1.0]);
 }
 
 /// What a dashboard is built on is written down.
@@ -169,6 +169,7 @@ fn stats_are_those_of_the_caches_by_their_names() {
     stage.get("a").expect(200);
     let gate = stage.origin.gate(Method::Put, "b", When::BeforeApply);
     stage.ask("PUT", "/InventoryItem/b", &[("Prefer", "respond-async")], "{\"quantity\":5}").expect(202);
+    assert!(gate.wait_arrived(PATIENCE), "the pending write reaches the origin");
     let told = stage.ask("GET", "/-/stats", &[], "").expect(200).json();
     for (name, cache) in stage.front.caches() {
         for stat in cache.stats().named() {
@@ -194,6 +195,10 @@ fn every_path_says_what_it_takes() {
         ("/-/stats", READ, &["POST"]),
         ("/-/metrics", READ, &["POST"]),
         ("/-/pending/0123456789abcdef0123456789abcdef", READ, &["POST", "DELETE"]),
+        ("/-/", READ, &["POST"]),
+        ("/-/page.js", READ, &["POST"]),
+        ("/-/records", READ, &["POST"]),
+        ("/-/doubts", READ, &["POST"]),
         ("/-/invalidate", "POST, OPTIONS", &["GET", "HEAD", "PUT", "BREW"]),
     ] {
         let options = stage.ask("OPTIONS", path, &[], "").expect(204);
