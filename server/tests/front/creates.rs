@@ -52,7 +52,7 @@ fn a_record_may_come_and_go_in_another_format() {
     let body = "{\"sku\":\"nut\"}";
     let made = stage.ask("POST", "/InventoryItem/", &[("Accept", "application/cbor")], body).expect(201);
     assert_eq!(made.header("content-type"), Some("application/cbor"));
-    stage.ask("POST", "/InventoryItem/", &[("Content-Type", "text/csv")], &body).expect(415);
+    stage.ask("POST", "/InventoryItem/", &[("Content-Type", "text/csv")], body).expect(415);
 }
 
 #[test]
