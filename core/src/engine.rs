@@ -24,6 +24,7 @@ use crate::key_index::{KeyIndex, ToBytes};
 use crate::layers::PendingPlaces;
 use crate::listener::Listener;
 use crate::metrics::{Counters, Event, Stats};
+use crate::moves::Moves;
 use crate::nesting::Frame;
 use crate::options::{Call, InDoubtWrites, LONGEST_DEADLINE, Options};
 use crate::settler::Settler;
@@ -66,6 +67,8 @@ pub(crate) struct Engine<L: Layout> {
     /// Entries are kept in the order of their keys.
     pub(crate) key_index: bool,
     pub(crate) tags: TagMemory,
+    /// For creates, whose keys nobody knows before their answers.
+    pub(crate) moves: Moves,
     tagger: Option<Tagger<L>>,
     /// Sends that have not ended, and those who wait for them in `close`.
     pub(crate) open_sends: AtomicUsize,
@@ -133,6 +136,7 @@ impl<L: Layout> Engine<L> {
             separator: options.separator,
             key_index: extras.key_index.is_some(),
             tags: TagMemory::new(options.tag_memory),
+            moves: Moves::new(),
             tagger: extras.tagger,
             open_sends: AtomicUsize::new(0),
             closers: Mutex::new(Vec::new()),

@@ -45,6 +45,8 @@ pub struct Forgotten {
 }
 
 pub(crate) fn invalidate_keys<L: Layout>(engine: &Engine<L>, keys: &Keys<'_, L>) -> Forgotten {
+    // First this: what is retained in a shard after its turn below was held against it.
+    engine.moves.many_moved();
     let entries = in_all_shards(engine, |state, now, after| state.invalidate_keys(engine, keys, now, after));
     Forgotten { entries, scanned: !(engine.key_index && keys.are_all_with_head()) }
 }

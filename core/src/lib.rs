@@ -5,9 +5,9 @@
 //! applied, the cache says so and serves nothing it held before without asking the origin.
 //!
 //! The stories to read first are `get.rs` and `put.rs`. In reading order, each uses what comes after it (but for the
-//! engine's and the stories' shared types): `cache`, `options`, `write_through`, `transaction`, `pending`, `settle`, `get`, `put`, `tokio`,
+//! engine's and the stories' shared types): `cache`, `options`, `write_through`, `transaction`, `pending`, `settle`, `get`, `put`, `create`, `tokio`,
 //! `invalidate`, `pushed`, `audit`, `drive`, `coalesce`, `prepare`, `commit`, `doubt`, `source`, `nesting`, `engine`, `listener`, `shard`, `layers`,
-//! `slot`, `store`, `index`, `key_index`, `eviction`, `tags`, `pattern`, `settler`, `background`, `entry`, `bytes`, `freshness`, `windows`, `metrics`, `clock`, `error`, `sync`;
+//! `slot`, `store`, `index`, `key_index`, `eviction`, `tags`, `moves`, `pattern`, `settler`, `background`, `entry`, `bytes`, `freshness`, `windows`, `metrics`, `clock`, `error`, `sync`;
 //! `bugs` holds the names of those that are seeded to test the tests.
 
 mod alone;
@@ -18,6 +18,7 @@ mod cache;
 mod clock;
 mod coalesce;
 mod commit;
+mod create;
 mod doubt;
 mod drive;
 mod engine;
@@ -33,6 +34,7 @@ mod layers;
 mod listener;
 mod memory;
 mod metrics;
+mod moves;
 mod nesting;
 mod options;
 mod pattern;
@@ -58,6 +60,7 @@ pub use audit::Audit;
 pub use cache::{ByteCache, Cache, CacheOf, ExpiredKey, Found};
 pub use clock::{Alarm, Clock, RECENT_LAG, SystemClock, Tick};
 pub use commit::{Prepared, Sent, Written};
+pub use create::{CreateError, Created};
 pub use doubt::{InDoubt, Settlement};
 pub use entry::{Bytes, Entry, Layout, Lookup, Typed, Version};
 pub use error::{LoadError, NotSent, OptionError, ReplayError, Unmet, WriteError};
@@ -74,8 +77,8 @@ pub use pushed::{PushEnd, Pushed, VersionOrder};
 pub use put::{Change, Expect};
 pub use settle::KeyInDoubt;
 pub use source::{
-    Batch, Condition, Confirmed, Declared, Failure, IdempotencyKey, Lifetime, LoadCx, LoadMany, Loaded, Outcome,
-    Record, Rejection, Source, SourceError, Windows, WriteCx,
+    Batch, Condition, Confirmed, CreateCx, Declared, Failure, IdempotencyKey, Lifetime, LoadCx, LoadMany, Loaded, Made,
+    Outcome, Record, Rejection, Source, SourceError, Windows, WriteCx,
 };
 pub use tags::Tags;
 pub use transaction::{Report, Step, StepCx, StepDone, StepEnd, StepValue, Transacted, Transaction, UndoEnd, Wrote};

@@ -358,6 +358,9 @@ impl<L: Layout> Cell<L> {
     /// Does what a change of the slot asks of the store and of those who wait.
     fn apply(&mut self, change: Change, store: &mut Store<L>, engine: &Engine<L>, after: &mut After<L>) {
         let key = L::key(&self.key);
+        if change.base != Base::Keep || change.settled {
+            engine.moves.moved(self.hash);
+        }
         let stays = bugs::has(Bug::CoveredBaseOutlivesDoubt) && change.doubted && self.layers.is_some();
         if change.base == Base::Forget && !stays {
             store.remove(self.hash, |other| L::same_key(other, key), &engine.budget, &mut after.left);

@@ -17,6 +17,7 @@
 //! | Rejected | – | – | Idle, base kept; pass | – | – | a replay, of all sends: settled; else Doubt; pass |
 //! | Rejected, stale base | – | – | Idle, U; fence; pass | – | – | Doubt; fence; pass |
 //! | Unknown, deadline (sent) | – | – | Doubt, U; fence; window starts; pass | – | – | same; window starts anew |
+//! | created | K, or U if unseen, not kept or overtaken; fence | same | U, fence, dirty | fence | fence | fence, dirty |
 //! | invalidate | U, fence | U, fence | U, fence, dirty | fence | fence | fence, dirty |
 //! | newer record pushed | K, fence | K, fence | U, fence; dirty where Applied is not as new | as invalidate | same | same |
 //! | older record pushed | – | – | as newer | as invalidate | same | same |
@@ -342,6 +343,15 @@ impl Slot {
     pub(crate) fn unknown(&mut self, permit: PermitId, until: Tick) -> Change {
         let Some(ended) = self.end_turn(permit) else { return Change::default() };
         Change { passed: true, ..Change::default() }.and(self.doubts(permit, ended, until))
+    }
+
+    /// A write that had no turn made the key's record: the origin named the key only in its answer. `seen`: the record is known. `newest`: nothing
+    /// came by the key since its send. Which of it and a write in flight is the later one, nobody knows.
+    pub(crate) fn created(&mut self, seen: bool, newest: bool) -> Change {
+        let quiet = self.doubt.is_none() && !matches!(self.turn, Turn::Sent { .. });
+        self.mark_dirty();
+        let base = if seen && newest && quiet { Base::Take } else { Base::Forget };
+        Change { base, detached: self.move_fence(), ..Change::default() }
     }
 
     // --- from outside

@@ -8,6 +8,7 @@ mod any;
 #[cfg(feature = "tokio")]
 mod awaited;
 mod batch;
+mod create;
 
 use std::error::Error;
 use std::fmt;
@@ -27,10 +28,11 @@ pub use awaited::{AsyncSource, AsyncWriteCx};
 #[cfg(feature = "tokio")]
 pub(crate) use awaited::{Awaited, ErasedSource};
 pub use batch::{Batch, LoadMany};
+pub use create::{CreateCx, Made};
 
 /// The adapter that speaks to an origin for one cache.
 ///
-/// `get` is required; a source that does not write keeps the default `put` and `delete`, which refuse.
+/// `get` is required; a source that does not write keeps the default `put`, `delete` and `create`, which refuse.
 ///
 /// # Threads
 /// Called from many threads at once. For one key, at most one write is under way; loads may overlap it.
@@ -80,6 +82,13 @@ pub trait Source<L: Layout>: Send + Sync + 'static {
         Outcome::never_deleted()
     }
 
+    /// Has the origin make a record whose key it names itself: see [`CacheOf::create`](crate::CacheOf::create).
+    ///
+    /// The outcomes are those of a put.
+    fn create(&self, _value: &L::View, _cx: &CreateCx<'_>) -> Outcome<Made<L>> {
+        Outcome::never_created()
+    }
+
     /// How it loads many records with one request, if it can. Without, [`CacheOf::get_many`](crate::CacheOf::get_many) loads
     /// one record after the other; a single key is always loaded with `get`.
     fn load_many(&self) -> Option<&dyn LoadMany<L>> {
@@ -104,6 +113,10 @@ impl<L: Layout, S: Source<L> + ?Sized> Source<L> for Arc<S> {
 
     fn delete(&self, key: &L::Key, cx: &WriteCx<'_, L>) -> Outcome<()> {
         (**self).delete(key, cx)
+    }
+
+    fn create(&self, value: &L::View, cx: &CreateCx<'_>) -> Outcome<Made<L>> {
+        (**self).create(value, cx)
     }
 
     fn load_many(&self) -> Option<&dyn LoadMany<L>> {
@@ -136,6 +149,9 @@ pub struct Declared {
     /// A rule of the source's own changes or refuses what is put, before it is sent: nobody knows what a put would show until the rule
     /// has run in its turn. To the cache it is one; who lets others write pending values (the REST front) goes by it.
     pub has_rule: bool,
+    /// The source makes records whose keys the origin names ([`Source::create`]). To the cache a create is one in any case; who offers it to others
+    /// (the REST front) goes by it.
+    pub creates: bool,
 }
 
 impl Default for Declared {
@@ -148,6 +164,7 @@ impl Default for Declared {
             versions_never_reused: false,
             version_order: VersionOrder::None,
             has_rule: false,
+            creates: false,
         }
     }
 }
@@ -300,6 +317,11 @@ impl<T> Outcome<T> {
     /// The answer of a source that deletes nothing.
     fn never_deleted() -> Self {
         Self::Rejected(Rejection::new(SourceError::new(Failure::Invalid, "this source does not delete")))
+    }
+
+    /// The answer of a source that makes nothing.
+    fn never_created() -> Self {
+        Self::Rejected(Rejection::new(SourceError::new(Failure::Invalid, "this source does not create")))
     }
 
     /// The same outcome, with another account of what was applied.

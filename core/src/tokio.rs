@@ -15,6 +15,7 @@ use ::tokio::runtime::Handle;
 use crate::cache::CacheOf;
 use crate::clock::Timer;
 use crate::commit::{Prepared, Written};
+use crate::create::{Create, CreateError, Created};
 use crate::doubt::{DoubtTicket, InDoubt, Sending};
 use crate::drive::{Next, Spawned, Story, next};
 use crate::entry::{Entry, Layout, Lookup};
@@ -24,7 +25,7 @@ use crate::nesting::Scope;
 use crate::options::{Builder, Call};
 use crate::prepare::TakeTurn;
 use crate::put::{Change, Expect, NoUpdate, Put, Write};
-use crate::source::{AnySource, SourceError};
+use crate::source::{AnySource, Failure, SourceError};
 use crate::sync::Arc;
 use crate::transaction::{Transacted, Transaction};
 
@@ -237,6 +238,23 @@ impl<L: Layout> AsyncCache<L> {
     ) -> Result<Written<L>, WriteError<L>> {
         let write = Write::SendIf(Sending::Delete, expect);
         self.write(self.cache.put_story::<Q, NoUpdate<L>>(key, write, &carried(call))).await
+    }
+
+    /// See [`CacheOf::create_with`]. Dropped while it waits for a place in the pool, nothing is sent; after that it runs on, and the cache
+    /// retains what comes of it.
+    ///
+    /// # Errors
+    /// As there, and [`NotSent::Overloaded`] where the pool's queue is full.
+    pub async fn create(&self, value: L::Value, call: &Call) -> Result<Created<L>, CreateError> {
+        let mut story = Create::new(self.cache.engine(), value, &carried(call));
+        let lost = |words: String| CreateError::Unknown(SourceError::new(Failure::Broken, words));
+        match self.drive(&mut story).await {
+            Ok(result) => result,
+            Err(Refused::Full) => Err(NotSent::Overloaded.into()),
+            Err(Refused::Late) => Err(NotSent::Deadline.into()),
+            Err(Refused::Lost) => Err(lost("the source's runtime dropped the create: it was shut down".to_owned())),
+            Err(Refused::Panicked(message)) => Err(lost(format!("a panic after the send: {message}"))),
+        }
     }
 
     /// See [`CacheOf::prepare`]. Dropped, it leaves the queue, or gives the turn back. The permit's exits never wait; for the existing

@@ -115,6 +115,11 @@ pub unsafe extern "C" fn wtcache_config_free(config: *mut wtcache_config) {
 /// - `last_modified`: an answer without an ETag has its Last-Modified for a version. Not together with `honours_preconditions`.
 /// - `record_at`: where in the body of an answer the record is, a JSON pointer such as `/data`. `record_in_array`: there is an array with the
 ///   record as its one member; an empty one says that there is none. `put_at`: where in the body of a put the record stands.
+/// - `batch`, which is not there by default: the origin gives several records with one request, whose URL has `{ids}` once, of the same host as `url`. Its
+///   members, with their defaults: `separator` `","`, `most_keys` 100, `records_at` `""` (where in the answer the array of records is), `key_at` `"/id"`
+///   (where in a record its key is), `version_at` (where its version is; without, it has none), `body_limit_bytes` 16 MiB, and
+///   `window_ms` 0: loads of single records that begin within so long go out together. Then `wtcache_get_many` asks once for many keys. What an
+///   answer lacks is absent; so it must never be one page of several.
 /// - `max_in_flight` requests are at the origin at once, and `max_queued` calls wait for one of them to end; what is more is refused.
 /// - `retries`: a load is attempted so many times more, a write only where that is safe. `attempt_timeout_ms`, which is not set by default, is the
 ///   longest that an attempt may take which is not the last one; without it, an attempt has all the time that is left.

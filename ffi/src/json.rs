@@ -11,7 +11,7 @@ use serde_json::value::RawValue;
 use wtcache_http_source::{Freshness, Retries};
 
 use crate::arguments::Refused;
-use crate::options::{Http, Options};
+use crate::options::{Http, HttpBatch, Options};
 use crate::status::WTCACHE_ERR_CONFIG;
 
 /// Sets what `text` names. After an error, some of it may be set.
@@ -84,9 +84,27 @@ fn load_http(http: &mut Http, object: &At) -> Result<(), Refused> {
             "http.max_queued" => http.max_queued = Some(at.whole()?),
             "http.max_idle_connections" => http.max_idle_connections = Some(at.whole()?),
             "http.idempotency_header" => http.idempotency_header = Some(at.text()?),
+            "http.batch" => load_batch(http.batch.get_or_insert_default(), &at)?,
             "http.retries" => load_retries(&mut http.retries, &at)?,
             "http.breaker" => load_breaker(http, &at)?,
             _ if wire::load(&mut http.wire, &at)? => {}
+            _ => return Err(at.unknown()),
+        }
+    }
+    Ok(())
+}
+
+fn load_batch(batch: &mut HttpBatch, object: &At) -> Result<(), Refused> {
+    for at in object.members()? {
+        match at.path.as_str() {
+            "http.batch.url" => batch.url = Some(at.text()?),
+            "http.batch.separator" => batch.separator = Some(at.text()?),
+            "http.batch.most_keys" => batch.most_keys = Some(at.whole()?),
+            "http.batch.records_at" => batch.records_at = Some(at.text()?),
+            "http.batch.key_at" => batch.key_at = Some(at.text()?),
+            "http.batch.version_at" => batch.version_at = Some(at.text()?),
+            "http.batch.body_limit_bytes" => batch.body_limit_bytes = Some(at.whole()?),
+            "http.batch.window_ms" => batch.window_ms = Some(at.whole()?),
             _ => return Err(at.unknown()),
         }
     }

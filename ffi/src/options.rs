@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use wtcache::{Audit, Builder, Bytes, InDoubtWrites, Optimistic};
-use wtcache_http_source::{Breaker, BuildError, Freshness, HttpSource, Retries};
+use wtcache_http_source::{BatchGet, Breaker, BuildError, Freshness, HttpSource, Retries};
 
 use crate::arguments::Refused;
 use crate::status::WTCACHE_ERR_CONFIG;
@@ -56,6 +56,7 @@ pub(crate) struct Http {
     pub(crate) record_at: Option<String>,
     pub(crate) record_in_array: Option<bool>,
     pub(crate) put_at: Option<String>,
+    pub(crate) batch: Option<HttpBatch>,
     pub(crate) settle_window_ms: Option<u64>,
     pub(crate) stores_verbatim: Option<bool>,
     pub(crate) honours_preconditions: Option<bool>,
@@ -69,6 +70,48 @@ pub(crate) struct Http {
     pub(crate) breaker: Breaker,
     pub(crate) no_breaker: bool,
     pub(crate) wire: Wire,
+}
+
+/// What was set of its batches.
+#[derive(Clone, Default)]
+pub(crate) struct HttpBatch {
+    pub(crate) url: Option<String>,
+    pub(crate) separator: Option<String>,
+    pub(crate) most_keys: Option<usize>,
+    pub(crate) records_at: Option<String>,
+    pub(crate) key_at: Option<String>,
+    pub(crate) version_at: Option<String>,
+    pub(crate) body_limit_bytes: Option<usize>,
+    pub(crate) window_ms: Option<u64>,
+}
+
+impl HttpBatch {
+    fn options(&self) -> Result<BatchGet, Refused> {
+        let url = self.url.as_ref().ok_or_else(|| refuse("http.batch.url: is missing"))?;
+        let mut batch = BatchGet::new(url);
+        if let Some(separator) = &self.separator {
+            batch = batch.separator(separator);
+        }
+        if let Some(keys) = self.most_keys {
+            batch = batch.most_keys(keys);
+        }
+        if let Some(pointer) = &self.records_at {
+            batch = batch.records_at(pointer);
+        }
+        if let Some(pointer) = &self.key_at {
+            batch = batch.key_at(pointer);
+        }
+        if let Some(pointer) = &self.version_at {
+            batch = batch.version_at(pointer);
+        }
+        if let Some(bytes) = self.body_limit_bytes {
+            batch = batch.body_limit(bytes);
+        }
+        if let Some(ms) = self.window_ms {
+            batch = batch.window(Duration::from_millis(ms));
+        }
+        Ok(batch)
+    }
 }
 
 impl Options {
@@ -177,6 +220,9 @@ impl Options {
         if let Some(pointer) = &http.put_at {
             source = source.put_at(pointer);
         }
+        if let Some(batch) = &http.batch {
+            source = source.batch(batch.options()?);
+        }
         if let Some(ms) = http.settle_window_ms {
             source = source.settle_window(Duration::from_millis(ms));
         }
@@ -224,8 +270,9 @@ impl Options {
                     | "retries.cap"
                     | "retries.attempt_timeout"
                     | "breaker.window"
-                    | "breaker.open_for" => "_ms",
-                    "body_limit" => "_bytes",
+                    | "breaker.open_for"
+                    | "batch.window" => "_ms",
+                    "body_limit" | "batch.body_limit" => "_bytes",
                     _ => "",
                 };
                 refuse(format!("http.{option}{unit}: {message}"))

@@ -193,6 +193,27 @@ fn written_table(table: &TableConfig, out: &mut String) -> std::fmt::Result {
     writeln!(out, "      record_at: {}", quoted(&origin.record_at))?;
     writeln!(out, "      record_in_array: {}", origin.record_in_array)?;
     writeln!(out, "      put_at: {}", quoted(&origin.put_at))?;
+    if let Some(batch) = &origin.batch {
+        writeln!(out, "      batch:")?;
+        writeln!(out, "        url: {}", quoted(&batch.url))?;
+        writeln!(out, "        separator: {}", quoted(&batch.separator))?;
+        writeln!(out, "        most_keys: {}", batch.most_keys)?;
+        writeln!(out, "        records_at: {}", quoted(&batch.records_at))?;
+        for (name, pointer) in [("key_at", &batch.key_at), ("version_at", &batch.version_at)] {
+            if let Some(pointer) = pointer {
+                writeln!(out, "        {name}: {}", quoted(pointer))?;
+            }
+        }
+        writeln!(out, "        max_body: {}B", batch.max_body_bytes)?;
+        writeln!(out, "        window: {}", millis(batch.window))?;
+    }
+    if let Some(create) = &origin.create {
+        writeln!(out, "      create:")?;
+        writeln!(out, "        url: {}", quoted(&create.url))?;
+        if let Some(pointer) = &create.key_at {
+            writeln!(out, "        key_at: {}", quoted(pointer))?;
+        }
+    }
     match table.capacity {
         Capacity::Bytes(bytes) => writeln!(out, "    capacity: {bytes}B")?,
         Capacity::Entries(entries) => writeln!(out, "    capacity: {entries} entries")?,

@@ -12,8 +12,10 @@ use ureq::http::header;
 use wtcache::{Clock, Declared, SystemClock, VersionOrder};
 
 use crate::attempt::Traffic;
+use crate::batch::{BatchGet, Lists};
 use crate::breaker::{Breaker, Fuse};
 use crate::coding;
+use crate::create::{CreatePost, Creates};
 use crate::credentials::{Credentials, Recipe, Scheme};
 use crate::exchange::Exchanges;
 use crate::freshness::{Freshness, Heuristic, Policy};
@@ -55,6 +57,8 @@ pub struct HttpSourceBuilder {
     policy: Policy,
     last_modified: bool,
     pointers: Pointers,
+    batch: Option<BatchGet>,
+    create: Option<CreatePost>,
     check: Arc<RecordCheck>,
     declared: Declared,
     max_in_flight: usize,
@@ -85,6 +89,8 @@ impl HttpSourceBuilder {
             policy: Policy::default(),
             last_modified: false,
             pointers: Pointers::default(),
+            batch: None,
+            create: None,
             check: Arc::new(|_, body| if body.is_empty() { Err("the body is empty".into()) } else { Ok(body) }),
             declared: Declared::default(),
             max_in_flight: 64,
@@ -314,6 +320,18 @@ impl HttpSourceBuilder {
         self
     }
 
+    /// The origin gives the records of several keys with one request. Default: it does not, and they are loaded one by one.
+    pub fn batch(mut self, batch: BatchGet) -> Self {
+        self.batch = Some(batch);
+        self
+    }
+
+    /// The origin makes records whose keys it names. Default: it does not, and a create is refused.
+    pub fn create(mut self, create: CreatePost) -> Self {
+        self.create = Some(create);
+        self
+    }
+
     /// Tells whether a body is a record of the table: from the key and the body it gives the bytes to cache, or says why
     /// not. Then a load fails, and a put is applied, unseen. Default: any body that is not empty. It must not panic.
     pub fn record_check(
@@ -399,6 +417,10 @@ impl HttpSourceBuilder {
         }
         let shape = Shape::new(&self.pointers)?;
         let compressed = self.compression.unwrap_or(!self.declared.honours_preconditions);
+        let lists = self.batch.as_ref().map(|batch| Lists::new(batch, &template)).transpose()?;
+        let creates = self.create.as_ref().map(|create| Creates::new(create, &template)).transpose()?;
+        let mut declared = self.declared;
+        declared.creates = creates.is_some();
         let mut config = Agent::config_builder()
             .http_status_as_error(false)
             .max_redirects(0)
@@ -428,7 +450,7 @@ impl HttpSourceBuilder {
         let agent = Agent::with_parts(config.build(), connector, resolver);
         let limits = Limits { timeout: self.timeout, body: self.body_limit, write_idle: self.write_max_idle_age };
         let answers = Answers { policy: self.policy, shape, by_date: self.last_modified, check: self.check };
-        let carries_key = self.declared.honours_idempotency || self.retries.writes > 0;
+        let carries_key = declared.honours_idempotency || self.retries.writes > 0;
         Ok(HttpSource {
             exchanges: Arc::new(Exchanges {
                 name: self.name.unwrap_or_else(|| template.origin()).into(),
@@ -442,7 +464,9 @@ impl HttpSourceBuilder {
             connections,
             limits,
             answers,
-            declared: self.declared,
+            declared,
+            lists,
+            creates,
             traffic: Traffic::new(
                 self.clock.unwrap_or_else(|| Arc::new(SystemClock::new())),
                 Gate::new(self.max_in_flight, self.max_queued),

@@ -198,7 +198,7 @@ pub(crate) fn etag(headers: &HeaderMap) -> Option<Version> {
 
 /// An entity tag (RFC 9110, 8.8.3), or the bare word that some servers send for one. Never `*` or a list, which would
 /// mean something else in a condition.
-fn is_version(tag: &[u8]) -> bool {
+pub(crate) fn is_version(tag: &[u8]) -> bool {
     const MAX_BYTES: usize = 1024;
     let opaque = tag.strip_prefix(b"W/").unwrap_or(tag);
     let quoted = opaque.len() >= 2 && opaque.starts_with(b"\"") && opaque.ends_with(b"\"");

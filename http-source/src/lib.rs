@@ -1,6 +1,6 @@
 //! The HTTP origin adapter of wtcache: a [`Source`](wtcache::Source) of byte records behind one URL template.
 //!
-//! `GET`, `PUT` and `DELETE` of one resource a key. What the source answers is proved, never guessed: a write is
+//! `GET`, `PUT` and `DELETE` of one resource a key, `GET` of several with one request ([`BatchGet`]), and `POST` of records that the origin names ([`CreatePost`]). What the source answers is proved, never guessed: a write is
 //! [`Rejected`](wtcache::Outcome::Rejected) only if not one byte of the request was offered to the wire, or the origin
 //! answered that it refuses; else it is [`Unknown`](wtcache::Outcome::Unknown).
 //!
@@ -44,6 +44,7 @@
 
 mod answer;
 mod attempt;
+mod batch;
 mod breaker;
 mod builder;
 mod cache_control;
@@ -51,11 +52,13 @@ mod call;
 mod changes;
 mod classify;
 mod coding;
+mod create;
 mod credentials;
 mod durations;
 mod exchange;
 mod freshness;
 mod gate;
+mod gather;
 mod headers;
 mod proxy;
 mod report;
@@ -78,9 +81,11 @@ mod revalidation_tests;
 
 pub use answer::OriginAnswer;
 pub use attempt::NotTried;
+pub use batch::BatchGet;
 pub use breaker::{Breaker, BreakerState};
 pub use builder::{BuildError, HttpSourceBuilder};
 pub use changes::{ChangeEnd, ChangeForm, OriginChange};
+pub use create::CreatePost;
 pub use durations::AttemptDurations;
 pub use freshness::Freshness;
 pub use proxy::Proxy;

@@ -77,7 +77,7 @@ impl Shape {
 }
 
 /// The member of an object, or of an array by its number.
-fn member_of<'a>(at: &'a RawValue, member: &str) -> Option<&'a RawValue> {
+pub(crate) fn member_of<'a>(at: &'a RawValue, member: &str) -> Option<&'a RawValue> {
     if at.get().starts_with('[') {
         let is_number = member == "0" || !member.starts_with('0') && member.bytes().all(|b| b.is_ascii_digit());
         let number: usize = member.parse().ok().filter(|_| is_number)?;
@@ -87,7 +87,7 @@ fn member_of<'a>(at: &'a RawValue, member: &str) -> Option<&'a RawValue> {
 }
 
 /// The members that a JSON pointer names.
-fn parsed(option: &'static str, pointer: &str) -> Result<Vec<String>, BuildError> {
+pub(crate) fn parsed(option: &'static str, pointer: &str) -> Result<Vec<String>, BuildError> {
     let refuse = |message: &str| BuildError::Option { option, message: format!("{pointer:?} {message}") };
     let Some(members) = pointer.strip_prefix('/') else {
         return if pointer.is_empty() {

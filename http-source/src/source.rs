@@ -12,15 +12,17 @@ use std::time::{Duration, SystemTime};
 use ureq::Body;
 use ureq::http::{HeaderMap, HeaderName, Method, Response, Uri, header};
 use wtcache::{
-    Bytes, Confirmed, Declared, Failure, Lifetime, LoadCx, Loaded, Outcome, Record, Rejection, Source, SourceError,
-    WriteCx,
+    Bytes, Confirmed, CreateCx, Declared, Failure, IdempotencyKey, Lifetime, LoadCx, LoadMany, Loaded, Made, Outcome,
+    Record, Rejection, Source, SourceError, WriteCx,
 };
 
 use crate::answer::{self, Unread};
 use crate::attempt::{Attempt, Traffic};
+use crate::batch::Lists;
 use crate::builder::HttpSourceBuilder;
 use crate::call::Reuse;
 use crate::classify::{self, Got, Unanswered, Written};
+use crate::create::Creates;
 use crate::exchange::Exchanges;
 use crate::freshness::Policy;
 use crate::headers::{self, Headers};
@@ -52,6 +54,10 @@ pub struct HttpSource {
     pub(crate) answers: Answers,
     pub(crate) declared: Declared,
     pub(crate) traffic: Traffic,
+    /// How several records are asked for with one request.
+    pub(crate) lists: Option<Lists>,
+    /// Where the origin makes records.
+    pub(crate) creates: Option<Creates>,
     /// The name of the header with a write's key; `None` where writes carry none.
     pub(crate) idempotency_header: Option<HeaderName>,
 }
@@ -129,16 +135,28 @@ impl HttpSource {
         version: Option<&[u8]>,
         left: Duration,
     ) -> Result<Loaded<Vec<u8>>, SourceError> {
-        let mut attempts = self.traffic.attempts(left.min(self.limits.timeout), self.traffic.retries.loads)?;
         let uri = self.template.uri(key)?;
         let mut headers = self.headers.bare();
         let validator = headers::add_validator(&mut headers, version);
+        let offered = version.filter(|_| validator);
+        match self.attempted(left, |attempt| self.ask(key, &uri, &headers, offered, attempt))? {
+            (Some(loaded), _) => Ok(loaded),
+            // What is here is not what the origin has: the whole record is asked for.
+            (None, left) => self.load(key, None, left),
+        }
+    }
+
+    /// One attempt of a load after the other, until one succeeds or there is to be no further one; and what time is left then.
+    pub(crate) fn attempted<T>(
+        &self,
+        left: Duration,
+        mut once: impl FnMut(Attempt<'_>) -> Result<T, SourceError>,
+    ) -> Result<(T, Duration), SourceError> {
+        let mut attempts = self.traffic.attempts(left.min(self.limits.timeout), self.traffic.retries.loads)?;
         let mut attempt = attempts.begin(Reuse::Any, true)?;
         loop {
-            let error = match self.ask(key, &uri, &headers, version.filter(|_| validator), attempt) {
-                Ok(Some(loaded)) => return Ok(loaded),
-                // What is here is not what the origin has: the whole record is asked for.
-                Ok(None) => return self.load(key, None, attempts.left()),
+            let error = match once(attempt) {
+                Ok(got) => return Ok((got, attempts.left())),
                 Err(error) => error,
             };
             if !retry::of_load(&error) || !attempts.again(error.retry_after()) {
@@ -152,6 +170,25 @@ impl HttpSource {
         }
     }
 
+    /// One GET; once more on a new connection, where a kept one was dead.
+    pub(crate) fn get_once(
+        &self,
+        uri: &Uri,
+        headers: &HeaderMap,
+        attempt: &mut Attempt<'_>,
+    ) -> Result<Response<Body>, SourceError> {
+        let mut answered = self.exchanges.run(Method::GET, uri, headers.clone(), ());
+        if answered.is_err() && attempt.met_a_dead_connection() {
+            attempt.anew();
+            answered = self.exchanges.run(Method::GET, uri, headers.clone(), ());
+        }
+        let response = answered.map_err(|e| match attempt.unanswered() {
+            Unanswered::NotSent(failure) | Unanswered::Sent(failure) => transport_error(failure, "GET", e),
+        })?;
+        attempt.answered(response.status().as_u16());
+        Ok(response)
+    }
+
     /// One attempt of a load. `offered`: the version that the headers offer. `None`: the origin confirmed another one.
     fn ask(
         &self,
@@ -161,16 +198,7 @@ impl HttpSource {
         offered: Option<&[u8]>,
         mut attempt: Attempt<'_>,
     ) -> Result<Option<Loaded<Vec<u8>>>, SourceError> {
-        let mut answered = self.exchanges.run(Method::GET, uri, headers.clone(), ());
-        if answered.is_err() && attempt.met_a_dead_connection() {
-            attempt.anew();
-            answered = self.exchanges.run(Method::GET, uri, headers.clone(), ());
-        }
-        let mut response = answered.map_err(|e| match attempt.unanswered() {
-            Unanswered::NotSent(failure) | Unanswered::Sent(failure) => transport_error(failure, "GET", e),
-        })?;
-        attempt.answered(response.status().as_u16());
-
+        let mut response = self.get_once(uri, headers, &mut attempt)?;
         let asked = attempt.asked();
         match classify::get(response.status().as_u16(), offered.is_some()) {
             Got::Found => self.found(key, &mut response, attempt).map(Some),
@@ -270,19 +298,13 @@ impl HttpSource {
     }
 
     /// Sends a write, as often as it may be. What comes back was answered; what nobody answered is an outcome already.
-    fn send<T>(
-        &self,
-        method: Method,
-        key: &[u8],
-        body: Option<&[u8]>,
-        cx: &WriteCx<'_, Bytes>,
-    ) -> Result<(Response<Body>, Attempt<'_>), Outcome<T>> {
+    pub(crate) fn send<T>(&self, sending: Sending<'_>) -> Result<(Response<Body>, Attempt<'_>), Outcome<T>> {
+        let Sending { method, request, body, left, safe, leaves_stray } = sending;
         let not_sent = |error| Outcome::Rejected(Rejection::new(error));
-        let left = cx.remaining().min(self.limits.timeout);
+        let left = left.min(self.limits.timeout);
         let mut attempts = self.traffic.attempts(left, self.traffic.retries.writes).map_err(not_sent)?;
-        let (uri, headers) = self.prepare(key, body, cx).map_err(not_sent)?;
+        let (uri, headers) = request.map_err(not_sent)?;
         let name = method.to_string();
-        let safe = retry::second_send_is_safe(&self.declared, cx.condition());
         let reuse = Reuse::IdleFor(self.limits.write_idle);
         let mut attempt = attempts.begin(reuse, safe).map_err(not_sent)?;
         loop {
@@ -312,28 +334,37 @@ impl HttpSource {
             let Some(Ok(next)) = next else { return Err(unapplied.into()) };
             attempt = next;
             if let Unapplied::Unknown(_) = unapplied {
-                cx.leaves_stray();
+                leaves_stray();
             }
         }
     }
 
-    /// Everything of a write that can be refused before it is sent.
-    fn prepare(
+    /// A write of the record of `key`, and everything of it that can be refused before it is sent.
+    fn write<'a>(
         &self,
+        method: Method,
         key: &[u8],
-        body: Option<&[u8]>,
-        cx: &WriteCx<'_, Bytes>,
-    ) -> Result<(Uri, HeaderMap), SourceError> {
-        let uri = self.template.uri(key)?;
-        let mut headers = if body.is_some() { self.headers.with_body() } else { self.headers.bare() };
-        headers::add_condition(&mut headers, cx.condition())?;
-        if let Some(name) = &self.idempotency_header {
-            headers::add_idempotency_key(&mut headers, name, cx.idempotency_key());
-        }
-        Ok((uri, headers))
+        body: Option<&'a [u8]>,
+        (cx, leaves_stray): (&WriteCx<'_, Bytes>, &'a dyn Fn()),
+    ) -> Sending<'a> {
+        let request = self.template.uri(key).and_then(|uri| {
+            let mut headers = if body.is_some() { self.headers.with_body() } else { self.headers.bare() };
+            headers::add_condition(&mut headers, cx.condition())?;
+            Ok((uri, self.keyed(headers, cx.idempotency_key())))
+        });
+        let safe = retry::second_send_is_safe(&self.declared, cx.condition());
+        Sending { method, request, body, left: cx.remaining(), safe, leaves_stray }
     }
 
-    fn record(&self, value: Vec<u8>, headers: &HeaderMap, asked: SystemTime) -> Record<Vec<u8>> {
+    /// With a write's key, where writes carry it.
+    pub(crate) fn keyed(&self, mut headers: HeaderMap, key: IdempotencyKey) -> HeaderMap {
+        if let Some(name) = &self.idempotency_header {
+            headers::add_idempotency_key(&mut headers, name, key);
+        }
+        headers
+    }
+
+    pub(crate) fn record(&self, value: Vec<u8>, headers: &HeaderMap, asked: SystemTime) -> Record<Vec<u8>> {
         let record = Record::new(value).lifetime(self.lifetime(headers, asked));
         match headers::version(headers, self.answers.by_date) {
             Some(version) => record.version(version),
@@ -341,7 +372,7 @@ impl HttpSource {
         }
     }
 
-    fn lifetime(&self, headers: &HeaderMap, asked: SystemTime) -> Lifetime {
+    pub(crate) fn lifetime(&self, headers: &HeaderMap, asked: SystemTime) -> Lifetime {
         self.answers.policy.lifetime(headers, asked, |name| self.headers.is_constant(name))
     }
 }
@@ -349,7 +380,13 @@ impl HttpSource {
 impl Source<Bytes> for HttpSource {
     fn get(&self, key: &[u8], cx: &LoadCx<'_, Bytes>) -> Result<Loaded<Vec<u8>>, SourceError> {
         report::load(&self.exchanges.name, || {
-            self.load(key, cx.replaced().and_then(|entry| entry.version()), cx.remaining())
+            let version = cx.replaced().and_then(|entry| entry.version());
+            if let Some(lists) = self.lists.as_ref().filter(|lists| lists.takes(key))
+                && let Some(gatherer) = &lists.gatherer
+            {
+                return self.gathered(lists, gatherer, key, version, cx.remaining());
+            }
+            self.load(key, version, cx.remaining())
         })
     }
 
@@ -361,6 +398,21 @@ impl Source<Bytes> for HttpSource {
         report::write(&self.exchanges.name, "DELETE", || self.delete_record(key, cx))
     }
 
+    fn create(&self, value: &[u8], cx: &CreateCx<'_>) -> Outcome<Made<Bytes>> {
+        match &self.creates {
+            Some(creates) => report::write(&self.exchanges.name, "POST", || self.post(creates, value, cx)),
+            None => {
+                let error =
+                    SourceError::new(Failure::Invalid, "this source has no URL at which the origin makes records");
+                Outcome::Rejected(Rejection::new(error))
+            }
+        }
+    }
+
+    fn load_many(&self) -> Option<&dyn LoadMany<Bytes>> {
+        self.lists.as_ref().map(|_| self as &dyn LoadMany<Bytes>)
+    }
+
     fn declared(&self) -> Declared {
         self.declared.clone()
     }
@@ -369,7 +421,8 @@ impl Source<Bytes> for HttpSource {
 impl HttpSource {
     fn put_record(&self, key: &[u8], value: &[u8], cx: &WriteCx<'_, Bytes>) -> Outcome<Confirmed<Vec<u8>>> {
         let body = self.answers.shape.put(value);
-        let (response, attempt) = match self.send(Method::PUT, key, Some(&body), cx) {
+        let stray = || cx.leaves_stray();
+        let (response, attempt) = match self.send(self.write(Method::PUT, key, Some(&body), (cx, &stray))) {
             Ok(answered) => answered,
             Err(outcome) => return outcome,
         };
@@ -382,7 +435,8 @@ impl HttpSource {
 
     fn delete_record(&self, key: &[u8], cx: &WriteCx<'_, Bytes>) -> Outcome<()> {
         // The guard lives to the end: the answer's body is read within the call.
-        let (mut response, _attempt) = match self.send(Method::DELETE, key, None, cx) {
+        let stray = || cx.leaves_stray();
+        let (mut response, _attempt) = match self.send(self.write(Method::DELETE, key, None, (cx, &stray))) {
             Ok(answered) => answered,
             Err(outcome) => return outcome,
         };
@@ -398,8 +452,20 @@ impl HttpSource {
 }
 
 /// An absence that is remembered as the origin says, if it does.
-fn absent(lifetime: Lifetime) -> Loaded<Vec<u8>> {
+pub(crate) fn absent(lifetime: Lifetime) -> Loaded<Vec<u8>> {
     if lifetime == Lifetime::Default { Loaded::Absent } else { Loaded::AbsentFor(lifetime) }
+}
+
+/// A write on its way out.
+pub(crate) struct Sending<'a> {
+    pub(crate) method: Method,
+    pub(crate) request: Result<(Uri, HeaderMap), SourceError>,
+    pub(crate) body: Option<&'a [u8]>,
+    pub(crate) left: Duration,
+    /// A second send is harmless.
+    pub(crate) safe: bool,
+    /// Tells the cache that an attempt may still land.
+    pub(crate) leaves_stray: &'a dyn Fn(),
 }
 
 /// What became of an attempt of a write that another one may follow.
@@ -436,7 +502,7 @@ impl<T> From<Unapplied> for Outcome<T> {
     }
 }
 
-fn rejection(operation: &str, stale: bool, response: Response<Body>) -> Rejection {
+pub(crate) fn rejection(operation: &str, stale: bool, response: Response<Body>) -> Rejection {
     let status = response.status().as_u16();
     let throttled = response.headers().contains_key(header::RETRY_AFTER);
     let error = answer::into_error(Failure::Refused, operation, response);

@@ -1,4 +1,4 @@
-//! The URL template, and the URL of a key.
+//! The URL template, and the URL of a key, or of several.
 //!
 //! Invariant: a key is a part of exactly one path segment, or of one value in the query. Everything in it but the unreserved
 //! characters of RFC 3986 (2.3) is percent-encoded, so that no key changes host, path or query, nor what else stands there; the few
@@ -12,7 +12,11 @@ use wtcache::{Failure, SourceError};
 
 use crate::builder::BuildError;
 
+/// The place of a record's key.
 const HOLE: &str = "{id}";
+
+/// The place of the keys of a batch.
+const LIST_HOLE: &str = "{ids}";
 
 /// Path and query of one request; the head of a request must fit the connection's buffer.
 const MAX_TARGET_BYTES: usize = 6 * 1024;
@@ -32,46 +36,62 @@ pub(crate) struct Template {
 
 impl Template {
     pub(crate) fn parse(template: &str) -> Result<Self, BuildError> {
-        let refuse = |why: String| BuildError::Url(why);
+        Self::with_hole(template, HOLE).map_err(BuildError::Url)
+    }
+
+    /// Of a batch: `{ids}` stands where its keys go.
+    pub(crate) fn of_list(template: &str) -> Result<Self, String> {
+        Self::with_hole(template, LIST_HOLE)
+    }
+
+    /// Without a hole: what it is filled with is nothing.
+    pub(crate) fn whole(url: &str) -> Result<Self, String> {
+        Self::with_hole(url, "")
+    }
+
+    fn with_hole(template: &str, hole: &str) -> Result<Self, String> {
         if let Some((at, c)) = template.char_indices().find(|(_, c)| !c.is_ascii_graphic()) {
-            return Err(refuse(format!("{c:?} at byte {at} is not allowed; percent-encode it")));
+            return Err(format!("{c:?} at byte {at} is not allowed; percent-encode it"));
         }
         let (scheme, rest) = match template.split_once("://") {
             Some((s, rest)) if s.eq_ignore_ascii_case("http") => (Scheme::HTTP, rest),
             Some((s, rest)) if s.eq_ignore_ascii_case("https") => (Scheme::HTTPS, rest),
-            Some((s, _)) => return Err(refuse(format!("the scheme {s:?} is not http or https"))),
-            None => return Err(refuse("it must be absolute, such as http://host/items/{id}".into())),
+            Some((s, _)) => return Err(format!("the scheme {s:?} is not http or https")),
+            None => return Err(format!("it must be absolute, such as http://host/items/{hole}")),
         };
         if rest.contains('#') {
-            return Err(refuse("a fragment (#) is never sent; leave it out".into()));
+            return Err("a fragment (#) is never sent; leave it out".into());
         }
         let (authority, tail) = rest.split_at(rest.find(['/', '?']).unwrap_or(rest.len()));
-        let authority = parse_authority(authority).map_err(refuse)?;
+        let authority = parse_authority(authority, hole)?;
         let path = tail.split_once('?').map_or(tail, |(path, _)| path);
-        let Some((before, after)) = tail.split_once(HOLE) else {
-            return Err(refuse("it has no {id} for the key, in path or query".into()));
+        let parts = if hole.is_empty() { Some((tail, "")) } else { tail.split_once(hole) };
+        let Some((before, after)) = parts else {
+            let what = if hole == HOLE { "the key" } else { "the keys" };
+            return Err(format!("it has no {hole} for {what}, in path or query"));
         };
-        if after.contains(HOLE) {
-            return Err(refuse("it has {id} more than once".into()));
+        if !hole.is_empty() && after.contains(hole) {
+            return Err(format!("it has {hole} more than once"));
         }
         if before.contains(['{', '}']) || after.contains(['{', '}']) {
-            return Err(refuse("it has a brace that is not of {id}".into()));
+            let whose = if hole.is_empty() { "" } else { " that is not of " };
+            return Err(format!("it has a brace{whose}{hole}"));
         }
         if let Some(segment) =
             path.split('/').find(|s| matches!(&*s.replace("%2e", ".").replace("%2E", "."), "." | ".."))
         {
-            return Err(refuse(format!("the path segment {segment:?} would be normalised away")));
+            return Err(format!("the path segment {segment:?} would be normalised away"));
         }
         // RFC 9110, 4.2.3: an empty path is sent as a slash.
         let root = if path.is_empty() { "/" } else { "" };
         let in_query = before.contains('?');
         let template = Self { scheme, authority, before: format!("{root}{before}"), after: after.to_owned(), in_query };
         if template.before.len() + template.after.len() > MAX_TARGET_BYTES / 4 {
-            return Err(refuse(format!("it is longer than {} bytes", MAX_TARGET_BYTES / 4)));
+            return Err(format!("it is longer than {} bytes", MAX_TARGET_BYTES / 4));
         }
-        match template.uri(b"x") {
+        match template.filled(if hole.is_empty() { "" } else { "x" }) {
             Ok(_) => Ok(template),
-            Err(e) => Err(refuse(format!("it is no URL: {}", e.message()))),
+            Err(e) => Err(format!("it is no URL: {}", e.message())),
         }
     }
 
@@ -81,13 +101,43 @@ impl Template {
         if key.is_empty() || !self.in_query && matches!(key, b"." | b"..") {
             return Err(invalid(format!("the key {:?} cannot be a part of the URL", key.escape_ascii().to_string())));
         }
-        let mut target = String::with_capacity(self.before.len() + key.len() * 3 + self.after.len());
-        target.push_str(&self.before);
-        percent_encode(key, &mut target);
-        target.push_str(&self.after);
-        if target.len() > MAX_TARGET_BYTES {
+        let encoded = encoded(key);
+        if !self.has_room(encoded.len()) {
             return Err(invalid(format!("a key of {} bytes is too long for a URL", key.len())));
         }
+        self.filled(&encoded)
+    }
+
+    /// The key whose URL this is: absolute, or from the root of this one's host.
+    pub(crate) fn key_of(&self, location: &str) -> Option<Vec<u8>> {
+        let target = match location.split_once("://") {
+            Some(_) => {
+                let uri: Uri = location.parse().ok()?;
+                let (scheme, authority) = (uri.scheme()?, uri.authority()?);
+                let default = if *scheme == Scheme::HTTPS { 443 } else { 80 };
+                let same_place = authority.host().eq_ignore_ascii_case(self.host())
+                    && authority.port_u16().unwrap_or(default) == self.port();
+                if *scheme != self.scheme || !same_place {
+                    return None;
+                }
+                uri.path_and_query()?.as_str().to_owned()
+            }
+            None => location.to_owned(),
+        };
+        let encoded = target.strip_prefix(&self.before)?.strip_suffix(&self.after)?;
+        let ends = if self.in_query { ['&', '#', '='] } else { ['/', '?', '#'] };
+        if encoded.contains(ends) { None } else { decoded(encoded).filter(|key| self.uri(key).is_ok()) }
+    }
+
+    /// Whether that many bytes can stand in the hole.
+    pub(crate) fn has_room(&self, bytes: usize) -> bool {
+        self.before.len() + bytes + self.after.len() <= MAX_TARGET_BYTES
+    }
+
+    /// The URL with this text in the hole, as it stands.
+    pub(crate) fn filled(&self, text: &str) -> Result<Uri, SourceError> {
+        let invalid = |why: String| SourceError::new(Failure::Invalid, why);
+        let target = format!("{}{text}{}", self.before, self.after);
         let mut parts = Parts::default();
         parts.scheme = Some(self.scheme.clone());
         parts.authority = Some(self.authority.clone());
@@ -116,6 +166,16 @@ impl Template {
         Ok(uri)
     }
 
+    /// Requests of both go to the same place.
+    pub(crate) fn is_same_origin(&self, other: &Self) -> bool {
+        self.scheme == other.scheme && self.port() == other.port() && self.host().eq_ignore_ascii_case(other.host())
+    }
+
+    /// The hole is in the query.
+    pub(crate) fn is_in_query(&self) -> bool {
+        self.in_query
+    }
+
     /// As it stands in the URL: an IPv6 literal is in brackets.
     pub(crate) fn host(&self) -> &str {
         self.authority.host()
@@ -142,12 +202,13 @@ impl fmt::Debug for Template {
     }
 }
 
-fn parse_authority(text: &str) -> Result<Authority, String> {
+fn parse_authority(text: &str, hole: &str) -> Result<Authority, String> {
     if text.contains('@') {
         return Err("user and password do not belong in it; set a header".into());
     }
     if text.contains(['{', '}']) {
-        return Err("{id} must be in the path, not in the host".into());
+        let what = if hole.is_empty() { "a brace" } else { hole };
+        return Err(format!("{what} must be in the path, not in the host"));
     }
     let authority: Authority = text.parse().map_err(|_| format!("{text:?} is no host and port"))?;
     if authority.host().is_empty() {
@@ -160,8 +221,27 @@ fn parse_authority(text: &str) -> Result<Authority, String> {
     Ok(authority)
 }
 
-pub(crate) fn percent_encode(key: &[u8], into: &mut String) {
+/// The bytes of percent-encoded text.
+fn decoded(text: &str) -> Option<Vec<u8>> {
+    let mut bytes = text.bytes();
+    let mut key = Vec::with_capacity(text.len());
+    while let Some(byte) = bytes.next() {
+        key.push(match byte {
+            b'%' => {
+                let digits = [bytes.next()?, bytes.next()?];
+                let is_hex = digits.iter().all(u8::is_ascii_hexdigit);
+                u8::from_str_radix(std::str::from_utf8(&digits).ok().filter(|_| is_hex)?, 16).ok()?
+            }
+            byte => byte,
+        });
+    }
+    Some(key)
+}
+
+/// A key as it stands in a URL.
+pub(crate) fn encoded(key: &[u8]) -> String {
     const HEX: &[u8; 16] = b"0123456789ABCDEF";
+    let mut into = String::with_capacity(key.len() * 3);
     for &byte in key {
         if byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~') {
             into.push(char::from(byte));
@@ -171,6 +251,7 @@ pub(crate) fn percent_encode(key: &[u8], into: &mut String) {
             into.push(char::from(HEX[usize::from(byte & 15)]));
         }
     }
+    into
 }
 
 #[cfg(test)]

@@ -6,12 +6,14 @@
 use serde_json::{Map, Value};
 
 use crate::answer::Answer;
-use crate::http::{Head, Method, percent_decoded};
+use crate::http::{Head, Method, percent_decoded, percent_encoded};
 use crate::preconditions::Preconditions;
 use crate::records::{Applied, Change, Stored};
 use crate::server::Shared;
 
 const ID_LIMIT_BYTES: usize = 1024;
+/// In one list.
+const MOST_IDS: usize = 1000;
 const QUANTITY_LIMIT: u32 = 1_000_000;
 
 /// What a path names.
@@ -81,8 +83,9 @@ pub(crate) fn answer(shared: &Shared, route: &Route, head: &Head, body: &[u8], s
             Ok(Answer::new(200).header("Content-Type", "text/plain").body("ok"))
         }
         (Route::Health, _) => Ok(not_allowed("GET, HEAD")),
-        (Route::Items, Method::Get | Method::Head) => list(shared),
-        (Route::Items, _) => Ok(not_allowed("GET, HEAD")),
+        (Route::Items, Method::Get | Method::Head) => list(shared, head),
+        (Route::Items, Method::Post) => post(shared, body, seq),
+        (Route::Items, _) => Ok(not_allowed("GET, HEAD, POST")),
         (Route::Item(id), Method::Get | Method::Head) => get(shared, id, head),
         (Route::Item(id), Method::Put) => once(shared, head, || put(shared, id, head, body, seq)),
         (Route::Item(id), Method::Delete) => once(shared, head, || delete(shared, id, head, seq)),
@@ -101,8 +104,21 @@ fn once(shared: &Shared, head: &Head, write: impl FnOnce() -> rusqlite::Result<A
     }
 }
 
-fn list(shared: &Shared) -> rusqlite::Result<Answer> {
-    let all = shared.records.list()?;
+/// All items; with `?ids=a,b`, those of them that there are.
+fn list(shared: &Shared, head: &Head) -> rusqlite::Result<Answer> {
+    let query = path_and_query(&head.target).1;
+    let all = match query.split('&').find_map(|parameter| parameter.strip_prefix("ids=")) {
+        None => shared.records.list()?,
+        Some(ids) => {
+            let Some(ids) = ids.split(',').map(percent_decoded).collect::<Option<Vec<String>>>() else {
+                return Ok(Answer::error(400, "the ids are not percent-encoded UTF-8"));
+            };
+            if ids.len() > MOST_IDS {
+                return Ok(Answer::error(400, format!("no more than {MOST_IDS} ids")));
+            }
+            shared.records.list_of(&ids)?
+        }
+    };
     Ok(with_cache_control(shared, Answer::new(200).header("Content-Type", "application/json").body(all)))
 }
 
@@ -139,6 +155,24 @@ fn put(shared: &Shared, id: &str, head: &Head, body: &[u8], seq: u64) -> rusqlit
         Ok(Applied { stored: Some(stored), created }) => record(if created { 201 } else { 200 }, &stored),
         Ok(Applied { stored: None, .. }) => unreachable!("a put leaves a record"),
         Err(refused) => refused,
+    })
+}
+
+/// Makes an item: with the id that it has, if there is none of that, or else with one of the inventory's own.
+fn post(shared: &Shared, body: &[u8], seq: u64) -> rusqlite::Result<Answer> {
+    let new = match item(body) {
+        Ok(new) => new,
+        Err(refused) => return Ok(refused),
+    };
+    let id = match new.get("id") {
+        None => None,
+        Some(Value::String(id)) if !id.is_empty() && id.len() <= ID_LIMIT_BYTES => Some(id.clone()),
+        Some(_) => return Ok(Answer::error(400, format!("an id is a text of 1 to {ID_LIMIT_BYTES} bytes"))),
+    };
+    let made = shared.records.make(id, new, |applied_seq| shared.log.applied(seq, applied_seq))?;
+    Ok(match made {
+        Some((id, stored)) => record(201, &stored).header("Location", format!("/items/{}", percent_encoded(&id))),
+        None => Answer::error(409, "there is an item of that id"),
     })
 }
 

@@ -11,6 +11,8 @@
 //! | `DELETE /items/{id}` | 204, 404, 412 |
 //! | `GET /items` | 200 and the first 1000 records |
 //! | `GET /items/_changes` | what changes, as Server-Sent Events where `Accept` names `text/event-stream`, going on after `Last-Event-ID`; else a long poll: `?cursor=…&wait=<seconds>` |
+//! | `POST /items` | 201 and the record with its `Location`, under the `id` in the body or a new one; 409 where there is one |
+//! | `GET /items?ids=a,b` | 200 and those of these records that there are |
 //! | `GET /healthz` | 200 `ok` |
 //! | `GET /_log`, `GET /_calls` | what arrived |
 //! | `GET`, `POST`, `DELETE /_faults` | the faults, if enabled: a [`Script`], or one as a JSON object |

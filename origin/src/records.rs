@@ -16,7 +16,7 @@ use crate::locked;
 
 /// `wtOR`: tells our files from other SQLite databases.
 const APPLICATION_ID: i32 = 0x7774_4f52;
-/// `GET /items` lists this many.
+/// `GET /items` without ids lists this many.
 const LIST_LIMIT: u32 = 1000;
 
 pub(crate) struct Records {
@@ -89,6 +89,16 @@ impl Records {
         Ok(format!("[{}]", records.join(",")))
     }
 
+    /// Those of these records that there are, as a JSON array, in the order of the ids.
+    pub(crate) fn list_of(&self, ids: &[String]) -> rusqlite::Result<String> {
+        let state = locked(&self.state);
+        let mut records = Vec::with_capacity(ids.len());
+        for id in ids {
+            records.extend(current(&state.connection, id)?.0.map(|stored| stored.json));
+        }
+        Ok(format!("[{}]", records.join(",")))
+    }
+
     /// Lets `decide` choose a change with the current record in sight, and applies it. `on_applied` gets the change's
     /// place in the order of all, while no one can read the records yet.
     pub(crate) fn change<E>(
@@ -111,6 +121,47 @@ impl Records {
         on_applied(state.applied);
         self.changes.applied(id, last_revision + 1, stored.as_ref());
         Ok(Ok(Applied { stored, created: before.is_none() }))
+    }
+}
+
+impl Records {
+    /// Makes a record of this id, or of a new one. `None`: there is one. `on_applied` as of [`Records::change`].
+    pub(crate) fn make(
+        &self,
+        id: Option<String>,
+        record: Map<String, Value>,
+        on_applied: impl FnOnce(u64),
+    ) -> rusqlite::Result<Option<(String, Stored)>> {
+        let mut guard = locked(&self.state);
+        let state = &mut *guard;
+        let transaction = state.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        let id = match id {
+            Some(id) => id,
+            None => free_id(&transaction)?,
+        };
+        let (before, last_revision) = current(&transaction, &id)?;
+        if before.is_some() {
+            return Ok(None);
+        }
+        let stored = write(&transaction, &id, last_revision + 1, Change::Put(record))?;
+        transaction.commit()?;
+        state.applied += 1;
+        on_applied(state.applied);
+        Ok(stored.map(|stored| (id, stored)))
+    }
+}
+
+/// An id that no record has had: `item-` and a number.
+fn free_id(connection: &Connection) -> rusqlite::Result<String> {
+    let used = connection.query_row("SELECT count(*) FROM items", [], |row| row.get::<_, u64>(0))?;
+    let mut number = used + 1;
+    loop {
+        let id = format!("item-{number:03}");
+        // A deleted one has its row, too.
+        if current(connection, &id)?.1 == 0 {
+            return Ok(id);
+        }
+        number += 1;
     }
 }
 

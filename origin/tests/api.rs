@@ -102,10 +102,33 @@ fn a_list_has_all_records() {
     origin.remove("c");
     let all = ask(&origin, "GET", "/items?x=1", "").unwrap().json();
     assert_eq!((&all[0]["id"], &all[1]["id"], all.as_array().unwrap().len()), (&json!("a"), &json!("b"), 2));
+    let some = |ids: &str| ask(&origin, "GET", &format!("/items?x=1&ids={ids}"), "").unwrap();
+    let ids =
+        |ids: &str| some(ids).json().as_array().unwrap().iter().map(|item| item["id"].to_string()).collect::<String>();
+    assert_eq!((ids("b,c,x,%61"), ids("")), ("\"b\"\"a\"".into(), String::new()));
+    assert_eq!((some("%zz").status, some(&"a,".repeat(1000)).status), (400, 400));
     for id in 0..1001 {
         origin.seed(&format!("n{id}"), json!({}));
     }
     assert_eq!(ask(&origin, "GET", "/items", "").unwrap().json().as_array().unwrap().len(), 1000);
+}
+
+#[test]
+fn an_item_that_is_posted_has_its_own_id_or_a_new_one() {
+    let origin = origin();
+    origin.seed("item-002", json!({}));
+    origin.seed("item-003", json!({}));
+    origin.remove("item-003");
+    let post = |body: &str| ask(&origin, "POST", "/items", body).unwrap();
+    let made = post("{\"quantity\":1}");
+    assert_eq!((made.status, made.header("location")), (201, Some("/items/item-004")));
+    assert_eq!((&made.json()["id"], made.header("etag")), (&json!("item-004"), Some("\"r1\"")));
+    let own = post("{\"id\":\"a b\"}");
+    assert_eq!((own.status, own.header("location")), (201, Some("/items/a%20b")));
+    assert_eq!(post("{\"id\":\"a b\"}").status, 409);
+    assert_eq!((post("{\"id\":7}").status, post("[]").status, post("{\"quantity\":1e9}").status), (400, 400, 422));
+    assert_eq!(origin.record("item-004").unwrap()["quantity"], 1);
+    assert!(origin.log()[0].applied_seq.is_some());
 }
 
 #[test]
@@ -128,7 +151,7 @@ fn other_paths_and_methods_are_refused() {
     for (method, path, allow) in [
         ("PATCH", "/items/a", "GET, HEAD, PUT, DELETE"),
         ("BREW", "/items/a", "GET, HEAD, PUT, DELETE"),
-        ("POST", "/items", "GET, HEAD"),
+        ("PUT", "/items", "GET, HEAD, POST"),
         ("PUT", "/healthz", "GET, HEAD"),
     ] {
         let refused = ask(&origin, method, path, "").unwrap();

@@ -1,6 +1,6 @@
 //! The REST front: from a request to an operation on a table's cache, and back.
 //!
-//! `GET` and `HEAD` on `/{Table}/{key}`, with its writes in `write.rs`; `GET` on `/{Table}/?attribute=value` (`query.rs`); what lies
+//! `GET` and `HEAD` on `/{Table}/{key}`, with its writes in `write.rs`; `POST` on `/{Table}/` (`create.rs`); `GET` on `/{Table}/?attribute=value` (`query.rs`); what lies
 //! below `/-/` (`own.rs`). Invariant: what is wrong with a request is
 //! said before the origin is called; every answer carries Cache-Status; what the origin has not confirmed is marked as such.
 
@@ -31,10 +31,11 @@ use crate::record::check_key;
 use crate::table::ServedTable;
 use crate::timing::{SERVER_TIMING, Timing};
 use crate::tls::Tls;
-use crate::{etag, foreign, pending, query, trace, write};
+use crate::{create, etag, foreign, pending, query, trace, write};
 
 const RECORD_METHODS: &str = "GET, HEAD, PUT, PATCH, DELETE, OPTIONS";
 const TABLE_METHODS: &str = "GET, HEAD, OPTIONS";
+const CREATING_METHODS: &str = "GET, HEAD, POST, OPTIONS";
 const EVERY_METHOD: &str = "GET, HEAD, PUT, PATCH, DELETE, POST, OPTIONS";
 
 /// What one request came to, for whoever looks on.
@@ -309,8 +310,12 @@ impl Front {
 /// The answer to a request for a table, or for its record of this key.
 async fn of_table(table: &ServedTable, key: &str, request: &Parts, body: &mut Incoming) -> Answer {
     let method = &request.method;
+    let table_methods = if table.creates { CREATING_METHODS } else { TABLE_METHODS };
     if *method == Method::OPTIONS {
-        return Answer::options(if key.is_empty() { TABLE_METHODS } else { RECORD_METHODS });
+        return Answer::options(if key.is_empty() { table_methods } else { RECORD_METHODS });
+    }
+    if key.is_empty() && *method == Method::POST && table.creates {
+        return create::create(table, &request.headers, body).await;
     }
     let reads = matches!(*method, Method::GET | Method::HEAD);
     if key.is_empty() && reads {
@@ -318,7 +323,11 @@ async fn of_table(table: &ServedTable, key: &str, request: &Parts, body: &mut In
     }
     let writes = matches!(*method, Method::PUT | Method::PATCH | Method::DELETE);
     if key.is_empty() && !writes {
-        let problem = Problem::new(StatusCode::METHOD_NOT_ALLOWED, "a table is asked with GET").allow(TABLE_METHODS);
+        let detail = match *method {
+            Method::POST => "the origin of this table makes no records that it names itself: put one under a key",
+            _ => "a table is asked with GET",
+        };
+        let problem = Problem::new(StatusCode::METHOD_NOT_ALLOWED, detail).allow(table_methods);
         return Answer::refused(method, problem);
     }
     if let Err(error) = check_key(key) {

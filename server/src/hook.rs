@@ -7,7 +7,8 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use serde_json::{Map, Value};
 use wtcache::{
-    Bytes, Confirmed, Declared, Failure, LoadCx, LoadError, Loaded, Outcome, Rejection, Source, SourceError, WriteCx,
+    Bytes, Confirmed, CreateCx, Declared, Failure, LoadCx, LoadError, LoadMany, Loaded, Made, Outcome, Rejection,
+    Source, SourceError, WriteCx,
 };
 
 use crate::record::BodyError;
@@ -18,7 +19,7 @@ pub struct Hooked<S, F> {
     rule: F,
 }
 
-/// Puts `rule` before each put of `source`. It is given the existing record, if there is one, and the record that the
+/// Puts `rule` before each put of `source`, and before each create, for which there is no existing record. It is given the existing record, if there is one, and the record that the
 /// client sent, and makes the record that goes to the origin, or refuses: the client is told 422 with the reason. A write of such a
 /// table is never answered before the rule has run: what a client prefers (`respond-async`) is passed over.
 ///
@@ -81,6 +82,17 @@ where
         self.source.delete(key, cx)
     }
 
+    fn create(&self, value: &[u8], cx: &CreateCx<'_>) -> Outcome<Made<Bytes>> {
+        match parsed(value).and_then(|sent| self.applied(None, sent)) {
+            Ok(ruled) => self.source.create(&ruled, cx),
+            Err(error) => Outcome::Rejected(Rejection::new(error)),
+        }
+    }
+
+    fn load_many(&self) -> Option<&dyn LoadMany<Bytes>> {
+        self.source.load_many()
+    }
+
     fn declared(&self) -> Declared {
         let mut declared = self.source.declared();
         declared.has_rule = true;
@@ -99,9 +111,12 @@ where
             other => SourceError::new(Failure::Failed, format!("the existing record could not be read: {other}")),
         })?;
         let existing = existing.map(|entry| parsed(entry.value())).transpose()?;
-        let sent = parsed(value)?;
+        self.applied(existing.as_ref(), parsed(value)?)
+    }
+
+    fn applied(&self, existing: Option<&Map<String, Value>>, sent: Map<String, Value>) -> Result<Vec<u8>, SourceError> {
         // Nothing was sent yet, so that a panic of the rule is no doubt.
-        let made = catch_unwind(AssertUnwindSafe(|| (self.rule)(existing.as_ref(), sent)))
+        let made = catch_unwind(AssertUnwindSafe(|| (self.rule)(existing, sent)))
             .map_err(|_| SourceError::new(Failure::Failed, "the table's rule panicked"))?
             .map_err(|error| SourceError::new(Failure::Invalid, error.to_string()).with_cause(error))?;
         serde_json::to_vec(&made).map_err(|error| SourceError::new(Failure::Invalid, error.to_string()))

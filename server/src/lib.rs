@@ -10,6 +10,7 @@ mod auth;
 mod changes;
 pub mod config;
 mod connections;
+mod create;
 pub mod demo;
 pub mod diagnostic;
 mod etag;

@@ -22,7 +22,7 @@ const WRITTEN: [&str; 4] = ["application/json", "application/cbor", "application
 
 /// `asks`: who comes is asked who he is.
 pub(crate) fn answer(tables: &BTreeMap<String, ServedTable>, asks: bool) -> Answer {
-    let tables: Vec<&Table> = tables.values().map(|table| &*table.schema).collect();
+    let tables: Vec<(&Table, bool)> = tables.values().map(|table| (&*table.schema, table.creates)).collect();
     let mut document = document(&tables);
     if asks {
         guard(&mut document);
@@ -47,12 +47,13 @@ fn guard(document: &mut Value) {
     }
 }
 
-fn document(tables: &[&Table]) -> Value {
+/// Of each table it is told whether its origin makes records.
+fn document(tables: &[(&Table, bool)]) -> Value {
     let mut paths = own_paths();
     let mut schemas = own_schemas();
-    for table in tables {
+    for (table, creates) in tables.iter().copied() {
         let name = &table.name;
-        paths.insert(format!("/{name}/"), table_path(table));
+        paths.insert(format!("/{name}/"), table_path(table, creates));
         paths.insert(format!("/{name}/{{key}}"), record_path(table));
         schemas.insert(name.clone(), record(table, Use::Served));
         schemas.insert(format!("{name}ToWrite"), record(table, Use::Written));
@@ -151,7 +152,7 @@ fn own_schemas() -> Map<String, Value> {
             "status": { "type": "integer" },
             "field": { "type": "string", "description": "The attribute, member or condition at fault." },
             "position": { "type": "integer", "description": "Where in the query, in characters from 1." },
-            "outcome": { "enum": ["rejected", "in-doubt", "rolled-back", "partial"] },
+            "outcome": { "enum": ["rejected", "in-doubt", "unknown", "rolled-back", "partial"] },
             "updates": { "type": "array", "description": "Of a transaction: what came of each update." },
             "settles_in_ms": { "type": "integer" },
             "origin_status": { "type": "integer" },
@@ -230,7 +231,7 @@ fn own_schemas() -> Map<String, Value> {
     .collect()
 }
 
-fn table_path(table: &Table) -> Value {
+fn table_path(table: &Table, creates: bool) -> Value {
     let name = &table.name;
     let keys =
         json!({ "type": "array", "items": { "type": "string", "minLength": 1 }, "minItems": 1, "maxItems": 1000 });
@@ -258,7 +259,18 @@ fn table_path(table: &Table) -> Value {
     );
     let head = responses(Some(("200", bare(&ok))), &statuses);
     let head = operation(&format!("query{name}Head"), &summary, parameters, &head);
-    json!({ "get": get, "head": head })
+    if !creates {
+        return json!({ "get": get, "head": head });
+    }
+    let schema = json!({ "$ref": format!("#/components/schemas/{name}") });
+    let made = records("Made; Location has its key. Without one, Wtcache-Key says that it is unknown.", &schema);
+    let statuses = [400, 406, 408, 413, 415, 422, 500, 502, 503, 504];
+    let answers = responses(Some(("201", made)), &statuses);
+    let mut post = operation(&format!("create{name}"), "Has the origin make a record, and name it", vec![], &answers);
+    // The key may be in it, as the origin wants.
+    let body = json!({ "schema": { "$ref": format!("#/components/schemas/{name}ToWrite") } });
+    post["requestBody"] = json!({ "required": true, "content": content(&WRITTEN, &body) });
+    json!({ "get": get, "head": head, "post": post })
 }
 
 fn record_path(table: &Table) -> Value {

@@ -1,7 +1,7 @@
 //! Answers that are no record: problem details (RFC 9457), and what errors of the cache become on the wire.
 //!
 //! Invariant: an answer to a write that did not end Applied says in `outcome` whether it was certainly not applied
-//! ("rejected") or nobody can know ("in-doubt").
+//! ("rejected") or nobody can know ("in-doubt"; of a record that has no key, "unknown").
 
 use std::error::Error;
 use std::fmt;
@@ -38,6 +38,8 @@ pub(crate) enum Outcome {
     RolledBack,
     /// Of a transaction: some of it stands.
     Partial,
+    /// Of a record that was to be made: it has no key that could be in doubt.
+    Unknown,
 }
 
 impl Outcome {
@@ -47,6 +49,7 @@ impl Outcome {
             Self::InDoubt => "in-doubt",
             Self::RolledBack => "rolled-back",
             Self::Partial => "partial",
+            Self::Unknown => "unknown",
         }
     }
 }
@@ -134,7 +137,7 @@ impl Problem {
         self
     }
 
-    fn origin_status(mut self, code: Option<i32>) -> Self {
+    pub(crate) fn origin_status(mut self, code: Option<i32>) -> Self {
         if let Some(code) = code {
             self.more.push(("origin_status", code.into()));
         }

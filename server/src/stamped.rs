@@ -7,8 +7,8 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use serde_json::{Map, Number, Value};
 use wtcache::{
-    Bytes, Confirmed, Declared, Failure, LoadCx, LoadMany, Loaded, Outcome, Record, Rejection, Source, SourceError,
-    WriteCx,
+    Bytes, Confirmed, CreateCx, Declared, Entry, Failure, LoadCx, LoadError, LoadMany, Loaded, Made, Outcome, Record,
+    Rejection, Source, SourceError, WriteCx,
 };
 
 /// A source whose puts have their times in them.
@@ -26,7 +26,7 @@ impl<S: Source<Bytes>> Source<Bytes> for Stamped<S> {
     }
 
     fn put(&self, key: &[u8], value: &[u8], cx: &WriteCx<'_, Bytes>) -> Outcome<Confirmed<Vec<u8>>> {
-        let stamped = match self.stamped(value, cx) {
+        let stamped = match self.stamped(value, || cx.existing()) {
             Ok(stamped) => stamped,
             Err(error) => return Outcome::Rejected(Rejection::new(error)),
         };
@@ -45,6 +45,15 @@ impl<S: Source<Bytes>> Source<Bytes> for Stamped<S> {
         self.source.delete(key, cx)
     }
 
+    /// A record that is made has no time of its own yet, but what the client says of it.
+    fn create(&self, value: &[u8], cx: &CreateCx<'_>) -> Outcome<Made<Bytes>> {
+        let stamped = match self.stamped(value, || Ok(None)) {
+            Ok(stamped) => stamped,
+            Err(error) => return Outcome::Rejected(Rejection::new(error)),
+        };
+        self.source.create(&stamped, cx)
+    }
+
     fn load_many(&self) -> Option<&dyn LoadMany<Bytes>> {
         self.source.load_many()
     }
@@ -55,11 +64,16 @@ impl<S: Source<Bytes>> Source<Bytes> for Stamped<S> {
 }
 
 impl<S> Stamped<S> {
-    fn stamped(&self, value: &[u8], cx: &WriteCx<'_, Bytes>) -> Result<Vec<u8>, SourceError> {
+    /// `existing`: the record that is there.
+    fn stamped(
+        &self,
+        value: &[u8],
+        existing: impl FnOnce() -> Result<Option<Entry<Bytes>>, LoadError>,
+    ) -> Result<Vec<u8>, SourceError> {
         let now = Value::Number(Number::from(millis(SystemTime::now())));
         let mut record = parsed(value)?;
         if let Some(name) = &self.created {
-            let existing = cx.existing().map_err(|error| {
+            let existing = existing().map_err(|error| {
                 let message = format!("the time of its creation could not be read: {error}");
                 SourceError::new(Failure::Failed, message).with_cause(error)
             })?;

@@ -9,7 +9,8 @@ use std::time::Duration;
 use serde_json::{Map, Value};
 use wtcache::tokio::{AsyncCache, Pool};
 use wtcache::{
-    Audit, ByteCache, Bytes, Clock, EventKind, KeyEvent, Optimistic, OptionError, Rows, Source, SystemClock, Tags,
+    Audit, ByteCache, Bytes, Clock, EventKind, KeyEvent, LoadMany, Optimistic, OptionError, Rows, Source, SystemClock,
+    Tags,
 };
 use wtcache_http_source::{BuildError, HttpSource, Subscription, SubscriptionState, SubscriptionStats, WhileCutOff};
 
@@ -36,6 +37,10 @@ pub struct ServedTable {
     pub(crate) outcomes: Arc<Outcomes>,
     /// The source has a rule of its own: what a write makes is known in its turn.
     pub(crate) has_rule: bool,
+    /// Its origin makes records whose keys it names.
+    pub(crate) creates: bool,
+    /// How many records its source loads with one request.
+    pub(crate) most_together: usize,
     /// Of the requests for it.
     pub(crate) latency: Arc<Latency>,
     /// How changes are told that others made.
@@ -77,7 +82,8 @@ impl ServedTable {
         let schema = Arc::new(schema.clone());
         let (rows_of, tags_of) = (Arc::clone(&schema), Arc::clone(&schema));
         let outcomes = Outcomes::new(&schema.name, &config.optimistic, Arc::clone(&clock));
-        let has_rule = source.declared().has_rule;
+        let (has_rule, creates) = (source.declared().has_rule, source.declared().creates);
+        let most_together = source.load_many().map_or(1, LoadMany::most_keys);
         let (created, updated) = (schema.stamp(Stamp::Created), schema.stamp(Stamp::Updated));
         let builder = if created.is_none() && updated.is_none() {
             ByteCache::builder(source)
@@ -142,6 +148,8 @@ impl ServedTable {
             timeout,
             outcomes,
             has_rule,
+            creates,
+            most_together,
             latency,
             told: Arc::new(Told::new(&config.changes, form)),
             hub,
@@ -254,7 +262,7 @@ fn tag(attribute: &str, value: &[u8]) -> Vec<u8> {
 /// # Errors
 /// The URL template, a header or a bound is none that can be used; the error says which and why.
 pub fn origin_of(schema: &Table, config: &OriginConfig) -> Result<HttpSource, BuildError> {
-    let schema = schema.clone();
+    let (schema, own_key) = (schema.clone(), pointer_to(&schema.primary_key));
     let mut builder = HttpSource::builder(&config.url)
         .name(&schema.name)
         .connect_timeout(config.connect_timeout)
@@ -286,10 +294,21 @@ pub fn origin_of(schema: &Table, config: &OriginConfig) -> Result<HttpSource, Bu
     if config.heuristic_percent > 0 {
         builder = builder.heuristic_lifetime(f64::from(config.heuristic_percent) / 100.0, config.heuristic_longest);
     }
+    if let Some(batch) = &config.batch {
+        builder = builder.batch(batch.options(&own_key));
+    }
+    if let Some(create) = &config.create {
+        builder = builder.create(create.options(&own_key));
+    }
     for header in &config.headers {
         builder = builder.header_from(&header.name, header.value.clone());
     }
     config.wire.apply(builder).build()
+}
+
+/// The JSON pointer to a member of a record.
+fn pointer_to(name: &str) -> String {
+    format!("/{}", name.replace('~', "~0").replace('/', "~1"))
 }
 
 fn checked(schema: &Table, key: &[u8], body: &[u8]) -> Result<Vec<u8>, String> {

@@ -7,8 +7,8 @@ use std::time::Duration;
 use proptest::prelude::*;
 use wtcache_http_source::{Breaker, Proxy, Retries, Secret};
 use wtcache_server::config::{
-    Admin, Capacity, Config, Freshness, HeaderConfig, Idempotency, InDoubtWrites, Limits, OriginAuth, OriginConfig,
-    OriginTls, Preconditions, SubscribeConfig, TableConfig, WireConfig, load,
+    Admin, BatchConfig, Capacity, Config, Freshness, HeaderConfig, Idempotency, InDoubtWrites, Limits, OriginAuth,
+    OriginConfig, OriginTls, Preconditions, SubscribeConfig, TableConfig, WireConfig, load,
 };
 use wtcache_server::schema::Schema;
 
@@ -135,7 +135,9 @@ fn every_setting_is_read() {
          record_in_array: true\n      put_at: /data\n      compression: true\n      proxy: http://p:3128\n      \
          tls: { roots: ca.pem, system_roots: true, certificate: me.pem, key: /me.key }\n      \
          auth: { basic: { user: me, password: { file: /run/secrets/pw } } }\n      \
-         versions: number\n",
+         versions: number\n      \
+         batch: { url: \"http://h/items?ids={ids}\", separator: \";\", most_keys: 7, records_at: /data, key_at: /no, \
+         version_at: /tag, max_body: 2MiB, window: 3ms }\n      create: { url: \"http://h/items\", key_at: /no }\n",
         "    capacity: 10000 entries\n    negative_lifetime: 1h\n    stale_while_revalidate: 2s\n    stale_if_error: 3m\n    \
          refresh_ahead: 25 %\n    jitter: 100%\n    in_doubt_writes: wait\n    \
          absent_after_delete: true\n    clean_start: true\n    audit: 0.5\n    \
@@ -202,6 +204,13 @@ fn every_setting_is_read() {
     let origin = &table.origin;
     assert_eq!((origin.heuristic_percent, origin.heuristic_longest), (10, Duration::from_secs(3600)));
     assert_eq!((&*origin.record_at, origin.record_in_array, &*origin.put_at), ("/data/a~1b", true, "/data"));
+    let mut batch = BatchConfig::new("http://h/items?ids={ids}");
+    (batch.separator, batch.most_keys, batch.records_at) = (";".into(), 7, "/data".into());
+    (batch.key_at, batch.version_at) = (Some("/no".into()), Some("/tag".into()));
+    (batch.max_body_bytes, batch.window) = (2 << 20, Duration::from_millis(3));
+    assert_eq!(origin.batch, Some(batch));
+    let create = origin.create.as_ref().unwrap();
+    assert_eq!((&*create.url, create.key_at.as_deref()), ("http://h/items", Some("/no")));
     assert!(parse(&with("      last_modified: true\n", "")).unwrap().tables[0].origin.last_modified);
     assert_eq!(table.in_doubt_writes, InDoubtWrites::Wait);
     assert_eq!(table.audit_every, Some(Duration::from_secs(2)));
@@ -303,6 +312,14 @@ fn every_error_names_its_place() {
         (origin("idempotency: yes"), "5:20: idempotency: unknown value \"yes\"\n  hint: known: unchecked, honoured".into()),
         (origin("idempotency_header: a b"), "5:27: idempotency_header: \"a b\" is no header for it\n  hint: letters, digits and hyphens, as in X-Api-Key".into()),
         (origin("max_in_flight: 0"), "5:22: max_in_flight: \"0\" is not a whole number from 1 to 1000000\n  hint: write a number: 16".into()),
+        (origin("batch: { most_keys: 5 }"), "5:7: batch lacks a url\n  hint: write: url: \"http://host:port/path?ids={ids}\"".into()),
+        (origin("batch: { url: \"http://h/items/{id}\" }"), "5:21: url: the URL lacks the placeholder {ids}\n  hint: write: http://host:port/path?ids={ids}".into()),
+        (origin("batch: { url: \"http://h/{ids}\", most_keys: 0 }"), "5:50: most_keys: \"0\" is not a whole number from 1 to 10000\n  hint: write a number: 16".into()),
+        (origin("batch: { url: \"http://h/{ids}\", window: 2s }"), "5:47: window: \"2s\" is more than a second\n  hint: write a short time: 2ms".into()),
+        (origin("batch: { url: \"http://h/{ids}\", urls: 1 }"), "5:39: unknown key urls\n  hint: did you mean url?".into()),
+        (origin("create: { key_at: /id }"), "5:7: create lacks a url\n  hint: write: url: \"http://host:port/path\"".into()),
+        (origin("create: { url: \"http://h/{id}\" }"), "5:22: url: a URL without a placeholder is wanted\n  hint: write: http://host:port/path".into()),
+        (origin("create: { url: \"/items\" }"), "5:22: url: not an absolute URL\n  hint: write: http://host:port/path".into()),
         (origin("max_queued: -1"), "5:19: max_queued: \"-1\" is not a whole number from 0 to 1000000\n  hint: write a number: 2".into()),
         (origin("retries: 3"), "5:16: retries: expected a map, got a text".into()),
         (origin("retries: { reads: 3 }"), "5:18: unknown key reads\n  hint: known: loads, writes, base, cap, budget, burst, attempt_timeout".into()),

@@ -18,6 +18,7 @@ use crate::entry::{Layout, SharedKey, Times};
 use crate::layers::{Layer, Over, Shown};
 use crate::listener::{EventKind, Whose};
 use crate::memory::table::Held;
+use crate::moves::Creating;
 use crate::prepare::Ticket;
 use crate::slot::{Answer, Base, Change, Fence, LoadEnd, PermitId, Slot, Turn};
 use crate::source::Condition;
@@ -311,10 +312,10 @@ impl<'a, L: Layout> AtKey<'a, L> {
         }
     }
 
-    /// A reader is given what the origin said just now. While a write of an earlier process may still land, that may be newer
-    /// than a write that is out.
+    /// A reader is given what the origin said just now. While a write of an earlier process may still land, or the origin may be making a record
+    /// for a create, that may be newer than a write that is out.
     fn given_out(&mut self) {
-        if self.unsure
+        if (self.unsure || self.engine.moves.is_watched())
             && let Some(cell) = self.cell()
         {
             cell.slot.mark_dirty();
@@ -403,6 +404,32 @@ impl<'a, L: Layout> AtKey<'a, L> {
         }
         let change = self.change(|slot| slot.applied(permit, stored.is_some(), stray_until, &rules));
         change.base == Base::Take && !rolls_back && stored.is_some_and(|stored| self.take(stored, keep))
+    }
+
+    /// The origin has made the key's record, by a write that had no key before; `creating` knows what came by the key since its send. Says
+    /// whether `stored` is resident now.
+    pub(crate) fn created(
+        &mut self,
+        stored: Option<&L::Stored>,
+        keep: bool,
+        creating: &Creating<'_>,
+        running: Running,
+    ) -> bool {
+        let told = stored.is_some_and(|stored| self.engine.tags.is_against::<L>(running, stored));
+        // It may show a part of what a transaction shows together.
+        let in_part = self.cell().is_some_and(|cell| cell.in_transaction);
+        let newest = !told && !in_part && !creating.is_overtaken(self.hash);
+        let takes = match self.cell() {
+            None => newest,
+            Some(_) => self.change(|slot| slot.created(stored.is_some(), newest)).base == Base::Take,
+        };
+        match stored.filter(|_| takes) {
+            Some(stored) => self.take(stored, keep),
+            None => {
+                self.forget();
+                false
+            }
+        }
     }
 
     /// The doubt that the key is in now; so below.
@@ -530,6 +557,7 @@ impl<'a, L: Layout> AtKey<'a, L> {
     fn forget(&mut self) {
         let key = self.key;
         let same = |other: &L::Key| L::same_key(other, key);
+        self.engine.moves.moved(self.hash);
         self.state.store.remove(self.hash, same, &self.engine.budget, &mut self.after.left);
     }
 
@@ -547,6 +575,7 @@ impl<'a, L: Layout> AtKey<'a, L> {
             return false;
         }
         let before = self.after.left.evicted.len();
+        self.engine.moves.moved(self.hash);
         let kept = self.state.store.admit(stored, &self.engine.budget, &mut self.after.left);
         if !kept {
             self.note(EventKind::TooHeavy);

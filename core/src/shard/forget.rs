@@ -66,6 +66,7 @@ impl<L: Layout> State<L> {
                 after.note(engine, hash, EventKind::Expired, whose);
             }
             after.note(engine, hash, EventKind::Invalidated, whose);
+            engine.moves.moved(hash);
             self.store.remove_stored(&stored, &engine.budget, &mut after.left);
             // Nor is this handle dropped under the lock.
             after.left.records.push(stored);

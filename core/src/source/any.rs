@@ -8,7 +8,9 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 #[cfg(feature = "tokio")]
 use super::{Awaited, ErasedSource};
-use super::{Confirmed, Declared, Failure, LoadCx, LoadMany, Loaded, Outcome, Source, SourceError, WriteCx};
+use super::{
+    Confirmed, CreateCx, Declared, Failure, LoadCx, LoadMany, Loaded, Made, Outcome, Source, SourceError, WriteCx,
+};
 use crate::entry::Layout;
 use crate::error::LoadError;
 use crate::sync::Arc;
@@ -75,6 +77,15 @@ impl<L: Layout> AnySource<L> {
             Self::Blocking(source) => caught(|| source.put(key, value, cx)),
             #[cfg(feature = "tokio")]
             Self::Async(source, _) => Awaited::new(source.put(key, value, cx), cx.clock, cx.deadline).await,
+        };
+        answer.unwrap_or_else(|why| Outcome::Unknown(why.cause()))
+    }
+
+    pub(crate) async fn create(&self, value: &L::View, cx: &CreateCx<'_>) -> Outcome<Made<L>> {
+        let answer = match self {
+            Self::Blocking(source) => caught(|| source.create(value, cx)),
+            #[cfg(feature = "tokio")]
+            Self::Async(source, _) => Awaited::new(source.create(value, cx), cx.clock, cx.deadline).await,
         };
         answer.unwrap_or_else(|why| Outcome::Unknown(why.cause()))
     }

@@ -9,7 +9,9 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use super::any::{NoAnswer, caught};
-use super::{Condition, Confirmed, Declared, IdempotencyKey, LoadCx, Loaded, Outcome, SourceError, WriteCx};
+use super::{
+    Condition, Confirmed, CreateCx, Declared, IdempotencyKey, LoadCx, Loaded, Made, Outcome, SourceError, WriteCx,
+};
 use crate::clock::{Clock, Tick, Timer};
 use crate::entry::{Entry, Layout};
 use crate::error::LoadError;
@@ -90,6 +92,11 @@ pub trait AsyncSource<L: Layout>: Send + Sync + 'static {
     /// Removes the record of `key` at the origin: see [`Source::delete`](super::Source::delete).
     fn delete(&self, _key: &L::Key, _cx: &AsyncWriteCx<'_, L>) -> impl Future<Output = Outcome<()>> + Send {
         ready(Outcome::never_deleted())
+    }
+
+    /// Has the origin make a record whose key it names itself: see [`Source::create`](super::Source::create).
+    fn create(&self, _value: &L::View, _cx: &CreateCx<'_>) -> impl Future<Output = Outcome<Made<L>>> + Send {
+        ready(Outcome::never_created())
     }
 
     /// What is known of the origin. Asked once, when the cache is built.
@@ -186,6 +193,8 @@ pub(crate) trait ErasedSource<L: Layout>: Send + Sync {
 
     fn delete<'a>(&'a self, key: &'a L::Key, cx: &'a WriteCx<'a, L>) -> Boxed<'a, Outcome<()>>;
 
+    fn create<'a>(&'a self, value: &'a L::View, cx: &'a CreateCx<'a>) -> Boxed<'a, Outcome<Made<L>>>;
+
     fn declared(&self) -> Declared;
 }
 
@@ -205,6 +214,10 @@ impl<L: Layout, S: AsyncSource<L>> ErasedSource<L> for S {
 
     fn delete<'a>(&'a self, key: &'a L::Key, cx: &'a WriteCx<'a, L>) -> Boxed<'a, Outcome<()>> {
         Box::pin(async move { AsyncSource::delete(self, key, &AsyncWriteCx(Told::ByCache(cx))).await })
+    }
+
+    fn create<'a>(&'a self, value: &'a L::View, cx: &'a CreateCx<'a>) -> Boxed<'a, Outcome<Made<L>>> {
+        Box::pin(async move { AsyncSource::create(self, value, cx).await })
     }
 
     fn declared(&self) -> Declared {

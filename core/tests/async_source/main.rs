@@ -14,8 +14,8 @@ use common::{Texts, WINDOW, in_doubt, not_sent, rejected, secs, text, within};
 use world::{Does, Origin, ask, done, drop_future, runtime, soon, world, world_with};
 use wtcache::tokio::{AsyncSource, AsyncWriteCx, Pool};
 use wtcache::{
-    Audit, Builder, Cache, Call, Change, Condition, Expect, Failure, How, LoadCx, LoadError, Loaded, NotSent, Outcome,
-    Record, Settlement, SourceError, WriteCx, WriteError,
+    Audit, Builder, Cache, Call, Change, Condition, CreateError, Expect, Failure, How, LoadCx, LoadError, Loaded,
+    NotSent, Outcome, Record, Settlement, SourceError, WriteCx, WriteError,
 };
 
 // --- reading
@@ -165,6 +165,41 @@ async fn a1_each_outcome_reaches_the_caller() {
         let doubt = in_doubt(soon(w.cache.put("k", "new".to_owned(), &Call::new())).await);
         assert_eq!((w.peek("k"), doubt.settles_in()), (None, WINDOW));
     }
+}
+
+#[::tokio::test]
+async fn p9_a_create_runs_on_though_nobody_waits_for_it_and_ends_unknown_at_its_deadline() {
+    let w = world();
+    let create = |value: &'static str, call: Call| {
+        let cache = w.cache.clone();
+        ::tokio::spawn(async move { cache.create(value.to_owned(), &call).await.map(|created| created.key) })
+    };
+    assert_eq!(done(create("one", Call::new())).await.expect("applied").as_deref(), Some("made"));
+    assert_eq!(w.peek("made").as_deref(), Some("one"));
+
+    let gate = w.origin.hold("create");
+    let dropped = create("two", Call::new());
+    gate.arrived().await;
+    drop_future(dropped).await;
+    gate.release();
+    while w.peek("made").as_deref() != Some("two") {
+        ::tokio::task::yield_now().await;
+    }
+
+    let gate = w.origin.hang("create");
+    let late = create("three", within(secs(2)));
+    gate.arrived().await;
+    w.clock.advance(secs(2));
+    match done(late).await {
+        Err(CreateError::Unknown(cause)) => assert_eq!(cause.failure(), Failure::TimedOut),
+        other => panic!("{other:?}"),
+    }
+    let stats = w.cache.blocking().stats();
+    assert_eq!((stats.in_doubt, stats.writes_unknown, w.origin.dropped()), (0, 1, 1));
+    w.origin.next("create", Does::Panic);
+    assert!(matches!(done(create("four", Call::new())).await, Err(CreateError::Unknown(_))));
+    let late = done(create("five", within(secs(0)))).await;
+    assert!(matches!(late, Err(CreateError::NotSent(NotSent::Deadline))));
 }
 
 #[::tokio::test]

@@ -14,8 +14,8 @@ use ::tokio::sync::Semaphore;
 use ::tokio::task::JoinHandle;
 use wtcache::tokio::{AsyncCache, AsyncSource, AsyncWriteCx, Pool};
 use wtcache::{
-    Builder, Cache, Call, Confirmed, Declared, Failure, LoadCx, LoadError, Loaded, Outcome, Record, Rejection,
-    SourceError, WriteError,
+    Builder, Cache, Call, Confirmed, CreateCx, Declared, Failure, LoadCx, LoadError, Loaded, Made, Outcome, Record,
+    Rejection, SourceError, WriteError,
 };
 use wtcache_testkit::ManualClock;
 
@@ -211,6 +211,14 @@ impl AsyncSource<Texts> for Origin {
             Outcome::Rejected(rejection) => Outcome::Rejected(rejection),
             Outcome::Unknown(error) => Outcome::Unknown(error),
         }
+    }
+
+    async fn create(&self, value: &String, _: &CreateCx<'_>) -> Outcome<Made<Texts>> {
+        let key = "made".to_owned();
+        self.write("create".to_owned(), &key, Some(value.clone())).await.map(|()| {
+            let confirmed = Confirmed::Record(Record::new(value.clone()));
+            Made::Known { key, confirmed }
+        })
     }
 
     async fn delete(&self, key: &String, _: &AsyncWriteCx<'_, Texts>) -> Outcome<()> {

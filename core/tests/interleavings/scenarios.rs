@@ -364,3 +364,23 @@ fn d3_a_doubt_settles_while_a_load_is_out() {
         world.check_at_rest();
     });
 }
+
+#[test]
+fn p9_creates_beside_readers_and_writers_of_the_key_that_the_origin_names() {
+    explore(|| {
+        let world = World::new(Faults::NONE, |builder| builder);
+        play(
+            &world,
+            false,
+            vec![
+                client(|world| (0..2).for_each(|_| world.create(1))),
+                client(|world| world.create(2)),
+                client(|world| world.put(3)),
+                client(|world| (0..3).for_each(|_| world.get(4))),
+                client(|world| (0..3).for_each(|_| world.get(5))),
+                client(|world| world.cache.invalidate(&KEY)),
+            ],
+        );
+        world.check_at_rest();
+    });
+}

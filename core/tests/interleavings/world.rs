@@ -12,8 +12,8 @@ use shuttle::rand::{Rng, thread_rng};
 use shuttle::sync::Mutex;
 use shuttle::thread;
 use wtcache::{
-    Builder, Cache, Call, Change, Clock, Condition, Confirmed, Declared, Failure, LoadCx, Loaded, Outcome, Pushed,
-    Record, Rejection, Source, SourceError, Tick, Typed, Version, WriteCx, WriteError, Written,
+    Builder, Cache, Call, Change, Clock, Condition, Confirmed, CreateCx, Declared, Failure, LoadCx, Loaded, Made,
+    Outcome, Pushed, Record, Rejection, Source, SourceError, Tick, Typed, Version, WriteCx, WriteError, Written,
 };
 use wtcache_testkit::{History, ManualClock, Value};
 
@@ -339,6 +339,22 @@ impl Source<Ints> for Origin {
         }
     }
 
+    /// The origin names the one key that there is. Its answer is never lost: then no key would be in doubt.
+    fn create(&self, value: &u64, _: &CreateCx<'_>) -> Outcome<Made<Ints>> {
+        let sent = self.0.clock.now();
+        pause();
+        let applied = self.apply(Some(*value), sent, None);
+        (0..thread_rng().gen_range(0..12)).for_each(|_| pause());
+        match applied {
+            Ok(version) => {
+                let seen = thread_rng().gen_bool(0.8);
+                let confirmed = if seen { Confirmed::Record(record(*value, version)) } else { Confirmed::Unseen };
+                Outcome::Applied(Made::Known { key: KEY, confirmed })
+            }
+            Err(_) => Outcome::Rejected(Rejection::new(refused())),
+        }
+    }
+
     fn declared(&self) -> Declared {
         self.0.declared.clone()
     }
@@ -442,6 +458,14 @@ impl World {
             Err(_) => {}
         }
         result
+    }
+
+    pub(crate) fn create(&self, client: usize) {
+        let value = self.fresh();
+        let begun = self.history.begins(client);
+        if self.cache.create(value).is_ok() {
+            begun.wrote(Some(value));
+        }
     }
 
     pub(crate) fn delete(&self, client: usize) {

@@ -399,6 +399,8 @@ static void configurations(void)
         {"{\"http\": {\"record_in_array\": \"no\"}}", "http.record_in_array: is a string, not true or false"},
         {"{\"http\": {\"put_at\": 1}}", "http.put_at: is a number, not a string"},
         {"{\"http\": {\"stores_verbatim\": null}}", "http.stores_verbatim: is null, not true or false"},
+        {"{\"http\": {\"batch\": 2}}", "http.batch: is a number, not an object"},
+        {"{\"http\": {\"batch\": {\"urls\": 2}}}", "http.batch.urls: is no member"},
         {"{\"http\": {\"retries\": 2}}", "http.retries: is a number, not an object"},
         {"{\"http\": {\"retries\": {\"reads\": 2}}}", "http.retries.reads: is no member"},
         {"{\"http\": {\"retries\": {\"cap_ms\": \"1s\"}}}", "http.retries.cap_ms: is a string, not a whole number"},
@@ -451,7 +453,13 @@ static void configurations(void)
         {"{\"http\": {\"breaker\": {\"enabled\": false}, \"heuristic_share\": 1.5, \"heuristic_longest_ms\": 1}}", "http.heuristic_share: 1.5"},
         {"{\"http\": {\"heuristic_share\": 0, \"record_at\": \"data\"}}", "http.record_at: \"data\""},
         {"{\"http\": {\"record_at\": \"/data\", \"put_at\": \"/~2\"}}", "http.put_at: \"/~2\""},
-        {"{\"http\": {\"put_at\": \"\", \"last_modified\": true, \"honours_preconditions\": true}}", "http.last_modified: "},
+        {"{\"http\": {\"put_at\": \"\", \"batch\": {\"window_ms\": 2000}}}", "http.batch.url: is missing"},
+        {"{\"http\": {\"batch\": {\"url\": \"http://127.0.0.1:1/?i={ids}\"}}}", "http.batch.window_ms: 2s"},
+        {"{\"http\": {\"batch\": {\"window_ms\": 2, \"body_limit_bytes\": 0}}}", "http.batch.body_limit_bytes: "},
+        {"{\"http\": {\"batch\": {\"body_limit_bytes\": 9, \"separator\": \"&i=\", \"most_keys\": 0}}}", "http.batch.most_keys: 0"},
+        {"{\"http\": {\"batch\": {\"most_keys\": 9, \"records_at\": \"/d\", \"key_at\": \"k\"}}}", "http.batch.key_at: \"k\""},
+        {"{\"http\": {\"batch\": {\"key_at\": \"/k\", \"version_at\": \"v\"}}}", "http.batch.version_at: \"v\""},
+        {"{\"http\": {\"batch\": {\"version_at\": \"/v\"}, \"put_at\": \"\", \"last_modified\": true, \"honours_preconditions\": true}}", "http.last_modified: "},
     };
     for (size_t i = 0; i < sizeof refused / sizeof *refused; i++) {
         SUCCEEDS(wtcache_config_load_json(config, refused[i].json, strlen(refused[i].json), &error));

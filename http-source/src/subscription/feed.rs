@@ -21,7 +21,7 @@ use crate::call::{self, Call, Reuse};
 use crate::changes::{ChangeForm, OriginChange};
 use crate::coding::{self, Coding};
 use crate::exchange::Exchanges;
-use crate::template::percent_encode;
+use crate::template::encoded;
 
 /// Events of these names say only that the origin is there.
 const SAYS_NOTHING: [&str; 4] = ["ping", "heartbeat", "keepalive", "keep-alive"];
@@ -340,7 +340,7 @@ impl Feed {
         }
         target.push_str(&self.cursor_name);
         target.push('=');
-        percent_encode(cursor.as_bytes(), &mut target);
+        target.push_str(&encoded(cursor.as_bytes()));
         let mut parts = Parts::default();
         parts.scheme = self.url.scheme().cloned();
         parts.authority = self.url.authority().cloned();

@@ -6,6 +6,7 @@
 //! `Debug` output.
 
 mod auth;
+mod batch;
 mod changes;
 mod listening;
 mod read;
@@ -27,6 +28,7 @@ use crate::diagnostic::{Diagnostics, Findings, MAX_FILE_BYTES, Position};
 use crate::schema::Schema;
 
 pub use auth::{AuthConfig, Credential, PrincipalConfig, Rights, Verbs};
+pub use batch::{BatchConfig, CreateConfig};
 pub use changes::{ChangesConfig, FeedKind, SharedSecret, SubscribeConfig};
 pub use listening::{Admin, Limits, TlsConfig};
 pub use wire::{OriginAuth, OriginTls, WireConfig};
@@ -166,6 +168,10 @@ pub struct OriginConfig {
     pub record_in_array: bool,
     /// Where in a put the record is to stand: a JSON pointer; by default it is the body.
     pub put_at: String,
+    /// How the origin gives several records with one request; by default it does not.
+    pub batch: Option<BatchConfig>,
+    /// Where the origin makes records whose keys it names; by default it does not.
+    pub create: Option<CreateConfig>,
     /// Whether the origin honours preconditions of writes.
     pub preconditions: Preconditions,
     /// How the origin's ETags of a record stand to each other, so that what it tells of changes is known to be news; by default they
@@ -303,6 +309,8 @@ impl OriginConfig {
             record_at: String::new(),
             record_in_array: false,
             put_at: String::new(),
+            batch: None,
+            create: None,
             preconditions: Preconditions::default(),
             stores_verbatim: false,
             versions: VersionOrder::None,
@@ -344,10 +352,7 @@ impl TableConfig {
 impl fmt::Debug for OriginConfig {
     /// Without the URL's query, which is where some origins want a secret.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let url = match self.url.split_once('?') {
-            Some((path, _)) => format!("{path}?[redacted]"),
-            None => self.url.clone(),
-        };
+        let url = without_query(&self.url);
         f.debug_struct("OriginConfig")
             .field("url", &url)
             .field("headers", &self.headers)
@@ -362,6 +367,8 @@ impl fmt::Debug for OriginConfig {
             .field("record_at", &self.record_at)
             .field("record_in_array", &self.record_in_array)
             .field("put_at", &self.put_at)
+            .field("batch", &self.batch)
+            .field("create", &self.create)
             .field("preconditions", &self.preconditions)
             .field("stores_verbatim", &self.stores_verbatim)
             .field("max_in_flight", &self.max_in_flight)
@@ -374,6 +381,14 @@ impl fmt::Debug for OriginConfig {
             .field("versions", &self.versions)
             .field("wire", &self.wire)
             .finish()
+    }
+}
+
+/// A URL as it may be shown: its query is where some origins want a secret.
+fn without_query(url: &str) -> String {
+    match url.split_once('?') {
+        Some((path, _)) => format!("{path}?[redacted]"),
+        None => url.to_owned(),
     }
 }
 

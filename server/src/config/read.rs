@@ -15,8 +15,8 @@ use wtcache_http_source::{Breaker, Retries};
 use super::value::{self, Value, Wrong};
 use super::yaml::{self, Kind, Node, Text};
 use super::{
-    Admin, Capacity, Config, Environment, Freshness, HeaderConfig, Idempotency, InDoubtWrites, Limits,
-    OptimisticConfig, OriginConfig, Preconditions, TableConfig, TlsConfig,
+    Admin, BatchConfig, Capacity, Config, CreateConfig, Environment, Freshness, HeaderConfig, Idempotency,
+    InDoubtWrites, Limits, OptimisticConfig, OriginConfig, Preconditions, TableConfig, TlsConfig,
 };
 use crate::diagnostic::{Diagnostics, Findings, Position, hint_of_known, nearest, shown, text};
 use crate::schema::Schema;
@@ -31,6 +31,9 @@ const MOST_RETRIES: u32 = 100;
 
 /// More requests to an origin, or connections, or calls that wait for it, likewise.
 const MOST_REQUESTS: usize = 1_000_000;
+
+/// Likewise of keys in one request.
+const MOST_KEYS: usize = 10_000;
 
 /// Likewise of connections.
 const MOST_CONNECTIONS: usize = 1_000_000;
@@ -259,6 +262,8 @@ impl Reader<'_> {
             "record_at",
             "record_in_array",
             "put_at",
+            "batch",
+            "create",
             "preconditions",
             "stores_verbatim",
             "versions",
@@ -292,6 +297,12 @@ impl Reader<'_> {
         self.set(fields, "record_at", &mut origin.record_at, value::pointer);
         self.set(fields, "record_in_array", &mut origin.record_in_array, value::flag);
         self.set(fields, "put_at", &mut origin.put_at, value::pointer);
+        if let Some((key, node)) = fields.get("batch") {
+            self.batch(key.at, node, &mut origin.batch);
+        }
+        if let Some((key, node)) = fields.get("create") {
+            self.create(key.at, node, &mut origin.create);
+        }
         self.set(fields, "preconditions", &mut origin.preconditions, |value| {
             choice(value, &[("unchecked", Preconditions::Unchecked), ("honoured", Preconditions::Honoured)])
         });
@@ -328,6 +339,35 @@ impl Reader<'_> {
             self.add(key.at, "last_modified: no write can be conditional on a date", Some(hint));
         }
         Some(origin)
+    }
+
+    fn batch(&mut self, at: Position, node: &Node, batch: &mut Option<BatchConfig>) {
+        let known = ["url", "separator", "most_keys", "records_at", "key_at", "version_at", "max_body", "window"];
+        let Some(fields) = self.fields("batch", node, &known) else { return };
+        let mut options = BatchConfig::new("");
+        if fields.get("url").is_none() {
+            self.add(at, "batch lacks a url", Some("write: url: \"http://host:port/path?ids={ids}\""));
+        }
+        self.set(fields, "url", &mut options.url, value::list_url);
+        self.set(fields, "separator", &mut options.separator, value::as_written);
+        self.set(fields, "most_keys", &mut options.most_keys, |value| value::count(value, MOST_KEYS));
+        self.set(fields, "records_at", &mut options.records_at, value::pointer);
+        self.set(fields, "key_at", &mut options.key_at, |value| value::pointer(value).map(Some));
+        self.set(fields, "version_at", &mut options.version_at, |value| value::pointer(value).map(Some));
+        self.set(fields, "max_body", &mut options.max_body_bytes, value::size);
+        self.set(fields, "window", &mut options.window, value::window);
+        *batch = Some(options);
+    }
+
+    fn create(&mut self, at: Position, node: &Node, create: &mut Option<CreateConfig>) {
+        let Some(fields) = self.fields("create", node, &["url", "key_at"]) else { return };
+        let mut options = CreateConfig::new("");
+        if fields.get("url").is_none() {
+            self.add(at, "create lacks a url", Some("write: url: \"http://host:port/path\""));
+        }
+        self.set(fields, "url", &mut options.url, value::fixed_url);
+        self.set(fields, "key_at", &mut options.key_at, |value| value::pointer(value).map(Some));
+        *create = Some(options);
     }
 
     fn retries(&mut self, node: &Node, retries: &mut Retries) {

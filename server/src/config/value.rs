@@ -274,6 +274,21 @@ pub(super) fn pointer(value: &Value) -> Result<String, Wrong> {
     ))
 }
 
+/// How long a load waits for others.
+pub(super) fn window(value: &Value) -> Result<Duration, Wrong> {
+    match duration(value)? {
+        window if window > Duration::from_secs(1) => {
+            Err(wrong(&format!("\"{}\" is more than a second", value.shown), "write a short time: 2ms"))
+        }
+        window => Ok(window),
+    }
+}
+
+/// A text of which the source says whether it will do.
+pub(super) fn as_written(value: &Value) -> Result<String, Wrong> {
+    Ok(value.text.clone())
+}
+
 fn number_and_unit(text: &str) -> (&str, &str) {
     let digits = text.bytes().take_while(u8::is_ascii_digit).count();
     let (number, unit) = text.split_at(digits);
@@ -282,8 +297,40 @@ fn number_and_unit(text: &str) -> (&str, &str) {
 
 const URL_HINT: &str = "write: http://host:port/path/{id}, or http://host/path?key={id}";
 
+const LIST_URL_HINT: &str = "write: http://host:port/path?ids={ids}";
+
 /// The template of a record's URL: absolute, http or https, `{id}` once, in its path or query.
 pub(super) fn url(value: &Value) -> Result<String, Wrong> {
+    url_with(value, "{id}")
+}
+
+/// The same of a list's, with `{ids}`.
+pub(super) fn list_url(value: &Value) -> Result<String, Wrong> {
+    url_with(value, "{ids}").map_err(|error| match error.hint {
+        Some(hint) if hint == URL_HINT => Wrong { hint: Some(LIST_URL_HINT.to_owned()), ..error },
+        _ => error,
+    })
+}
+
+/// A URL without a placeholder.
+pub(super) fn fixed_url(value: &Value) -> Result<String, Wrong> {
+    let hint = "write: http://host:port/path";
+    if value.text.contains(['{', '}']) {
+        return Err(wrong("a URL without a placeholder is wanted", hint));
+    }
+    // With one, it is held against the same rules.
+    let root = if value.text.split_once("://").is_some_and(|(_, rest)| rest.contains(['/', '?'])) { "" } else { "/" };
+    let filled = Value { text: format!("{}{root}{{id}}", value.text), shown: value.shown.clone() };
+    match url_with(&filled, "{id}") {
+        Ok(_) => Ok(value.text.clone()),
+        Err(error) => {
+            let hint = error.hint.map(|own| if own == URL_HINT { hint.to_owned() } else { own });
+            Err(Wrong { hint, ..error })
+        }
+    }
+}
+
+fn url_with(value: &Value, hole: &str) -> Result<String, Wrong> {
     let url = &value.text;
     let Some((scheme, rest)) = url.split_once("://") else {
         return Err(wrong("not an absolute URL", URL_HINT));
@@ -298,8 +345,8 @@ pub(super) fn url(value: &Value) -> Result<String, Wrong> {
             "send them as a header: headers: { Authorization: \"Basic ${NAME}\" }",
         ));
     }
-    if authority.contains("{id}") {
-        return Err(wrong("{id} stands outside the URL's path and query", URL_HINT));
+    if authority.contains(hole) {
+        return Err(wrong(&format!("{hole} stands outside the URL's path and query"), URL_HINT));
     }
     if !is_authority(authority) {
         return Err(wrong("the URL's host or port is malformed", URL_HINT));
@@ -307,16 +354,16 @@ pub(super) fn url(value: &Value) -> Result<String, Wrong> {
     if tail.contains('#') {
         return Err(wrong("a URL of an origin has no fragment (#)", "write %23 for a # in a path"));
     }
-    match tail.matches("{id}").count() {
-        0 => return Err(wrong("the URL lacks the placeholder {id}", URL_HINT)),
+    match tail.matches(hole).count() {
+        0 => return Err(wrong(&format!("the URL lacks the placeholder {hole}"), URL_HINT)),
         1 => {}
         _ => {
-            return Err(wrong("the placeholder {id} stands in the URL twice", URL_HINT));
+            return Err(wrong(&format!("the placeholder {hole} stands in the URL twice"), URL_HINT));
         }
     }
-    let fixed = tail.replacen("{id}", "", 1);
+    let fixed = tail.replacen(hole, "", 1);
     if fixed.contains(['{', '}']) {
-        return Err(wrong("a placeholder other than {id}", URL_HINT));
+        return Err(wrong(&format!("a placeholder other than {hole}"), URL_HINT));
     }
     if !fixed.bytes().all(|byte| byte.is_ascii_graphic() && !b"\"<>\\^`|".contains(&byte)) {
         return Err(wrong("a character that a URL cannot hold", "percent-encode it"));

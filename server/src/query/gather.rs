@@ -152,11 +152,11 @@ pub(super) async fn by_keys(table: &ServedTable, keys: &[String]) -> ByKeys {
     batch
 }
 
-/// The answer for each key. They are split among a few calls, each of which loads one after the other what its source cannot load
-/// together. Ended with the request.
+/// The answer for each key. They are split among a few calls, no more than it takes where the source loads several together; what it
+/// cannot load so, each loads one after the other. Ended with the request.
 async fn load(table: &ServedTable, keys: &[String]) -> Vec<Loaded> {
     let mut lanes = JoinSet::new();
-    let length = keys.len().div_ceil(AT_ONCE).max(1);
+    let length = keys.len().div_ceil(AT_ONCE).max(table.most_together);
     for (lane, keys) in keys.chunks(length).enumerate() {
         let (cache, keys) = (table.cache.clone(), keys.to_vec());
         lanes.spawn(async move { (lane, cache.get_many(keys.iter().map(String::as_str), &Call::new()).await) });

@@ -130,16 +130,40 @@ impl Table {
     /// ```
     pub fn check_body(&self, key: &str, body: &[u8]) -> Result<Map<String, Value>, BodyError> {
         let record = self.check_record(key, body)?;
+        self.check_for_a_write(&record)?;
+        Ok(record)
+    }
+
+    /// What holds of a record that is written, and need not of one that the origin serves.
+    fn check_for_a_write(&self, record: &Map<String, Value>) -> Result<(), BodyError> {
         for attribute in &self.attributes {
             attribute.check_bounds(record.get(&attribute.name))?;
         }
-        if self.sealed {
-            for name in record.keys() {
-                if self.attribute(name).is_none() {
-                    return Err(self.unknown_attribute(name));
+        let unknown = record.keys().find(|name| self.sealed && self.attribute(name).is_none());
+        unknown.map_or(Ok(()), |name| Err(self.unknown_attribute(name)))
+    }
+
+    /// Checks the body of a record whose key the origin names. It may have one of its own; none is added.
+    ///
+    /// # Errors
+    /// As [`Table::check_body`], but for the primary key, which may be missing.
+    pub fn check_new(&self, body: &[u8]) -> Result<Map<String, Value>, BodyError> {
+        let record = object(body)?;
+        for attribute in &self.attributes {
+            let value = record.get(&attribute.name);
+            if attribute.name == self.primary_key {
+                match value {
+                    None => {}
+                    Some(Value::Null) => {
+                        return Err(BodyError::of(&attribute.name, "a key cannot be null; leave it out"));
+                    }
+                    Some(value) => attribute.check(Some(value))?,
                 }
+            } else {
+                attribute.check(value)?;
             }
         }
+        self.check_for_a_write(&record)?;
         Ok(record)
     }
 

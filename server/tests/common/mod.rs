@@ -83,7 +83,7 @@ impl Setup {
         self
     }
 
-    /// A line of the tables' origins.
+    /// A line of the tables' origins, in which `${ORIGIN}` is where the sample origin is.
     pub(crate) fn origin(mut self, line: &str) -> Self {
         self.origin.push(line.into());
         self
@@ -182,7 +182,11 @@ impl Setup {
                 text += &format!("      {line}\n");
             }
         }
-        let environment = |name: &str| (name == "KEY").then(|| "secret".to_owned());
+        let environment = |name: &str| match name {
+            "KEY" => Some("secret".to_owned()),
+            "ORIGIN" => Some(url.to_owned()),
+            _ => None,
+        };
         let config = match Config::parse("config.yaml", text.as_bytes(), &schema, &environment) {
             Ok(config) => config,
             Err(errors) => panic!("{errors}\n{text}"),

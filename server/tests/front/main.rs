@@ -10,6 +10,7 @@ mod codings;
 #[path = "../common/mod.rs"]
 mod common;
 mod conditions;
+mod creates;
 mod events;
 mod formats;
 mod freshness;

@@ -1,10 +1,12 @@
 //! The language of queries: operators, groups, calls, and what is said of a query that is wrong.
 
+use std::time::Duration;
+
 use serde_json::{Value, json};
 use wtcache_origin::{Answer, Fault, FaultKind, Method};
 
 use crate::NOTHING;
-use crate::common::{Response, Stage, stage};
+use crate::common::{Response, Stage, setup, stage};
 use crate::index::ids;
 
 /// Four parts, one of which has nothing but its name.
@@ -269,4 +271,26 @@ fn o1_a_named_record_with_a_pending_write_is_marked() {
     assert_eq!(found.header("wtcache-pending"), Some("?1"));
     assert_eq!(ids(&ask(&stage, "sku=pending").expect(200)), Vec::<String>::new(), "a query knows what is confirmed");
     gate.release();
+}
+
+/// G10: an origin with a list by keys is asked once for what several keys need, and for expired records that a query finds.
+#[test]
+fn g10_keys_and_expired_records_are_loaded_with_one_request() {
+    let stage = setup().origin("batch: { url: \"${ORIGIN}/items?ids={ids}\" }").expiration(5).start();
+    for key in ["a", "b", "c"] {
+        stage.origin.seed(key, json!({ "sku": "nut", "quantity": 1 }));
+    }
+    let ask = |query: &str| stage.ask("GET", &format!("/InventoryItem/?{query}"), &[], "").expect(200);
+    assert_eq!(ids(&ask("id=a,x,b,c")), ["a", "b", "c"]);
+    assert_eq!(stage.saw(), ["GET /items?ids=a,x,b,c"]);
+    assert_eq!(ids(&ask("id=c,a")), ["c", "a"]);
+    stage.get("x").expect(404);
+    assert_eq!(stage.saw(), NOTHING, "what a list brought, and what it lacked, is known");
+    stage.clock.advance(Duration::from_secs(6));
+    assert_eq!(ids(&ask("sku=nut")), ["a", "b", "c"]);
+    assert_eq!(stage.saw(), ["GET /items?ids=a,b,c"]);
+    // One key alone is asked for as ever.
+    stage.clock.advance(Duration::from_secs(6));
+    assert_eq!(ids(&ask("id=b")), ["b"]);
+    assert_eq!(stage.saw(), ["GET b"]);
 }
