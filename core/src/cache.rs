@@ -18,7 +18,6 @@ use crate::metrics::Stats;
 use crate::options::{Builder, Call};
 use crate::pattern::{KeyBytes, Keys, Pattern, PatternError};
 use crate::prepare::TakeTurn;
-use crate::pushed::{self, PushEnd, Pushed};
 use crate::put::{Change, Expect, NoUpdate, Put, Write};
 use crate::settle::{self, KeyInDoubt};
 use crate::source::{AnySource, LoadCx, Loaded, Source, SourceError};
@@ -438,50 +437,6 @@ impl<L: Layout> CacheOf<L> {
     pub fn invalidate<Q: Lookup<L> + ?Sized>(&self, key: &Q) {
         let owned = key.to_key();
         invalidate::invalidate(&self.0, self.0.hash(key), L::key(&owned));
-    }
-
-    /// Takes what the origin told of a change by itself, over a subscription or a webhook.
-    ///
-    /// A record is taken only if its version is comparable with that of what is held, by the source's
-    /// [`version_order`](crate::Declared::version_order), and newer; if it is as old or older, nothing changes. In all other cases the
-    /// key is invalidated: where nothing is held or an absence, where either has no version, while a write of the key is out or in doubt,
-    /// and while a transaction runs on it. (The record of the write that is out is kept nevertheless where its version is as new as those
-    /// that were pushed meanwhile: a feed tells of one's own writes too.) So it may be told twice, late, and in any order; and never
-    /// brings back what was overwritten or deleted. But each change has to be told once, after it happened. Pending writes stay, above
-    /// what is taken.
-    ///
-    /// The lifetime that the cache's options give counts from this call, one of the record's own from when what was held was confirmed.
-    /// To reads that ask how long ago the origin confirmed it, it was then, too.
-    ///
-    /// # Threads
-    /// Calls no source and waits for nothing but short locks. It may be called in a task, and from inside a call of the source.
-    ///
-    /// # Example
-    /// ```
-    /// # use wtcache::{Cache, Declared, LoadCx, Loaded, PushEnd, Pushed, Record, Source, SourceError, Typed, Version, VersionOrder};
-    /// struct Stock;
-    /// impl Source<Typed<String, u32>> for Stock {
-    ///     fn get(&self, _: &String, _: &LoadCx<'_, Typed<String, u32>>) -> Result<Loaded<u32>, SourceError> {
-    ///         Ok(Loaded::Found(Record::new(5).version(Version::new("v9").expect("short"))))
-    ///     }
-    ///     fn declared(&self) -> Declared {
-    ///         let mut declared = Declared::default();
-    ///         declared.version_order = VersionOrder::Number;
-    ///         declared
-    ///     }
-    /// }
-    ///
-    /// let cache = Cache::builder(Stock).build()?;
-    /// cache.get("bolts")?;
-    /// let record = |value, version| Pushed::Put(Record::new(value).version(Version::new(version).expect("short")));
-    /// assert_eq!(cache.pushed("bolts", record(4, "v10")), PushEnd::Taken);
-    /// assert_eq!(cache.pushed("bolts", record(5, "v9")), PushEnd::PassedOver, "it comes late");
-    /// assert_eq!(cache.peek("bolts").map(|entry| *entry), Some(4));
-    /// assert_eq!(cache.pushed("bolts", Pushed::Changed(None)), PushEnd::Invalidated);
-    /// # Ok::<(), Box<dyn std::error::Error>>(())
-    /// ```
-    pub fn pushed<Q: Lookup<L> + ?Sized>(&self, key: &Q, pushed: Pushed<L::Value>) -> PushEnd {
-        pushed::take(&self.0, self.0.hash(key), &key.to_key(), pushed)
     }
 
     /// Forgets all records that have `tag`, as [`CacheOf::invalidate`] forgets one. A load or write that is under way now is

@@ -203,7 +203,7 @@ fn history(seed: u64) {
     let minute = Duration::from_secs(60);
     let builder = Cache::builder(Handle(Arc::clone(&origin))).clock(clock.shared()).clean_start(true);
     let builder = builder.lifetime(Duration::from_millis(1 + seed % 5)).stale_if_error(minute);
-    let cache = Arc::new(builder.absent_after_delete(seed % 2 == 0).shards(1).build().unwrap());
+    let cache = Arc::new(builder.absent_after_delete(seed.is_multiple_of(2)).shards(1).build().unwrap());
     *origin.cache.lock().unwrap() = Arc::downgrade(&cache);
     let mut out: Vec<Out> = Vec::new();
     let free = |out: &[Out], key| out.iter().all(|other| other.key != key);

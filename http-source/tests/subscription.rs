@@ -1,5 +1,7 @@
 //! I3: what the origin tells by itself, over real sockets: connected, cut off, gone on with, and lost.
 
+#![allow(clippy::unwrap_used, reason = "a test's helper fails its test")]
+
 mod support;
 
 use std::net::{Shutdown, SocketAddr};
