@@ -50,7 +50,7 @@ fn answered(request: &Seen, rows: &mut BTreeMap<String, Value>) -> String {
         "GET" => represented(200, rows.get(&key).cloned().as_slice()),
         "PUT" => {
             let row: Value = serde_json::from_slice(&request.body).unwrap();
-            if row["id"].to_string() != key {
+            if row["id"].as_i64() != key.parse().ok() {
                 return error(400, "PGRST115");
             }
             let mut stored = row;
