@@ -22,7 +22,7 @@ use tokio::sync::Semaphore;
 use crate::config::{AuthConfig, Credential, Rights, Verbs};
 use crate::problem::Problem;
 
-/// So many passwords are checked at once; each takes some 19 MiB and 20 ms.
+/// So many passwords are checked at once; by default each takes 19 MiB.
 const CHECKS_AT_ONCE: usize = 2;
 
 /// So many wait for that; more are 503.
