@@ -5,7 +5,6 @@
 mod abi;
 mod attack;
 mod bindings;
-mod browser;
 mod bugs;
 mod built;
 mod fuzz;
@@ -13,6 +12,7 @@ mod install;
 mod interleavings;
 mod mutants;
 mod outcomes;
+mod outside;
 mod rivals;
 mod sanitize;
 mod tidy;
@@ -55,6 +55,9 @@ Usage: cargo xtask TASK
              a hit in Python beside other caches for it. Not part of ci
   front-rivals [--rounds N] [--seconds N] [--write] [--harper FOLDER]
              the REST front beside nginx, Varnish and Harper. Not part of ci
+  load [--rounds N]
+             the REST front under load: ten thousand connections, the origin killed and
+             started again, the front killed and started again. Not part of ci
   page       the front's page in a headless Chromium, and pictures of it. Not part of ci
   c-hits     a hit through the C ABI beside one in Rust. Not part of ci
   attack [--minutes N] [--seed S]
@@ -80,7 +83,8 @@ fn main() -> ExitCode {
         Some("bindings") => bindings::check(),
         Some("python-rivals") => bindings::rivals(std::env::args().skip(2)),
         Some("front-rivals") => rivals::front(std::env::args().skip(2)),
-        Some("page") => browser::check(),
+        Some("load") => outside::load(std::env::args().skip(2)),
+        Some("page") => outside::page(),
         Some("c-hits") => bindings::hits(),
         Some("install") => install::task(std::env::args().skip(2)),
         Some("symbols") => install::write_symbols(),
