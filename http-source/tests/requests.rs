@@ -169,7 +169,7 @@ fn options_are_checked_when_the_source_is_built() {
     assert_eq!(option(builder().timeout(Duration::MAX).build()), "timeout");
     assert_eq!(option(builder().connect_timeout(Duration::ZERO).build()), "connect_timeout");
     assert_eq!(option(builder().body_limit(0).build()), "body_limit");
-    assert_eq!(option(builder().root_certificates_pem("nothing").build()), "root_certificates_pem");
+    assert_eq!(option(builder().root_certificates_pem("nothing").build()), "root_certificates");
     assert!(matches!(HttpSource::builder("http://h/x").build().unwrap_err(), BuildError::Url(_)));
     let ms = Duration::from_millis;
     assert_eq!(option(builder().max_in_flight(0).build()), "max_in_flight");
