@@ -35,7 +35,7 @@ pub(crate) struct Creating<'a> {
 
 impl Moves {
     pub(crate) fn new() -> Self {
-        Self { open: AtomicUsize::new(0), latest: Mutex::default() }
+        Self { open: AtomicUsize::new(0), latest: Mutex::new(Latest::default()) }
     }
 
     /// A create is about to be sent.
