@@ -306,6 +306,11 @@
 #define WTCACHE_EVENT_DIFFERS 14
 
 /**
+ * What the origin told of its own accord is resident now, and is newer than what was; `absent`: it is the absence of a record.
+ */
+#define WTCACHE_EVENT_PUSHED 15
+
+/**
  * Keys with writes that were sent and had not ended: they run on, and nobody shows their result.
  */
 #define WTCACHE_CLOSE_UNFINISHED 0
@@ -651,7 +656,7 @@ typedef struct wtcache_event {
      */
     int32_t kind;
     /**
-     * See `WTCACHE_EVENT_RETAINED`; else 0.
+     * See `WTCACHE_EVENT_RETAINED` and `WTCACHE_EVENT_PUSHED`; else 0.
      */
     int32_t absent;
     /**
@@ -682,7 +687,7 @@ typedef struct wtcache_event {
 
 /**
  * Is told what happened to a key. It is called from any thread, from many at once, by the one that caused the event, before its own call
- * returns; of pending writes, refreshes and the auditor that is a thread of the cache's. It may call the cache: a read never waits then,
+ * returns; of pending writes, refreshes, the auditor and the origin's feed that is a thread of the cache's. It may call the cache: a read never waits then,
  * and a write of the same key is refused with `WTCACHE_ERR_REENTRANT`. No exception may leave it.
  */
 typedef void (*wtcache_listener_call)(void *user_data, const struct wtcache_event *event);
@@ -1485,6 +1490,7 @@ void wtcache_config_free(struct wtcache_config *config);
  *     "honours_preconditions": false,
  *     "honours_idempotency": false,
  *     "versions_never_reused": false,
+ *     "versions": "opaque",
  *     "idempotency_header": "Idempotency-Key",
  *     "compression": true,
  *     "proxy": "none",
@@ -1521,6 +1527,15 @@ void wtcache_config_free(struct wtcache_config *config);
  *   (where in a record its key is), `version_at` (where its version is; without, it has none), `body_limit_bytes` 16 MiB, and
  *   `window_ms` 0: loads of single records that begin within so long go out together. Then `wtcache_get_many` asks once for many keys. What an
  *   answer lacks is absent; so it must never be one page of several.
+ * - `versions`: how the ETags of a record stand to each other: `opaque`; `number`, each has one number in it, which grows; or `bytes`, the later one is greater
+ *   byte by byte.
+ * - `subscribe`, which is not there by default: the origin tells of its changes, and a thread of the cache's own does to it what they say, from
+ *   `wtcache_open` until the cache is closed, or gone with its last handle. Its members, with their defaults: `url`, a path or a whole URL of the origin's own host; `kind`
+ *   `"sse"`, a stream of Server-Sent Events, or `"poll"`, asked again and again; `resumes` false: whether the stream goes on after a `Last-Event-ID` or says
+ *   reset; `silence_ms` 30,000: if it says nothing for so long, it is cut off; `while_cut_off` `"serve"`: what is held is served for its lifetime, or
+ *   `{"forget_after_ms": 5000}`: all is forgotten once it is cut off for so long; `max_event_bytes` 1 MiB; and `form`, how a change is written, the names of its members: `op`,
+ *   `key`, `record`, `version`, and `version_as` `"{version}"`, how an ETag is made of that. A record that is told is taken where one is held and `versions` says that it is
+ *   newer; else its key is forgotten. Whenever something may have been missed, all is.
  * - `max_in_flight` requests are at the origin at once, and `max_queued` calls wait for one of them to end; what is more is refused.
  * - `retries`: a load is attempted so many times more, a write only where that is safe. `attempt_timeout_ms`, which is not set by default, is the
  *   longest that an attempt may take which is not the last one; without it, an attempt has all the time that is left.
@@ -1847,7 +1862,8 @@ int32_t wtcache_find(const struct wtcache_cache *cache,
 /* ---- Open, share, close ---- */
 
 /**
- * Opens a cache over the HTTP origin that `config` names. The origin is not asked yet.
+ * Opens a cache over the HTTP origin that `config` names. The origin is not asked yet; but where the configuration has `http.subscribe`, a thread of
+ * the cache's own begins to, until the cache is closed or gone.
  *
  * `*cache` is the cache, to be freed with `wtcache_cache_free`, or NULL. `config` can be freed or used again.
  */
@@ -1881,7 +1897,8 @@ void wtcache_cache_free(struct wtcache_cache *cache);
 /**
  * Ends the cache: no call begins any more, those who wait are told `WTCACHE_ERR_CLOSED`, and writes that were sent get up to
  * `timeout_ms` to end. Entries that were handed out stay valid. The handle is still to be freed. From inside a callback of a write,
- * let the timeout be 0: that write cannot end before.
+ * let the timeout be 0: that write cannot end before. A thread that follows the origin's feed ends too, in a tenth of a second, or once it
+ * has connected or given that up; what is left of the timeout is waited for that.
  *
  * `report` may be NULL; else `*report` says what was left unfinished, to be freed with `wtcache_close_report_free`.
  */

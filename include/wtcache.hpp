@@ -584,6 +584,7 @@ enum class event_kind : std::int32_t {
     in_doubt = WTCACHE_EVENT_IN_DOUBT,
     settled = WTCACHE_EVENT_SETTLED,
     differs = WTCACHE_EVENT_DIFFERS,
+    pushed = WTCACHE_EVENT_PUSHED,
 };
 
 /** What a listener is told. Valid until the listener returns. */

@@ -25,6 +25,7 @@ mod config;
 mod doubt;
 mod error;
 mod extract;
+mod feed;
 mod fork;
 mod invalidate;
 mod json;

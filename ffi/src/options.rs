@@ -2,10 +2,11 @@
 
 use std::time::Duration;
 
-use wtcache::{Audit, Builder, Bytes, InDoubtWrites, Optimistic};
-use wtcache_http_source::{BatchGet, Breaker, BuildError, Freshness, HttpSource, Retries};
+use wtcache::{Audit, Builder, Bytes, InDoubtWrites, Optimistic, VersionOrder};
+use wtcache_http_source::{BatchGet, Breaker, BuildError, Freshness, HttpSource, Retries, Subscribe};
 
 use crate::arguments::Refused;
+use crate::feed::HttpSubscribe;
 use crate::status::WTCACHE_ERR_CONFIG;
 use crate::wire::Wire;
 
@@ -57,6 +58,8 @@ pub(crate) struct Http {
     pub(crate) record_in_array: Option<bool>,
     pub(crate) put_at: Option<String>,
     pub(crate) batch: Option<HttpBatch>,
+    pub(crate) versions: Option<VersionOrder>,
+    pub(crate) subscribe: Option<HttpSubscribe>,
     pub(crate) settle_window_ms: Option<u64>,
     pub(crate) stores_verbatim: Option<bool>,
     pub(crate) honours_preconditions: Option<bool>,
@@ -177,6 +180,12 @@ impl Options {
         optimistic
     }
 
+    /// The feed to be followed, if there is one.
+    pub(crate) fn subscribe(&self, source: &HttpSource) -> Result<Option<Subscribe>, Refused> {
+        let subscribe = self.http.as_ref().and_then(|http| http.subscribe.as_ref());
+        subscribe.map(|subscribe| subscribe.options(source)).transpose()
+    }
+
     pub(crate) fn names_no_origin(&self) -> Result<(), Refused> {
         match self.http {
             None => Ok(()),
@@ -237,6 +246,9 @@ impl Options {
         }
         if let Some(declared) = http.versions_never_reused {
             source = source.versions_never_reused(declared);
+        }
+        if let Some(order) = http.versions {
+            source = source.version_order(order);
         }
         if let Some(requests) = http.max_in_flight {
             source = source.max_in_flight(requests);

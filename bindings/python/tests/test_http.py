@@ -4,6 +4,7 @@ import gzip
 import http.server
 import json
 import os
+import queue
 import tempfile
 import threading
 import unittest
@@ -130,6 +131,69 @@ class OfAnotherShape(unittest.TestCase):
             cache = self.open(0, last_modified=taken)
             self.assertEqual([cache["screw"] for _ in range(2)], [b'{"n":  1}'] * 2)
             self.assertEqual(self.origin.seen[-1], ("GET", "/items?id=eq.screw", since))
+
+
+class Telling(http.server.BaseHTTPRequestHandler):
+    """Gives each record as it is at first, and tells of what changes: that is what the test puts into `events`."""
+
+    def do_GET(self):
+        self.send_response(200)
+        if self.path == "/items/_changes":
+            self.send_header("Content-Type", "text/event-stream")
+            self.end_headers()
+            while (event := self.server.events.get()) is not None:
+                self.wfile.write(b"data: " + json.dumps(event).encode() + b"\n\n")
+            # Until the other end leaves.
+            self.server.left.put(self.rfile.read())
+        else:
+            self.send_header("ETag", '"r1"')
+            self.send_header("Content-Length", "1")
+            self.end_headers()
+            self.wfile.write(b"1")
+
+    def log_message(self, *_):
+        pass
+
+
+class FollowingAFeed(unittest.TestCase):
+    def setUp(self):
+        self.origin = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Telling)
+        self.origin.events, self.origin.left = queue.Queue(), queue.Queue()
+        runs = threading.Thread(target=self.origin.serve_forever)
+        runs.start()
+        self.addCleanup(runs.join)
+        self.addCleanup(self.origin.server_close)
+        self.addCleanup(self.origin.shutdown)
+
+    def test_i3_what_the_origin_tells_is_held_until_the_cache_is_closed(self):
+        told = queue.Queue()
+        cache = wtcache.Cache.http(
+            f"http://127.0.0.1:{self.origin.server_port}/items/{{id}}",
+            versions="number",
+            subscribe={"url": "/items/_changes"},
+            listener=told.put,
+            options={"clean_start": True},
+        )
+        self.addCleanup(cache.close)
+        # With the first that is told, all that was before is forgotten.
+        self.origin.events.put({"op": "delete", "key": "first"})
+        self.assertEqual(told.get(timeout=60).kind, wtcache.EventKind.INVALIDATED)
+        self.assertEqual(cache["screw"], b"1")
+        self.assertEqual(told.get(timeout=60).kind, wtcache.EventKind.RETAINED)
+        self.origin.events.put({"op": "put", "key": "screw", "record": 2, "version": '"r2"'})
+        pushed = told.get(timeout=60)
+        self.assertEqual((pushed.kind, pushed.key, pushed.absent), (wtcache.EventKind.PUSHED, "screw", False))
+        self.assertEqual(cache.peek("screw"), b"2")
+        self.origin.events.put({"op": "delete", "key": "screw", "version": '"r3"'})
+        pushed = told.get(timeout=60)
+        self.assertEqual((pushed.kind, pushed.key, pushed.absent), (wtcache.EventKind.PUSHED, "screw", True))
+        self.origin.events.put(None)
+        cache.close()
+        self.assertEqual(self.origin.left.get(timeout=60), b"")
+
+    def test_what_is_wrong_is_named(self):
+        with self.assertRaisesRegex(wtcache.ConfigError, "http.subscribe.url"):
+            wtcache.Cache.http("http://127.0.0.1:1/{id}", subscribe={"url": "http://elsewhere/c"})
 
 
 class Guarded(http.server.BaseHTTPRequestHandler):
