@@ -164,6 +164,7 @@ class FollowingAFeed(unittest.TestCase):
         self.addCleanup(runs.join)
         self.addCleanup(self.origin.server_close)
         self.addCleanup(self.origin.shutdown)
+        self.addCleanup(self.origin.events.put, None)
 
     def test_i3_what_the_origin_tells_is_held_until_the_cache_is_closed(self):
         told = queue.Queue()
