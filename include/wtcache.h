@@ -568,6 +568,11 @@ typedef struct wtcache_completion wtcache_completion;
 typedef struct wtcache_config wtcache_config;
 
 /**
+ * What came of a record that the origin made. It never changes, and may be read from any thread.
+ */
+typedef struct wtcache_created wtcache_created;
+
+/**
  * A write in doubt, from `wtcache_error_doubt` and its like. It keeps the value that was to be written, but not the cache: once that is
  * gone, nothing is sent again. It may be used from any thread.
  */
@@ -1527,6 +1532,8 @@ void wtcache_config_free(struct wtcache_config *config);
  *   (where in a record its key is), `version_at` (where its version is; without, it has none), `body_limit_bytes` 16 MiB, and
  *   `window_ms` 0: loads of single records that begin within so long go out together. Then `wtcache_get_many` asks once for many keys. What an
  *   answer lacks is absent; so it must never be one page of several.
+ * - `create`, which is not there by default: where `wtcache_create` sends a record, with `POST`. Its members: `url`, of the same host as `url`, and `key_at`, by
+ *   default `"/id"`: where in the record that is answered its key is. Without one there, it is taken from `Location`.
  * - `versions`: how the ETags of a record stand to each other: `opaque`; `number`, each has one number in it, which grows; or `bytes`, the later one is greater
  *   byte by byte.
  * - `subscribe`, which is not there by default: the origin tells of its changes, and a thread of the cache's own does to it what they say, from
@@ -2141,6 +2148,47 @@ int32_t wtcache_delete_if(const struct wtcache_cache *cache,
                           const struct wtcache_expect *expect,
                           const struct wtcache_call *call,
                           struct wtcache_error **err);
+
+/* ---- Records whose keys the origin names ---- */
+
+/**
+ * Has the origin make a record whose key it names itself, and keeps it under that key. It takes no turn, for there is no key before the
+ * answer. Over HTTP it needs `http.create`; a source of the program's own refuses it.
+ *
+ * `created` may be NULL; else `*created` says what came of it, to be freed with `wtcache_created_free`, or is NULL. `call` may be NULL. Gives
+ * `WTCACHE_OK` once the record was made. After `WTCACHE_ERR_IN_DOUBT` nobody knows whether it was, or still will be: no key is in doubt, since none is
+ * known, and `wtcache_error_doubt` gives NULL. After any other error but `WTCACHE_ERR_PANIC` it was not made, and never will be.
+ */
+int32_t wtcache_create(const struct wtcache_cache *cache,
+                       const void *value,
+                       size_t value_len,
+                       const struct wtcache_call *call,
+                       struct wtcache_created **created,
+                       struct wtcache_error **err);
+
+/**
+ * The key that the origin gave the record, and its length in `*len`, which may be NULL. Valid until it is freed. NULL where the record was made and
+ * its key could not be told from the answer; then nothing is kept.
+ */
+const void *wtcache_created_key(const struct wtcache_created *created,
+                                size_t *len);
+
+/**
+ * The record that the origin confirmed. It is lent, and not to be freed: `wtcache_entry_clone` makes a handle that outlives `created`. NULL
+ * where it was not seen: the next read of the key asks for it.
+ */
+const struct wtcache_entry *wtcache_created_entry(const struct wtcache_created *created);
+
+/**
+ * 1 if the cache serves the record now. 0 where the next read asks the origin: it is too heavy, has no lifetime, or something that may be newer
+ * came by its key since it was sent.
+ */
+int32_t wtcache_created_is_kept(const struct wtcache_created *created);
+
+/**
+ * Frees what came of it. NULL is fine.
+ */
+void wtcache_created_free(struct wtcache_created *created);
 
 /* ---- Update: read, change and write in one turn ---- */
 

@@ -121,6 +121,8 @@ pub unsafe extern "C" fn wtcache_config_free(config: *mut wtcache_config) {
 ///   (where in a record its key is), `version_at` (where its version is; without, it has none), `body_limit_bytes` 16 MiB, and
 ///   `window_ms` 0: loads of single records that begin within so long go out together. Then `wtcache_get_many` asks once for many keys. What an
 ///   answer lacks is absent; so it must never be one page of several.
+/// - `create`, which is not there by default: where `wtcache_create` sends a record, with `POST`. Its members: `url`, of the same host as `url`, and `key_at`, by
+///   default `"/id"`: where in the record that is answered its key is. Without one there, it is taken from `Location`.
 /// - `versions`: how the ETags of a record stand to each other: `opaque`; `number`, each has one number in it, which grows; or `bytes`, the later one is greater
 ///   byte by byte.
 /// - `subscribe`, which is not there by default: the origin tells of its changes, and a thread of the cache's own does to it what they say, from

@@ -13,7 +13,7 @@ use wtcache::VersionOrder;
 use wtcache_http_source::{Freshness, Retries};
 
 use crate::arguments::Refused;
-use crate::options::{Http, HttpBatch, Options};
+use crate::options::{Http, HttpBatch, HttpCreate, Options};
 use crate::status::WTCACHE_ERR_CONFIG;
 
 /// Sets what `text` names. After an error, some of it may be set.
@@ -87,6 +87,7 @@ fn load_http(http: &mut Http, object: &At) -> Result<(), Refused> {
             "http.max_idle_connections" => http.max_idle_connections = Some(at.whole()?),
             "http.idempotency_header" => http.idempotency_header = Some(at.text()?),
             "http.batch" => load_batch(http.batch.get_or_insert_default(), &at)?,
+            "http.create" => load_create(http.create.get_or_insert_default(), &at)?,
             "http.versions" => http.versions = Some(at.versions()?),
             "http.subscribe" => feed::load(http.subscribe.get_or_insert_default(), &at)?,
             "http.retries" => load_retries(&mut http.retries, &at)?,
@@ -109,6 +110,17 @@ fn load_batch(batch: &mut HttpBatch, object: &At) -> Result<(), Refused> {
             "http.batch.version_at" => batch.version_at = Some(at.text()?),
             "http.batch.body_limit_bytes" => batch.body_limit_bytes = Some(at.whole()?),
             "http.batch.window_ms" => batch.window_ms = Some(at.whole()?),
+            _ => return Err(at.unknown()),
+        }
+    }
+    Ok(())
+}
+
+fn load_create(create: &mut HttpCreate, object: &At) -> Result<(), Refused> {
+    for at in object.members()? {
+        match at.path.as_str() {
+            "http.create.url" => create.url = Some(at.text()?),
+            "http.create.key_at" => create.key_at = Some(at.text()?),
             _ => return Err(at.unknown()),
         }
     }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use wtcache::{Audit, Builder, Bytes, InDoubtWrites, Optimistic, VersionOrder};
-use wtcache_http_source::{BatchGet, Breaker, BuildError, Freshness, HttpSource, Retries, Subscribe};
+use wtcache_http_source::{BatchGet, Breaker, BuildError, CreatePost, Freshness, HttpSource, Retries, Subscribe};
 
 use crate::arguments::Refused;
 use crate::feed::HttpSubscribe;
@@ -58,6 +58,7 @@ pub(crate) struct Http {
     pub(crate) record_in_array: Option<bool>,
     pub(crate) put_at: Option<String>,
     pub(crate) batch: Option<HttpBatch>,
+    pub(crate) create: Option<HttpCreate>,
     pub(crate) versions: Option<VersionOrder>,
     pub(crate) subscribe: Option<HttpSubscribe>,
     pub(crate) settle_window_ms: Option<u64>,
@@ -114,6 +115,23 @@ impl HttpBatch {
             batch = batch.window(Duration::from_millis(ms));
         }
         Ok(batch)
+    }
+}
+
+/// What was set of where the origin makes records.
+#[derive(Clone, Default)]
+pub(crate) struct HttpCreate {
+    pub(crate) url: Option<String>,
+    pub(crate) key_at: Option<String>,
+}
+
+impl HttpCreate {
+    fn options(&self) -> Result<CreatePost, Refused> {
+        let create = CreatePost::new(self.url.as_ref().ok_or_else(|| refuse("http.create.url: is missing"))?);
+        Ok(match &self.key_at {
+            Some(pointer) => create.key_at(pointer),
+            None => create,
+        })
     }
 }
 
@@ -246,6 +264,9 @@ impl Options {
         }
         if let Some(declared) = http.versions_never_reused {
             source = source.versions_never_reused(declared);
+        }
+        if let Some(create) = &http.create {
+            source = source.create(create.options()?);
         }
         if let Some(order) = http.versions {
             source = source.version_order(order);

@@ -80,6 +80,16 @@ class Wrapping(http.server.BaseHTTPRequestHandler):
         else:
             self.answer(200, b'{"data": []}')
 
+    def do_POST(self):
+        body = self.rfile.read(int(self.headers["Content-Length"]))
+        self.server.seen.append(("POST", self.path, body))
+        if b"refused" in body:
+            self.answer(422, b"")
+        elif b"lost" in body:
+            self.answer(500, b"")
+        else:
+            self.answer(201, b"" if b"unnamed" in body else b'{"data": [{"id": "bolt"}]}')
+
     def do_PUT(self):
         body = self.rfile.read(int(self.headers["Content-Length"]))
         self.server.seen.append(("PUT", self.path, body))
@@ -114,6 +124,21 @@ class OfAnotherShape(unittest.TestCase):
         self.assertEqual(self.origin.seen[-1], ("PUT", "/items?id=eq.screw", b'{"data":{"n": 3}}'))
         self.assertEqual(cache["screw"], b'{"n":  2}')
         self.assertEqual(len(self.origin.seen), 3)
+
+    def test_p9_a_record_is_kept_under_the_key_that_the_origin_gave_it(self):
+        cache = self.open(60, create={"url": f"http://127.0.0.1:{self.origin.server_port}/items"})
+        made = cache.create(b'{"n": 1}')
+        self.assertEqual(made, wtcache.Created("bolt", b'{"id": "bolt"}', kept=True))
+        self.assertEqual(self.origin.seen, [("POST", "/items", b'{"data":{"n": 1}}')])
+        self.assertEqual(cache["bolt"], made.value)
+        self.assertEqual(cache.create(b'"unnamed"'), wtcache.Created(None, None, kept=False))
+        with self.assertRaises(wtcache.RejectedError) as refused:
+            cache.create(b'"refused"')
+        self.assertEqual(refused.exception.code, 422)
+        with self.assertRaises(wtcache.InDoubtError) as lost:
+            cache.create(b'"lost"', timeout=60)
+        self.assertEqual((lost.exception.code, lost.exception.doubt), (500, None))
+        self.assertEqual(len(self.origin.seen), 4)
 
     def test_what_was_long_unchanged_is_fresh_for_a_share_of_that(self):
         for share, asked in [(0.5, 1), (0, 2)]:
