@@ -1,5 +1,6 @@
 """The cache over HTTP: against the sample origin, whose address is in WTCACHE_TEST_ORIGIN."""
 
+import contextlib
 import gzip
 import http.server
 import json
@@ -170,6 +171,13 @@ class Telling(http.server.BaseHTTPRequestHandler):
                 self.wfile.write(b"data: " + json.dumps(event).encode() + b"\n\n")
             # Until the other end leaves.
             self.server.left.put(self.rfile.read())
+        elif self.path.startswith("/items/_poll"):
+            self.end_headers()
+            # Who asks for the first time is told where he is.
+            event = self.server.events.get() if "cursor=" in self.path else None
+            told = {"changes": [event] if event else [], "cursor": 1}
+            with contextlib.suppress(ConnectionError):
+                self.wfile.write(json.dumps(told).encode())
         else:
             self.send_header("ETag", '"r1"')
             self.send_header("Content-Length", "1")
@@ -216,6 +224,19 @@ class FollowingAFeed(unittest.TestCase):
         self.origin.events.put(None)
         cache.close()
         self.assertEqual(self.origin.left.get(timeout=60), b"")
+
+    def test_i3_what_the_origin_tells_is_asked_for_again_and_again(self):
+        told = queue.Queue()
+        cache = wtcache.Cache.http(
+            f"http://127.0.0.1:{self.origin.server_port}/items/{{id}}",
+            subscribe={"url": "/items/_poll", "kind": "poll"},
+            listener=told.put,
+        )
+        self.addCleanup(cache.close)
+        for key in ("screw", "nail"):
+            self.origin.events.put({"op": "invalidate", "key": key})
+            event = told.get(timeout=60)
+            self.assertEqual((event.kind, event.key), (wtcache.EventKind.INVALIDATED, key))
 
     def test_what_is_wrong_is_named(self):
         with self.assertRaisesRegex(wtcache.ConfigError, "http.subscribe.url"):
