@@ -306,6 +306,11 @@
 #define WTCACHE_EVENT_DIFFERS 14
 
 /**
+ * What the origin told of its own accord is resident now, and is newer than what was; `absent`: it is the absence of a record.
+ */
+#define WTCACHE_EVENT_PUSHED 15
+
+/**
  * Keys with writes that were sent and had not ended: they run on, and nobody shows their result.
  */
 #define WTCACHE_CLOSE_UNFINISHED 0
@@ -563,6 +568,11 @@ typedef struct wtcache_completion wtcache_completion;
 typedef struct wtcache_config wtcache_config;
 
 /**
+ * What came of a record that the origin made. It never changes, and may be read from any thread.
+ */
+typedef struct wtcache_created wtcache_created;
+
+/**
  * A write in doubt, from `wtcache_error_doubt` and its like. It keeps the value that was to be written, but not the cache: once that is
  * gone, nothing is sent again. It may be used from any thread.
  */
@@ -651,7 +661,7 @@ typedef struct wtcache_event {
      */
     int32_t kind;
     /**
-     * See `WTCACHE_EVENT_RETAINED`; else 0.
+     * See `WTCACHE_EVENT_RETAINED` and `WTCACHE_EVENT_PUSHED`; else 0.
      */
     int32_t absent;
     /**
@@ -682,7 +692,7 @@ typedef struct wtcache_event {
 
 /**
  * Is told what happened to a key. It is called from any thread, from many at once, by the one that caused the event, before its own call
- * returns; of pending writes, refreshes and the auditor that is a thread of the cache's. It may call the cache: a read never waits then,
+ * returns; of pending writes, refreshes, the auditor and the origin's feed that is a thread of the cache's. It may call the cache: a read never waits then,
  * and a write of the same key is refused with `WTCACHE_ERR_REENTRANT`. No exception may leave it.
  */
 typedef void (*wtcache_listener_call)(void *user_data, const struct wtcache_event *event);
@@ -1485,6 +1495,7 @@ void wtcache_config_free(struct wtcache_config *config);
  *     "honours_preconditions": false,
  *     "honours_idempotency": false,
  *     "versions_never_reused": false,
+ *     "versions": "opaque",
  *     "idempotency_header": "Idempotency-Key",
  *     "compression": true,
  *     "proxy": "none",
@@ -1521,6 +1532,17 @@ void wtcache_config_free(struct wtcache_config *config);
  *   (where in a record its key is), `version_at` (where its version is; without, it has none), `body_limit_bytes` 16 MiB, and
  *   `window_ms` 0: loads of single records that begin within so long go out together. Then `wtcache_get_many` asks once for many keys. What an
  *   answer lacks is absent; so it must never be one page of several.
+ * - `create`, which is not there by default: where `wtcache_create` sends a record, with `POST`. Its members: `url`, of the same host as `url`, and `key_at`, by
+ *   default `"/id"`: where in the record that is answered its key is. Without one there, it is taken from `Location`.
+ * - `versions`: how the ETags of a record stand to each other: `opaque`; `number`, each has one number in it, which grows; or `bytes`, the later one is greater
+ *   byte by byte.
+ * - `subscribe`, which is not there by default: the origin tells of its changes, and a thread of the cache's own does to it what they say, from
+ *   `wtcache_open` until the cache is closed, or gone with its last handle. Its members, with their defaults: `url`, a path or a whole URL of the origin's own host; `kind`
+ *   `"sse"`, a stream of Server-Sent Events, or `"poll"`, asked again and again; `resumes` false: whether the stream goes on after a `Last-Event-ID` or says
+ *   reset; `silence_ms` 30,000: if it says nothing for so long, it is cut off; `while_cut_off` `"serve"`: what is held is served for its lifetime, or
+ *   `{"forget_after_ms": 5000}`: all is forgotten once it is cut off for so long; `max_event_bytes` 1 MiB; and `form`, how a change is written, the names of its members: `op`,
+ *   `key`, `record`, `version`, and `version_as` `"{version}"`, how an ETag is made of that. A record that is told is taken where one is held and `versions` says that it is
+ *   newer; else its key is forgotten. Whenever something may have been missed, all is.
  * - `max_in_flight` requests are at the origin at once, and `max_queued` calls wait for one of them to end; what is more is refused.
  * - `retries`: a load is attempted so many times more, a write only where that is safe. `attempt_timeout_ms`, which is not set by default, is the
  *   longest that an attempt may take which is not the last one; without it, an attempt has all the time that is left.
@@ -1847,7 +1869,8 @@ int32_t wtcache_find(const struct wtcache_cache *cache,
 /* ---- Open, share, close ---- */
 
 /**
- * Opens a cache over the HTTP origin that `config` names. The origin is not asked yet.
+ * Opens a cache over the HTTP origin that `config` names. The origin is not asked yet; but where the configuration has `http.subscribe`, a thread of
+ * the cache's own begins to, until the cache is closed or gone.
  *
  * `*cache` is the cache, to be freed with `wtcache_cache_free`, or NULL. `config` can be freed or used again.
  */
@@ -1881,7 +1904,8 @@ void wtcache_cache_free(struct wtcache_cache *cache);
 /**
  * Ends the cache: no call begins any more, those who wait are told `WTCACHE_ERR_CLOSED`, and writes that were sent get up to
  * `timeout_ms` to end. Entries that were handed out stay valid. The handle is still to be freed. From inside a callback of a write,
- * let the timeout be 0: that write cannot end before.
+ * let the timeout be 0: that write cannot end before. A thread that follows the origin's feed ends too, in a tenth of a second, or once it
+ * has connected or given that up; what is left of the timeout is waited for that.
  *
  * `report` may be NULL; else `*report` says what was left unfinished, to be freed with `wtcache_close_report_free`.
  */
@@ -2124,6 +2148,47 @@ int32_t wtcache_delete_if(const struct wtcache_cache *cache,
                           const struct wtcache_expect *expect,
                           const struct wtcache_call *call,
                           struct wtcache_error **err);
+
+/* ---- Records whose keys the origin names ---- */
+
+/**
+ * Has the origin make a record whose key it names itself, and keeps it under that key. It takes no turn, for there is no key before the
+ * answer. Over HTTP it needs `http.create`; a source of the program's own refuses it.
+ *
+ * `created` may be NULL; else `*created` says what came of it, to be freed with `wtcache_created_free`, or is NULL. `call` may be NULL. Gives
+ * `WTCACHE_OK` once the record was made. After `WTCACHE_ERR_IN_DOUBT` nobody knows whether it was, or still will be: no key is in doubt, since none is
+ * known, and `wtcache_error_doubt` gives NULL. After any other error but `WTCACHE_ERR_PANIC` it was not made, and never will be.
+ */
+int32_t wtcache_create(const struct wtcache_cache *cache,
+                       const void *value,
+                       size_t value_len,
+                       const struct wtcache_call *call,
+                       struct wtcache_created **created,
+                       struct wtcache_error **err);
+
+/**
+ * The key that the origin gave the record, and its length in `*len`, which may be NULL. Valid until it is freed. NULL where the record was made and
+ * its key could not be told from the answer; then nothing is kept.
+ */
+const void *wtcache_created_key(const struct wtcache_created *created,
+                                size_t *len);
+
+/**
+ * The record that the origin confirmed. It is lent, and not to be freed: `wtcache_entry_clone` makes a handle that outlives `created`. NULL
+ * where it was not seen: the next read of the key asks for it.
+ */
+const struct wtcache_entry *wtcache_created_entry(const struct wtcache_created *created);
+
+/**
+ * 1 if the cache serves the record now. 0 where the next read asks the origin: it is too heavy, has no lifetime, or something that may be newer
+ * came by its key since it was sent.
+ */
+int32_t wtcache_created_is_kept(const struct wtcache_created *created);
+
+/**
+ * Frees what came of it. NULL is fine.
+ */
+void wtcache_created_free(struct wtcache_created *created);
 
 /* ---- Update: read, change and write in one turn ---- */
 

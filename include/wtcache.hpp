@@ -584,6 +584,7 @@ enum class event_kind : std::int32_t {
     in_doubt = WTCACHE_EVENT_IN_DOUBT,
     settled = WTCACHE_EVENT_SETTLED,
     differs = WTCACHE_EVENT_DIFFERS,
+    pushed = WTCACHE_EVENT_PUSHED,
 };
 
 /** What a listener is told. Valid until the listener returns. */
@@ -1847,6 +1848,28 @@ private:
     error failed_;
 };
 
+/** What came of a record that the origin made; see wtcache_create. What it gives views of is valid until it goes. */
+class created {
+public:
+    explicit created(wtcache_created *handle) noexcept : handle_(handle) {}
+
+    /** The key that the origin gave it; nothing: it was made, and its key could not be told from the answer. */
+    std::optional<std::string_view> key() const noexcept
+    {
+        std::size_t len = 0;
+        const void *start = wtcache_created_key(handle_.get(), &len);
+        if (start == nullptr) return std::nullopt;
+        return detail::bytes(start, len);
+    }
+    /** The record that the origin confirmed; nothing where it was not seen. */
+    std::optional<value> entry() const noexcept { return detail::shared(wtcache_created_entry(handle_.get())); }
+    /** Whether the cache serves it now; else the next read asks the origin. */
+    bool is_kept() const noexcept { return wtcache_created_is_kept(handle_.get()) != 0; }
+
+private:
+    detail::owned<wtcache_created, wtcache_created_free> handle_;
+};
+
 /** What closing a cache left unfinished, by key. */
 class close_report {
 public:
@@ -1998,6 +2021,16 @@ public:
         const detail::native_call call(options);
         return detail::found(wtcache_put, handle_.get(), key.data(), key.size(), bytes.data(), bytes.size(),
                              &call.options);
+    }
+    /**
+     * Has the origin make a record whose key it names itself, and keeps it under that key. Errors: as `put`; but of one in doubt no key is known, and
+     * `error::doubt` gives nothing.
+     */
+    result<created> create(std::string_view bytes, const call_options &options = {}) const
+    {
+        const detail::native_call call(options);
+        return detail::made<created, wtcache_created>(wtcache_create, handle_.get(), bytes.data(), bytes.size(),
+                                                      &call.options);
     }
     /** Removes the record at the origin and here. What the origin does not have counts as removed. Errors: as `put`. */
     result<void> remove(std::string_view key, const call_options &options = {}) const

@@ -2,15 +2,18 @@
 
 use std::ffi::c_void;
 use std::ptr;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use wtcache::{ByteCache, Bytes, CloseReport, Source};
+use wtcache_http_source::Subscribe;
 
 use crate::arguments::{Refused, optional_output, output, required};
 use crate::border;
 use crate::config::wtcache_config;
 use crate::error::wtcache_error;
+use crate::feed::Feed;
 use crate::fork::Owned;
 use crate::options::Options;
 use crate::source::{CallbackSource, wtcache_source};
@@ -27,6 +30,8 @@ pub(crate) struct Opened {
     pub(crate) number: u64,
     /// How long a call takes at most that says nothing itself.
     pub(crate) deadline: Duration,
+    /// What the origin tells of its changes, where it is asked to.
+    feed: Option<Arc<Feed>>,
 }
 
 impl wtcache_cache {
@@ -53,7 +58,11 @@ impl wtcache_cache {
         unsafe { required("cache", handle) }?.0.get()
     }
 
-    fn open(config: Option<&wtcache_config>, source: impl Source<Bytes>) -> Result<*mut Self, wtcache_error> {
+    fn open(
+        config: Option<&wtcache_config>,
+        source: impl Source<Bytes>,
+        subscribe: Option<Subscribe>,
+    ) -> Result<*mut Self, wtcache_error> {
         static NEXT: AtomicU64 = AtomicU64::new(0);
         let default = Options::default();
         let options = config.map_or(&default, wtcache_config::options);
@@ -66,12 +75,15 @@ impl wtcache_cache {
         }
         // Relaxed: each number is given once.
         let number = NEXT.fetch_add(1, Ordering::Relaxed);
-        let opened = Opened { cache: builder.build()?, number, deadline: options.deadline() };
+        let cache = builder.build()?;
+        let feed = subscribe.map(|subscribe| Feed::start(subscribe, &cache)).transpose()?.map(Arc::new);
+        let opened = Opened { cache, number, deadline: options.deadline(), feed };
         Ok(border::give(Self(Owned::new(opened))))
     }
 }
 
-/// Opens a cache over the HTTP origin that `config` names. The origin is not asked yet.
+/// Opens a cache over the HTTP origin that `config` names. The origin is not asked yet; but where the configuration has `http.subscribe`, a thread of
+/// the cache's own begins to, until the cache is closed or gone.
 ///
 /// `*cache` is the cache, to be freed with `wtcache_cache_free`, or NULL. `config` can be freed or used again.
 #[unsafe(no_mangle)]
@@ -85,7 +97,9 @@ pub unsafe extern "C" fn wtcache_open(
         border::call(err, || {
             let cache = output("cache", cache, ptr::null_mut())?;
             let config = required("config", config)?;
-            *cache = wtcache_cache::open(Some(config), config.options().http_source()?)?;
+            let source = config.options().http_source()?;
+            let subscribe = config.options().subscribe(&source)?;
+            *cache = wtcache_cache::open(Some(config), source, subscribe)?;
             Ok(WTCACHE_OK)
         })
     }
@@ -110,7 +124,7 @@ pub unsafe extern "C" fn wtcache_open_with_source(
             let cache = cache.ok_or_else(|| Refused::argument("cache is NULL"))?;
             let config = config.as_ref();
             config.map_or(Ok(()), |config| config.options().names_no_origin())?;
-            *cache = wtcache_cache::open(config, source)?;
+            *cache = wtcache_cache::open(config, source, None)?;
             Ok(WTCACHE_OK)
         })
     }
@@ -135,7 +149,8 @@ pub unsafe extern "C" fn wtcache_cache_free(cache: *mut wtcache_cache) {
 
 /// Ends the cache: no call begins any more, those who wait are told `WTCACHE_ERR_CLOSED`, and writes that were sent get up to
 /// `timeout_ms` to end. Entries that were handed out stay valid. The handle is still to be freed. From inside a callback of a write,
-/// let the timeout be 0: that write cannot end before.
+/// let the timeout be 0: that write cannot end before. A thread that follows the origin's feed ends too, in a tenth of a second, or once it
+/// has connected or given that up; what is left of the timeout is waited for that.
 ///
 /// `report` may be NULL; else `*report` says what was left unfinished, to be freed with `wtcache_close_report_free`.
 #[unsafe(no_mangle)]
@@ -149,7 +164,12 @@ pub unsafe extern "C" fn wtcache_close(
     unsafe {
         border::call(err, || {
             let report = optional_output(report, ptr::null_mut());
-            let closed = wtcache_cache::of(cache)?.close(Duration::from_millis(timeout_ms));
+            let (opened, begun) = (wtcache_cache::opened(cache)?, Instant::now());
+            let timeout = Duration::from_millis(timeout_ms);
+            let closed = opened.cache.close(timeout);
+            if let Some(feed) = &opened.feed {
+                feed.stop(timeout.saturating_sub(begun.elapsed()));
+            }
             if let Some(report) = report {
                 *report = border::give(wtcache_close_report(closed));
             }

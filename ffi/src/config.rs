@@ -84,6 +84,7 @@ pub unsafe extern "C" fn wtcache_config_free(config: *mut wtcache_config) {
 ///     "honours_preconditions": false,
 ///     "honours_idempotency": false,
 ///     "versions_never_reused": false,
+///     "versions": "opaque",
 ///     "idempotency_header": "Idempotency-Key",
 ///     "compression": true,
 ///     "proxy": "none",
@@ -120,6 +121,17 @@ pub unsafe extern "C" fn wtcache_config_free(config: *mut wtcache_config) {
 ///   (where in a record its key is), `version_at` (where its version is; without, it has none), `body_limit_bytes` 16 MiB, and
 ///   `window_ms` 0: loads of single records that begin within so long go out together. Then `wtcache_get_many` asks once for many keys. What an
 ///   answer lacks is absent; so it must never be one page of several.
+/// - `create`, which is not there by default: where `wtcache_create` sends a record, with `POST`. Its members: `url`, of the same host as `url`, and `key_at`, by
+///   default `"/id"`: where in the record that is answered its key is. Without one there, it is taken from `Location`.
+/// - `versions`: how the ETags of a record stand to each other: `opaque`; `number`, each has one number in it, which grows; or `bytes`, the later one is greater
+///   byte by byte.
+/// - `subscribe`, which is not there by default: the origin tells of its changes, and a thread of the cache's own does to it what they say, from
+///   `wtcache_open` until the cache is closed, or gone with its last handle. Its members, with their defaults: `url`, a path or a whole URL of the origin's own host; `kind`
+///   `"sse"`, a stream of Server-Sent Events, or `"poll"`, asked again and again; `resumes` false: whether the stream goes on after a `Last-Event-ID` or says
+///   reset; `silence_ms` 30,000: if it says nothing for so long, it is cut off; `while_cut_off` `"serve"`: what is held is served for its lifetime, or
+///   `{"forget_after_ms": 5000}`: all is forgotten once it is cut off for so long; `max_event_bytes` 1 MiB; and `form`, how a change is written, the names of its members: `op`,
+///   `key`, `record`, `version`, and `version_as` `"{version}"`, how an ETag is made of that. A record that is told is taken where one is held and `versions` says that it is
+///   newer; else its key is forgotten. Whenever something may have been missed, all is.
 /// - `max_in_flight` requests are at the origin at once, and `max_queued` calls wait for one of them to end; what is more is refused.
 /// - `retries`: a load is attempted so many times more, a write only where that is safe. `attempt_timeout_ms`, which is not set by default, is the
 ///   longest that an attempt may take which is not the last one; without it, an attempt has all the time that is left.

@@ -9,8 +9,8 @@ use std::ptr;
 use std::time::Duration;
 
 use wtcache::{
-    Bytes, Entry, Failure, InDoubt, LoadError, NotSent, OptionError, PatternError, Rejection, ReplayError, SourceError,
-    WriteError,
+    Bytes, CreateError, Entry, Failure, InDoubt, LoadError, NotSent, OptionError, PatternError, Rejection, ReplayError,
+    SourceError, WriteError,
 };
 
 use crate::arguments::Refused;
@@ -247,6 +247,22 @@ impl From<WriteError<Bytes>> for wtcache_error {
 impl From<NotSent> for wtcache_error {
     fn from(why: NotSent) -> Self {
         Self::from(WriteError::from(why))
+    }
+}
+
+impl From<CreateError> for wtcache_error {
+    fn from(error: CreateError) -> Self {
+        let message = error.to_string();
+        match error {
+            CreateError::NotSent(why) => Self::not_sent(why, message),
+            CreateError::Rejected(rejection) => Self::rejected(&rejection, message),
+            CreateError::Unknown(cause) => {
+                let outcome = WTCACHE_OUTCOME_IN_DOUBT;
+                Self { outcome, ..Self::of_source(WTCACHE_ERR_IN_DOUBT, message, &cause) }
+            }
+            // Nothing may be called certain of an outcome that this file does not know yet.
+            _ => Self { outcome: WTCACHE_OUTCOME_IN_DOUBT, ..Self::plain(WTCACHE_ERR_IN_DOUBT, message) },
+        }
     }
 }
 

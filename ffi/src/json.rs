@@ -1,5 +1,6 @@
 //! A configuration in JSON: each member is known, of its type and given once, or the error names its path.
 
+mod feed;
 mod wire;
 
 use std::fmt;
@@ -8,10 +9,11 @@ use std::time::Duration;
 use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
 use serde_json::Value;
 use serde_json::value::RawValue;
+use wtcache::VersionOrder;
 use wtcache_http_source::{Freshness, Retries};
 
 use crate::arguments::Refused;
-use crate::options::{Http, HttpBatch, Options};
+use crate::options::{Http, HttpBatch, HttpCreate, Options};
 use crate::status::WTCACHE_ERR_CONFIG;
 
 /// Sets what `text` names. After an error, some of it may be set.
@@ -85,6 +87,9 @@ fn load_http(http: &mut Http, object: &At) -> Result<(), Refused> {
             "http.max_idle_connections" => http.max_idle_connections = Some(at.whole()?),
             "http.idempotency_header" => http.idempotency_header = Some(at.text()?),
             "http.batch" => load_batch(http.batch.get_or_insert_default(), &at)?,
+            "http.create" => load_create(http.create.get_or_insert_default(), &at)?,
+            "http.versions" => http.versions = Some(at.versions()?),
+            "http.subscribe" => feed::load(http.subscribe.get_or_insert_default(), &at)?,
             "http.retries" => load_retries(&mut http.retries, &at)?,
             "http.breaker" => load_breaker(http, &at)?,
             _ if wire::load(&mut http.wire, &at)? => {}
@@ -105,6 +110,17 @@ fn load_batch(batch: &mut HttpBatch, object: &At) -> Result<(), Refused> {
             "http.batch.version_at" => batch.version_at = Some(at.text()?),
             "http.batch.body_limit_bytes" => batch.body_limit_bytes = Some(at.whole()?),
             "http.batch.window_ms" => batch.window_ms = Some(at.whole()?),
+            _ => return Err(at.unknown()),
+        }
+    }
+    Ok(())
+}
+
+fn load_create(create: &mut HttpCreate, object: &At) -> Result<(), Refused> {
+    for at in object.members()? {
+        match at.path.as_str() {
+            "http.create.url" => create.url = Some(at.text()?),
+            "http.create.key_at" => create.key_at = Some(at.text()?),
             _ => return Err(at.unknown()),
         }
     }
@@ -191,7 +207,7 @@ impl At {
     fn character(&self) -> Result<u8, Refused> {
         match self.value().as_str().map(str::as_bytes) {
             Some([character]) => Ok(*character),
-            _ => Err(self.is_not("one ASCII character")),
+            _ => Err(self.is_no_word("one ASCII character")),
         }
     }
 
@@ -199,13 +215,30 @@ impl At {
         match self.value().as_str() {
             Some("table") => Ok(Freshness::Table),
             Some("origin") => Ok(Freshness::Origin),
-            _ => Err(self.is_not("\"table\" or \"origin\"")),
+            _ => Err(self.is_no_word("\"table\" or \"origin\"")),
+        }
+    }
+
+    fn versions(&self) -> Result<VersionOrder, Refused> {
+        match self.value().as_str() {
+            Some("opaque") => Ok(VersionOrder::None),
+            Some("number") => Ok(VersionOrder::Number),
+            Some("bytes") => Ok(VersionOrder::Bytes),
+            _ => Err(self.is_no_word("\"opaque\", \"number\" or \"bytes\"")),
         }
     }
 
     fn value(&self) -> Value {
         // It was parsed once already, within the whole; what is out of range for a number is no value of ours.
         serde_json::from_str(self.raw.get()).unwrap_or(Value::Null)
+    }
+
+    /// As `is_not`, where some strings would do.
+    fn is_no_word(&self, wanted: &str) -> Refused {
+        match self.raw.get().starts_with('"') {
+            true => refuse(format!("{}: is not {wanted}", self.path)),
+            false => self.is_not(wanted),
+        }
     }
 
     fn is_not(&self, wanted: &str) -> Refused {
@@ -218,8 +251,7 @@ impl At {
             _ => "a number",
         };
         let path = if self.path.is_empty() { "the JSON" } else { &self.path };
-        let is_text = ["\"table\" or \"origin\"", "one ASCII character"].contains(&wanted) && found == "a string";
-        if found == wanted || is_text {
+        if found == wanted {
             return refuse(format!("{path}: is not {wanted}"));
         }
         refuse(format!("{path}: is {found}, not {wanted}"))

@@ -42,6 +42,8 @@ pub const WTCACHE_EVENT_IN_DOUBT: i32 = 12;
 pub const WTCACHE_EVENT_SETTLED: i32 = 13;
 /// The auditor finds that what is resident has differed from the origin's record for longer than `differs_ms`.
 pub const WTCACHE_EVENT_DIFFERS: i32 = 14;
+/// What the origin told of its own accord is resident now, and is newer than what was; `absent`: it is the absence of a record.
+pub const WTCACHE_EVENT_PUSHED: i32 = 15;
 
 /// What happened to a key. It is the library's, and valid until the callback returns. Members may be added at its end.
 #[repr(C)]
@@ -51,7 +53,7 @@ pub struct wtcache_event {
     pub struct_size: usize,
     /// One of `WTCACHE_EVENT_*`.
     pub kind: i32,
-    /// See `WTCACHE_EVENT_RETAINED`; else 0.
+    /// See `WTCACHE_EVENT_RETAINED` and `WTCACHE_EVENT_PUSHED`; else 0.
     pub absent: i32,
     /// See `WTCACHE_EVENT_PUT` and `WTCACHE_EVENT_DELETED`; else 0.
     pub kept: i32,
@@ -68,7 +70,7 @@ pub struct wtcache_event {
 }
 
 /// Is told what happened to a key. It is called from any thread, from many at once, by the one that caused the event, before its own call
-/// returns; of pending writes, refreshes and the auditor that is a thread of the cache's. It may call the cache: a read never waits then,
+/// returns; of pending writes, refreshes, the auditor and the origin's feed that is a thread of the cache's. It may call the cache: a read never waits then,
 /// and a write of the same key is refused with `WTCACHE_ERR_REENTRANT`. No exception may leave it.
 pub type wtcache_listener_call = Option<unsafe extern "C" fn(user_data: *mut c_void, event: *const wtcache_event)>;
 
@@ -110,6 +112,7 @@ impl Listener {
     pub(crate) fn tell(&self, event: &KeyEvent<'_, Bytes>) {
         let (kind, absent, kept, differs_ms) = match event.kind {
             EventKind::Retained { absent } => (WTCACHE_EVENT_RETAINED, absent, false, 0),
+            EventKind::Pushed { absent } => (WTCACHE_EVENT_PUSHED, absent, false, 0),
             EventKind::Put { kept } => (WTCACHE_EVENT_PUT, false, kept, 0),
             EventKind::Deleted { kept } => (WTCACHE_EVENT_DELETED, false, kept, 0),
             EventKind::Differs { longer_than } => (WTCACHE_EVENT_DIFFERS, false, false, whole_ms(longer_than)),

@@ -2,10 +2,11 @@
 
 use std::time::Duration;
 
-use wtcache::{Audit, Builder, Bytes, InDoubtWrites, Optimistic};
-use wtcache_http_source::{BatchGet, Breaker, BuildError, Freshness, HttpSource, Retries};
+use wtcache::{Audit, Builder, Bytes, InDoubtWrites, Optimistic, VersionOrder};
+use wtcache_http_source::{BatchGet, Breaker, BuildError, CreatePost, Freshness, HttpSource, Retries, Subscribe};
 
 use crate::arguments::Refused;
+use crate::feed::HttpSubscribe;
 use crate::status::WTCACHE_ERR_CONFIG;
 use crate::wire::Wire;
 
@@ -57,6 +58,9 @@ pub(crate) struct Http {
     pub(crate) record_in_array: Option<bool>,
     pub(crate) put_at: Option<String>,
     pub(crate) batch: Option<HttpBatch>,
+    pub(crate) create: Option<HttpCreate>,
+    pub(crate) versions: Option<VersionOrder>,
+    pub(crate) subscribe: Option<HttpSubscribe>,
     pub(crate) settle_window_ms: Option<u64>,
     pub(crate) stores_verbatim: Option<bool>,
     pub(crate) honours_preconditions: Option<bool>,
@@ -111,6 +115,23 @@ impl HttpBatch {
             batch = batch.window(Duration::from_millis(ms));
         }
         Ok(batch)
+    }
+}
+
+/// What was set of where the origin makes records.
+#[derive(Clone, Default)]
+pub(crate) struct HttpCreate {
+    pub(crate) url: Option<String>,
+    pub(crate) key_at: Option<String>,
+}
+
+impl HttpCreate {
+    fn options(&self) -> Result<CreatePost, Refused> {
+        let create = CreatePost::new(self.url.as_ref().ok_or_else(|| refuse("http.create.url: is missing"))?);
+        Ok(match &self.key_at {
+            Some(pointer) => create.key_at(pointer),
+            None => create,
+        })
     }
 }
 
@@ -177,6 +198,12 @@ impl Options {
         optimistic
     }
 
+    /// The feed to be followed, if there is one.
+    pub(crate) fn subscribe(&self, source: &HttpSource) -> Result<Option<Subscribe>, Refused> {
+        let subscribe = self.http.as_ref().and_then(|http| http.subscribe.as_ref());
+        subscribe.map(|subscribe| subscribe.options(source)).transpose()
+    }
+
     pub(crate) fn names_no_origin(&self) -> Result<(), Refused> {
         match self.http {
             None => Ok(()),
@@ -237,6 +264,12 @@ impl Options {
         }
         if let Some(declared) = http.versions_never_reused {
             source = source.versions_never_reused(declared);
+        }
+        if let Some(create) = &http.create {
+            source = source.create(create.options()?);
+        }
+        if let Some(order) = http.versions {
+            source = source.version_order(order);
         }
         if let Some(requests) = http.max_in_flight {
             source = source.max_in_flight(requests);

@@ -14,7 +14,7 @@ use std::process::Command;
 use common::{Kind, artifact, output_of, root, scratch, skipped};
 
 /// The themes, in the header's order, with what stands above the functions of those that have some.
-const THEMES: [(&str, &str); 23] = [
+const THEMES: [(&str, &str); 24] = [
     ("abi", "The number of the ABI"),
     ("status", ""),
     ("error", "Errors"),
@@ -26,6 +26,7 @@ const THEMES: [(&str, &str); 23] = [
     ("read", "Read"),
     ("many", "Many keys in one call"),
     ("write", "Write through, also on a condition"),
+    ("create", "Records whose keys the origin names"),
     ("update", "Update: read, change and write in one turn"),
     ("invalidate", "Forget"),
     ("doubt", "Writes in doubt"),

@@ -203,6 +203,7 @@ fn the_structs_and_numbers_of_the_package_are_those_of_the_abi() {
         WTCACHE_EVENT_IN_DOUBT is EventKind.IN_DOUBT.value,
         WTCACHE_EVENT_SETTLED is EventKind.SETTLED.value,
         WTCACHE_EVENT_DIFFERS is EventKind.DIFFERS.value,
+        WTCACHE_EVENT_PUSHED is EventKind.PUSHED.value,
     ];
     let classes = numbers![
         WTCACHE_ERR_ARGUMENT is ArgumentError,

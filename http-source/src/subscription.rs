@@ -211,11 +211,17 @@ impl Subscribe {
         }
         let shared = Arc::new(Shared {
             stopped: Arc::new(AtomicBool::new(false)),
+            ended: AtomicBool::new(false),
             told: Mutex::new(SubscriptionStats::default()),
             changed: Condvar::new(),
         });
         let feed = Feed::new(self, cache.clone(), Arc::clone(&shared))?;
-        let spawned = thread::Builder::new().name("wtcache-feed".into()).spawn(move || feed.run());
+        let ends = Ends(Arc::clone(&shared));
+        let spawned = thread::Builder::new().name("wtcache-feed".into()).spawn(move || {
+            // Dropped last, also by a panic.
+            let _ends = ends;
+            feed.run();
+        });
         match spawned {
             Ok(thread) => Ok(Subscription { shared, thread: Some(thread) }),
             Err(error) => refuse("subscribe", no_thread(&error)),
@@ -295,6 +301,18 @@ impl Subscription {
         self.end();
     }
 
+    /// The same, but waits no longer than so long; not at all in a call of the thread itself, such as that of a listener. False where it has not
+    /// ended by then: it will, and may still do to the cache what it had begun.
+    pub fn stop_within(mut self, timeout: Duration) -> bool {
+        self.shared.stop();
+        let Some(thread) = self.thread.take() else { return true };
+        let timeout = if thread.thread().id() == thread::current().id() { Duration::ZERO } else { timeout };
+        // Acquire: pairs with the release of the thread, of which all is done then.
+        let runs = |_: &mut SubscriptionStats| !self.shared.ended.load(Ordering::Acquire);
+        let waited = self.shared.changed.wait_timeout_while(self.shared.told(), timeout, runs);
+        !waited.unwrap_or_else(PoisonError::into_inner).1.timed_out()
+    }
+
     fn end(&mut self) {
         self.shared.stop();
         if let Some(thread) = self.thread.take() {
@@ -319,8 +337,23 @@ impl fmt::Debug for Subscription {
 /// What the thread and the handle share.
 struct Shared {
     stopped: Arc<AtomicBool>,
+    /// The thread has nothing of the cache any more.
+    ended: AtomicBool,
     told: Mutex<SubscriptionStats>,
     changed: Condvar,
+}
+
+/// Says that the thread has ended.
+struct Ends(Arc<Shared>);
+
+impl Drop for Ends {
+    fn drop(&mut self) {
+        // Under the lock of those who wait, so that no wait misses it.
+        let told = self.0.told();
+        self.0.ended.store(true, Ordering::Release);
+        drop(told);
+        self.0.changed.notify_all();
+    }
 }
 
 impl Shared {

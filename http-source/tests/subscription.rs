@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::json;
 use support::{AMPLE, Conn, Server, answer};
-use wtcache::{ByteCache, VersionOrder};
+use wtcache::{ByteCache, Bytes, KeyEvent, VersionOrder};
 use wtcache_http_source::{
     ChangeForm, HttpSource, Subscribe, Subscription, SubscriptionState, SubscriptionStats, WhileCutOff,
 };
@@ -330,6 +330,28 @@ fn b2_a_silent_stream_is_stopped_at_once() {
     until(&subscription, |told| told.state == SubscriptionState::CutOff);
     drop(subscription);
     assert!(begun.elapsed() < Duration::from_secs(10));
+}
+
+#[test]
+fn b2_a_stop_waits_no_longer_than_it_was_told() {
+    let script = Script::new();
+    let source = source(script.server.address);
+    let (enters, entered) = channel();
+    let (leave, left) = channel::<()>();
+    let left = Mutex::new(left);
+    let told = move |_: &KeyEvent<'_, Bytes>| {
+        enters.send(()).unwrap();
+        // Until the sender is gone.
+        left.lock().unwrap().recv().unwrap_err();
+    };
+    let cache = ByteCache::builder(Arc::clone(&source)).clean_start(true).listener(told).build().unwrap();
+    let busy = live(source.subscribe_sse(FEED), &cache);
+    script.connection().send(put("a", 2) + "\n").unwrap();
+    entered.recv_timeout(AMPLE).unwrap();
+    assert!(!busy.stop_within(QUICK), "it is in a listener");
+    drop(leave);
+    let idle = live(source.subscribe_sse(FEED), &cache);
+    assert!(idle.stop_within(AMPLE), "it ended");
 }
 
 #[test]

@@ -1,9 +1,11 @@
 """The cache over HTTP: against the sample origin, whose address is in WTCACHE_TEST_ORIGIN."""
 
+import contextlib
 import gzip
 import http.server
 import json
 import os
+import queue
 import tempfile
 import threading
 import unittest
@@ -79,6 +81,16 @@ class Wrapping(http.server.BaseHTTPRequestHandler):
         else:
             self.answer(200, b'{"data": []}')
 
+    def do_POST(self):
+        body = self.rfile.read(int(self.headers["Content-Length"]))
+        self.server.seen.append(("POST", self.path, body))
+        if b"refused" in body:
+            self.answer(422, b"")
+        elif b"lost" in body:
+            self.answer(500, b"")
+        else:
+            self.answer(201, b"" if b"unnamed" in body else b'{"data": [{"id": "bolt"}]}')
+
     def do_PUT(self):
         body = self.rfile.read(int(self.headers["Content-Length"]))
         self.server.seen.append(("PUT", self.path, body))
@@ -114,6 +126,21 @@ class OfAnotherShape(unittest.TestCase):
         self.assertEqual(cache["screw"], b'{"n":  2}')
         self.assertEqual(len(self.origin.seen), 3)
 
+    def test_p9_a_record_is_kept_under_the_key_that_the_origin_gave_it(self):
+        cache = self.open(60, create={"url": f"http://127.0.0.1:{self.origin.server_port}/items"})
+        made = cache.create(b'{"n": 1}')
+        self.assertEqual(made, wtcache.Created("bolt", b'{"id": "bolt"}', kept=True))
+        self.assertEqual(self.origin.seen, [("POST", "/items", b'{"data":{"n": 1}}')])
+        self.assertEqual(cache["bolt"], made.value)
+        self.assertEqual(cache.create(b'"unnamed"'), wtcache.Created(None, None, kept=False))
+        with self.assertRaises(wtcache.RejectedError) as refused:
+            cache.create(b'"refused"')
+        self.assertEqual(refused.exception.code, 422)
+        with self.assertRaises(wtcache.InDoubtError) as lost:
+            cache.create(b'"lost"', timeout=60)
+        self.assertEqual((lost.exception.code, lost.exception.doubt), (500, None))
+        self.assertEqual(len(self.origin.seen), 4)
+
     def test_what_was_long_unchanged_is_fresh_for_a_share_of_that(self):
         for share, asked in [(0.5, 1), (0, 2)]:
             self.origin.seen.clear()
@@ -130,6 +157,90 @@ class OfAnotherShape(unittest.TestCase):
             cache = self.open(0, last_modified=taken)
             self.assertEqual([cache["screw"] for _ in range(2)], [b'{"n":  1}'] * 2)
             self.assertEqual(self.origin.seen[-1], ("GET", "/items?id=eq.screw", since))
+
+
+class Telling(http.server.BaseHTTPRequestHandler):
+    """Gives each record as it is at first, and tells of what changes: that is what the test puts into `events`."""
+
+    def do_GET(self):
+        self.send_response(200)
+        if self.path == "/items/_changes":
+            self.send_header("Content-Type", "text/event-stream")
+            self.end_headers()
+            while (event := self.server.events.get()) is not None:
+                self.wfile.write(b"data: " + json.dumps(event).encode() + b"\n\n")
+            # Until the other end leaves.
+            self.server.left.put(self.rfile.read())
+        elif self.path.startswith("/items/_poll"):
+            self.end_headers()
+            # Who asks for the first time is told where he is.
+            event = self.server.events.get() if "cursor=" in self.path else None
+            told = {"changes": [event] if event else [], "cursor": 1}
+            with contextlib.suppress(ConnectionError):
+                self.wfile.write(json.dumps(told).encode())
+        else:
+            self.send_header("ETag", '"r1"')
+            self.send_header("Content-Length", "1")
+            self.end_headers()
+            self.wfile.write(b"1")
+
+    def log_message(self, *_):
+        pass
+
+
+class FollowingAFeed(unittest.TestCase):
+    def setUp(self):
+        self.origin = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Telling)
+        self.origin.events, self.origin.left = queue.Queue(), queue.Queue()
+        runs = threading.Thread(target=self.origin.serve_forever)
+        runs.start()
+        self.addCleanup(runs.join)
+        self.addCleanup(self.origin.server_close)
+        self.addCleanup(self.origin.shutdown)
+        self.addCleanup(self.origin.events.put, None)
+
+    def test_i3_what_the_origin_tells_is_held_until_the_cache_is_closed(self):
+        told = queue.Queue()
+        cache = wtcache.Cache.http(
+            f"http://127.0.0.1:{self.origin.server_port}/items/{{id}}",
+            versions="number",
+            subscribe={"url": "/items/_changes"},
+            listener=told.put,
+            options={"clean_start": True},
+        )
+        self.addCleanup(cache.close)
+        # With the first that is told, all that was before is forgotten.
+        self.origin.events.put({"op": "delete", "key": "first"})
+        self.assertEqual(told.get(timeout=60).kind, wtcache.EventKind.INVALIDATED)
+        self.assertEqual(cache["screw"], b"1")
+        self.assertEqual(told.get(timeout=60).kind, wtcache.EventKind.RETAINED)
+        self.origin.events.put({"op": "put", "key": "screw", "record": 2, "version": '"r2"'})
+        pushed = told.get(timeout=60)
+        self.assertEqual((pushed.kind, pushed.key, pushed.absent), (wtcache.EventKind.PUSHED, "screw", False))
+        self.assertEqual(cache.peek("screw"), b"2")
+        self.origin.events.put({"op": "delete", "key": "screw", "version": '"r3"'})
+        pushed = told.get(timeout=60)
+        self.assertEqual((pushed.kind, pushed.key, pushed.absent), (wtcache.EventKind.PUSHED, "screw", True))
+        self.origin.events.put(None)
+        cache.close()
+        self.assertEqual(self.origin.left.get(timeout=60), b"")
+
+    def test_i3_what_the_origin_tells_is_asked_for_again_and_again(self):
+        told = queue.Queue()
+        cache = wtcache.Cache.http(
+            f"http://127.0.0.1:{self.origin.server_port}/items/{{id}}",
+            subscribe={"url": "/items/_poll", "kind": "poll"},
+            listener=told.put,
+        )
+        self.addCleanup(cache.close)
+        for key in ("screw", "nail"):
+            self.origin.events.put({"op": "invalidate", "key": key})
+            event = told.get(timeout=60)
+            self.assertEqual((event.kind, event.key), (wtcache.EventKind.INVALIDATED, key))
+
+    def test_what_is_wrong_is_named(self):
+        with self.assertRaisesRegex(wtcache.ConfigError, "http.subscribe.url"):
+            wtcache.Cache.http("http://127.0.0.1:1/{id}", subscribe={"url": "http://elsewhere/c"})
 
 
 class Guarded(http.server.BaseHTTPRequestHandler):

@@ -154,9 +154,9 @@ typedef struct diary {
 
 static void note(void *user_data, const wtcache_event *event)
 {
-    static const char letters[] = "?RPDpbsidveHWSX";
+    static const char letters[] = "?RPDpbsidveHWSXN";
     diary *self = user_data;
-    CHECK(event->struct_size >= sizeof *event && event->kind >= 0 && event->kind <= WTCACHE_EVENT_DIFFERS);
+    CHECK(event->struct_size >= sizeof *event && event->kind >= 0 && event->kind <= WTCACHE_EVENT_PUSHED);
     pthread_mutex_lock(&self->lock);
     if (event->key_len == 1 && memcmp(event->key, "k", 1) == 0) {
         CHECK(event->sequence > self->last);

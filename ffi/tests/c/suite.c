@@ -401,6 +401,18 @@ static void configurations(void)
         {"{\"http\": {\"stores_verbatim\": null}}", "http.stores_verbatim: is null, not true or false"},
         {"{\"http\": {\"batch\": 2}}", "http.batch: is a number, not an object"},
         {"{\"http\": {\"batch\": {\"urls\": 2}}}", "http.batch.urls: is no member"},
+        {"{\"http\": {\"create\": \"/items\"}}", "http.create: is a string, not an object"},
+        {"{\"http\": {\"create\": {\"key\": \"/id\"}}}", "http.create.key: is no member"},
+        {"{\"http\": {\"versions\": \"growing\"}}", "http.versions: is not \"opaque\", \"number\" or \"bytes\""},
+        {"{\"http\": {\"versions\": 1}}", "http.versions: is a number, not \"opaque\", \"number\" or \"bytes\""},
+        {"{\"http\": {\"subscribe\": \"/c\"}}", "http.subscribe: is a string, not an object"},
+        {"{\"http\": {\"subscribe\": {\"silence\": 1}}}", "http.subscribe.silence: is no member"},
+        {"{\"http\": {\"subscribe\": {\"kind\": \"push\"}}}", "http.subscribe.kind: is not \"sse\" or \"poll\""},
+        {"{\"http\": {\"subscribe\": {\"while_cut_off\": \"forget\"}}}", "http.subscribe.while_cut_off: is not \"serve\", or {"},
+        {"{\"http\": {\"subscribe\": {\"while_cut_off\": 5}}}", "http.subscribe.while_cut_off: is a number, not \"serve\", or {"},
+        {"{\"http\": {\"subscribe\": {\"while_cut_off\": {}}}}", "http.subscribe.while_cut_off: is not \"serve\", or {"},
+        {"{\"http\": {\"subscribe\": {\"while_cut_off\": {\"after\": 1}}}}", "http.subscribe.while_cut_off.after: is no member"},
+        {"{\"http\": {\"subscribe\": {\"form\": {\"prefix\": \"p\"}}}}", "http.subscribe.form.prefix: is no member"},
         {"{\"http\": {\"retries\": 2}}", "http.retries: is a number, not an object"},
         {"{\"http\": {\"retries\": {\"reads\": 2}}}", "http.retries.reads: is no member"},
         {"{\"http\": {\"retries\": {\"cap_ms\": \"1s\"}}}", "http.retries.cap_ms: is a string, not a whole number"},
@@ -460,12 +472,23 @@ static void configurations(void)
         {"{\"http\": {\"batch\": {\"most_keys\": 9, \"records_at\": \"/d\", \"key_at\": \"k\"}}}", "http.batch.key_at: \"k\""},
         {"{\"http\": {\"batch\": {\"key_at\": \"/k\", \"version_at\": \"v\"}}}", "http.batch.version_at: \"v\""},
         {"{\"http\": {\"batch\": {\"version_at\": \"/v\"}, \"put_at\": \"\", \"last_modified\": true, \"honours_preconditions\": true}}", "http.last_modified: "},
+        {"{\"http\": {\"honours_preconditions\": false, \"create\": {\"key_at\": \"id\"}}}", "http.create.url: is missing"},
+        {"{\"http\": {\"create\": {\"url\": \"http://h/items\"}}}", "http.create.url: it is of another"},
+        {"{\"http\": {\"create\": {\"url\": \"http://127.0.0.1:1/items\"}}}", "http.create.key_at: "},
+        {"{\"http\": {\"create\": {\"key_at\": \"/n/id\"}, \"subscribe\": {\"silence_ms\": 9}}}", "http.subscribe.url: is missing"},
+        {"{\"http\": {\"subscribe\": {\"url\": \"http://h/c\"}}}", "http.subscribe.url: "},
+        {"{\"http\": {\"subscribe\": {\"url\": \"/c\", \"resumes\": true, \"kind\": \"poll\"}}}", "http.subscribe.resumes: a poll"},
+        {"{\"http\": {\"subscribe\": {\"kind\": \"sse\", \"silence_ms\": 0}}}", "http.subscribe.silence_ms: 0ns"},
+        {"{\"http\": {\"subscribe\": {\"silence_ms\": 9, \"while_cut_off\": {\"forget_after_ms\": 0}}}}", "http.subscribe.while_cut_off.forget_after_ms: 0ns"},
+        {"{\"http\": {\"subscribe\": {\"while_cut_off\": \"serve\", \"max_event_bytes\": 1}}}", "http.subscribe.max_event_bytes: "},
+        {"{\"http\": {\"subscribe\": {\"max_event_bytes\": 2048, \"form\": {\"version_as\": \"\"}}}}", "http.subscribe.form.version_as: "},
     };
     for (size_t i = 0; i < sizeof refused / sizeof *refused; i++) {
         SUCCEEDS(wtcache_config_load_json(config, refused[i].json, strlen(refused[i].json), &error));
         FAILS(wtcache_open(config, &cache, &error), WTCACHE_ERR_CONFIG, refused[i].message);
     }
-    SUCCEEDS(wtcache_config_load_json(config, BYTES("{\"http\": {\"last_modified\": false, \"record_in_array\": true}}"), &error));
+    SUCCEEDS(wtcache_config_load_json(
+        config, BYTES("{\"http\": {\"last_modified\": false, \"record_in_array\": true, \"subscribe\": {\"form\": {\"version_as\": \"{version}\"}}}}"), &error));
     SUCCEEDS(wtcache_config_load_json(config, BYTES("{\"http\": {\"breaker\": {\"enabled\": false}}}"), &error));
     SUCCEEDS(wtcache_config_load_json(config, BYTES("{\"http\": {\"timeout_ms\": 9}, \"deadline_ms\": 0}"), &error));
     FAILS(wtcache_open(config, &cache, &error), WTCACHE_ERR_CONFIG, "deadline_ms: ");
@@ -786,12 +809,14 @@ static const test_case cases[] = {
 /* One table a file. */
 extern const test_case call_cases[], many_cases[], write_cases[], invalidate_cases[], doubt_cases[], config_cases[];
 extern const test_case extract_cases[], permit_cases[], optimistic_cases[], transaction_cases[], queue_cases[], windows_cases[];
+extern const test_case http_cases[];
 
 int main(int argc, char **argv)
 {
     const test_case *tables[] = {
         cases, call_cases, many_cases, write_cases, invalidate_cases, doubt_cases, config_cases,
         extract_cases, permit_cases, optimistic_cases, transaction_cases, queue_cases, windows_cases,
+        http_cases,
     };
     int ran = 0;
     for (size_t table = 0; table < sizeof tables / sizeof *tables; table++) {

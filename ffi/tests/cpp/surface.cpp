@@ -13,6 +13,7 @@ template class wtcache::result<bool>;
 template class wtcache::result<wtcache::answers>;
 template class wtcache::result<wtcache::cache>;
 template class wtcache::result<wtcache::close_report>;
+template class wtcache::result<wtcache::created>;
 template class wtcache::result<wtcache::found>;
 template class wtcache::result<wtcache::permit>;
 template class wtcache::result<wtcache::started>;

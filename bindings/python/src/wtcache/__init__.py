@@ -9,7 +9,7 @@ A source of your own is a subclass of `Source`. Values are bytes, or what a `cod
 
 from ._aio import Aio, AsyncTransaction
 from ._border import Entry
-from ._cache import Cache, CloseReport, Forgotten
+from ._cache import Cache, CloseReport, Created, Forgotten
 from ._call import Wants
 from ._change import DELETE, KEEP, NOTHING
 from ._codec import Codec, json_codec
@@ -56,6 +56,7 @@ __all__ = [
     "Codec",
     "ConfigError",
     "ConflictError",
+    "Created",
     "Doubt",
     "Entry",
     "Error",

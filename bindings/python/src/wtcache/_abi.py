@@ -264,6 +264,11 @@ SIGNATURES: dict[str, tuple[Any, list[Any]]] = {
     "wtcache_results_free": (None, [_P]),
     # Write
     "wtcache_put": (_I, [*_CACHE_KEY, _B, _Z, _P, _P, _P]),
+    "wtcache_create": (_I, [_P, _B, _Z, _P, _P, _P]),
+    "wtcache_created_key": (_P, [_P, _P]),
+    "wtcache_created_entry": (_P, [_P]),
+    "wtcache_created_is_kept": (_I, [_P]),
+    "wtcache_created_free": (None, [_P]),
     "wtcache_put_if": (_I, [*_CACHE_KEY, _B, _Z, _P, _P, _P, _P]),
     "wtcache_delete": (_I, [*_CACHE_KEY, _P, _P]),
     "wtcache_delete_if": (_I, [*_CACHE_KEY, _P, _P, _P]),

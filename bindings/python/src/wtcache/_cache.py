@@ -37,6 +37,18 @@ D = TypeVar("D")
 
 
 @dataclass(frozen=True)
+class Created(Generic[K, V]):
+    """A record that the origin made."""
+
+    #: The key that it gave it; None: it was made, and its key could not be told from the answer.
+    key: K | None
+    #: What it confirmed; None where that was not seen.
+    value: V | None
+    #: It is here. Else the next read of the key asks the origin.
+    kept: bool
+
+
+@dataclass(frozen=True)
 class CloseReport(Generic[K]):
     """What closing a cache left unfinished, by key."""
 
@@ -327,6 +339,32 @@ class Cache(Hits, Generic[K, V]):
         status = lib.wtcache_put(self._handle, raw, len(raw), data, len(data), call, byref(entry), byref(error))
         self._check(status, error)
         return self._taken(entry)
+
+    def create(
+        self,
+        value: V,
+        *,
+        ttl: float | None = None,
+        timeout: float | None = None,
+        idempotency_key: bytes | None = None,
+    ) -> Created[K, V]:
+        """Has the origin make a record whose key it names itself, and keeps it under that key; over HTTP, with `create={"url": …}`.
+
+        Options as of `put`. Raises `RejectedError` or another `Error`: it was not made. `InDoubtError`: nobody can know whether it was, and
+        its `doubt` is None: no key is in doubt, since none is known.
+        """
+        data = self._border.encoded(value)
+        created, error = c_void_p(), c_void_p()
+        call = options_of_call(timeout, idempotency_key, ttl)
+        self._check(lib.wtcache_create(self._handle, data, len(data), call, byref(created), byref(error)), error)
+        try:
+            size = c_size_t()
+            raw = lib.wtcache_created_key(created, byref(size))
+            key = None if raw is None else self._border.key_of(bytes_at(raw, size.value))
+            taken = self._border.value_of(lib.wtcache_created_entry(created))
+            return Created(key, taken, bool(lib.wtcache_created_is_kept(created)))
+        finally:
+            lib.wtcache_created_free(created)
 
     def _taken(self, entry: c_void_p) -> V | None:
         value: V | None = self._border.take(entry)

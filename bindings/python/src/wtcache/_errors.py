@@ -54,6 +54,7 @@ class InDoubtError(Error):
     """
 
     #: The handle on the write: wait for the end, send it again, or say what became of it. Of a transaction None: its result has them all.
+    #: Of `create` None: no key is known that could be in doubt.
     doubt: Doubt[Any, Any] | None = None
 
 

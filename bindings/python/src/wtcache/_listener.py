@@ -45,6 +45,8 @@ class EventKind(enum.Enum):
     SETTLED = 13
     #: The auditor finds that what is resident has differed from the origin's record for longer than `differs` seconds.
     DIFFERS = 14
+    #: What the origin told of its own accord is resident now, and is newer than what was.
+    PUSHED = 15
 
     @classmethod
     def _missing_(cls, value: object) -> EventKind:
@@ -59,7 +61,7 @@ class Event(Generic[K]):
     key: K
     #: Grows along the events of one key: of two, the one with the larger number is the later.
     sequence: int
-    #: Of RETAINED: it is the absence of a record.
+    #: Of RETAINED and PUSHED: it is the absence of a record.
     absent: bool = False
     #: Of PUT and DELETED: what was confirmed is resident now.
     kept: bool = False

@@ -1,0 +1,303 @@
+/* A cache over an origin behind HTTP: that tells of its changes, and that makes records and names them. */
+
+#include <arpa/inet.h>
+#include <netinet/in.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+
+#include "check.h"
+
+static wtcache_error *error = NULL;
+
+/* An origin with one record, whose version is r1, and a feed that says what the test has it say. What is sent to it is answered as the value says. */
+typedef struct teller {
+    int listening, port;
+    pthread_t thread;
+    int feed;     /* the latest connection of the feed; -1: there is none yet */
+    int followed; /* how many there were */
+    int gets;     /* of records */
+} teller;
+
+static void send_all(int to, const char *text)
+{
+    CHECK(send(to, text, strlen(text), MSG_NOSIGNAL) == (ssize_t)strlen(text));
+}
+
+/* To a POST, whose value is an object with a member that says how it is answered. */
+static const char *made(const char *value)
+{
+    if (strstr(value, "named") != NULL)
+        return "HTTP/1.1 201 Created\r\nETag: \"r1\"\r\nContent-Length: 9\r\nConnection: close\r\n\r\n{\"id\": 7}";
+    if (strstr(value, "located") != NULL)
+        return "HTTP/1.1 201 Created\r\nLocation: /items/a%20b\r\nContent-Length: 0\r\nConnection: close\r\n\r\n";
+    if (strstr(value, "secret") != NULL) return "HTTP/1.1 201 Created\r\nContent-Length: 0\r\nConnection: close\r\n\r\n";
+    if (strstr(value, "wrong") != NULL) return "HTTP/1.1 422 No\r\nContent-Length: 0\r\nConnection: close\r\n\r\n";
+    return "HTTP/1.1 500 Oh\r\nContent-Length: 0\r\nConnection: close\r\n\r\n";
+}
+
+static void *answer_all(void *argument)
+{
+    teller *self = argument;
+    for (;;) {
+        int connection = accept(self->listening, NULL, NULL);
+        if (connection < 0) return NULL;
+        char head[4096];
+        size_t len = 0;
+        do {
+            ssize_t got = recv(connection, head + len, sizeof head - 1 - len, 0);
+            CHECK(got > 0);
+            head[len += (size_t)got] = '\0';
+        } while (strstr(head, "\r\n\r\n") == NULL);
+        if (strncmp(head, "GET /items/_changes ", 20) == 0) {
+            send_all(connection, "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\n");
+            __atomic_store_n(&self->feed, connection, __ATOMIC_SEQ_CST);
+            __atomic_add_fetch(&self->followed, 1, __ATOMIC_SEQ_CST);
+        } else if (strncmp(head, "POST /items ", 12) == 0) {
+            const char *value = strstr(head, "\r\n\r\n") + 4;
+            while (strchr(value, '}') == NULL) {
+                ssize_t got = recv(connection, head + len, sizeof head - 1 - len, 0);
+                CHECK(got > 0);
+                head[len += (size_t)got] = '\0';
+            }
+            send_all(connection, made(value));
+            close(connection);
+        } else {
+            __atomic_add_fetch(&self->gets, 1, __ATOMIC_SEQ_CST);
+            send_all(connection, "HTTP/1.1 200 OK\r\nETag: \"r1\"\r\nContent-Length: 3\r\nConnection: close\r\n\r\none");
+            close(connection);
+        }
+    }
+}
+
+static void begin(teller *self)
+{
+    struct sockaddr_in address = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    socklen_t len = sizeof address;
+    self->feed = -1;
+    self->followed = self->gets = 0;
+    self->listening = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    CHECK(bind(self->listening, (struct sockaddr *)&address, len) == 0 && listen(self->listening, 16) == 0);
+    CHECK(getsockname(self->listening, (struct sockaddr *)&address, &len) == 0);
+    self->port = ntohs(address.sin_port);
+    CHECK(pthread_create(&self->thread, NULL, answer_all, self) == 0);
+}
+
+static void end(teller *self)
+{
+    CHECK(shutdown(self->listening, SHUT_RDWR) == 0 && pthread_join(self->thread, NULL) == 0);
+    close(self->listening);
+}
+
+/* Nobody follows the feed any more: the other end has closed. */
+static void is_left(teller *self)
+{
+    char more;
+    struct timeval patience = {.tv_sec = 60};
+    CHECK(setsockopt(self->feed, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof patience) == 0);
+    CHECK(recv(self->feed, &more, 1, 0) == 0);
+    close(self->feed);
+}
+
+/* What a listener was told of a feed. */
+typedef struct hearing {
+    int pushed, marks, destroyed;
+    wtcache_cache *closes; /* is closed where the key "close" is told */
+    int closed;
+} hearing;
+
+static void hear(void *user_data, const wtcache_event *event)
+{
+    hearing *self = user_data;
+    if (event->kind == WTCACHE_EVENT_PUSHED) {
+        CHECK(event->key_len == 1 && event->absent == 0);
+        __atomic_add_fetch(&self->pushed, 1, __ATOMIC_SEQ_CST);
+    }
+    if (event->kind == WTCACHE_EVENT_INVALIDATED && event->key_len == 4) __atomic_add_fetch(&self->marks, 1, __ATOMIC_SEQ_CST);
+    if (event->kind == WTCACHE_EVENT_INVALIDATED && event->key_len == 5) {
+        CHECK(wtcache_close(self->closes, 120000, NULL, NULL) == WTCACHE_OK);
+        __atomic_add_fetch(&self->closed, 1, __ATOMIC_SEQ_CST);
+    }
+}
+
+static void heard_all(void *user_data)
+{
+    __atomic_add_fetch(&((hearing *)user_data)->destroyed, 1, __ATOMIC_SEQ_CST);
+}
+
+/* A cache that follows the feed, and has forgotten what was before. */
+static wtcache_cache *follow(teller *origin, hearing *hearing)
+{
+    char json[512];
+    wtcache_config *config = wtcache_config_new();
+    wtcache_cache *cache = NULL;
+    memset(hearing, 0, sizeof *hearing);
+    origin->followed = 0;
+    snprintf(
+        json, sizeof json,
+        "{\"clean_start\": true, \"http\": {\"url\": \"http://127.0.0.1:%d/items/{id}\", \"timeout_ms\": 60000, \"versions\": \"number\", \"subscribe\": {"
+        "\"url\": \"/items/_changes\", \"silence_ms\": 3600000, \"while_cut_off\": {\"forget_after_ms\": 3600000}, \"max_event_bytes\": 4096,"
+        " \"form\": {\"version\": \"rev\", \"version_as\": \"\\\"r{version}\\\"\"}}}}",
+        origin->port);
+    SUCCEEDS(wtcache_config_load_json(config, json, strlen(json), &error));
+    SUCCEEDS(wtcache_config_set_listener(config, hear, hearing, heard_all, &error));
+    SUCCEEDS(wtcache_open(config, &cache, &error));
+    wtcache_config_free(config);
+    wait_for(&origin->followed, 1);
+    send_all(origin->feed, "data: {\"op\": \"invalidate\", \"key\": \"mark\"}\n\n");
+    wait_for(&hearing->marks, 1);
+    return cache;
+}
+
+/* What is told is held; and nothing is any more once the cache is closed. */
+static void a_feed_is_followed_until_the_cache_is_closed(void)
+{
+    teller origin;
+    hearing hearing;
+    begin(&origin);
+    wtcache_cache *cache = follow(&origin, &hearing);
+    check_read(cache, "k", WTCACHE_MODE_DEFAULT, "one");
+    send_all(origin.feed, "data: {\"op\": \"put\", \"key\": \"k\", \"record\": 2, \"rev\": 2}\n\n");
+    wait_for(&hearing.pushed, 1);
+    check_read(cache, "k", WTCACHE_MODE_CACHED, "2");
+    pid_t child = fork();
+    CHECK(child >= 0);
+    if (child == 0) {
+        alarm(60);
+        FAILS(wtcache_close(cache, 60000, NULL, &error), WTCACHE_ERR_FORKED, "after the fork");
+        wtcache_cache_free(cache);
+        execlp("true", "true", (char *)NULL);
+        _exit(1);
+    }
+    int status = 0;
+    CHECK(waitpid(child, &status, 0) == child && WIFEXITED(status) && WEXITSTATUS(status) == 0);
+    send_all(origin.feed, "data: {\"op\": \"put\", \"key\": \"k\", \"record\": 3, \"rev\": 3}\n\n");
+    wait_for(&hearing.pushed, 2);
+    wtcache_cache *other = wtcache_cache_clone(cache);
+    SUCCEEDS(wtcache_close(other, 3600000, NULL, &error));
+    is_left(&origin);
+    /* Its thread has ended: the handles are the last that keep the listener. */
+    wtcache_cache_free(cache);
+    CHECK(__atomic_load_n(&hearing.destroyed, __ATOMIC_SEQ_CST) == 0);
+    wtcache_cache_free(other);
+    CHECK(__atomic_load_n(&hearing.destroyed, __ATOMIC_SEQ_CST) == 1 && hearing.pushed == 2);
+    end(&origin);
+}
+
+static void a_feed_ends_with_the_last_handle(void)
+{
+    teller origin;
+    hearing hearing;
+    begin(&origin);
+    wtcache_cache *cache = follow(&origin, &hearing);
+    wtcache_cache *other = wtcache_cache_clone(cache);
+    wtcache_cache_free(cache);
+    send_all(origin.feed, "data: {\"op\": \"invalidate\", \"key\": \"mark\"}\n\n");
+    wait_for(&hearing.marks, 2);
+    wtcache_cache_free(other);
+    is_left(&origin);
+    wait_for(&hearing.destroyed, 1);
+    end(&origin);
+}
+
+/* A callback that the feed's own thread is in does not wait for that thread. */
+static void a_listener_closes_the_cache_that_tells_it(void)
+{
+    teller origin;
+    hearing hearing;
+    begin(&origin);
+    wtcache_cache *cache = follow(&origin, &hearing);
+    hearing.closes = cache;
+    send_all(origin.feed, "data: {\"op\": \"invalidate\", \"key\": \"close\"}\n\n");
+    wait_for(&hearing.closed, 1);
+    is_left(&origin);
+    wtcache_cache_free(cache);
+    wait_for(&hearing.destroyed, 1);
+    end(&origin);
+}
+
+static wtcache_cache *open_makes(teller *origin)
+{
+    char json[256];
+    wtcache_config *config = wtcache_config_new();
+    wtcache_cache *cache = NULL;
+    snprintf(
+        json, sizeof json,
+        "{\"clean_start\": true, \"http\": {\"url\": \"http://127.0.0.1:%d/items/{id}\", \"timeout_ms\": 60000, \"create\": {"
+        "\"url\": \"http://127.0.0.1:%d/items\", \"key_at\": \"/id\"}}}",
+        origin->port, origin->port);
+    SUCCEEDS(wtcache_config_load_json(config, json, strlen(json), &error));
+    SUCCEEDS(wtcache_open(config, &cache, &error));
+    wtcache_config_free(config);
+    return cache;
+}
+
+static void the_origin_names_the_records_that_it_makes(void)
+{
+    teller origin;
+    begin(&origin);
+    wtcache_cache *cache = open_makes(&origin);
+    wtcache_created *created = NULL;
+    size_t len = 9;
+    SUCCEEDS(wtcache_create(cache, BYTES("{\"named\": 1}"), NULL, &created, &error));
+    const char *key = wtcache_created_key(created, &len);
+    CHECK(len == 1 && key[0] == '7' && wtcache_created_is_kept(created) == 1);
+    check_value(wtcache_created_entry(created), "{\"id\": 7}");
+    wtcache_entry *kept = wtcache_entry_clone(wtcache_created_entry(created));
+    wtcache_created_free(created);
+    check_value(kept, "{\"id\": 7}");
+    wtcache_entry_free(kept);
+    check_read(cache, "7", WTCACHE_MODE_DEFAULT, "{\"id\": 7}");
+    CHECK(origin.gets == 0);
+
+    SUCCEEDS(wtcache_create(cache, BYTES("{\"located\": 1}"), NULL, &created, &error));
+    key = wtcache_created_key(created, &len);
+    CHECK(len == 3 && memcmp(key, "a b", 3) == 0);
+    CHECK(wtcache_created_key(created, NULL) == key);
+    CHECK(wtcache_created_entry(created) == NULL && wtcache_created_is_kept(created) == 0);
+    wtcache_created_free(created);
+
+    SUCCEEDS(wtcache_create(cache, BYTES("{\"secret\": 1}"), NULL, &created, &error));
+    CHECK(wtcache_created_key(created, &len) == NULL && len == 0 && wtcache_created_entry(created) == NULL);
+    wtcache_created_free(created);
+    SUCCEEDS(wtcache_create(cache, BYTES("{\"secret\": 1}"), NULL, NULL, &error));
+    wtcache_cache_free(cache);
+    end(&origin);
+}
+
+static void a_record_that_is_not_made(void)
+{
+    teller origin;
+    begin(&origin);
+    wtcache_cache *cache = open_makes(&origin);
+    wtcache_created *created = (wtcache_created *)&origin;
+    FAILS(wtcache_create(cache, BYTES("{\"wrong\": 1}"), NULL, &created, &error), WTCACHE_ERR_REJECTED, "422");
+    CHECK(created == NULL);
+    CHECK(wtcache_create(cache, BYTES("{\"fails\": 1}"), NULL, &created, &error) == WTCACHE_ERR_IN_DOUBT);
+    CHECK(wtcache_error_outcome(error) == WTCACHE_OUTCOME_IN_DOUBT && wtcache_error_doubt(error) == NULL);
+    CHECK(wtcache_error_source_code(error) == 500);
+    FAILS(WTCACHE_ERR_IN_DOUBT, WTCACHE_ERR_IN_DOUBT, "no key is in doubt");
+    wtcache_call cached = {.struct_size = sizeof cached, .mode = WTCACHE_MODE_CACHED};
+    FAILS(wtcache_create(cache, "{}", 2, &cached, &created, &error), WTCACHE_ERR_ARGUMENT, "call.mode");
+    NULL_IS_REFUSED(wtcache_create(cache, NULL, 1, NULL, &created, &error));
+    NULL_IS_REFUSED(wtcache_create(NULL, "{}", 2, NULL, &created, &error));
+    CHECK(wtcache_created_key(NULL, NULL) == NULL && wtcache_created_entry(NULL) == NULL && wtcache_created_is_kept(NULL) == 0);
+    wtcache_created_free(NULL);
+    SUCCEEDS(wtcache_close(cache, 0, NULL, &error));
+    FAILS(wtcache_create(cache, "{}", 2, NULL, &created, &error), WTCACHE_ERR_CLOSED, "");
+    wtcache_cache_free(cache);
+    end(&origin);
+
+    shelf self;
+    cache = open_shelf(&self);
+    FAILS(wtcache_create(cache, "v", 1, NULL, &created, &error), WTCACHE_ERR_REJECTED, "");
+    free_shelf(cache, &self);
+}
+
+const test_case http_cases[] = {
+    {"a_feed_is_followed_until_the_cache_is_closed", a_feed_is_followed_until_the_cache_is_closed},
+    {"a_feed_ends_with_the_last_handle", a_feed_ends_with_the_last_handle},
+    {"a_listener_closes_the_cache_that_tells_it", a_listener_closes_the_cache_that_tells_it},
+    {"the_origin_names_the_records_that_it_makes", the_origin_names_the_records_that_it_makes},
+    {"a_record_that_is_not_made", a_record_that_is_not_made},
+    {NULL, NULL},
+};
