@@ -10,6 +10,28 @@ use wtcache_testkit::Dice;
 
 use crate::judge::item;
 
+/// How the origin tells of its changes by itself. In a script it is a number: 0 to 3, in this order.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Feeds {
+    /// Not at all.
+    #[default]
+    None,
+    /// By a stream that goes on where it was cut.
+    Resumed,
+    /// By a stream that begins anew after a cut.
+    Anew,
+    /// By a long poll.
+    Polled,
+}
+
+impl Feeds {
+    const ALL: [Self; 4] = [Self::None, Self::Resumed, Self::Anew, Self::Polled];
+
+    fn of(number: u64) -> Option<Self> {
+        Self::ALL.get(usize::try_from(number).ok()?).copied()
+    }
+}
+
 /// The options of cache and source that a script varies.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Options {
@@ -36,6 +58,8 @@ pub struct Options {
     pub retries: u64,
     /// The source has a breaker.
     pub breaker: bool,
+    /// How the origin tells of its changes. The source declares the order of versions if it does.
+    pub feed: Feeds,
 }
 
 /// What a thread does next. Numbers are keys, but for `ForgetMany` and `Wait`.
@@ -263,7 +287,8 @@ impl Script {
     /// The script of a seed, of so many threads, or of two to six.
     #[must_use]
     pub fn of_seed(seed: u64, threads: Option<usize>) -> Self {
-        let mut dice = Dice::new(seed);
+        // Of its own, so that the rest is that of the seed, fed or not.
+        let (mut dice, mut fed) = (Dice::new(seed), Dice::new(!seed));
         let options = Options {
             writes_wait: dice.percent(30),
             lifetime_ms: *dice.pick(&[0, 0, 5, 20]),
@@ -276,13 +301,15 @@ impl Script {
             honours_keys: dice.percent(40),
             retries: *dice.pick(&[0, 0, 1, 3]),
             breaker: dice.percent(30),
+            feed: *fed.pick(&[Feeds::None, Feeds::None, Feeds::None, Feeds::Resumed, Feeds::Anew, Feeds::Polled]),
         };
+        let is_fed = options.feed != Feeds::None;
         // A stray write that lands on top of others is seen at rest, if no later write covers it: so most rounds are short.
         let short = dice.percent(65);
         let keys = dice.between(1, if short { 2 } else { 4 });
         let wanted = threads.map_or_else(|| dice.between(2, 6), |threads| threads as u64);
         let steps = if short { dice.between(2, 14) } else { (240 * keys / wanted).clamp(20, 120) };
-        let threads = (0..wanted).map(|_| (0..steps).map(|_| Self::step(&mut dice, keys)).collect()).collect();
+        let threads = (0..wanted).map(|_| (0..steps).map(|_| Self::step(&mut dice, keys, is_fed)).collect()).collect();
         let faults = faults(&mut dice, keys, short, &options);
         let mut disturbances = Vec::new();
         if dice.percent(20) {
@@ -291,12 +318,17 @@ impl Script {
         if dice.percent(20) {
             disturbances.push(Disturbance::Outage(dice.between(0, 150), dice.between(1, 30)));
         }
+        if is_fed && fed.percent(60) {
+            disturbances.extend((0..fed.between(1, 3)).map(|_| Disturbance::Drop(fed.between(0, 200))));
+        }
         Self { options, threads, faults, disturbances }
     }
 
-    fn step(dice: &mut Dice, keys: u64) -> Do {
+    /// `is_fed`: the feed tells of what others write, who write more.
+    fn step(dice: &mut Dice, keys: u64, is_fed: bool) -> Do {
         let key = dice.between(0, keys - 1);
         match dice.between(1, 100) {
+            1..=7 if is_fed => Do::Elsewhere(key),
             1..=33 => Do::Get(key),
             34..=36 => Do::Elsewhere(key),
             37..=40 => Do::GetConfirmed(key),
@@ -379,7 +411,7 @@ impl Script {
 }
 
 impl Options {
-    const NAMES: [&str; 11] = [
+    const NAMES: [&str; 12] = [
         "writes_wait",
         "lifetime_ms",
         "capacity",
@@ -391,9 +423,10 @@ impl Options {
         "honours_keys",
         "retries",
         "breaker",
+        "feed",
     ];
 
-    fn numbers(&self) -> [u64; 11] {
+    fn numbers(&self) -> [u64; 12] {
         [
             self.writes_wait.into(),
             self.lifetime_ms,
@@ -406,6 +439,7 @@ impl Options {
             self.honours_keys.into(),
             self.retries,
             self.breaker.into(),
+            self.feed as u64,
         ]
     }
 
@@ -414,7 +448,7 @@ impl Options {
             let of = words.iter().find_map(|word| word.strip_prefix(name)?.strip_prefix('='))?;
             of.parse().ok()
         };
-        let [writes_wait, lifetime, capacity, honoured, absent, window, deadline, stale, keys, retries, breaker] =
+        let [writes_wait, lifetime, capacity, honoured, absent, window, deadline, stale, keys, retries, breaker, feed] =
             Self::NAMES.map(number);
         Some(Self {
             writes_wait: writes_wait? != 0,
@@ -428,6 +462,7 @@ impl Options {
             honours_keys: keys? != 0,
             retries: retries?,
             breaker: breaker? != 0,
+            feed: Feeds::of(feed?)?,
         })
     }
 }
