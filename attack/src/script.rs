@@ -230,8 +230,8 @@ fn behaviour(dice: &mut Dice, method: Method, options: &Options) -> String {
     format!("{name} {needs}{times}")
 }
 
-/// The rows of a script's keys: requests of each fare so, one after the other.
-fn faults(dice: &mut Dice, keys: u64, short: bool, options: &Options) -> Vec<Fault> {
+/// The rows of a script's keys: requests of each fare so, one after the other. Those of the method `slow` go on with delays.
+fn faults(dice: &mut Dice, keys: u64, short: bool, slow: Option<Method>, options: &Options) -> Vec<Fault> {
     let mut text = String::new();
     // Where much goes wrong, a key is in doubt most of the time, and little is served from the cache.
     let calm = if short { 3 } else { *dice.pick(&[1, 2, 6]) };
@@ -251,6 +251,9 @@ fn faults(dice: &mut Dice, keys: u64, short: bool, options: &Options) -> Vec<Fau
                 } else {
                     behaviour(dice, method, options)
                 });
+            }
+            if slow == Some(method) {
+                row.push("delay-after-apply 6ms x200".to_owned());
             }
             if !row.is_empty() {
                 text += &format!("{}: {} {}\n", item(key), method.name(), row.join(", "));
@@ -289,7 +292,7 @@ impl Script {
     pub fn of_seed(seed: u64, threads: Option<usize>) -> Self {
         // Of its own, so that the rest is that of the seed, fed or not.
         let (mut dice, mut fed) = (Dice::new(seed), Dice::new(!seed));
-        let options = Options {
+        let mut options = Options {
             writes_wait: dice.percent(30),
             lifetime_ms: *dice.pick(&[0, 0, 5, 20]),
             capacity: *dice.pick(&[1 << 20, 1 << 20, 160]),
@@ -304,13 +307,22 @@ impl Script {
             feed: *fed.pick(&[Feeds::None, Feeds::None, Feeds::None, Feeds::Resumed, Feeds::Anew, Feeds::Polled]),
         };
         let is_fed = options.feed != Feeds::None;
+        // So that pushes meet requests.
+        let slow = fed.pick(&[None, Some(Method::Get), Some(Method::Get), Some(Method::Put)]).filter(|_| is_fed);
+        if slow == Some(Method::Get) {
+            // A record that is there is loaded anew, and pushed while no write is out.
+            options.lifetime_ms = 20;
+            options.stale_ms = *fed.pick(&[0, 40]);
+        }
         // A stray write that lands on top of others is seen at rest, if no later write covers it: so most rounds are short.
         let short = dice.percent(65);
         let keys = dice.between(1, if short { 2 } else { 4 });
         let wanted = threads.map_or_else(|| dice.between(2, 6), |threads| threads as u64);
         let steps = if short { dice.between(2, 14) } else { (240 * keys / wanted).clamp(20, 120) };
-        let threads = (0..wanted).map(|_| (0..steps).map(|_| Self::step(&mut dice, keys, is_fed)).collect()).collect();
-        let faults = faults(&mut dice, keys, short, &options);
+        let threads = (0..wanted)
+            .map(|_| (0..steps).map(|_| Self::step(&mut dice, keys, is_fed, slow == Some(Method::Get))).collect())
+            .collect();
+        let faults = faults(&mut dice, keys, short, slow, &options);
         let mut disturbances = Vec::new();
         if dice.percent(20) {
             disturbances.push(Disturbance::Drop(dice.between(0, 200)));
@@ -324,15 +336,17 @@ impl Script {
         Self { options, threads, faults, disturbances }
     }
 
-    /// `is_fed`: the feed tells of what others write, who write more.
-    fn step(dice: &mut Dice, keys: u64, is_fed: bool) -> Do {
+    /// `is_fed`: the feed tells of what others write, who write more. `shared`: half of the keys are left to them.
+    fn step(dice: &mut Dice, keys: u64, is_fed: bool, shared: bool) -> Do {
         let key = dice.between(0, keys - 1);
+        let is_theirs = shared && key.is_multiple_of(2);
         match dice.between(1, 100) {
             1..=7 if is_fed => Do::Elsewhere(key),
             1..=33 => Do::Get(key),
             34..=36 => Do::Elsewhere(key),
             37..=40 => Do::GetConfirmed(key),
             41..=46 => Do::GetMany(key),
+            47..=92 if is_theirs => Do::Get(key),
             47..=55 => Do::Put(key),
             56..=61 => Do::Update(key),
             62..=65 => Do::PutIf(key),
