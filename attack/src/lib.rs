@@ -14,6 +14,6 @@ mod visible;
 
 pub use judge::{Finding, Oracle};
 pub use round::{Counts, Report, play};
-pub use script::{Disturbance, Do, Options, Script};
+pub use script::{Disturbance, Do, Feeds, Options, Script};
 pub use shrink::{Shrunk, replay, shrink};
 pub use source::Lie;

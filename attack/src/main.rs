@@ -170,7 +170,7 @@ fn line(counts: &Counts) -> String {
     let c = counts;
     format!(
         "{} rounds ({} discarded), {} operations; reads {} ({} of what was pending, {} failed), left pending {}, applied {}, rejected {} ({} since the record was another), not sent {}, unknown {} ({} \
-         landed); loads {} ({} detached); retries {}, {} refused by breakers; faults {}; longest history {}, not searched {}",
+         landed); loads {} ({} detached); {} rounds with a feed, which told {} changes ({} taken, {} of others told by nobody else); retries {}, {} refused by breakers; faults {}; longest history {}, not searched {}",
         c.rounds,
         c.discarded,
         c.operations,
@@ -186,6 +186,10 @@ fn line(counts: &Counts) -> String {
         c.unknown_applied,
         c.loads,
         c.loads_detached,
+        c.fed,
+        c.pushed,
+        c.pushed_taken,
+        c.told_by_feed,
         c.retries,
         c.breaker_refused,
         c.faults.values().sum::<u64>(),

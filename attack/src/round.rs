@@ -5,6 +5,7 @@
 //! nothing: the machine broke the assumptions of the contract, not the cache.
 
 mod build;
+mod feed;
 mod pending;
 
 use std::collections::{BTreeMap, HashMap};
@@ -29,6 +30,7 @@ use crate::outdated;
 use crate::script::{Disturbance, Do, Script};
 use crate::source::{Lie, Sends};
 use crate::visible;
+use feed::Feed;
 
 /// How long a round may take to come to rest before that is a finding.
 const REST: Duration = Duration::from_secs(10);
@@ -72,6 +74,14 @@ pub struct Counts {
     pub loads: u64,
     /// Loads whose result was not retained.
     pub loads_detached: u64,
+    /// Rounds in which the origin's feed was on.
+    pub fed: u64,
+    /// Changes that it told.
+    pub pushed: u64,
+    /// Those of them that became resident.
+    pub pushed_taken: u64,
+    /// Writes of somebody else that nobody had to tell of beside it.
+    pub told_by_feed: u64,
     /// Histories of a key that had too many open writes to be searched.
     pub too_open: u64,
     /// The longest history of a key.
@@ -100,6 +110,10 @@ impl Counts {
         self.unknown_applied += other.unknown_applied;
         self.loads += other.loads;
         self.loads_detached += other.loads_detached;
+        self.fed += other.fed;
+        self.pushed += other.pushed;
+        self.pushed_taken += other.pushed_taken;
+        self.told_by_feed += other.told_by_feed;
         self.too_open += other.too_open;
         self.longest = self.longest.max(other.longest);
         for (kind, count) in &other.faults {
@@ -130,10 +144,16 @@ pub fn play(script: &Script, lie: Lie) -> Report {
     let origin = Origin::start(options).expect("a port of 127.0.0.1 is free");
     let sends = Sends::default();
     let http = Arc::new(build::http(script, &origin, &pass));
+    let cache = build::cache(script, Arc::clone(&http), sends.clone(), lie);
+    let (feed, unfed) = match Feed::start(script, &http, &cache) {
+        Ok(feed) => (feed, None),
+        Err(why) => (None, Some(why)),
+    };
     let stage = Stage {
-        cache: build::cache(script, Arc::clone(&http), sends.clone(), lie),
-        http,
         origin,
+        feed,
+        cache,
+        http,
         doubts: Mutex::default(),
         stamp: AtomicU64::new(1),
         found: Mutex::default(),
@@ -141,6 +161,9 @@ pub fn play(script: &Script, lie: Lie) -> Report {
         elsewhere: Mutex::default(),
         honours_keys: script.options.honours_keys,
     };
+    if let Some(why) = unfed {
+        stage.found(Oracle::Unsettled, why);
+    }
     stage.origin.faults(script.faults.iter().cloned());
     let (mut seen, mut lost_port) = (Vec::new(), false);
     let barrier = Barrier::new(script.threads.len() + 1);
@@ -263,7 +286,9 @@ fn outdated(expected: Value) -> What {
 type Doubts = HashMap<(usize, u64), (InDoubt<Bytes>, u64, Value)>;
 
 struct Stage {
+    /// Ends first, so that the feed need not be waited for.
     origin: Origin,
+    feed: Option<Feed>,
     http: Arc<HttpSource>,
     cache: ByteCache,
     doubts: Mutex<Doubts>,
@@ -399,13 +424,17 @@ impl Stage {
         let (_, place) = self.origin.seed_in_order(&item(key), json!({ "value": own.id }));
         let write = Elsewhere { key, id: own.id, at: SystemTime::now(), place };
         self.elsewhere.lock().expect("nobody panics with it").push(write);
-        thread::sleep(Duration::from_millis(own.id % 16));
-        self.told_of(key);
+        self.told_of(write);
         What::Wrote(Some(own.id))
     }
 
-    /// The cache is told of a change that it did not make. (A change that the origin pushes, with its record, would be told here.)
-    fn told_of(&self, key: u64) {
+    /// The cache is told of a change that it did not make: by the origin's feed; where there is none, or it is cut, by who made it.
+    fn told_of(&self, Elsewhere { key, id, place, .. }: Elsewhere) {
+        match &self.feed {
+            Some(feed) if feed.tells(place) => return,
+            Some(_) => {}
+            None => thread::sleep(Duration::from_millis(id % 16)),
+        }
         self.cache.invalidate(&item(key));
     }
 
@@ -563,6 +592,9 @@ impl Stage {
             not_sent: stats.writes_not_sent,
             ..Counts::default()
         };
+        if let Some(feed) = &self.feed {
+            feed.count(&mut counts);
+        }
         let mut lengths: HashMap<u64, u64> = HashMap::new();
         for op in seen {
             *lengths.entry(op.key).or_default() += 1;

@@ -10,6 +10,28 @@ use wtcache_testkit::Dice;
 
 use crate::judge::item;
 
+/// How the origin tells of its changes by itself. In a script it is a number: 0 to 3, in this order.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Feeds {
+    /// Not at all.
+    #[default]
+    None,
+    /// By a stream that goes on where it was cut.
+    Resumed,
+    /// By a stream that begins anew after a cut.
+    Anew,
+    /// By a long poll.
+    Polled,
+}
+
+impl Feeds {
+    const ALL: [Self; 4] = [Self::None, Self::Resumed, Self::Anew, Self::Polled];
+
+    fn of(number: u64) -> Option<Self> {
+        Self::ALL.get(usize::try_from(number).ok()?).copied()
+    }
+}
+
 /// The options of cache and source that a script varies.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Options {
@@ -36,6 +58,8 @@ pub struct Options {
     pub retries: u64,
     /// The source has a breaker.
     pub breaker: bool,
+    /// How the origin tells of its changes. The source declares the order of versions if it does.
+    pub feed: Feeds,
 }
 
 /// What a thread does next. Numbers are keys, but for `ForgetMany` and `Wait`.
@@ -206,8 +230,8 @@ fn behaviour(dice: &mut Dice, method: Method, options: &Options) -> String {
     format!("{name} {needs}{times}")
 }
 
-/// The rows of a script's keys: requests of each fare so, one after the other.
-fn faults(dice: &mut Dice, keys: u64, short: bool, options: &Options) -> Vec<Fault> {
+/// The rows of a script's keys: requests of each fare so, one after the other. Those of the method `slow` go on with delays.
+fn faults(dice: &mut Dice, keys: u64, short: bool, slow: Option<Method>, options: &Options) -> Vec<Fault> {
     let mut text = String::new();
     // Where much goes wrong, a key is in doubt most of the time, and little is served from the cache.
     let calm = if short { 3 } else { *dice.pick(&[1, 2, 6]) };
@@ -227,6 +251,9 @@ fn faults(dice: &mut Dice, keys: u64, short: bool, options: &Options) -> Vec<Fau
                 } else {
                     behaviour(dice, method, options)
                 });
+            }
+            if slow == Some(method) {
+                row.push("delay-after-apply 6ms x200".to_owned());
             }
             if !row.is_empty() {
                 text += &format!("{}: {} {}\n", item(key), method.name(), row.join(", "));
@@ -263,8 +290,9 @@ impl Script {
     /// The script of a seed, of so many threads, or of two to six.
     #[must_use]
     pub fn of_seed(seed: u64, threads: Option<usize>) -> Self {
-        let mut dice = Dice::new(seed);
-        let options = Options {
+        // Of its own, so that the rest is that of the seed, fed or not.
+        let (mut dice, mut fed) = (Dice::new(seed), Dice::new(!seed));
+        let mut options = Options {
             writes_wait: dice.percent(30),
             lifetime_ms: *dice.pick(&[0, 0, 5, 20]),
             capacity: *dice.pick(&[1 << 20, 1 << 20, 160]),
@@ -276,14 +304,25 @@ impl Script {
             honours_keys: dice.percent(40),
             retries: *dice.pick(&[0, 0, 1, 3]),
             breaker: dice.percent(30),
+            feed: *fed.pick(&[Feeds::None, Feeds::None, Feeds::None, Feeds::Resumed, Feeds::Anew, Feeds::Polled]),
         };
+        let is_fed = options.feed != Feeds::None;
+        // So that pushes meet requests.
+        let slow = fed.pick(&[None, Some(Method::Get), Some(Method::Get), Some(Method::Put)]).filter(|_| is_fed);
+        if slow == Some(Method::Get) {
+            // A record that is there is loaded anew, and pushed while no write is out.
+            options.lifetime_ms = 20;
+            options.stale_ms = *fed.pick(&[0, 40]);
+        }
         // A stray write that lands on top of others is seen at rest, if no later write covers it: so most rounds are short.
         let short = dice.percent(65);
         let keys = dice.between(1, if short { 2 } else { 4 });
         let wanted = threads.map_or_else(|| dice.between(2, 6), |threads| threads as u64);
         let steps = if short { dice.between(2, 14) } else { (240 * keys / wanted).clamp(20, 120) };
-        let threads = (0..wanted).map(|_| (0..steps).map(|_| Self::step(&mut dice, keys)).collect()).collect();
-        let faults = faults(&mut dice, keys, short, &options);
+        let threads = (0..wanted)
+            .map(|_| (0..steps).map(|_| Self::step(&mut dice, keys, is_fed, slow == Some(Method::Get))).collect())
+            .collect();
+        let faults = faults(&mut dice, keys, short, slow, &options);
         let mut disturbances = Vec::new();
         if dice.percent(20) {
             disturbances.push(Disturbance::Drop(dice.between(0, 200)));
@@ -291,16 +330,23 @@ impl Script {
         if dice.percent(20) {
             disturbances.push(Disturbance::Outage(dice.between(0, 150), dice.between(1, 30)));
         }
+        if is_fed && fed.percent(60) {
+            disturbances.extend((0..fed.between(1, 3)).map(|_| Disturbance::Drop(fed.between(0, 200))));
+        }
         Self { options, threads, faults, disturbances }
     }
 
-    fn step(dice: &mut Dice, keys: u64) -> Do {
+    /// `is_fed`: the feed tells of what others write, who write more. `shared`: half of the keys are left to them.
+    fn step(dice: &mut Dice, keys: u64, is_fed: bool, shared: bool) -> Do {
         let key = dice.between(0, keys - 1);
+        let is_theirs = shared && key.is_multiple_of(2);
         match dice.between(1, 100) {
+            1..=7 if is_fed => Do::Elsewhere(key),
             1..=33 => Do::Get(key),
             34..=36 => Do::Elsewhere(key),
             37..=40 => Do::GetConfirmed(key),
             41..=46 => Do::GetMany(key),
+            47..=92 if is_theirs => Do::Get(key),
             47..=55 => Do::Put(key),
             56..=61 => Do::Update(key),
             62..=65 => Do::PutIf(key),
@@ -379,7 +425,7 @@ impl Script {
 }
 
 impl Options {
-    const NAMES: [&str; 11] = [
+    const NAMES: [&str; 12] = [
         "writes_wait",
         "lifetime_ms",
         "capacity",
@@ -391,9 +437,10 @@ impl Options {
         "honours_keys",
         "retries",
         "breaker",
+        "feed",
     ];
 
-    fn numbers(&self) -> [u64; 11] {
+    fn numbers(&self) -> [u64; 12] {
         [
             self.writes_wait.into(),
             self.lifetime_ms,
@@ -406,6 +453,7 @@ impl Options {
             self.honours_keys.into(),
             self.retries,
             self.breaker.into(),
+            self.feed as u64,
         ]
     }
 
@@ -414,7 +462,7 @@ impl Options {
             let of = words.iter().find_map(|word| word.strip_prefix(name)?.strip_prefix('='))?;
             of.parse().ok()
         };
-        let [writes_wait, lifetime, capacity, honoured, absent, window, deadline, stale, keys, retries, breaker] =
+        let [writes_wait, lifetime, capacity, honoured, absent, window, deadline, stale, keys, retries, breaker, feed] =
             Self::NAMES.map(number);
         Some(Self {
             writes_wait: writes_wait? != 0,
@@ -428,6 +476,7 @@ impl Options {
             honours_keys: keys? != 0,
             retries: retries?,
             breaker: breaker? != 0,
+            feed: Feeds::of(feed?)?,
         })
     }
 }

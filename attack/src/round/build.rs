@@ -4,13 +4,13 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use serde_json::Value as Json;
-use wtcache::{ByteCache, InDoubtWrites, Optimistic};
+use wtcache::{ByteCache, InDoubtWrites, Optimistic, VersionOrder};
 use wtcache_http_source::{Breaker, HttpSource, Retries};
 use wtcache_origin::Origin;
 
 use super::{TAG, normal};
 use crate::judge::PENDING_DEADLINES;
-use crate::script::Script;
+use crate::script::{Feeds, Script};
 use crate::source::{Lie, Sends, Watched};
 
 fn deadline(script: &Script) -> Duration {
@@ -27,13 +27,18 @@ pub(super) fn http(script: &Script, origin: &Origin, pass: &str) -> HttpSource {
         .honours_preconditions(options.honoured)
         .versions_never_reused(options.honoured)
         .honours_idempotency(options.honours_keys)
-        .record_check(|_, body| {
-            let record: Json = serde_json::from_slice(&body).map_err(|error| error.to_string())?;
-            normal(&record).ok_or_else(|| "it has no value".to_owned())
-        });
+        .record_check(|_, body| checked(&body));
+    // As the origin has it; without a feed nobody asks.
+    let http = if options.feed == Feeds::None { http } else { http.version_order(VersionOrder::Number) };
     let breaker = Breaker::new().calls(6).window(Duration::from_millis(200)).open_for(Duration::from_millis(15));
     let http = if options.breaker { http.breaker(breaker) } else { http.no_breaker() };
     http.build().expect("the options of the source make sense")
+}
+
+/// What counts of a record, or why it is none.
+pub(super) fn checked(body: &[u8]) -> Result<Vec<u8>, String> {
+    let record: Json = serde_json::from_slice(body).map_err(|error| error.to_string())?;
+    normal(&record).ok_or_else(|| "it has no value".to_owned())
 }
 
 pub(super) fn cache(script: &Script, http: Arc<HttpSource>, sends: Sends, lie: Lie) -> ByteCache {

@@ -379,3 +379,109 @@ impl Polled {
         Ok(Self { changes: changes.into_iter().map(|change| change.get().to_owned()).collect(), cursor, reset })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// What streams are made of.
+    const LINES: [&str; 7] = ["data:", "id: 7", "event: x", "retry: 9", "\n", "\r", "\r\n"];
+
+    /// Bytes as they come, and texts of what answers are made of.
+    fn bodies() -> impl Strategy<Value = Vec<u8>> {
+        const WORDS: [&str; 20] = [
+            "{",
+            "}",
+            "[",
+            "]",
+            ",",
+            ":",
+            "\"changes\":",
+            "\"cursor\":",
+            "\"reset\":",
+            "\"op\":",
+            "\"put\"",
+            "\"delete\"",
+            "\"key\":",
+            "\"record\":",
+            "\"version\":",
+            "\"k\"",
+            "7",
+            "-",
+            "null",
+            "true",
+        ];
+        let word = proptest::sample::select(&WORDS[..]);
+        let words = proptest::collection::vec(word, 0..24).prop_map(|words| words.concat().into_bytes());
+        let change = proptest::sample::select(vec![
+            r#"{"op":"put","key":"k","record":[1],"version":"r8"}"#,
+            r#"{"op":"invalidate","prefix":"a"}"#,
+            r#"{"op":"reset"}"#,
+            "7",
+        ]);
+        let whole = (proptest::collection::vec(change, 0..4), "[a-z0-9-]{0,9}", any::<bool>()).prop_map(
+            |(changes, cursor, reset)| {
+                format!(r#"{{"changes":[{}],"cursor":"{cursor}","reset":{reset}}}"#, changes.join(",")).into_bytes()
+            },
+        );
+        // With one byte of it another.
+        let bent = (whole, any::<proptest::sample::Index>(), any::<u8>()).prop_map(|(mut body, at, byte)| {
+            let at = at.index(body.len());
+            body[at] = byte;
+            body
+        });
+        prop_oneof![proptest::collection::vec(any::<u8>(), 0..200), words, bent]
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(2_000) })]
+
+        #[test]
+        fn whatever_the_body_of_a_poll_is_it_is_read_or_refused(body in bodies()) {
+            let form = ChangeForm::default();
+            if let Ok(Polled { changes, cursor, .. }) = Polled::read(&body) {
+                prop_assert!(!cursor.is_empty() && cursor.len() <= MOST_CURSOR_BYTES / 3, "{cursor:?}");
+                for change in changes {
+                    if let Err(why) = form.parse(change.as_bytes()) {
+                        prop_assert!(!why.is_empty());
+                    }
+                }
+            }
+        }
+
+        #[test]
+        fn whatever_a_stream_brings_is_read_the_same_however_it_is_cut(
+            body in bodies(),
+            lines in proptest::collection::vec(proptest::sample::select(&LINES[..]), 0..30),
+        ) {
+            let mut stream = lines.concat().into_bytes();
+            stream.extend_from_slice(&body);
+            stream.extend_from_slice(b"\n\n");
+            let whole = read(&[&stream]);
+            prop_assert_eq!(&whole, &read(&stream.chunks(1).collect::<Vec<_>>()));
+            let form = ChangeForm::default();
+            for event in whole.0 {
+                if let Err(why) = form.parse_all(&event.data) {
+                    prop_assert!(!why.is_empty());
+                }
+            }
+        }
+    }
+
+    /// The events of a stream that comes in these parts, up to one that is too long, and from where it goes on.
+    fn read(parts: &[&[u8]]) -> (Vec<Event>, Option<String>) {
+        let mut parser = Parser::new(128, None);
+        let mut events = Vec::new();
+        for part in parts {
+            let mut rest = *part;
+            while !rest.is_empty() {
+                let Ok((event, taken)) = parser.next(rest) else { return (events, None) };
+                events.extend(event);
+                rest = &rest[taken..];
+            }
+        }
+        (events, parser.last_id().map(str::to_owned))
+    }
+}
