@@ -136,6 +136,7 @@ impl<L: Layout> State<L> {
             NotedKey::Of(place, record) => Some((*place, record)),
             NotedKey::Shared(_) => None,
         };
+        engine.moves.moved(lone.hash);
         let kept = self.store.admit_at(known, stored, &engine.budget, left);
         self.at_hand.applied += 1;
         let Lone { key, place, .. } = lone;
