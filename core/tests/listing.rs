@@ -209,12 +209,11 @@ fn t1_in_a_transaction_on_its_key_it_is_not_retained() {
     let step = Step::call(move |_| {
         let kept = cache.listing().loaded("k", record("listed")).kept;
         *told.lock().unwrap() = Some((kept, cache.peek("k").is_some()));
-        Outcome::Applied(StepDone::new().wrote("other", Wrote::AsSent))
+        Outcome::Applied(StepDone::new().wrote("other", Wrote::Record(record("stepped"))))
     });
-    let transaction = w.cache.transaction().update("k", "x".to_owned()).update("other", "y".to_owned());
     // The key itself is written by a later step: nothing of it is out yet.
-    let later = Step::call(|_| Outcome::Applied(StepDone::new().wrote("k", Wrote::AsSent)));
-    let ended = transaction.step(step.writes("other")).step(later.writes("k")).run();
+    let later = Step::call(|_| Outcome::Applied(StepDone::new().wrote("k", Wrote::Record(record("stepped")))));
+    let ended = w.cache.transaction().step(step.writes("other")).step(later.writes("k")).run();
     assert!(matches!(ended, Transacted::Committed(_)), "committed");
     assert_eq!(*seen.lock().unwrap(), Some((false, false)));
 }
