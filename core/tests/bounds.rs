@@ -32,6 +32,7 @@ fn b1_weight_is_within_capacity_when_a_call_has_returned() {
     println!("WTCACHE_SEED={seed}");
     let mut dice = Dice::new(seed);
     let cache = weighed(&Shelf::new(), 100, 4);
+    let mut most = 0;
     for _ in 0..5_000 {
         let key = dice.below(200) as u32;
         match dice.below(10) {
@@ -42,8 +43,9 @@ fn b1_weight_is_within_capacity_when_a_call_has_returned() {
         }
         let weight = cache.stats().weight;
         assert!(weight <= 100, "{weight}");
+        most = most.max(weight);
     }
-    assert!(cache.stats().weight > 30, "it is used, too");
+    assert!(most > 90, "it is used, too: {most}");
 }
 
 #[test]

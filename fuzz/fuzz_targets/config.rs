@@ -13,7 +13,7 @@ use libfuzzer_sys::fuzz_target;
 use wtcache_fuzz::check_places;
 use wtcache_http_source::{Proxy, Secret};
 use wtcache_server::config::{
-    Auth, Capacity, Config, Freshness, InDoubtWrites, OriginConfig, Preconditions, TableConfig, WireConfig,
+    Capacity, Config, Freshness, InDoubtWrites, OriginAuth, OriginConfig, Preconditions, TableConfig, WireConfig,
 };
 use wtcache_server::schema::Schema;
 use wtcache_server::table::origin_of;
@@ -151,8 +151,8 @@ fn written_wire(wire: &WireConfig, out: &mut String) -> std::fmt::Result {
     }
     match &wire.auth {
         None => Ok(()),
-        Some(Auth::Bearer(token)) => writeln!(out, "      auth: {{ bearer: {} }}", secret(token)),
-        Some(Auth::Basic { user, password }) => {
+        Some(OriginAuth::Bearer(token)) => writeln!(out, "      auth: {{ bearer: {} }}", secret(token)),
+        Some(OriginAuth::Basic { user, password }) => {
             let (user, password) = (quoted(user), secret(password));
             writeln!(out, "      auth: {{ basic: {{ user: {user}, password: {password} }} }}")
         }

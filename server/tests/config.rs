@@ -244,7 +244,7 @@ fn every_error_names_its_place() {
     let cases = [
         // Keys.
         (origin("timeuot: 5s"), "5:7: unknown key timeuot\n  hint: did you mean timeout?".to_owned()),
-        (table("expiration: 5"), "5:5: unknown key expiration\n  hint: known: origin, capacity, negative_lifetime, stale_while_revalidate, stale_if_error, refresh_ahead, jitter, in_doubt_writes, absent_after_delete, clean_start, audit, optimistic".into()),
+        (table("expiration: 5"), "5:5: unknown key expiration\n  hint: known: origin, capacity, negative_lifetime, stale_while_revalidate, stale_if_error, refresh_ahead, jitter, in_doubt_writes, absent_after_delete, clean_start, audit, optimistic, subscribe, changes, events".into()),
         (format!("{}lissten: 5\n", with("", "")), "5:1: unknown key lissten\n  hint: did you mean listen?".into()),
         (origin("timeout: 5s\n      timeout: 6s"), "6:7: key timeout stands here twice, first in line 5".into()),
         (origin("\"url\": http://h/{id}"), "5:7: key url stands here twice, first in line 4".into()),

@@ -98,11 +98,11 @@ function chart() {
 }
 
 /** The bound below which that share of the requests between two samples fell, in words. */
-function quantile(now, then, labels, share) {
+function quantile(now, then, labels, share, name = "wtcache_request_duration_seconds_bucket") {
   const read = (sample) => {
     const ends = new Map();
     for (const each of labels) {
-      for (const one of sample ? sample.of.get("wtcache_request_duration_seconds_bucket") || [] : []) {
+      for (const one of sample ? sample.of.get(name) || [] : []) {
         if ($("table").value && one.labels.table !== $("table").value) continue;
         if (Object.entries(each).every(([key, value]) => one.labels[key] === value)) ends.set(one.labels.le, (ends.get(one.labels.le) || 0) + one.value);
       }
@@ -123,7 +123,7 @@ function latency(now) {
   const kinds = [
     ["hits", [{ cache: "hit" }]],
     ["loads", [{ cache: "load" }]],
-    ["writes", ["PUT", "PATCH", "DELETE"].map((method) => ({ method }))],
+    ["writes", ["PUT", "PATCH", "DELETE", "POST"].map((method) => ({ method }))],
   ];
   $("latency").replaceChildren(...kinds.map(([name, labels]) => {
     const cells = [then, null].flatMap((from) => {
@@ -151,6 +151,31 @@ function outcomes(now) {
     const [all, lately] = [count(now, name), count(now, name) - count(then, name)];
     const bad = lately > 0 && ["writes_unknown", "loads_failed"].includes(name);
     return row(words, make("td", number(lately), bad ? { class: "bad" } : {}), number(all), meaning);
+  }));
+}
+
+const FAILURES = ["5xx", "broken", "timed_out", "unreachable"];
+
+/** Of each table whose origin is known: how that fares. */
+function origins(now) {
+  const then = ago(60);
+  const tables = (now.of.get("wtcache_origin_attempts_total") || []).map((one) => one.labels.table);
+  const shown = tables.filter((table) => !$("table").value || table === $("table").value);
+  $("origins").hidden = shown.length === 0;
+  $("origins").tBodies[0].replaceChildren(...shown.map((table) => {
+    const of = (sample, name, labels) => sum(sample, `wtcache_origin_${name}`, { table, ...labels });
+    const lately = (name, labels) => of(now, name, labels) - of(then, name, labels);
+    const has = (now.of.get("wtcache_origin_breaker_open") || []).some((one) => one.labels.table === table);
+    const open = has && of(now, "breaker_open") > 0;
+    const failed = FAILURES.reduce((all, outcome) => all + lately("outcomes_total", { outcome }), 0);
+    const half = quantile(now, then, [{ table }], 0.5, "wtcache_origin_attempt_duration_seconds_bucket")[1];
+    return row(
+      table,
+      make("td", has ? (open ? "open: it is left alone" : "closed") : "none", open ? { class: "bad" } : {}),
+      half,
+      make("td", number(failed), failed ? { class: "bad" } : {}),
+      ...[lately("retries_total"), of(now, "in_flight"), of(now, "queued"), of(now, "connections")].map(number),
+    );
   }));
 }
 
@@ -198,6 +223,7 @@ function draw() {
   chart();
   latency(now);
   outcomes(now);
+  origins(now);
 }
 
 function tables(names) {

@@ -133,6 +133,9 @@ def check(browser, front, origin, demo, folder):
     holds("outcomes since the start: 30 applied, 1 unknown", (row("applied")[2], row("unknown")[2]) == ("30", "1"))
     latency = {line.split("\t")[0]: line.split("\t")[4] for line in text("latency").splitlines()}
     holds(f"latencies of 224 hits, 2 loads, 31 writes: {latency}", latency == {"hits": "224", "loads": "2", "writes": "31"})
+    browser.until("!document.getElementById('origins').hidden", "the origin is shown")
+    origin_row = browser.run("[...document.querySelectorAll('#origins tbody tr')].map((r) => r.innerText).find((r) => r.startsWith('InventoryItem'))")
+    holds(f"how the origin fares is told: {origin_row.split()}", origin_row.split()[:2] == ["InventoryItem", "closed"])
     browser.until("document.querySelector('#doubts tbody')?.innerText.includes('item-030')", "the key in doubt is listed")
     holds("the key in doubt is listed", True)
 
