@@ -62,7 +62,8 @@ impl Moves {
         self.creates.load(Ordering::SeqCst) > 0
     }
 
-    fn is_watched(&self) -> bool {
+    /// Creates or listings are out.
+    pub(crate) fn is_watched(&self) -> bool {
         self.open.load(Ordering::SeqCst) > 0
     }
 
