@@ -19,7 +19,7 @@ use crate::entry::{Entry, Layout};
 use crate::error::NotSent;
 use crate::listener::EventKind;
 use crate::metrics::Event;
-use crate::moves::Creating;
+use crate::moves::Watching;
 use crate::nesting::{self, Scope};
 use crate::options::Call;
 use crate::put::{Done, proves_nothing, too_large};
@@ -254,7 +254,7 @@ impl<L: Layout> CreateCall<L> {
 /// The record is the key's now, unless something that may be newer came by the key since it was sent.
 fn commit<L: Layout>(
     engine: &Engine<L>,
-    creating: &Creating<'_>,
+    creating: &Watching<'_>,
     key: L::OwnedKey,
     record: Option<Record<L::Value>>,
     (since, running): (Tick, Running),
@@ -278,14 +278,14 @@ fn commit<L: Layout>(
 /// A create that is out, from before its send to the end of its answer.
 struct Out<'a, L: Layout> {
     engine: &'a Engine<L>,
-    creating: Creating<'a>,
+    creating: Watching<'a>,
 }
 
 impl<'a, L: Layout> Out<'a, L> {
     fn new(engine: &'a Engine<L>) -> Self {
         // SeqCst: pairs with the mark of `close`.
         engine.open_sends.fetch_add(1, Ordering::SeqCst);
-        Self { engine, creating: engine.moves.begins() }
+        Self { engine, creating: engine.moves.create_begins() }
     }
 }
 

@@ -1,9 +1,9 @@
-//! Which keys have moved while records are being made whose keys nobody knows yet.
+//! Which keys have moved while answers are awaited that tell of keys nobody knows yet.
 //!
-//! A create learns its key from its answer. What was written, invalidated or settled of that key since its send may be newer than what it
-//! brings, and may have left no trace by then. So while creates are out, the keys that move are remembered, by their hashes; without, a move costs one atomic
+//! A create learns its key from its answer, and a listing its keys. What was written, invalidated or settled of such a key since the request
+//! may be newer than what the answer brings, and may have left no trace by then. So while these are out, the keys that move are remembered, by their hashes; without, a move costs one atomic
 //! read. Lock rank: below the shard's lock, and no other lock is taken inside. Invariant: whoever asks under a key's lock is told of every
-//! move of the key since its create began, or that too many were to remember.
+//! move of the key since its request began, or that too many were to remember.
 
 use std::collections::VecDeque;
 
@@ -13,8 +13,10 @@ use crate::sync::{AtomicUsize, Mutex, Ordering};
 const MOST: usize = 4096;
 
 pub(crate) struct Moves {
-    /// Creates that are out.
+    /// Creates and listings that are out.
     open: AtomicUsize,
+    /// Of these, the creates.
+    creates: AtomicUsize,
     latest: Mutex<Latest>,
 }
 
@@ -27,25 +29,40 @@ struct Latest {
     hashes: VecDeque<u64>,
 }
 
-/// A create that is out. Dropped, it is not any more.
-pub(crate) struct Creating<'a> {
+/// A create or a listing that is out. Dropped, it is not any more.
+pub(crate) struct Watching<'a> {
     moves: &'a Moves,
     since: u64,
+    creates: bool,
 }
 
 impl Moves {
     pub(crate) fn new() -> Self {
-        Self { open: AtomicUsize::new(0), latest: Mutex::new(Latest::default()) }
+        Self { open: AtomicUsize::new(0), creates: AtomicUsize::new(0), latest: Mutex::new(Latest::default()) }
     }
 
     /// A create is about to be sent.
-    pub(crate) fn begins(&self) -> Creating<'_> {
+    pub(crate) fn create_begins(&self) -> Watching<'_> {
+        // SeqCst: as in `begins`.
+        self.creates.fetch_add(1, Ordering::SeqCst);
+        let mut watching = self.begins();
+        watching.creates = true;
+        watching
+    }
+
+    /// The origin is about to be asked for a list.
+    pub(crate) fn begins(&self) -> Watching<'_> {
         // SeqCst, here and in `is_watched`: a move that does not see this one was made before it, and so before its send.
         self.open.fetch_add(1, Ordering::SeqCst);
-        Creating { moves: self, since: self.latest.lock().told }
+        Watching { moves: self, since: self.latest.lock().told, creates: false }
     }
 
     /// Creates are out.
+    pub(crate) fn is_creating(&self) -> bool {
+        self.creates.load(Ordering::SeqCst) > 0
+    }
+
+    /// Creates or listings are out.
     pub(crate) fn is_watched(&self) -> bool {
         self.open.load(Ordering::SeqCst) > 0
     }
@@ -73,7 +90,7 @@ impl Moves {
     }
 }
 
-impl Creating<'_> {
+impl Watching<'_> {
     /// Something was learnt of the key since, or may have been. Asked under the exclusive lock of its shard.
     pub(crate) fn is_overtaken(&self, hash: u64) -> bool {
         let latest = self.moves.latest.lock();
@@ -89,8 +106,11 @@ impl Creating<'_> {
     }
 }
 
-impl Drop for Creating<'_> {
+impl Drop for Watching<'_> {
     fn drop(&mut self) {
+        if self.creates {
+            self.moves.creates.fetch_sub(1, Ordering::SeqCst);
+        }
         let before = self.moves.open.fetch_sub(1, Ordering::SeqCst);
         if before == 1 {
             let gone = std::mem::take(&mut self.moves.latest.lock().hashes);
@@ -104,14 +124,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_create_is_overtaken_by_what_moved_since_it_began() {
+    fn a_request_is_overtaken_by_what_moved_since_it_began() {
         let moves = Moves::new();
         moves.moved(1);
         let older = moves.begins();
         moves.moved(2);
         let younger = moves.begins();
         moves.moved(3);
-        let overtaken = |create: &Creating<'_>| [1, 2, 3].map(|hash| create.is_overtaken(hash));
+        let overtaken = |request: &Watching<'_>| [1, 2, 3].map(|hash| request.is_overtaken(hash));
         assert_eq!((overtaken(&older), overtaken(&younger)), ([false, true, true], [false, false, true]));
         moves.many_moved();
         let youngest = moves.begins();

@@ -207,6 +207,18 @@ fn written_table(table: &TableConfig, out: &mut String) -> std::fmt::Result {
         writeln!(out, "        max_body: {}B", batch.max_body_bytes)?;
         writeln!(out, "        window: {}", millis(batch.window))?;
     }
+    if let Some(list) = &origin.list {
+        writeln!(out, "      list:")?;
+        writeln!(out, "        url: {}", quoted(&list.url))?;
+        writeln!(out, "        records_at: {}", quoted(&list.records_at))?;
+        for (name, pointer) in [("key_at", &list.key_at), ("version_at", &list.version_at)] {
+            if let Some(pointer) = pointer {
+                writeln!(out, "        {name}: {}", quoted(pointer))?;
+            }
+        }
+        writeln!(out, "        max_body: {}B", list.max_body_bytes)?;
+        writeln!(out, "        parts_by: {}", quoted(&list.parts_by.join(",")))?;
+    }
     if let Some(create) = &origin.create {
         writeln!(out, "      create:")?;
         writeln!(out, "        url: {}", quoted(&create.url))?;

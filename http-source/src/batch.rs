@@ -6,18 +6,13 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
-use serde_json::value::RawValue;
-use ureq::Body;
-use ureq::http::{Response, Uri, header};
+use ureq::http::Uri;
 use wtcache::{Batch, Bytes, Failure, Lifetime, LoadMany, Loaded, Record, SourceError, Version};
 
-use crate::answer::{self, Unread};
 use crate::attempt::Attempt;
 use crate::builder::BuildError;
-use crate::classify::{self, Got, Unanswered};
 use crate::gather::Gatherer;
-use crate::headers;
-use crate::shape;
+use crate::list::{FormNames, ListForm, broken};
 use crate::source::HttpSource;
 use crate::template::{self, Template};
 
@@ -137,10 +132,7 @@ pub(crate) struct Lists {
     /// The byte that the origin splits at.
     splits_at: u8,
     most_keys: usize,
-    records_at: Vec<String>,
-    key_at: Vec<String>,
-    version_at: Option<Vec<String>>,
-    body_limit: usize,
+    form: ListForm,
     pub(crate) gatherer: Option<Gatherer>,
 }
 
@@ -166,25 +158,22 @@ impl Lists {
         if !(1..=MOST_KEYS).contains(&options.most_keys) {
             return refuse("batch.most_keys", format!("{} is not from 1 to {MOST_KEYS}", options.most_keys));
         }
-        if options.body_limit == 0 {
-            return refuse("batch.body_limit", "no answer fits into 0 bytes".into());
-        }
         if options.window > LONGEST_WINDOW {
             return refuse("batch.window", format!("{:?} is more than {LONGEST_WINDOW:?}", options.window));
         }
-        let key_at = shape::parsed("batch.key_at", &options.key_at)?;
-        if key_at.is_empty() {
-            return refuse("batch.key_at", "a record is an object, and its key is in it".into());
-        }
+        let names = FormNames {
+            records_at: "batch.records_at",
+            key_at: "batch.key_at",
+            version_at: "batch.version_at",
+            body_limit: "batch.body_limit",
+        };
+        let pointers = (options.records_at.as_str(), options.key_at.as_str(), options.version_at.as_deref());
         Ok(Self {
             template,
             separator: options.separator.clone(),
             splits_at,
             most_keys: options.most_keys,
-            records_at: shape::parsed("batch.records_at", &options.records_at)?,
-            key_at,
-            version_at: options.version_at.as_ref().map(|at| shape::parsed("batch.version_at", at)).transpose()?,
-            body_limit: options.body_limit,
+            form: ListForm::new(&names, pointers, options.body_limit)?,
             gatherer: (!options.window.is_zero()).then(|| Gatherer::new(options.window)),
         })
     }
@@ -208,17 +197,11 @@ impl Lists {
 
     /// What an answer says of each of these keys.
     fn read(&self, keys: &[&[u8]], body: &[u8]) -> Result<Vec<OfKey>, String> {
-        let mut at: &RawValue = serde_json::from_slice(body).map_err(|e| format!("the answer is no JSON: {e}"))?;
-        for member in &self.records_at {
-            at = shape::member_of(at, member)
-                .ok_or_else(|| format!("the answer has no {member:?} where the records should be"))?;
-        }
-        let members: Vec<&RawValue> =
-            serde_json::from_str(at.get()).map_err(|_| "the answer has no array of records".to_owned())?;
+        let members = self.form.members(body)?;
         let mut told: HashMap<String, OfKey> = HashMap::with_capacity(members.len());
         let mut doubtful = None;
         for (number, member) in members.into_iter().enumerate() {
-            let Some(key) = find(member, &self.key_at).and_then(key_text) else {
+            let Some(key) = self.form.key(member) else {
                 doubtful.get_or_insert_with(|| format!("number {number} of the answer is no record with a key"));
                 continue;
             };
@@ -228,7 +211,7 @@ impl Lists {
             }
             let of_key = match told.remove(&key) {
                 Some(_) => OfKey::Wrong("the answer has more than one record of this key".to_owned()),
-                None => match self.version(member) {
+                None => match self.form.version(member) {
                     Ok(version) => OfKey::Found(member.get().as_bytes().to_vec(), version),
                     Err(why) => OfKey::Wrong(why),
                 },
@@ -245,20 +228,6 @@ impl Lists {
             })
         };
         Ok(keys.iter().map(lacks).collect())
-    }
-
-    fn version(&self, record: &RawValue) -> Result<Option<Version>, String> {
-        let Some(told) = self.version_at.as_ref().and_then(|at| find(record, at)) else { return Ok(None) };
-        let text = match serde_json::from_str(told.get()) {
-            Ok(serde_json::Value::Null) => return Ok(None),
-            Ok(serde_json::Value::String(text)) => text,
-            Ok(serde_json::Value::Number(_)) => told.get().to_owned(),
-            _ => return Err("the record's version is neither text nor a number".to_owned()),
-        };
-        let quoted = text.strip_prefix("W/").unwrap_or(&text).starts_with('"');
-        let tag = if quoted { text } else { format!("\"{text}\"") };
-        let version = headers::is_version(tag.as_bytes()).then(|| Version::new(&tag)).flatten();
-        version.map(Some).ok_or_else(|| "the record's version is no ETag".to_owned())
     }
 }
 
@@ -285,22 +254,6 @@ fn first_of(separator: &str) -> Result<u8, String> {
     Ok(first)
 }
 
-pub(crate) fn find<'a>(record: &'a RawValue, path: &[String]) -> Option<&'a RawValue> {
-    if !record.get().starts_with('{') {
-        return None;
-    }
-    path.iter().try_fold(record, |at, member| shape::member_of(at, member))
-}
-
-/// A string, or a whole number as it is written.
-pub(crate) fn key_text(told: &RawValue) -> Option<String> {
-    match told.get().as_bytes() {
-        [b'"', ..] => serde_json::from_str(told.get()).ok(),
-        [b'-' | b'0'..=b'9', rest @ ..] => rest.iter().all(u8::is_ascii_digit).then(|| told.get().to_owned()),
-        _ => None,
-    }
-}
-
 /// What an answer says of one key.
 enum OfKey {
     Found(Vec<u8>, Option<Version>),
@@ -318,62 +271,31 @@ impl HttpSource {
     /// Asks for these keys with one request, attempted as often as a load may be.
     pub(crate) fn ask_for(&self, lists: &Lists, keys: &[&[u8]], left: Duration) -> Result<Listed, SourceError> {
         let uri = lists.uri(keys)?;
-        self.attempted(left, |attempt| self.list(lists, keys, &uri, attempt)).map(|(listed, _)| listed)
+        self.attempted(left, |attempt| self.list_of(lists, keys, &uri, attempt)).map(|(listed, _)| listed)
     }
 
     /// One attempt.
-    fn list(&self, lists: &Lists, keys: &[&[u8]], uri: &Uri, mut attempt: Attempt<'_>) -> Result<Listed, SourceError> {
-        let mut response = self.get_once(uri, &self.headers.bare(), &mut attempt)?;
-        let broken = |why: String| SourceError::new(Failure::Broken, format!("GET of a list: {why}")).with_code(200);
-        match classify::get(response.status().as_u16(), false) {
-            Got::Found => {}
-            Got::Error(failure) => return Err(answer::into_error(failure, "GET of a list", response)),
-            Got::Absent | Got::Unchanged => {
-                return Err(answer::into_error(Failure::Refused, "GET of a list", response));
-            }
-        }
-        let body = match answer::read_whole(&mut response, lists.body_limit) {
-            Ok(body) => body,
-            Err(Unread::TooLarge) => {
-                return Err(broken(format!("the answer is larger than the limit of {} bytes", lists.body_limit)));
-            }
-            Err(Unread::TooLargeDecoded) => {
-                return Err(broken(format!(
-                    "the answer is larger, decoded, than the limit of {} bytes",
-                    lists.body_limit
-                )));
-            }
-            Err(Unread::Coded(why)) => return Err(broken(why)),
-            Err(Unread::Broken(e)) => {
-                let (Unanswered::NotSent(failure) | Unanswered::Sent(failure)) = attempt.unanswered();
-                let why = format!("GET of a list: the answer was not received whole: {e}");
-                return Err(SourceError::new(failure, why).with_code(200).with_cause(e));
-            }
-        };
-        let asked = attempt.asked();
-        drop(attempt);
-        let mut answers = lists.read(keys, &body).map_err(broken)?;
-        if has_next_page(&response) {
+    fn list_of(&self, lists: &Lists, keys: &[&[u8]], uri: &Uri, attempt: Attempt<'_>) -> Result<Listed, SourceError> {
+        let answered = self.answered(&lists.form, uri, attempt)?;
+        let mut answers = lists.read(keys, &answered.body).map_err(broken)?;
+        if answered.has_next_page {
             for answer in &mut answers {
                 if matches!(answer, OfKey::Absent) {
                     *answer = OfKey::Wrong("the answer lacks this key, and says that there is a next page".to_owned());
                 }
             }
         }
-        // What the list as a whole was last modified says nothing of its records.
-        response.headers_mut().remove(header::LAST_MODIFIED);
-        Ok(Listed { answers, lifetime: self.lifetime(response.headers(), asked) })
+        Ok(Listed { answers, lifetime: answered.lifetime })
     }
 
     /// What the key of number `at` is answered.
     pub(crate) fn listed(&self, key: &[u8], listed: &Listed, at: usize) -> Result<Loaded<Vec<u8>>, SourceError> {
-        let broken = |why: &str| SourceError::new(Failure::Broken, format!("GET of a list: {why}")).with_code(200);
         match &listed.answers[at] {
             OfKey::Absent => Ok(crate::source::absent(listed.lifetime)),
             OfKey::Wrong(why) => Err(broken(why)),
             OfKey::Found(body, version) => {
                 let value = (self.answers.check)(key, body.clone())
-                    .map_err(|why| broken(&format!("the answer has no record of this key: {why}")))?;
+                    .map_err(|why| broken(format_args!("the answer has no record of this key: {why}")))?;
                 let record = Record::new(value).lifetime(listed.lifetime);
                 Ok(Loaded::Found(match version {
                     Some(version) => record.version(version.clone()),
@@ -382,16 +304,6 @@ impl HttpSource {
             }
         }
     }
-}
-
-/// RFC 8288: the answer is one page of several.
-fn has_next_page(response: &Response<Body>) -> bool {
-    let links = response.headers().get_all(header::LINK).iter().filter_map(|link| link.to_str().ok());
-    let parameters = links.flat_map(|link| link.split([';', ',']));
-    parameters.filter_map(|parameter| parameter.split_once('=')).any(|(name, value)| {
-        let mut relations = value.trim().trim_matches('"').split_ascii_whitespace();
-        name.trim().eq_ignore_ascii_case("rel") && relations.any(|relation| relation.eq_ignore_ascii_case("next"))
-    })
 }
 
 /// Only asked where the source has lists: see `Source::load_many`.

@@ -21,6 +21,7 @@ use crate::exchange::Exchanges;
 use crate::freshness::{Freshness, Heuristic, Policy};
 use crate::gate::Gate;
 use crate::headers::{self, Headers};
+use crate::list::{ListGet, Listable};
 use crate::proxy::{Proxy, Route};
 use crate::resolve::HostResolver;
 use crate::retry::Retries;
@@ -59,6 +60,7 @@ pub struct HttpSourceBuilder {
     pointers: Pointers,
     batch: Option<BatchGet>,
     create: Option<CreatePost>,
+    list: Option<ListGet>,
     check: Arc<RecordCheck>,
     declared: Declared,
     max_in_flight: usize,
@@ -91,6 +93,7 @@ impl HttpSourceBuilder {
             pointers: Pointers::default(),
             batch: None,
             create: None,
+            list: None,
             check: Arc::new(|_, body| if body.is_empty() { Err("the body is empty".into()) } else { Ok(body) }),
             declared: Declared::default(),
             max_in_flight: 64,
@@ -332,6 +335,12 @@ impl HttpSourceBuilder {
         self
     }
 
+    /// The origin lists records by queries of its own: for [`HttpSource::list`]. Default: it does not, and that is refused.
+    pub fn list(mut self, list: ListGet) -> Self {
+        self.list = Some(list);
+        self
+    }
+
     /// Tells whether a body is a record of the table: from the key and the body it gives the bytes to cache, or says why
     /// not. Then a load fails, and a put is applied, unseen. Default: any body that is not empty. It must not panic.
     pub fn record_check(
@@ -419,6 +428,7 @@ impl HttpSourceBuilder {
         let compressed = self.compression.unwrap_or(!self.declared.honours_preconditions);
         let lists = self.batch.as_ref().map(|batch| Lists::new(batch, &template)).transpose()?;
         let creates = self.create.as_ref().map(|create| Creates::new(create, &template)).transpose()?;
+        let listable = self.list.as_ref().map(|list| Listable::new(list, &template)).transpose()?;
         let mut declared = self.declared;
         declared.creates = creates.is_some();
         let mut config = Agent::config_builder()
@@ -466,6 +476,7 @@ impl HttpSourceBuilder {
             answers,
             declared,
             lists,
+            listable,
             creates,
             traffic: Traffic::new(
                 self.clock.unwrap_or_else(|| Arc::new(SystemClock::new())),

@@ -9,9 +9,9 @@ use wtcache::{Bytes, Confirmed, CreateCx, Made, Outcome};
 
 use crate::answer;
 use crate::attempt::Attempt;
-use crate::batch::{find, key_text};
 use crate::builder::BuildError;
 use crate::classify::{self, Written};
+use crate::list::{find, key_text};
 use crate::retry;
 use crate::shape;
 use crate::source::{HttpSource, Sending, rejection};

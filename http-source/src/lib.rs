@@ -1,6 +1,6 @@
 //! The HTTP origin adapter of wtcache: a [`Source`](wtcache::Source) of byte records behind one URL template.
 //!
-//! `GET`, `PUT` and `DELETE` of one resource a key, `GET` of several with one request ([`BatchGet`]), and `POST` of records that the origin names ([`CreatePost`]). What the source answers is proved, never guessed: a write is
+//! `GET`, `PUT` and `DELETE` of one resource a key, `GET` of several with one request ([`BatchGet`]), and `POST` of records that the origin names ([`CreatePost`]), and `GET` of lists by queries of the origin's ([`ListGet`]). What the source answers is proved, never guessed: a write is
 //! [`Rejected`](wtcache::Outcome::Rejected) only if not one byte of the request was offered to the wire, or the origin
 //! answered that it refuses; else it is [`Unknown`](wtcache::Outcome::Unknown).
 //!
@@ -60,6 +60,7 @@ mod freshness;
 mod gate;
 mod gather;
 mod headers;
+mod list;
 mod proxy;
 mod report;
 mod resolve;
@@ -88,6 +89,7 @@ pub use changes::{ChangeEnd, ChangeForm, OriginChange};
 pub use create::CreatePost;
 pub use durations::AttemptDurations;
 pub use freshness::Freshness;
+pub use list::{ListGet, OriginList};
 pub use proxy::Proxy;
 pub use retry::Retries;
 pub use secret::Secret;

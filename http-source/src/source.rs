@@ -26,6 +26,7 @@ use crate::create::Creates;
 use crate::exchange::Exchanges;
 use crate::freshness::Policy;
 use crate::headers::{self, Headers};
+use crate::list::Listable;
 use crate::report;
 use crate::retry;
 use crate::shape::Shape;
@@ -56,6 +57,8 @@ pub struct HttpSource {
     pub(crate) traffic: Traffic,
     /// How several records are asked for with one request.
     pub(crate) lists: Option<Lists>,
+    /// Where the origin lists records by queries.
+    pub(crate) listable: Option<Listable>,
     /// Where the origin makes records.
     pub(crate) creates: Option<Creates>,
     /// The name of the header with a write's key; `None` where writes carry none.

@@ -146,6 +146,17 @@ impl Template {
         Uri::from_parts(parts).map_err(|e| invalid(e.to_string()))
     }
 
+    /// The URL of a template without a hole, with this text added to its query.
+    pub(crate) fn with_query(&self, query: &str) -> Result<Uri, SourceError> {
+        let behind = match (query.is_empty(), self.before.split_once('?')) {
+            (true, _) => String::new(),
+            (false, None) => format!("?{query}"),
+            (false, Some((_, ""))) => query.to_owned(),
+            (false, Some(_)) => format!("&{query}"),
+        };
+        self.filled(&behind)
+    }
+
     /// Another URL of the same host: a path with or without a query, or the whole URL.
     pub(crate) fn beside(&self, url: &str) -> Result<Uri, String> {
         if let Some((at, c)) = url.char_indices().find(|(_, c)| !c.is_ascii_graphic() || *c == '#') {

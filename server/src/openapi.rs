@@ -22,7 +22,8 @@ const WRITTEN: [&str; 4] = ["application/json", "application/cbor", "application
 
 /// `asks`: who comes is asked who he is.
 pub(crate) fn answer(tables: &BTreeMap<String, ServedTable>, asks: bool) -> Answer {
-    let tables: Vec<(&Table, bool)> = tables.values().map(|table| (&*table.schema, table.creates)).collect();
+    let can = |table: &ServedTable| Can { create: table.creates, list: table.passthrough.is_some() };
+    let tables: Vec<(&Table, Can)> = tables.values().map(|table| (&*table.schema, can(table))).collect();
     let mut document = document(&tables);
     if asks {
         guard(&mut document);
@@ -47,13 +48,21 @@ fn guard(document: &mut Value) {
     }
 }
 
-/// Of each table it is told whether its origin makes records.
-fn document(tables: &[(&Table, bool)]) -> Value {
+/// What not every origin can do.
+#[derive(Clone, Copy)]
+struct Can {
+    /// Make records whose keys it names.
+    create: bool,
+    /// List records by queries of its own.
+    list: bool,
+}
+
+fn document(tables: &[(&Table, Can)]) -> Value {
     let mut paths = own_paths();
     let mut schemas = own_schemas();
-    for (table, creates) in tables.iter().copied() {
+    for (table, can) in tables.iter().copied() {
         let name = &table.name;
-        paths.insert(format!("/{name}/"), table_path(table, creates));
+        paths.insert(format!("/{name}/"), table_path(table, can));
         paths.insert(format!("/{name}/{{key}}"), record_path(table));
         schemas.insert(name.clone(), record(table, Use::Served));
         schemas.insert(format!("{name}ToWrite"), record(table, Use::Written));
@@ -231,7 +240,7 @@ fn own_schemas() -> Map<String, Value> {
     .collect()
 }
 
-fn table_path(table: &Table, creates: bool) -> Value {
+fn table_path(table: &Table, can: Can) -> Value {
     let name = &table.name;
     let keys =
         json!({ "type": "array", "items": { "type": "string", "minLength": 1 }, "minItems": 1, "maxItems": 1000 });
@@ -243,6 +252,12 @@ fn table_path(table: &Table, creates: bool) -> Value {
         let about =
             "A condition, by index. Operators, groups and the calls select(), sort() and limit() are in the manual.";
         parameters.push(parameter(&attribute.name, "query", scalar(attribute.scalar), about));
+    }
+    if can.list {
+        let about = "All else in the query goes to the origin as it stands; the answer is its list, whose records are kept as loaded.";
+        let mut passthrough = parameter("passthrough", "query", json!({ "enum": [""] }), about);
+        passthrough["allowEmptyValue"] = json!(true);
+        parameters.push(passthrough);
     }
     let statuses = [400, 406, 422, 500, 502, 503, 504];
     let rows = json!({ "type": "array" });
@@ -259,7 +274,7 @@ fn table_path(table: &Table, creates: bool) -> Value {
     );
     let head = responses(Some(("200", bare(&ok))), &statuses);
     let head = operation(&format!("query{name}Head"), &summary, parameters, &head);
-    if !creates {
+    if !can.create {
         return json!({ "get": get, "head": head });
     }
     let schema = json!({ "$ref": format!("#/components/schemas/{name}") });

@@ -21,6 +21,7 @@ use crate::config::{
 use crate::events::Hub;
 use crate::latency::Latency;
 use crate::pending::Outcomes;
+use crate::query::Passthrough;
 use crate::record::NULL;
 use crate::schema::{Stamp, Table};
 use crate::stamped::Stamped;
@@ -49,6 +50,8 @@ pub struct ServedTable {
     pub(crate) hub: Option<Arc<Hub>>,
     /// Its origin, where that is known to be one over HTTP.
     pub(crate) origin: Option<Arc<HttpSource>>,
+    /// How clients' queries go to its origin, if it lists records.
+    pub(crate) passthrough: Option<Passthrough>,
     subscription: Arc<Mutex<Option<Subscription>>>,
 }
 
@@ -154,17 +157,20 @@ impl ServedTable {
             told: Arc::new(Told::new(&config.changes, form)),
             hub,
             origin: None,
+            passthrough: None,
             subscription: Arc::default(),
         })
     }
 
-    /// The same with what its origin tells: a subscription, where the configuration has one, and the breaker's state among its events.
+    /// The same with what its origin tells: lists, for queries that are passed through; a subscription, where the configuration has one, and the breaker's state among its events.
     /// `origin` is what its cache is over, or what the source of that asks.
     ///
     /// # Errors
     /// The subscription cannot be started; the error names the option.
     pub fn told_by(mut self, origin: &Arc<HttpSource>, config: &TableConfig) -> Result<Self, BuildError> {
         self.origin = Some(Arc::clone(origin));
+        self.passthrough =
+            config.origin.list.as_ref().map(|list| Passthrough::new(origin, list, config.origin.max_in_flight));
         if let Some(subscribe) = &config.subscribe {
             let feed = match subscribe.kind {
                 FeedKind::Sse => origin.subscribe_sse(&subscribe.url).resumes(subscribe.resumes),
@@ -296,6 +302,9 @@ pub fn origin_of(schema: &Table, config: &OriginConfig) -> Result<HttpSource, Bu
     }
     if let Some(batch) = &config.batch {
         builder = builder.batch(batch.options(&own_key));
+    }
+    if let Some(list) = &config.list {
+        builder = builder.list(list.options(&own_key));
     }
     if let Some(create) = &config.create {
         builder = builder.create(create.options(&own_key));

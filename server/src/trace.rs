@@ -17,10 +17,15 @@ pub(crate) async fn within<F: Future>(headers: &HeaderMap, answer: F) -> F::Outp
     CONTEXT.scope(of(headers), answer).await
 }
 
+/// What the task is part of, for a thread that works for it to enter.
+pub(crate) fn current() -> Option<TraceContext> {
+    CONTEXT.try_with(Clone::clone).ok().flatten()
+}
+
 /// The pool, whose calls are part of the trace of the task that asked for them.
 pub(crate) fn passed_on(pool: Pool) -> Pool {
     pool.carrying(|| {
-        let context = CONTEXT.try_with(Clone::clone).ok().flatten();
+        let context = current();
         Box::new(move || Box::new(TraceContext::enter_if(context)) as Box<dyn Any>)
     })
 }

@@ -7,8 +7,8 @@ use std::time::Duration;
 use proptest::prelude::*;
 use wtcache_http_source::{Breaker, Proxy, Retries, Secret};
 use wtcache_server::config::{
-    Admin, BatchConfig, Capacity, Config, Freshness, HeaderConfig, Idempotency, InDoubtWrites, Limits, OriginAuth,
-    OriginConfig, OriginTls, Preconditions, SubscribeConfig, TableConfig, WireConfig, load,
+    Admin, BatchConfig, Capacity, Config, Freshness, HeaderConfig, Idempotency, InDoubtWrites, Limits, ListConfig,
+    OriginAuth, OriginConfig, OriginTls, Preconditions, SubscribeConfig, TableConfig, WireConfig, load,
 };
 use wtcache_server::schema::Schema;
 
@@ -137,7 +137,9 @@ fn every_setting_is_read() {
          auth: { basic: { user: me, password: { file: /run/secrets/pw } } }\n      \
          versions: number\n      \
          batch: { url: \"http://h/items?ids={ids}\", separator: \";\", most_keys: 7, records_at: /data, key_at: /no, \
-         version_at: /tag, max_body: 2MiB, window: 3ms }\n      create: { url: \"http://h/items\", key_at: /no }\n",
+         version_at: /tag, max_body: 2MiB, window: 3ms }\n      \
+         list: { url: \"http://h/items?all\", records_at: /data, key_at: /no, version_at: /tag, max_body: 3MiB, \
+         parts_by: \"only, $$select\" }\n      create: { url: \"http://h/items\", key_at: /no }\n",
         "    capacity: 10000 entries\n    negative_lifetime: 1h\n    stale_while_revalidate: 2s\n    stale_if_error: 3m\n    \
          refresh_ahead: 25 %\n    jitter: 100%\n    in_doubt_writes: wait\n    \
          absent_after_delete: true\n    clean_start: true\n    audit: 0.5\n    \
@@ -209,6 +211,12 @@ fn every_setting_is_read() {
     (batch.key_at, batch.version_at) = (Some("/no".into()), Some("/tag".into()));
     (batch.max_body_bytes, batch.window) = (2 << 20, Duration::from_millis(3));
     assert_eq!(origin.batch, Some(batch));
+    let mut list = ListConfig::new("http://h/items?all");
+    (list.records_at, list.max_body_bytes) = ("/data".into(), 3 << 20);
+    (list.key_at, list.version_at) = (Some("/no".into()), Some("/tag".into()));
+    list.parts_by = vec!["only".into(), "$select".into()];
+    assert!(!format!("{list:?}").contains("all"), "a query may hold a secret");
+    assert_eq!(origin.list, Some(list));
     let create = origin.create.as_ref().unwrap();
     assert_eq!((&*create.url, create.key_at.as_deref()), ("http://h/items", Some("/no")));
     assert!(parse(&with("      last_modified: true\n", "")).unwrap().tables[0].origin.last_modified);
@@ -317,6 +325,9 @@ fn every_error_names_its_place() {
         (origin("batch: { url: \"http://h/{ids}\", most_keys: 0 }"), "5:50: most_keys: \"0\" is not a whole number from 1 to 10000\n  hint: write a number: 16".into()),
         (origin("batch: { url: \"http://h/{ids}\", window: 2s }"), "5:47: window: \"2s\" is more than a second\n  hint: write a short time: 2ms".into()),
         (origin("batch: { url: \"http://h/{ids}\", urls: 1 }"), "5:39: unknown key urls\n  hint: did you mean url?".into()),
+        (origin("list: { key_at: /id }"), "5:7: list lacks a url\n  hint: write: url: \"http://host:port/path\"".into()),
+        (origin("list: { url: \"http://h/{id}\" }"), "5:20: url: a URL without a placeholder is wanted\n  hint: write: http://host:port/path".into()),
+        (origin("list: { url: \"http://h/\", parts_by: \"a,,b\" }"), "5:43: parts_by: \"a,,b\" is not a list of names\n  hint: write: select, fields".into()),
         (origin("create: { key_at: /id }"), "5:7: create lacks a url\n  hint: write: url: \"http://host:port/path\"".into()),
         (origin("create: { url: \"http://h/{id}\" }"), "5:22: url: a URL without a placeholder is wanted\n  hint: write: http://host:port/path".into()),
         (origin("create: { url: \"/items\" }"), "5:22: url: not an absolute URL\n  hint: write: http://host:port/path".into()),

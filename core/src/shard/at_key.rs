@@ -2,6 +2,7 @@
 //!
 //! Decides nothing that the slot decides. Invariant: a change of the slot and what it asks of the store are one step.
 
+mod listed;
 mod pushed;
 
 use std::task::Waker;
@@ -18,7 +19,7 @@ use crate::entry::{Layout, SharedKey, Times};
 use crate::layers::{Layer, Over, Shown};
 use crate::listener::{EventKind, Whose};
 use crate::memory::table::Held;
-use crate::moves::Creating;
+use crate::moves::Watching;
 use crate::prepare::Ticket;
 use crate::slot::{Answer, Base, Change, Fence, LoadEnd, PermitId, Slot, Turn};
 use crate::source::Condition;
@@ -315,7 +316,7 @@ impl<'a, L: Layout> AtKey<'a, L> {
     /// A reader is given what the origin said just now. While a write of an earlier process may still land, or the origin may be making a record
     /// for a create, that may be newer than a write that is out.
     fn given_out(&mut self) {
-        if (self.unsure || self.engine.moves.is_watched())
+        if (self.unsure || self.engine.moves.is_creating())
             && let Some(cell) = self.cell()
         {
             cell.slot.mark_dirty();
@@ -412,7 +413,7 @@ impl<'a, L: Layout> AtKey<'a, L> {
         &mut self,
         stored: Option<&L::Stored>,
         keep: bool,
-        creating: &Creating<'_>,
+        creating: &Watching<'_>,
         running: Running,
     ) -> bool {
         let told = stored.is_some_and(|stored| self.engine.tags.is_against::<L>(running, stored));

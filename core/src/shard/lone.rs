@@ -126,7 +126,7 @@ impl<L: Layout> State<L> {
         let recent = engine.clock.recent();
         let lone = self.take_lone(permit)?;
         let has_come = |at| has_come_by(&*engine.clock, at, recent);
-        // Creates that are out are told of it, as of every move of a key.
+        // Creates and listings that are out are told of it, as of every move of a key.
         let told = engine.moves.is_watched();
         let more = told || has_come(lone.deadline) || has_come(stored.header().expires()) || engine.is_closed();
         if more || bugs::has(Bug::AbsentMarkSurvivesWrite) {

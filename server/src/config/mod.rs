@@ -28,7 +28,7 @@ use crate::diagnostic::{Diagnostics, Findings, MAX_FILE_BYTES, Position};
 use crate::schema::Schema;
 
 pub use auth::{AuthConfig, Credential, PrincipalConfig, Rights, Verbs};
-pub use batch::{BatchConfig, CreateConfig};
+pub use batch::{BatchConfig, CreateConfig, ListConfig};
 pub use changes::{ChangesConfig, FeedKind, SharedSecret, SubscribeConfig};
 pub use listening::{Admin, Limits, TlsConfig};
 pub use wire::{OriginAuth, OriginTls, WireConfig};
@@ -170,6 +170,8 @@ pub struct OriginConfig {
     pub put_at: String,
     /// How the origin gives several records with one request; by default it does not.
     pub batch: Option<BatchConfig>,
+    /// Where the origin lists records by queries of its own; by default it does not.
+    pub list: Option<ListConfig>,
     /// Where the origin makes records whose keys it names; by default it does not.
     pub create: Option<CreateConfig>,
     /// Whether the origin honours preconditions of writes.
@@ -310,6 +312,7 @@ impl OriginConfig {
             record_in_array: false,
             put_at: String::new(),
             batch: None,
+            list: None,
             create: None,
             preconditions: Preconditions::default(),
             stores_verbatim: false,
@@ -368,6 +371,7 @@ impl fmt::Debug for OriginConfig {
             .field("record_in_array", &self.record_in_array)
             .field("put_at", &self.put_at)
             .field("batch", &self.batch)
+            .field("list", &self.list)
             .field("create", &self.create)
             .field("preconditions", &self.preconditions)
             .field("stores_verbatim", &self.stores_verbatim)

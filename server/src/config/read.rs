@@ -16,7 +16,7 @@ use super::value::{self, Value, Wrong};
 use super::yaml::{self, Kind, Node, Text};
 use super::{
     Admin, BatchConfig, Capacity, Config, CreateConfig, Environment, Freshness, HeaderConfig, Idempotency,
-    InDoubtWrites, Limits, OptimisticConfig, OriginConfig, Preconditions, TableConfig, TlsConfig,
+    InDoubtWrites, Limits, ListConfig, OptimisticConfig, OriginConfig, Preconditions, TableConfig, TlsConfig,
 };
 use crate::diagnostic::{Diagnostics, Findings, Position, hint_of_known, nearest, shown, text};
 use crate::schema::Schema;
@@ -263,6 +263,7 @@ impl Reader<'_> {
             "record_in_array",
             "put_at",
             "batch",
+            "list",
             "create",
             "preconditions",
             "stores_verbatim",
@@ -299,6 +300,9 @@ impl Reader<'_> {
         self.set(fields, "put_at", &mut origin.put_at, value::pointer);
         if let Some((key, node)) = fields.get("batch") {
             self.batch(key.at, node, &mut origin.batch);
+        }
+        if let Some((key, node)) = fields.get("list") {
+            self.list(key.at, node, &mut origin.list);
         }
         if let Some((key, node)) = fields.get("create") {
             self.create(key.at, node, &mut origin.create);
@@ -357,6 +361,22 @@ impl Reader<'_> {
         self.set(fields, "max_body", &mut options.max_body_bytes, value::size);
         self.set(fields, "window", &mut options.window, value::window);
         *batch = Some(options);
+    }
+
+    fn list(&mut self, at: Position, node: &Node, list: &mut Option<ListConfig>) {
+        let known = ["url", "records_at", "key_at", "version_at", "max_body", "parts_by"];
+        let Some(fields) = self.fields("list", node, &known) else { return };
+        let mut options = ListConfig::new("");
+        if fields.get("url").is_none() {
+            self.add(at, "list lacks a url", Some("write: url: \"http://host:port/path\""));
+        }
+        self.set(fields, "url", &mut options.url, value::fixed_url);
+        self.set(fields, "records_at", &mut options.records_at, value::pointer);
+        self.set(fields, "key_at", &mut options.key_at, |value| value::pointer(value).map(Some));
+        self.set(fields, "version_at", &mut options.version_at, |value| value::pointer(value).map(Some));
+        self.set(fields, "max_body", &mut options.max_body_bytes, value::size);
+        self.set(fields, "parts_by", &mut options.parts_by, value::words);
+        *list = Some(options);
     }
 
     fn create(&mut self, at: Position, node: &Node, create: &mut Option<CreateConfig>) {

@@ -313,6 +313,20 @@ pub(super) fn list_url(value: &Value) -> Result<String, Wrong> {
 }
 
 /// A URL without a placeholder.
+/// Names with commas between them; none where it is empty.
+pub(super) fn words(value: &Value) -> Result<Vec<String>, Wrong> {
+    let words = value.text.split(',').map(str::trim).filter(|_| !value.text.trim().is_empty());
+    let is_word = |word: &str| {
+        !word.is_empty() && word.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-' | b'.' | b'$'))
+    };
+    words
+        .map(|word| match is_word(word) {
+            true => Ok(word.to_owned()),
+            false => Err(wrong(&format!("\"{}\" is not a list of names", value.shown), "write: select, fields")),
+        })
+        .collect()
+}
+
 pub(super) fn fixed_url(value: &Value) -> Result<String, Wrong> {
     let hint = "write: http://host:port/path";
     if value.text.contains(['{', '}']) {

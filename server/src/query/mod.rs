@@ -1,4 +1,5 @@
-//! Queries: `/{Table}/?attribute=value`, of resident records by index, and `/{Table}/?id=a,b,c`, of the records of these keys.
+//! Queries: `/{Table}/?attribute=value`, of resident records by index, `/{Table}/?id=a,b,c`, of the records of these keys, and
+//! `/{Table}/?…&passthrough`, of the origin's list.
 //!
 //! Owns what is answered to them, and what the answer says of what it lacks. Invariant: every record of an answer is as it was asked for
 //! and may be served; what should have been looked at and was not is counted in Wtcache-Left-Out, and no failure stands among the records.
@@ -6,6 +7,7 @@
 mod filter;
 mod gather;
 mod parse;
+mod passthrough;
 mod shape;
 
 use axum::body::Body;
@@ -13,6 +15,7 @@ use axum::http::{HeaderName, HeaderValue, Method, Response, StatusCode};
 use wtcache::LoadError;
 
 use self::parse::Asked;
+pub(crate) use self::passthrough::Passthrough;
 use crate::answer::{Answer, header, json};
 use crate::pending::marked;
 use crate::problem::{self, Problem};
@@ -22,6 +25,9 @@ const COMPLETE: HeaderName = HeaderName::from_static("wtcache-complete");
 const LEFT_OUT: HeaderName = HeaderName::from_static("wtcache-left-out");
 
 pub(crate) async fn answer(table: &ServedTable, query: Option<&str>) -> Answer {
+    if let Some(query) = query.and_then(passthrough::own) {
+        return passthrough::answer(table, query).await;
+    }
     let asked = match parse::query(&table.schema, query.unwrap_or_default()) {
         Ok(asked) => asked,
         Err(problem) => return Answer::refused(&Method::GET, problem),

@@ -22,6 +22,7 @@ mod limits;
 mod openapi;
 mod own;
 mod page;
+mod passthrough;
 mod patch;
 mod pending;
 mod query;
