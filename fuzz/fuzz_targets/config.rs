@@ -13,7 +13,7 @@ use libfuzzer_sys::fuzz_target;
 use wtcache_fuzz::check_places;
 use wtcache_http_source::{Proxy, Secret};
 use wtcache_server::config::{
-    Capacity, Config, Freshness, InDoubtWrites, OriginAuth, OriginConfig, Preconditions, TableConfig, WireConfig,
+    Capacity, Config, Freshness, InDoubtWrites, OriginAuth, OriginConfig, Patches, Preconditions, TableConfig, WireConfig,
 };
 use wtcache_server::schema::Schema;
 use wtcache_server::table::origin_of;
@@ -180,6 +180,11 @@ fn written_table(table: &TableConfig, out: &mut String) -> std::fmt::Result {
         Freshness::Origin => "origin",
     };
     writeln!(out, "      freshness: {freshness}")?;
+    let patch = match origin.patch {
+        Patches::Put => "put",
+        Patches::Merge => "merge",
+    };
+    writeln!(out, "      patch: {patch}")?;
     let preconditions = match origin.preconditions {
         Preconditions::Unchecked => "unchecked",
         Preconditions::Honoured => "honoured",

@@ -61,6 +61,7 @@ mod gate;
 mod gather;
 mod headers;
 mod list;
+mod patch;
 mod proxy;
 mod report;
 mod resolve;

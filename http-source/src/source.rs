@@ -259,7 +259,7 @@ impl HttpSource {
     }
 
     /// What the origin confirmed of a put that it applied.
-    fn confirmed(
+    pub(crate) fn confirmed(
         &self,
         key: &[u8],
         body: classify::Body,

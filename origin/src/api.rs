@@ -89,7 +89,8 @@ pub(crate) fn answer(shared: &Shared, route: &Route, head: &Head, body: &[u8], s
         (Route::Item(id), Method::Get | Method::Head) => get(shared, id, head),
         (Route::Item(id), Method::Put) => once(shared, head, || put(shared, id, head, body, seq)),
         (Route::Item(id), Method::Delete) => once(shared, head, || delete(shared, id, head, seq)),
-        (Route::Item(_), _) => Ok(not_allowed("GET, HEAD, PUT, DELETE")),
+        (Route::Item(id), Method::Patch) => once(shared, head, || patch(shared, id, head, body, seq)),
+        (Route::Item(_), _) => Ok(not_allowed("GET, HEAD, PUT, PATCH, DELETE")),
         (Route::Nothing(status, message), _) => Ok(Answer::error(*status, message)),
         (Route::Control(..) | Route::Changes(_), _) => unreachable!("answered before they are logged"),
     };
@@ -156,6 +157,44 @@ fn put(shared: &Shared, id: &str, head: &Head, body: &[u8], seq: u64) -> rusqlit
         Ok(Applied { stored: None, .. }) => unreachable!("a put leaves a record"),
         Err(refused) => refused,
     })
+}
+
+/// Merges a patch (RFC 7396) into an item that is there.
+fn patch(shared: &Shared, id: &str, head: &Head, body: &[u8], seq: u64) -> rusqlite::Result<Answer> {
+    let change = |current: Option<&Stored>| {
+        let Some(stored) = current else { return Err(missing(id)) };
+        let preconditions = Preconditions::of(head)?;
+        if !preconditions.matched(current) || !preconditions.none_matched(current) {
+            return Err(failed(current));
+        }
+        let patch = item(body)?;
+        let mut merged = serde_json::from_str(&stored.json).unwrap_or_default();
+        merge(&mut merged, patch);
+        Ok(Change::Put(merged))
+    };
+    let applied = shared.records.change(id, change, |applied_seq| shared.log.applied(seq, applied_seq))?;
+    Ok(match applied {
+        Ok(Applied { stored: Some(stored), .. }) => record(200, &stored),
+        Ok(Applied { stored: None, .. }) => unreachable!("a patch leaves a record"),
+        Err(refused) => refused,
+    })
+}
+
+fn merge(target: &mut Map<String, Value>, patch: Map<String, Value>) {
+    for (name, value) in patch {
+        match value {
+            Value::Null => drop(target.remove(&name)),
+            Value::Object(patch) => {
+                let mut inner = match target.remove(&name) {
+                    Some(Value::Object(inner)) => inner,
+                    _ => Map::new(),
+                };
+                merge(&mut inner, patch);
+                target.insert(name, Value::Object(inner));
+            }
+            value => drop(target.insert(name, value)),
+        }
+    }
 }
 
 /// Makes an item: with the id that it has, if there is none of that, or else with one of the inventory's own.

@@ -8,6 +8,7 @@
 //! | --- | --- |
 //! | `GET /items/{id}` | 200 and the record with its `ETag: "r<revision>"`, 304, 404 |
 //! | `PUT /items/{id}` | 200 or 201 and the record as stored, with `id`, `revision` and `updatedAt`; 400, 412, 422 |
+//! | `PATCH /items/{id}` | 200 and the record with that merge patch in it; 400, 404, 412, 422 |
 //! | `DELETE /items/{id}` | 204, 404, 412 |
 //! | `GET /items` | 200 and the first 1000 records |
 //! | `GET /items/_changes` | what changes, as Server-Sent Events where `Accept` names `text/event-stream`, going on after `Last-Event-ID`; else a long poll: `?cursor=…&wait=<seconds>` |

@@ -11,6 +11,8 @@ use wtcache::{
     Rejection, Source, SourceError, WriteCx,
 };
 
+use crate::schema::{Stamp, Table};
+
 /// A source whose puts have their times in them.
 pub(crate) struct Stamped<S> {
     pub(crate) source: S,
@@ -88,6 +90,13 @@ impl<S> Stamped<S> {
             record.insert(name.clone(), now);
         }
         serde_json::to_vec(&record).map_err(|error| SourceError::new(Failure::Invalid, error.to_string()))
+    }
+}
+
+/// The time of the last put, written into a patch that the origin merges.
+pub(crate) fn stamp_patch(schema: &Table, patch: &mut Map<String, Value>) {
+    if let Some(name) = schema.stamp(Stamp::Updated) {
+        patch.insert(name, Value::Number(Number::from(millis(SystemTime::now()))));
     }
 }
 

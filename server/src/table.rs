@@ -16,7 +16,7 @@ use wtcache_http_source::{BuildError, HttpSource, Subscription, SubscriptionStat
 
 use crate::changes::Told;
 use crate::config::{
-    Capacity, FeedKind, Freshness, Idempotency, InDoubtWrites, OriginConfig, Preconditions, TableConfig,
+    Capacity, FeedKind, Freshness, Idempotency, InDoubtWrites, OriginConfig, Patches, Preconditions, TableConfig,
 };
 use crate::events::Hub;
 use crate::latency::Latency;
@@ -40,6 +40,8 @@ pub struct ServedTable {
     pub(crate) has_rule: bool,
     /// Its origin makes records whose keys it names.
     pub(crate) creates: bool,
+    /// Its origin merges patches.
+    pub(crate) merges: bool,
     /// How many records its source loads with one request.
     pub(crate) most_together: usize,
     /// Of the requests for it.
@@ -152,6 +154,7 @@ impl ServedTable {
             outcomes,
             has_rule,
             creates,
+            merges: config.origin.patch == Patches::Merge && !has_rule,
             most_together,
             latency,
             told: Arc::new(Told::new(&config.changes, form)),

@@ -11,7 +11,10 @@ use std::time::Duration;
 use axum::body::Body;
 use axum::http::{HeaderMap, HeaderValue, Method, Response, StatusCode};
 use serde_json::{Map, Value};
-use wtcache::{Bytes, Call, Change, Entry, Failure, How, Rejection, SourceError, WriteError, Written};
+use wtcache::{
+    Bytes, Call, Change, Confirmed, Entry, Failure, How, Outcome, Rejection, SourceError, WriteError, Written,
+};
+use wtcache_http_source::{HttpSource, TraceContext};
 
 use crate::answer::{Answer, header, no_content, record};
 use crate::format::Sent;
@@ -23,6 +26,7 @@ use crate::problem::{self, OUTCOME, Problem, Refusal};
 use crate::record::{BodyError, object};
 use crate::schema::Table;
 use crate::table::ServedTable;
+use crate::{stamped, trace};
 
 pub(crate) async fn put(table: &ServedTable, key: &str, headers: &HeaderMap, body: &mut Incoming) -> Answer {
     let put = async {
@@ -73,6 +77,9 @@ pub(crate) async fn patch(table: &ServedTable, key: &str, headers: &HeaderMap, b
     if let Some(asked) = respond_async(table, headers, &precondition) {
         return patch_optimistic(table, key, asked, patch, &body).await;
     }
+    if let Some(origin) = table.origin.as_ref().filter(|_| table.merges && precondition.is_none()) {
+        return sent_on(table, Arc::clone(origin), patch).await;
+    }
     let merge = move |existing: Option<&Entry<Bytes>>| {
         // RFC 9110 §13.2.1: where there is nothing to be patched, a condition is not looked at.
         let existing = existing.ok_or(Refusal::NoRecord)?;
@@ -80,6 +87,44 @@ pub(crate) async fn patch(table: &ServedTable, key: &str, headers: &HeaderMap, b
         Ok(Change::Put(patch.merged_with(Some(existing.value()))?))
     };
     written(table.cache.update(key, merge, &Call::new()).await)
+}
+
+/// A patch that the origin merges, in the key's turn.
+async fn sent_on(table: &ServedTable, origin: Arc<HttpSource>, patch: Patch) -> Answer {
+    let Patch { schema, key, mut patch, .. } = patch;
+    stamped::stamp_patch(&schema, &mut patch);
+    let body = match bytes_of(&patch) {
+        Ok(body) => body,
+        Err(problem) => return Answer::refused(&Method::PATCH, problem),
+    };
+    let prepared = match table.cache.prepare(key.as_str(), &Call::new()).await {
+        Ok(prepared) => prepared,
+        Err(why) => return failed(&WriteError::NotSent(why)),
+    };
+    let trace = trace::current();
+    // On a thread of its own: it goes on should the client go away.
+    let sent = tokio::task::spawn_blocking(move || {
+        let _trace = TraceContext::enter_if(trace);
+        let (left, idempotency_key) = (prepared.remaining(), prepared.idempotency_key());
+        let sent = prepared.send().map_err(WriteError::NotSent)?;
+        match origin.patch(key.as_bytes(), &body, left, idempotency_key) {
+            Outcome::Applied(Confirmed::Record(record)) => Ok(sent.commit(Some(record))),
+            Outcome::Applied(_) => Ok(sent.commit(None)),
+            Outcome::Rejected(rejection) => {
+                sent.reject(rejection.stale_base);
+                Err(WriteError::Rejected(rejection))
+            }
+            Outcome::Unknown(cause) => Err(WriteError::InDoubt(sent.in_doubt(cause))),
+        }
+    });
+    match sent.await {
+        Ok(result) => written(result),
+        Err(_) => {
+            let problem = Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "the write broke off within this server");
+            let problem = problem.outcome(problem::Outcome::InDoubt);
+            Answer::new(problem.response(), HeaderValue::from_static("wtcache; fwd=method"), "in doubt")
+        }
+    }
 }
 
 /// A patch that is shown at once, above whatever is there. What can be told of a record that is here and confirmed is told at once.

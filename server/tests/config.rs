@@ -8,7 +8,7 @@ use proptest::prelude::*;
 use wtcache_http_source::{Breaker, Proxy, Retries, Secret};
 use wtcache_server::config::{
     Admin, BatchConfig, Capacity, Config, Freshness, HeaderConfig, Idempotency, InDoubtWrites, Limits, ListConfig,
-    OriginAuth, OriginConfig, OriginTls, Preconditions, SubscribeConfig, TableConfig, WireConfig, load,
+    OriginAuth, OriginConfig, OriginTls, Patches, Preconditions, SubscribeConfig, TableConfig, WireConfig, load,
 };
 use wtcache_server::schema::Schema;
 
@@ -126,7 +126,7 @@ fn the_documented_configuration_is_the_default_one() {
 fn every_setting_is_read() {
     let text = with(
         "      headers: { X-A: 0123, X-B: 'true', X-C: \"a$$b\", X-D: { file: key } }\n      connect_timeout: 250ms\n      timeout: 2m\n      \
-         settle_window: 0s\n      max_body: 512 KiB\n      freshness: origin\n      preconditions: honoured\n      \
+         settle_window: 0s\n      max_body: 512 KiB\n      freshness: origin\n      preconditions: honoured\n      patch: merge\n      \
          stores_verbatim: true\n      max_in_flight: 3\n      max_queued: 0\n      max_idle_connections: 0\n      \
          idempotency: honoured\n      idempotency_header: X-Key\n      \
          retries: { loads: 0, writes: 4, base: 0ms, cap: 2s, budget: 0%, burst: 0, attempt_timeout: 1s }\n      \
@@ -188,7 +188,7 @@ fn every_setting_is_read() {
     assert_eq!(table.origin.settle_window, Duration::ZERO);
     assert_eq!(table.origin.max_body_bytes, 512 << 10);
     assert_eq!(table.origin.freshness, Freshness::Origin);
-    assert_eq!(table.origin.preconditions, Preconditions::Honoured);
+    assert_eq!((table.origin.preconditions, table.origin.patch), (Preconditions::Honoured, Patches::Merge));
     let origin = &table.origin;
     assert_eq!((origin.max_in_flight, origin.max_queued, origin.max_idle_connections), (3, 0, 0));
     assert_eq!((origin.idempotency, origin.idempotency_header.as_str()), (Idempotency::Honoured, "X-Key"));
@@ -340,6 +340,7 @@ fn every_error_names_its_place() {
         (origin("breaker: { failures: 0% }"), "5:28: failures: \"0%\" is not a share from 1% to 100%\n  hint: write a whole number and a percent sign: 20%".into()),
         (origin("breaker: { open_for: 0s }"), "5:28: open_for: a deadline cannot be zero\n  hint: write a whole number and a unit: 500ms, 5s".into()),
         (origin("breaker: false"), "5:16: breaker: expected a map, got a text".into()),
+        (origin("patch: yes"), "5:14: patch: unknown value \"yes\"\n  hint: known: put, merge".into()),
         (origin("preconditions: no"), "5:22: preconditions: unknown value \"no\"\n  hint: known: unchecked, honoured".into()),
         (table("in_doubt_writes: drop"), "5:22: in_doubt_writes: unknown value \"drop\"\n  hint: known: send, wait".into()),
         (table("clean_start: yes"), "5:18: clean_start: \"yes\" is neither true nor false\n  hint: write true or false".into()),

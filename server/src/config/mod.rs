@@ -174,6 +174,8 @@ pub struct OriginConfig {
     pub list: Option<ListConfig>,
     /// Where the origin makes records whose keys it names; by default it does not.
     pub create: Option<CreateConfig>,
+    /// What becomes of a `PATCH`; by default it is merged here.
+    pub patch: Patches,
     /// Whether the origin honours preconditions of writes.
     pub preconditions: Preconditions,
     /// How the origin's ETags of a record stand to each other, so that what it tells of changes is known to be news; by default they
@@ -211,6 +213,16 @@ pub enum Freshness {
     Table,
     /// The origin's answer.
     Origin,
+}
+
+/// What becomes of a `PATCH` of a record.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Patches {
+    /// The record is loaded where it is not here, merged, and put to the origin as a whole.
+    #[default]
+    Put,
+    /// The origin takes merge patches (RFC 7396): it is sent to it, and nothing is loaded for it.
+    Merge,
 }
 
 /// What the origin does with a precondition of a write.
@@ -314,6 +326,7 @@ impl OriginConfig {
             batch: None,
             list: None,
             create: None,
+            patch: Patches::default(),
             preconditions: Preconditions::default(),
             stores_verbatim: false,
             versions: VersionOrder::None,
@@ -373,6 +386,7 @@ impl fmt::Debug for OriginConfig {
             .field("batch", &self.batch)
             .field("list", &self.list)
             .field("create", &self.create)
+            .field("patch", &self.patch)
             .field("preconditions", &self.preconditions)
             .field("stores_verbatim", &self.stores_verbatim)
             .field("max_in_flight", &self.max_in_flight)

@@ -16,7 +16,7 @@ use super::value::{self, Value, Wrong};
 use super::yaml::{self, Kind, Node, Text};
 use super::{
     Admin, BatchConfig, Capacity, Config, CreateConfig, Environment, Freshness, HeaderConfig, Idempotency,
-    InDoubtWrites, Limits, ListConfig, OptimisticConfig, OriginConfig, Preconditions, TableConfig, TlsConfig,
+    InDoubtWrites, Limits, ListConfig, OptimisticConfig, OriginConfig, Patches, Preconditions, TableConfig, TlsConfig,
 };
 use crate::diagnostic::{Diagnostics, Findings, Position, hint_of_known, nearest, shown, text};
 use crate::schema::Schema;
@@ -265,6 +265,7 @@ impl Reader<'_> {
             "batch",
             "list",
             "create",
+            "patch",
             "preconditions",
             "stores_verbatim",
             "versions",
@@ -307,6 +308,9 @@ impl Reader<'_> {
         if let Some((key, node)) = fields.get("create") {
             self.create(key.at, node, &mut origin.create);
         }
+        self.set(fields, "patch", &mut origin.patch, |value| {
+            choice(value, &[("put", Patches::Put), ("merge", Patches::Merge)])
+        });
         self.set(fields, "preconditions", &mut origin.preconditions, |value| {
             choice(value, &[("unchecked", Preconditions::Unchecked), ("honoured", Preconditions::Honoured)])
         });

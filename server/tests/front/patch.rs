@@ -3,7 +3,7 @@
 use std::thread;
 
 use serde_json::json;
-use wtcache::{Bytes, Confirmed, LoadCx, Loaded, Outcome, Record, Source, SourceError, WriteCx};
+use wtcache::{Bytes, Call, Confirmed, LoadCx, Loaded, Outcome, Record, Source, SourceError, WriteCx};
 use wtcache_origin::{Answer, Fault, FaultKind, Method, When};
 use wtcache_server::table::ServedTable;
 
@@ -221,4 +221,90 @@ fn a_patch_whose_record_cannot_be_read_is_not_sent() {
     let problem = patch(&stage, "a", "{\"quantity\":4}").expect_outcome(502, "rejected").json();
     assert_eq!(problem["origin_status"], 500);
     assert_eq!(stage.saw(), ["GET a"]);
+}
+
+/// A stage whose origin merges patches, and has the record `a`, which is not resident.
+fn merging(lines: &[&str]) -> Stage {
+    let setup = lines.iter().fold(setup().origin("patch: merge"), |setup, line| setup.origin(line));
+    let stage = setup.start();
+    stage.origin.seed("a", json!({ "sku": "WB-100", "name": "Widget", "quantity": 5, "more": { "x": 1, "y": 2 } }));
+    stage
+}
+
+/// P1: nothing is loaded for it, and what the origin made of it is served.
+#[test]
+fn p1_a_patch_that_the_origin_merges_is_one_call_and_its_record_is_served() {
+    let stage = merging(&[]);
+    let body = "{\"quantity\":4,\"name\":null,\"more\":{\"x\":null,\"z\":[3]}}";
+    let patched = patch(&stage, "a", body).expect_outcome(200, "applied");
+    assert_eq!(sent(&stage), serde_json::from_str::<serde_json::Value>(body).unwrap(), "it is sent as it is");
+    assert_eq!(stage.saw(), ["PATCH a"]);
+    assert_eq!(patched.json()["more"], json!({ "y": 2, "z": [3] }));
+    let get = stage.get("a").expect(200);
+    assert_eq!((&get.body, get.header("etag")), (&patched.body, patched.header("etag")));
+    assert_eq!(stage.saw(), NOTHING);
+    patch(&stage, "a", "{\"quantity\":3}").expect(200);
+    assert_eq!((stage.get("a").quantity(), stage.saw()), (3, vec!["PATCH a".to_owned()]));
+}
+
+/// P1: what is not seen of it is asked for; also from an origin that keeps what it is sent, for it was sent a part.
+#[test]
+fn p1_a_patch_whose_record_was_not_seen_leaves_nothing_to_serve() {
+    for lines in [&[][..], &["stores_verbatim: true"]] {
+        let stage = merging(lines);
+        stage.get("a").expect(200);
+        let unseen = FaultKind::ApplyThenAnswer(Answer::new(204));
+        stage.origin.fault(Fault::on(Method::Patch, "a").kind(unseen));
+        patch(&stage, "a", "{\"quantity\":4}").expect_outcome(204, "applied");
+        stage.saw();
+        assert_eq!((stage.get("a").quantity(), stage.saw()), (4, vec!["GET a".to_owned()]));
+    }
+}
+
+/// P2, A1, D1: refused, the record stays; without an answer, nobody knows, and it is not sent again.
+#[test]
+fn d1_a_patch_without_an_answer_leaves_its_key_in_doubt() {
+    let stage = merging(&["retries: { loads: 0, writes: 3, base: 0ms }"]);
+    assert_eq!(stage.get("a").quantity(), 5);
+    stage.saw();
+    patch(&stage, "a", "{\"quantity\":1000001}").expect_outcome(422, "rejected");
+    assert_eq!((stage.get("a").quantity(), stage.saw()), (5, vec!["PATCH a".to_owned()]));
+    patch(&stage, "none", "{\"quantity\":1}").expect_outcome(404, "rejected");
+    stage.saw();
+    stage.origin.fault(Fault::on(Method::Patch, "a").kind(FaultKind::ResetAfterApply));
+    patch(&stage, "a", "{\"quantity\":4}").expect_outcome(502, "in-doubt");
+    assert_eq!(stage.saw(), ["PATCH a"], "it may have been applied");
+    for _ in 0..2 {
+        assert_eq!((stage.get("a").quantity(), stage.saw()), (4, vec!["GET a".to_owned()]));
+    }
+}
+
+/// P6: on a condition it is merged here, so that the condition is checked in the turn; what is wrong with it is said before anything is sent.
+#[test]
+fn p6_a_patch_on_a_condition_is_merged_here_all_the_same() {
+    let stage = merging(&[]);
+    let tag = stage.get("a").header("etag").unwrap().to_owned();
+    stage.saw();
+    let with = [("Content-Type", MERGE), ("If-Match", tag.as_str())];
+    stage.ask("PATCH", "/InventoryItem/a", &with, "{\"quantity\":4}").expect(200);
+    assert_eq!(stage.saw(), ["PUT a"]);
+    stage.ask("PATCH", "/InventoryItem/a", &with, "{\"quantity\":3}").expect_outcome(412, "rejected");
+    patch(&stage, "a", "{\"quantity\":\"4\"}").expect_outcome(400, "rejected");
+    assert_eq!(stage.saw(), NOTHING);
+}
+
+/// P3: it takes its turn as any write.
+#[test]
+fn p3_a_patch_that_is_sent_on_waits_for_its_turn() {
+    let stage = merging(&[]);
+    let (_, cache) = stage.front.caches().find(|(name, _)| *name == "InventoryItem").unwrap();
+    let turn = cache.prepare("a", &Call::new()).unwrap();
+    let alarms = stage.clock.alarms_ever_set();
+    thread::scope(|scope| {
+        let patched = scope.spawn(|| patch(&stage, "a", "{\"quantity\":4}").expect(200));
+        assert!(stage.clock.wait_for_alarms(alarms + 1), "it waits");
+        assert_eq!(stage.saw(), NOTHING);
+        turn.abort();
+        assert_eq!((patched.join().unwrap().quantity(), stage.saw()), (4, vec!["PATCH a".to_owned()]));
+    });
 }
