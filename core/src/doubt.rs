@@ -217,6 +217,12 @@ impl DoubtTicket {
         self.state.lock().told = Some(settlement);
     }
 
+    /// How long it lasted: it is over now, or was when its time had come.
+    pub(crate) fn lasted(&self) -> Duration {
+        let now = self.clock.now();
+        self.state.lock().until(now).min(now).since(self.since)
+    }
+
     /// Marks it settled. The wakers are given back, to be woken once no lock is held.
     pub(crate) fn settle(&self) -> Vec<Waker> {
         let mut state = self.state.lock();

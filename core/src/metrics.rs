@@ -39,9 +39,11 @@ pub(crate) enum Event {
     ExtractorPanicked,
     RolledBack,
     MergePanicked,
+    DoubtSettled,
+    DoubtMillis,
 }
 
-const EVENTS: usize = Event::MergePanicked as usize + 1;
+const EVENTS: usize = Event::DoubtMillis as usize + 1;
 
 pub(crate) struct Counters([CachePadded<[AtomicU64; EVENTS]>; STRIPES]);
 
@@ -92,6 +94,8 @@ impl Counters {
             extractors_panicked: self.sum(Event::ExtractorPanicked),
             rolled_back: self.sum(Event::RolledBack),
             merges_panicked: self.sum(Event::MergePanicked),
+            doubts_settled: self.sum(Event::DoubtSettled),
+            doubt_millis: self.sum(Event::DoubtMillis),
             ..Stats::default()
         }
     }
@@ -155,6 +159,10 @@ pub struct Stats {
     pub rolled_back: u64,
     /// Panics of a merge function in a read: what was shown was as if its write were not pending.
     pub merges_panicked: u64,
+    /// Doubts of keys that are over.
+    pub doubts_settled: u64,
+    /// How long these lasted, added up, in milliseconds.
+    pub doubt_millis: u64,
     /// Entries resident now, expired ones and absent marks included.
     pub entries: u64,
     /// Their weight.
@@ -182,7 +190,7 @@ pub struct Stat {
 }
 
 /// How many there are.
-const STATS: usize = 32;
+const STATS: usize = 34;
 
 impl Stats {
     /// All of them, by name, in the order of the fields. A later version may have more.
@@ -219,6 +227,8 @@ impl Stats {
             differs_60s,
             rolled_back,
             merges_panicked,
+            doubts_settled,
+            doubt_millis,
             entries,
             weight,
             in_doubt,
@@ -289,6 +299,8 @@ impl Stats {
                 merges_panicked,
                 "Panics of a merge function in a read: what was shown was as if its write were not pending.",
             ),
+            counted("doubts_settled", doubts_settled, "Doubts of keys that are over."),
+            counted("doubt_millis", doubt_millis, "How long these lasted, added up, in milliseconds."),
             now("entries", entries, "Entries resident now, expired ones and absent marks included."),
             now("weight", weight, "The weight of the entries that are resident now."),
             now("in_doubt", in_doubt, "Keys in doubt now."),

@@ -377,6 +377,8 @@ impl<L: Layout> Cell<L> {
         if change.settled
             && let Some((ticket, _)) = self.doubt.take()
         {
+            engine.counters.count(Event::DoubtSettled);
+            engine.counters.add(Event::DoubtMillis, u64::try_from(ticket.lasted().as_millis()).unwrap_or(u64::MAX));
             after.wakers.append(&mut ticket.settle());
             self.note(EventKind::Settled, engine, after);
         }

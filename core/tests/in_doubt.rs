@@ -6,7 +6,8 @@ mod shelf;
 use common::*;
 use shelf::{Fns, broken};
 use wtcache::{
-    Cache, Call, Change, Failure, How, InDoubtWrites, Loaded, NotSent, Outcome, Record, Rows, SourceError, Typed,
+    Cache, Call, Change, Failure, How, InDoubtWrites, Loaded, NotSent, Outcome, Record, Rows, Settlement, SourceError,
+    Typed,
 };
 use wtcache_testkit::{Does, ManualClock, Op, Script, When};
 
@@ -223,6 +224,22 @@ fn d3_a_doubt_ends_with_the_settle_window_and_not_before() {
     w.clock.advance(std::time::Duration::from_nanos(1));
     assert!(doubt.settles_in().is_zero());
     w.assert_settled("k");
+}
+
+/// Whoever comes by late does not make it longer.
+#[test]
+fn d3_how_long_doubts_lasted_is_counted_once_they_are_over() {
+    let w = world();
+    let counted = || (w.cache.stats().doubts_settled, w.cache.stats().doubt_millis);
+    w.doubt("by time", "1", Does::Unknown);
+    let told = w.doubt("by word", "1", Does::Unknown);
+    w.clock.advance(secs(4));
+    assert_eq!(counted(), (0, 0));
+    assert!(told.settle(Settlement::NotApplied));
+    assert_eq!(counted(), (1, 4_000));
+    w.clock.advance(secs(60));
+    w.get("by time");
+    assert_eq!(counted(), (2, 14_000));
 }
 
 #[test]
