@@ -143,14 +143,30 @@ fn an_id_is_decoded_once() {
 }
 
 #[test]
+fn a_patch_is_merged_into_an_item_that_is_there() {
+    let origin = origin();
+    origin.seed("a", json!({ "n": 1, "gone": 1, "in": { "x": 1, "y": 2 }, "was": 3 }));
+    let patched =
+        ask(&origin, "PATCH", "/items/a", r#"{"n":2,"gone":null,"in":{"x":null,"z":3},"was":{"now":4}}"#).unwrap();
+    assert_eq!((patched.status, patched.header("etag")), (200, Some("\"r2\"")));
+    let record = origin.record("a").unwrap();
+    assert_eq!((&record["n"], record.get("gone"), &record["was"]), (&json!(2), None, &json!({ "now": 4 })));
+    assert_eq!(record["in"], json!({ "y": 2, "z": 3 }));
+    assert_eq!(ask(&origin, "PATCH", "/items/none", "{}").unwrap().status, 404);
+    assert_eq!(ask(&origin, "PATCH", "/items/a", "[]").unwrap().status, 400);
+    assert_eq!(ask(&origin, "PATCH", "/items/a", r#"{"quantity":1000001}"#).unwrap().status, 422);
+    assert_eq!(origin.record("a").unwrap(), record);
+}
+
+#[test]
 fn other_paths_and_methods_are_refused() {
     let origin = origin();
     let health = ask(&origin, "GET", "/healthz", "").unwrap();
     assert_eq!((health.status, health.body.as_str()), (200, "ok"));
     assert_eq!(ask(&origin, "GET", "/nowhere", "").unwrap().status, 404);
     for (method, path, allow) in [
-        ("PATCH", "/items/a", "GET, HEAD, PUT, DELETE"),
-        ("BREW", "/items/a", "GET, HEAD, PUT, DELETE"),
+        ("PATCH", "/items", "GET, HEAD, POST"),
+        ("BREW", "/items/a", "GET, HEAD, PUT, PATCH, DELETE"),
         ("PUT", "/items", "GET, HEAD, POST"),
         ("PUT", "/healthz", "GET, HEAD"),
     ] {
