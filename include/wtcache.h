@@ -2190,6 +2190,25 @@ int32_t wtcache_created_is_kept(const struct wtcache_created *created);
  */
 void wtcache_created_free(struct wtcache_created *created);
 
+/* ---- Patches that the origin merges ---- */
+
+/**
+ * Sends a JSON merge patch (RFC 7396) of a key's record to the HTTP origin, which merges it, and keeps the record that it answers with. It is a
+ * write of the key: it waits for its turn, as `wtcache_put` does. The record is not loaded for it. The origin has to take `PATCH`.
+ *
+ * The cache must be one of `wtcache_open`; one over a source of the program's own gives `WTCACHE_ERR_ARGUMENT`, as what is no JSON does. Nothing
+ * else of the patch is checked here. `call`, `entry` and what is given are as of `wtcache_put`. `*entry` is NULL too where the origin answered
+ * without the record: the next read asks for it. A patch in doubt cannot be sent again by `wtcache_error_doubt`, only settled or waited for.
+ */
+int32_t wtcache_patch(const struct wtcache_cache *cache,
+                      const void *key,
+                      size_t key_len,
+                      const void *patch,
+                      size_t patch_len,
+                      const struct wtcache_call *call,
+                      struct wtcache_entry **entry,
+                      struct wtcache_error **err);
+
 /* ---- Update: read, change and write in one turn ---- */
 
 /**

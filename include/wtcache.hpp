@@ -2032,6 +2032,18 @@ public:
         return detail::made<created, wtcache_created>(wtcache_create, handle_.get(), bytes.data(), bytes.size(),
                                                       &call.options);
     }
+    /**
+     * Sends a JSON merge patch (RFC 7396) to the HTTP origin, which merges it, and keeps the record that it answers with, which is given; nothing:
+     * applied, and not seen. See wtcache_patch. Errors: as `put`; `status::argument` over a source of the program's own. One in doubt cannot be
+     * sent again, only settled or waited for.
+     */
+    result<std::optional<value>> patch(std::string_view key, std::string_view merge_patch,
+                                       const call_options &options = {}) const
+    {
+        const detail::native_call call(options);
+        return detail::found(wtcache_patch, handle_.get(), key.data(), key.size(), merge_patch.data(), merge_patch.size(),
+                             &call.options);
+    }
     /** Removes the record at the origin and here. What the origin does not have counts as removed. Errors: as `put`. */
     result<void> remove(std::string_view key, const call_options &options = {}) const
     {

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use wtcache::{ByteCache, Bytes, CloseReport, Source};
-use wtcache_http_source::Subscribe;
+use wtcache_http_source::{HttpSource, Subscribe};
 
 use crate::arguments::{Refused, optional_output, output, required};
 use crate::border;
@@ -30,8 +30,20 @@ pub(crate) struct Opened {
     pub(crate) number: u64,
     /// How long a call takes at most that says nothing itself.
     pub(crate) deadline: Duration,
+    /// The origin behind HTTP; none where the cache has a source of the program's own.
+    origin: Option<Arc<HttpSource>>,
     /// What the origin tells of its changes, where it is asked to.
     feed: Option<Arc<Feed>>,
+}
+
+impl Opened {
+    /// The origin, for what only one behind HTTP can do.
+    pub(crate) fn origin(&self) -> Result<&HttpSource, Refused> {
+        let none = || {
+            Refused::argument("cache has a source of the program's own, and no HTTP origin: it is not of wtcache_open")
+        };
+        self.origin.as_deref().ok_or_else(none)
+    }
 }
 
 impl wtcache_cache {
@@ -61,6 +73,7 @@ impl wtcache_cache {
     fn open(
         config: Option<&wtcache_config>,
         source: impl Source<Bytes>,
+        origin: Option<Arc<HttpSource>>,
         subscribe: Option<Subscribe>,
     ) -> Result<*mut Self, wtcache_error> {
         static NEXT: AtomicU64 = AtomicU64::new(0);
@@ -77,7 +90,7 @@ impl wtcache_cache {
         let number = NEXT.fetch_add(1, Ordering::Relaxed);
         let cache = builder.build()?;
         let feed = subscribe.map(|subscribe| Feed::start(subscribe, &cache)).transpose()?.map(Arc::new);
-        let opened = Opened { cache, number, deadline: options.deadline(), feed };
+        let opened = Opened { cache, number, deadline: options.deadline(), origin, feed };
         Ok(border::give(Self(Owned::new(opened))))
     }
 }
@@ -97,9 +110,9 @@ pub unsafe extern "C" fn wtcache_open(
         border::call(err, || {
             let cache = output("cache", cache, ptr::null_mut())?;
             let config = required("config", config)?;
-            let source = config.options().http_source()?;
+            let source = Arc::new(config.options().http_source()?);
             let subscribe = config.options().subscribe(&source)?;
-            *cache = wtcache_cache::open(Some(config), source, subscribe)?;
+            *cache = wtcache_cache::open(Some(config), Arc::clone(&source), Some(source), subscribe)?;
             Ok(WTCACHE_OK)
         })
     }
@@ -124,7 +137,7 @@ pub unsafe extern "C" fn wtcache_open_with_source(
             let cache = cache.ok_or_else(|| Refused::argument("cache is NULL"))?;
             let config = config.as_ref();
             config.map_or(Ok(()), |config| config.options().names_no_origin())?;
-            *cache = wtcache_cache::open(config, source, None)?;
+            *cache = wtcache_cache::open(config, source, None, None)?;
             Ok(WTCACHE_OK)
         })
     }

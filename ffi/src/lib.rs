@@ -1,7 +1,7 @@
 //! The C ABI of wtcache: what `include/wtcache.h` declares.
 //!
 //! Each file is one theme, and its public functions are the header's, in the header's order: `abi`, `status`, `error`, `config`,
-//! `listener`, `extract`, `cache`, `call`, `read`, `many`, `write`, `update`, `invalidate`, `doubt`, `permit`, `optimistic`, `transaction`,
+//! `listener`, `extract`, `cache`, `call`, `read`, `many`, `write`, `create`, `patch`, `update`, `invalidate`, `doubt`, `permit`, `optimistic`, `transaction`,
 //! `transacted`, `queue`, `stats`, `source`, `reply`, `python`. Below them: `options` and `json` are behind a configuration, `pool` runs a
 //! queue's calls, `watch` waits for what is pending, `arguments` and `border` stand between the caller's pointers and safe code, `fork` knows
 //! in which process we are.
@@ -34,6 +34,7 @@ mod listener;
 mod many;
 mod optimistic;
 mod options;
+mod patch;
 mod permit;
 mod pool;
 mod python;
@@ -62,6 +63,7 @@ pub use invalidate::*;
 pub use listener::*;
 pub use many::*;
 pub use optimistic::*;
+pub use patch::*;
 pub use permit::*;
 pub use python::*;
 pub use queue::*;

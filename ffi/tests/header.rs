@@ -14,7 +14,7 @@ use std::process::Command;
 use common::{Kind, artifact, output_of, root, scratch, skipped};
 
 /// The themes, in the header's order, with what stands above the functions of those that have some.
-const THEMES: [(&str, &str); 24] = [
+const THEMES: [(&str, &str); 25] = [
     ("abi", "The number of the ABI"),
     ("status", ""),
     ("error", "Errors"),
@@ -27,6 +27,7 @@ const THEMES: [(&str, &str); 24] = [
     ("many", "Many keys in one call"),
     ("write", "Write through, also on a condition"),
     ("create", "Records whose keys the origin names"),
+    ("patch", "Patches that the origin merges"),
     ("update", "Update: read, change and write in one turn"),
     ("invalidate", "Forget"),
     ("doubt", "Writes in doubt"),

@@ -91,6 +91,16 @@ class Wrapping(http.server.BaseHTTPRequestHandler):
         else:
             self.answer(201, b"" if b"unnamed" in body else b'{"data": [{"id": "bolt"}]}')
 
+    def do_PATCH(self):
+        body = self.rfile.read(int(self.headers["Content-Length"]))
+        self.server.seen.append((self.headers["Content-Type"], self.path, body))
+        if b"refused" in body:
+            self.answer(422, b"")
+        elif b"lost" in body:
+            self.answer(500, b"")
+        else:
+            self.answer(200, b'{"data": [{"n":  4}]}')
+
     def do_PUT(self):
         body = self.rfile.read(int(self.headers["Content-Length"]))
         self.server.seen.append(("PUT", self.path, body))
@@ -140,6 +150,28 @@ class OfAnotherShape(unittest.TestCase):
             cache.create(b'"lost"', timeout=60)
         self.assertEqual((lost.exception.code, lost.exception.doubt), (500, None))
         self.assertEqual(len(self.origin.seen), 4)
+
+    def test_a_patch_is_merged_by_the_origin_and_what_it_answers_is_kept(self):
+        cache = self.open(60)
+        self.assertEqual(cache.patch("screw", {"n": 4, "old": None}), b'{"n":  4}')
+        sent = ("application/merge-patch+json", "/items?id=eq.screw", b'{"data":{"n": 4, "old": null}}')
+        self.assertEqual(self.origin.seen, [sent])
+        self.assertEqual(cache["screw"], b'{"n":  4}')
+        self.assertEqual(cache.patch("screw", b'{"n":  4}', ttl=0), b'{"n":  4}')
+        self.assertEqual(self.origin.seen[1][2], b'{"data":{"n":  4}}')
+        self.assertEqual(cache["screw"], b'{"n":  1}')
+        with self.assertRaises(wtcache.RejectedError) as refused:
+            cache.patch("screw", {"refused": 1})
+        self.assertEqual(refused.exception.code, 422)
+        with self.assertRaises(wtcache.InDoubtError) as lost:
+            cache.patch("screw", {"lost": 1}, timeout=60)
+        self.assertEqual((lost.exception.code, lost.exception.doubt.key), (500, "screw"))
+        seen = len(self.origin.seen)
+        with self.assertRaisesRegex(wtcache.ArgumentError, "patch is no JSON"):
+            cache.patch("nail", b"{")
+        self.assertEqual(len(self.origin.seen), seen)
+        with wtcache.Cache(wtcache.Source()) as own, self.assertRaisesRegex(wtcache.ArgumentError, "no HTTP origin"):
+            own.patch("screw", {"n": 4})
 
     def test_what_was_long_unchanged_is_fresh_for_a_share_of_that(self):
         for share, asked in [(0.5, 1), (0, 2)]:

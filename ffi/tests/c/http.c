@@ -1,4 +1,4 @@
-/* A cache over an origin behind HTTP: that tells of its changes, and that makes records and names them. */
+/* A cache over an origin behind HTTP: that tells of its changes, that makes records and names them, and that merges patches. */
 
 #include <arpa/inet.h>
 #include <netinet/in.h>
@@ -16,6 +16,7 @@ typedef struct teller {
     int feed;     /* the latest connection of the feed; -1: there is none yet */
     int followed; /* how many there were */
     int gets;     /* of records */
+    int patches;
 } teller;
 
 static void send_all(int to, const char *text)
@@ -33,6 +34,29 @@ static const char *made(const char *value)
     if (strstr(value, "secret") != NULL) return "HTTP/1.1 201 Created\r\nContent-Length: 0\r\nConnection: close\r\n\r\n";
     if (strstr(value, "wrong") != NULL) return "HTTP/1.1 422 No\r\nContent-Length: 0\r\nConnection: close\r\n\r\n";
     return "HTTP/1.1 500 Oh\r\nContent-Length: 0\r\nConnection: close\r\n\r\n";
+}
+
+/* To a PATCH, the same. */
+static const char *merged(const char *patch)
+{
+    if (strcmp(patch, "{\"merged\": null}") == 0)
+        return "HTTP/1.1 200 OK\r\nETag: \"r2\"\r\nContent-Length: 8\r\nConnection: close\r\n\r\n{\"n\": 2}";
+    if (strstr(patch, "unseen") != NULL) return "HTTP/1.1 204 Done\r\nConnection: close\r\n\r\n";
+    if (strstr(patch, "wrong") != NULL) return "HTTP/1.1 422 No\r\nContent-Length: 0\r\nConnection: close\r\n\r\n";
+    if (strstr(patch, "gone") != NULL) return "HTTP/1.1 404 Gone\r\nContent-Length: 0\r\nConnection: close\r\n\r\n";
+    return "HTTP/1.1 500 Oh\r\nContent-Length: 0\r\nConnection: close\r\n\r\n";
+}
+
+/* The body of a request, an object, of which the first part was received already. */
+static const char *body_of(int connection, char *head, size_t size, size_t len)
+{
+    const char *body = strstr(head, "\r\n\r\n") + 4;
+    while (strchr(body, '}') == NULL) {
+        ssize_t got = recv(connection, head + len, size - 1 - len, 0);
+        CHECK(got > 0);
+        head[len += (size_t)got] = '\0';
+    }
+    return body;
 }
 
 static void *answer_all(void *argument)
@@ -53,13 +77,12 @@ static void *answer_all(void *argument)
             __atomic_store_n(&self->feed, connection, __ATOMIC_SEQ_CST);
             __atomic_add_fetch(&self->followed, 1, __ATOMIC_SEQ_CST);
         } else if (strncmp(head, "POST /items ", 12) == 0) {
-            const char *value = strstr(head, "\r\n\r\n") + 4;
-            while (strchr(value, '}') == NULL) {
-                ssize_t got = recv(connection, head + len, sizeof head - 1 - len, 0);
-                CHECK(got > 0);
-                head[len += (size_t)got] = '\0';
-            }
-            send_all(connection, made(value));
+            send_all(connection, made(body_of(connection, head, sizeof head, len)));
+            close(connection);
+        } else if (strncmp(head, "PATCH /items/k ", 15) == 0) {
+            CHECK(strstr(head, ": application/merge-patch+json\r\n") != NULL);
+            __atomic_add_fetch(&self->patches, 1, __ATOMIC_SEQ_CST);
+            send_all(connection, merged(body_of(connection, head, sizeof head, len)));
             close(connection);
         } else {
             __atomic_add_fetch(&self->gets, 1, __ATOMIC_SEQ_CST);
@@ -74,7 +97,7 @@ static void begin(teller *self)
     struct sockaddr_in address = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
     socklen_t len = sizeof address;
     self->feed = -1;
-    self->followed = self->gets = 0;
+    self->followed = self->gets = self->patches = 0;
     self->listening = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
     CHECK(bind(self->listening, (struct sockaddr *)&address, len) == 0 && listen(self->listening, 16) == 0);
     CHECK(getsockname(self->listening, (struct sockaddr *)&address, &len) == 0);
@@ -293,11 +316,84 @@ static void a_record_that_is_not_made(void)
     free_shelf(cache, &self);
 }
 
+static void the_origin_merges_a_patch_and_its_record_is_kept(void)
+{
+    teller origin;
+    begin(&origin);
+    wtcache_cache *cache = open_makes(&origin);
+    wtcache_entry *entry = NULL;
+    SUCCEEDS(wtcache_patch(cache, "k", 1, BYTES("{\"merged\": null}"), NULL, &entry, &error));
+    check_value(entry, "{\"n\": 2}");
+    wtcache_entry_free(entry);
+    check_read(cache, "k", WTCACHE_MODE_CACHED, "{\"n\": 2}");
+    CHECK(origin.gets == 0 && origin.patches == 1);
+
+    entry = (wtcache_entry *)&origin;
+    SUCCEEDS(wtcache_patch(cache, "k", 1, BYTES("{\"unseen\": 1}"), NULL, &entry, &error));
+    CHECK(entry == NULL);
+    check_read(cache, "k", WTCACHE_MODE_DEFAULT, "one");
+    CHECK(origin.gets == 1);
+
+    wtcache_call brief = {.struct_size = sizeof brief, .lifetime_ms = WTCACHE_LIFETIME_NOT_KEPT};
+    SUCCEEDS(wtcache_patch(cache, "k", 1, BYTES("{\"merged\": null}"), &brief, NULL, &error));
+    check_read(cache, "k", WTCACHE_MODE_DEFAULT, "one");
+    CHECK(origin.gets == 2 && origin.patches == 3);
+    wtcache_cache_free(cache);
+    end(&origin);
+}
+
+static void a_patch_that_is_not_merged(void)
+{
+    teller origin;
+    begin(&origin);
+    wtcache_cache *cache = open_makes(&origin);
+    wtcache_entry *entry = (wtcache_entry *)&origin;
+    check_read(cache, "k", WTCACHE_MODE_DEFAULT, "one");
+    FAILS(wtcache_patch(cache, "k", 1, BYTES("{\"wrong\": 1}"), NULL, &entry, &error), WTCACHE_ERR_REJECTED, "422");
+    CHECK(entry == NULL);
+    check_read(cache, "k", WTCACHE_MODE_CACHED, "one");
+    FAILS(wtcache_patch(cache, "k", 1, BYTES("{\"gone\": 1}"), NULL, &entry, &error), WTCACHE_ERR_CONFLICT, "404");
+    check_read(cache, "k", WTCACHE_MODE_CACHED, NULL);
+    check_read(cache, "k", WTCACHE_MODE_DEFAULT, "one");
+    CHECK(origin.gets == 2);
+
+    CHECK(wtcache_patch(cache, "k", 1, BYTES("{\"fails\": 1}"), NULL, &entry, &error) == WTCACHE_ERR_IN_DOUBT);
+    CHECK(wtcache_error_outcome(error) == WTCACHE_OUTCOME_IN_DOUBT && wtcache_error_source_code(error) == 500);
+    wtcache_doubt *doubt = wtcache_error_doubt(error);
+    wtcache_error_free(error);
+    CHECK(stats_of(cache).in_doubt == 1);
+    CHECK(wtcache_doubt_replay(doubt, NULL, NULL, &error) != WTCACHE_OK && origin.patches == 3);
+    wtcache_error_free(error);
+    SUCCEEDS(wtcache_doubt_settle(doubt, WTCACHE_SETTLEMENT_NOT_APPLIED, &error));
+    wtcache_doubt_free(doubt);
+    CHECK(stats_of(cache).in_doubt == 0);
+
+    FAILS(wtcache_patch(cache, "k", 1, BYTES("{\"n\": 1"), NULL, &entry, &error), WTCACHE_ERR_ARGUMENT, "patch is no JSON: ");
+    FAILS(wtcache_patch(cache, "k", 1, NULL, 0, NULL, &entry, &error), WTCACHE_ERR_ARGUMENT, "patch is no JSON: ");
+    wtcache_call cached = {.struct_size = sizeof cached, .mode = WTCACHE_MODE_CACHED};
+    FAILS(wtcache_patch(cache, "k", 1, "{}", 2, &cached, &entry, &error), WTCACHE_ERR_ARGUMENT, "call.mode");
+    NULL_IS_REFUSED(wtcache_patch(cache, "k", 1, NULL, 1, NULL, &entry, &error));
+    NULL_IS_REFUSED(wtcache_patch(cache, NULL, 1, "{}", 2, NULL, &entry, &error));
+    NULL_IS_REFUSED(wtcache_patch(NULL, "k", 1, "{}", 2, NULL, &entry, &error));
+    SUCCEEDS(wtcache_close(cache, 0, NULL, &error));
+    FAILS(wtcache_patch(cache, "k", 1, "{}", 2, NULL, &entry, &error), WTCACHE_ERR_CLOSED, "");
+    CHECK(origin.patches == 3);
+    wtcache_cache_free(cache);
+    end(&origin);
+
+    shelf self;
+    cache = open_shelf(&self);
+    FAILS(wtcache_patch(cache, "k", 1, "{}", 2, NULL, &entry, &error), WTCACHE_ERR_ARGUMENT, "a source of the program's own");
+    free_shelf(cache, &self);
+}
+
 const test_case http_cases[] = {
     {"a_feed_is_followed_until_the_cache_is_closed", a_feed_is_followed_until_the_cache_is_closed},
     {"a_feed_ends_with_the_last_handle", a_feed_ends_with_the_last_handle},
     {"a_listener_closes_the_cache_that_tells_it", a_listener_closes_the_cache_that_tells_it},
     {"the_origin_names_the_records_that_it_makes", the_origin_names_the_records_that_it_makes},
     {"a_record_that_is_not_made", a_record_that_is_not_made},
+    {"the_origin_merges_a_patch_and_its_record_is_kept", the_origin_merges_a_patch_and_its_record_is_kept},
+    {"a_patch_that_is_not_merged", a_patch_that_is_not_merged},
     {NULL, NULL},
 };

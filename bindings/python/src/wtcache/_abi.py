@@ -269,6 +269,7 @@ SIGNATURES: dict[str, tuple[Any, list[Any]]] = {
     "wtcache_created_entry": (_P, [_P]),
     "wtcache_created_is_kept": (_I, [_P]),
     "wtcache_created_free": (None, [_P]),
+    "wtcache_patch": (_I, [*_CACHE_KEY, _B, _Z, _P, _P, _P]),
     "wtcache_put_if": (_I, [*_CACHE_KEY, _B, _Z, _P, _P, _P, _P]),
     "wtcache_delete": (_I, [*_CACHE_KEY, _P, _P]),
     "wtcache_delete_if": (_I, [*_CACHE_KEY, _P, _P, _P]),

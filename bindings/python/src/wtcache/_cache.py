@@ -366,6 +366,29 @@ class Cache(Hits, Generic[K, V]):
         finally:
             lib.wtcache_created_free(created)
 
+    def patch(
+        self,
+        key: K,
+        patch: dict[str, Any] | bytes,
+        *,
+        ttl: float | None = None,
+        timeout: float | None = None,
+        idempotency_key: bytes | None = None,
+    ) -> V | None:
+        """Sends a JSON merge patch (RFC 7396) to the HTTP origin, which merges it, and keeps the record that it answers with, which is returned;
+        None: applied, and not seen. The record is not loaded for it.
+
+        A dict is written as JSON; bytes are sent as they are, and must be JSON. The codec has no part in it. Options and what it raises are as of
+        `put`; `ArgumentError` where the cache has a source of the program's own. What is in doubt can be settled or waited for, not sent again.
+        """
+        data = patch if isinstance(patch, bytes) else json.dumps(patch).encode()
+        raw = self._border.key(key)
+        entry, error = c_void_p(), c_void_p()
+        call = options_of_call(timeout, idempotency_key, ttl)
+        status = lib.wtcache_patch(self._handle, raw, len(raw), data, len(data), call, byref(entry), byref(error))
+        self._check(status, error)
+        return self._taken(entry)
+
     def _taken(self, entry: c_void_p) -> V | None:
         value: V | None = self._border.take(entry)
         return value
