@@ -132,7 +132,7 @@ fn ci() -> Result<(), String> {
     run(walk)?;
     // Each bench once, so that none rots; no figure is taken from it.
     run(cargo(&["bench", "--workspace", "--bench", "core", "--bench", "scale", "--", "--test"]))?;
-    attack::run(Duration::from_secs(360), attack::CI_SEED)?;
+    attack::run(Duration::from_secs(300), attack::CI_SEED)?;
     sanitize::check()
 }
 
