@@ -628,7 +628,7 @@ typedef struct wtcache_queue wtcache_queue;
 typedef struct wtcache_reply wtcache_reply;
 
 /**
- * The answers of a call for many keys, in the order of the keys; or what `wtcache_find` found. It never changes, and may be read from any thread. What it gives
+ * The answers of a call for many keys, in the order of the keys; or what `wtcache_find` or `wtcache_list` found. It never changes, and may be read from any thread. What it gives
  * pointers to is valid until it is freed.
  */
 typedef struct wtcache_results wtcache_results;
@@ -1534,6 +1534,9 @@ void wtcache_config_free(struct wtcache_config *config);
  *   answer lacks is absent; so it must never be one page of several.
  * - `create`, which is not there by default: where `wtcache_create` sends a record, with `POST`. Its members: `url`, of the same host as `url`, and `key_at`, by
  *   default `"/id"`: where in the record that is answered its key is. Without one there, it is taken from `Location`.
+ * - `list`, which is not there by default: where the origin lists records by queries of its own, for `wtcache_list`. Its members: `url`, of the same host as `url`, which
+ *   the query is added to; `records_at`, `key_at`, `version_at` and `body_limit_bytes`, as of `batch`; and `parts_by` `["select", "fields"]`: what in a
+ *   query may have the origin answer with parts of records, which are not kept then.
  * - `versions`: how the ETags of a record stand to each other: `opaque`; `number`, each has one number in it, which grows; or `bytes`, the later one is greater
  *   byte by byte.
  * - `subscribe`, which is not there by default: the origin tells of its changes, and a thread of the cache's own does to it what they say, from
@@ -2089,6 +2092,30 @@ const struct wtcache_error *wtcache_results_error(const struct wtcache_results *
  * Frees results, with all entries and errors in them. NULL is fine.
  */
 void wtcache_results_free(struct wtcache_results *results);
+
+/* ---- The origin's lists ---- */
+
+/**
+ * Asks the HTTP origin for its list, `http.list`, with this query as it stands in a URL, percent-encoded and without a question mark, and keeps the
+ * records as what loads bring. One whose key moved meanwhile, or is being written or in doubt, is given and not kept; and so are all
+ * where the query has one of `parts_by`. What is pending is not in them.
+ *
+ * The cache must be one of `wtcache_open`. Of `call`, which may be NULL, only the deadline counts; the rest is refused. `*results` has an answer for
+ * each record, in the origin's order, each with an entry that has the key, to be freed with `wtcache_results_free`, or is NULL. It is all that
+ * the origin has for the query only if `*wrong` and `*has_next_page` are 0; either pointer may be NULL. `*wrong`: how many members of the answer are
+ * not among the records: they are none, tell no key, are there more than once or are larger than an entry can be. `*has_next_page`: 1 if the answer
+ * says in a `Link` that it is one page of several, and not the last.
+ *
+ * Gives `WTCACHE_ERR_ARGUMENT` where there is no `http.list`, or no URL can hold the query, and other errors as `wtcache_get`; nothing was kept then.
+ */
+int32_t wtcache_list(const struct wtcache_cache *cache,
+                     const void *query,
+                     size_t query_len,
+                     const struct wtcache_call *call,
+                     struct wtcache_results **results,
+                     size_t *wrong,
+                     int32_t *has_next_page,
+                     struct wtcache_error **err);
 
 /* ---- Write through, also on a condition ---- */
 

@@ -1905,6 +1905,18 @@ struct found {
     std::size_t expired;
 };
 
+/** What an origin's list has for a query. */
+struct listed {
+    /** The records, in the origin's order. */
+    std::vector<value> entries;
+    /** How many members of the answer are not among them: see wtcache_list. */
+    std::size_t wrong;
+    /** The answer is one page of several, and not the last. */
+    bool has_next_page;
+    /** Whether the entries are all that the origin has for the query. */
+    bool is_complete() const noexcept { return wrong == 0 && !has_next_page; }
+};
+
 /** How many bytes `cache::get_into` found. */
 struct copied {
     /** `ok`: they were copied. `not_found`: there is no such record. `too_small`: nothing was copied. */
@@ -2099,6 +2111,29 @@ public:
                                                  &results, &there.expired, &err);
         if (status < 0) return error(err);
         const detail::owned<wtcache_results, wtcache_results_free> freed(results);
+        const std::size_t count = wtcache_results_count(results);
+        there.entries.reserve(count);
+        for (std::size_t at = 0; at < count; at++) {
+            if (auto entry = detail::shared(wtcache_results_entry(results, at))) there.entries.push_back(std::move(*entry));
+        }
+        return there;
+    }
+    /**
+     * The records of the HTTP origin's list for a query, as it stands in a URL, which are kept as what loads bring: see wtcache_list. Of the options,
+     * only the deadline counts. `argument` where the cache has a source of the program's own or no `http.list`.
+     */
+    result<listed> list(std::string_view query, const call_options &options = {}) const
+    {
+        const detail::native_call call(options);
+        listed there{};
+        wtcache_results *results = nullptr;
+        std::int32_t has_next_page = 0;
+        wtcache_error *err = nullptr;
+        const std::int32_t status = wtcache_list(handle_.get(), query.data(), query.size(), &call.options, &results,
+                                                 &there.wrong, &has_next_page, &err);
+        if (status < 0) return error(err);
+        const detail::owned<wtcache_results, wtcache_results_free> freed(results);
+        there.has_next_page = has_next_page != 0;
         const std::size_t count = wtcache_results_count(results);
         there.entries.reserve(count);
         for (std::size_t at = 0; at < count; at++) {

@@ -491,6 +491,28 @@ impl<L: Layout> CacheOf<L> {
         invalidate::close(&self.0, timeout)
     }
 
+    /// Somebody has called [`close`](Self::close): every call that begins now is told so.
+    ///
+    /// # Example
+    /// ```
+    /// # use std::time::Duration;
+    /// # use wtcache::{ByteCache, Bytes, LoadCx, Loaded, Record, Source, SourceError};
+    /// # struct Origin;
+    /// # impl Source<Bytes> for Origin {
+    /// #     fn get(&self, _: &[u8], _: &LoadCx<'_, Bytes>) -> Result<Loaded<Vec<u8>>, SourceError> {
+    /// #         Ok(Loaded::Found(Record::new(Vec::new())))
+    /// #     }
+    /// # }
+    /// let cache = ByteCache::builder(Origin).build()?;
+    /// assert!(!cache.is_closed());
+    /// cache.close(Duration::ZERO);
+    /// assert!(cache.is_closed());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn is_closed(&self) -> bool {
+        self.0.is_closed()
+    }
+
     /// A hit, or nothing.
     pub(crate) fn hit<Q: Lookup<L> + ?Sized>(&self, key: &Q, call: &Call) -> Result<Option<Read<L>>, LoadError> {
         if self.0.is_closed() {

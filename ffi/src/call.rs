@@ -151,6 +151,21 @@ impl wtcache_call {
         }
     }
 
+    /// Of a list of the origin's: the deadline that it has of its own.
+    ///
+    /// # Safety
+    /// As [`Self::of_read`].
+    pub(crate) unsafe fn of_list(call: *const Self) -> Result<Option<Duration>, Refused> {
+        // SAFETY: the caller's promise.
+        let Told { asked, lifetime, of_read } = unsafe { Self::read(call) }?;
+        match of_read {
+            _ if asked.mode != Mode::Default => Err(Refused::argument("call.mode is of a read of one key only")),
+            _ if lifetime != Lifetime::Default => Err(Refused::argument("call.lifetime_ms is of a write only")),
+            Some(member) => Err(Refused::argument(format!("call.{member} is of a read by key only"))),
+            None => Ok(asked.deadline),
+        }
+    }
+
     /// Of any other call.
     ///
     /// # Safety

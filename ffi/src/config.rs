@@ -123,6 +123,9 @@ pub unsafe extern "C" fn wtcache_config_free(config: *mut wtcache_config) {
 ///   answer lacks is absent; so it must never be one page of several.
 /// - `create`, which is not there by default: where `wtcache_create` sends a record, with `POST`. Its members: `url`, of the same host as `url`, and `key_at`, by
 ///   default `"/id"`: where in the record that is answered its key is. Without one there, it is taken from `Location`.
+/// - `list`, which is not there by default: where the origin lists records by queries of its own, for `wtcache_list`. Its members: `url`, of the same host as `url`, which
+///   the query is added to; `records_at`, `key_at`, `version_at` and `body_limit_bytes`, as of `batch`; and `parts_by` `["select", "fields"]`: what in a
+///   query may have the origin answer with parts of records, which are not kept then.
 /// - `versions`: how the ETags of a record stand to each other: `opaque`; `number`, each has one number in it, which grows; or `bytes`, the later one is greater
 ///   byte by byte.
 /// - `subscribe`, which is not there by default: the origin tells of its changes, and a thread of the cache's own does to it what they say, from

@@ -13,7 +13,7 @@ use wtcache::VersionOrder;
 use wtcache_http_source::{Freshness, Retries};
 
 use crate::arguments::Refused;
-use crate::options::{Http, HttpBatch, HttpCreate, Options};
+use crate::options::{Http, HttpBatch, HttpCreate, HttpList, Options};
 use crate::status::WTCACHE_ERR_CONFIG;
 
 /// Sets what `text` names. After an error, some of it may be set.
@@ -88,6 +88,7 @@ fn load_http(http: &mut Http, object: &At) -> Result<(), Refused> {
             "http.idempotency_header" => http.idempotency_header = Some(at.text()?),
             "http.batch" => load_batch(http.batch.get_or_insert_default(), &at)?,
             "http.create" => load_create(http.create.get_or_insert_default(), &at)?,
+            "http.list" => load_list(http.list.get_or_insert_default(), &at)?,
             "http.versions" => http.versions = Some(at.versions()?),
             "http.subscribe" => feed::load(http.subscribe.get_or_insert_default(), &at)?,
             "http.retries" => load_retries(&mut http.retries, &at)?,
@@ -121,6 +122,21 @@ fn load_create(create: &mut HttpCreate, object: &At) -> Result<(), Refused> {
         match at.path.as_str() {
             "http.create.url" => create.url = Some(at.text()?),
             "http.create.key_at" => create.key_at = Some(at.text()?),
+            _ => return Err(at.unknown()),
+        }
+    }
+    Ok(())
+}
+
+fn load_list(list: &mut HttpList, object: &At) -> Result<(), Refused> {
+    for at in object.members()? {
+        match at.path.as_str() {
+            "http.list.url" => list.url = Some(at.text()?),
+            "http.list.records_at" => list.records_at = Some(at.text()?),
+            "http.list.key_at" => list.key_at = Some(at.text()?),
+            "http.list.version_at" => list.version_at = Some(at.text()?),
+            "http.list.body_limit_bytes" => list.body_limit_bytes = Some(at.whole()?),
+            "http.list.parts_by" => list.parts_by = Some(at.texts()?),
             _ => return Err(at.unknown()),
         }
     }
@@ -193,6 +209,14 @@ impl At {
 
     fn text(&self) -> Result<String, Refused> {
         self.value().as_str().map(str::to_owned).ok_or_else(|| self.is_not("a string"))
+    }
+
+    fn texts(&self) -> Result<Vec<String>, Refused> {
+        let texts = serde_json::from_str(self.raw.get());
+        texts.map_err(|_| match self.raw.get().starts_with('[') {
+            true => refuse(format!("{}: is not an array of strings", self.path)),
+            false => self.is_not("an array of strings"),
+        })
     }
 
     fn flag(&self) -> Result<bool, Refused> {

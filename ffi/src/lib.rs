@@ -1,7 +1,7 @@
 //! The C ABI of wtcache: what `include/wtcache.h` declares.
 //!
 //! Each file is one theme, and its public functions are the header's, in the header's order: `abi`, `status`, `error`, `config`,
-//! `listener`, `extract`, `cache`, `call`, `read`, `many`, `write`, `create`, `patch`, `update`, `invalidate`, `doubt`, `permit`, `optimistic`, `transaction`,
+//! `listener`, `extract`, `cache`, `call`, `read`, `many`, `list`, `write`, `create`, `patch`, `update`, `invalidate`, `doubt`, `permit`, `optimistic`, `transaction`,
 //! `transacted`, `queue`, `stats`, `source`, `reply`, `python`. Below them: `options` and `json` are behind a configuration, `pool` runs a
 //! queue's calls, `watch` waits for what is pending, `arguments` and `border` stand between the caller's pointers and safe code, `fork` knows
 //! in which process we are.
@@ -30,6 +30,7 @@ mod feed;
 mod fork;
 mod invalidate;
 mod json;
+mod list;
 mod listener;
 mod many;
 mod optimistic;
@@ -60,6 +61,7 @@ pub use doubt::*;
 pub use error::*;
 pub use extract::*;
 pub use invalidate::*;
+pub use list::*;
 pub use listener::*;
 pub use many::*;
 pub use optimistic::*;

@@ -12,7 +12,7 @@ use crate::error::wtcache_error;
 use crate::read::wtcache_entry;
 use crate::status::{WTCACHE_ERR_ARGUMENT, WTCACHE_NOT_FOUND, WTCACHE_OK};
 
-/// The answers of a call for many keys, in the order of the keys; or what `wtcache_find` found. It never changes, and may be read from any thread. What it gives
+/// The answers of a call for many keys, in the order of the keys; or what `wtcache_find` or `wtcache_list` found. It never changes, and may be read from any thread. What it gives
 /// pointers to is valid until it is freed.
 pub struct wtcache_results(Vec<Answer>);
 

@@ -3,7 +3,9 @@
 use std::time::Duration;
 
 use wtcache::{Audit, Builder, Bytes, InDoubtWrites, Optimistic, VersionOrder};
-use wtcache_http_source::{BatchGet, Breaker, BuildError, CreatePost, Freshness, HttpSource, Retries, Subscribe};
+use wtcache_http_source::{
+    BatchGet, Breaker, BuildError, CreatePost, Freshness, HttpSource, ListGet, Retries, Subscribe,
+};
 
 use crate::arguments::Refused;
 use crate::feed::HttpSubscribe;
@@ -59,6 +61,7 @@ pub(crate) struct Http {
     pub(crate) put_at: Option<String>,
     pub(crate) batch: Option<HttpBatch>,
     pub(crate) create: Option<HttpCreate>,
+    pub(crate) list: Option<HttpList>,
     pub(crate) versions: Option<VersionOrder>,
     pub(crate) subscribe: Option<HttpSubscribe>,
     pub(crate) settle_window_ms: Option<u64>,
@@ -132,6 +135,39 @@ impl HttpCreate {
             Some(pointer) => create.key_at(pointer),
             None => create,
         })
+    }
+}
+
+/// What was set of its lists.
+#[derive(Clone, Default)]
+pub(crate) struct HttpList {
+    pub(crate) url: Option<String>,
+    pub(crate) records_at: Option<String>,
+    pub(crate) key_at: Option<String>,
+    pub(crate) version_at: Option<String>,
+    pub(crate) body_limit_bytes: Option<usize>,
+    pub(crate) parts_by: Option<Vec<String>>,
+}
+
+impl HttpList {
+    fn options(&self) -> Result<ListGet, Refused> {
+        let mut list = ListGet::new(self.url.as_ref().ok_or_else(|| refuse("http.list.url: is missing"))?);
+        if let Some(pointer) = &self.records_at {
+            list = list.records_at(pointer);
+        }
+        if let Some(pointer) = &self.key_at {
+            list = list.key_at(pointer);
+        }
+        if let Some(pointer) = &self.version_at {
+            list = list.version_at(pointer);
+        }
+        if let Some(bytes) = self.body_limit_bytes {
+            list = list.body_limit(bytes);
+        }
+        if let Some(names) = &self.parts_by {
+            list = list.parts_by(names);
+        }
+        Ok(list)
     }
 }
 
@@ -268,6 +304,9 @@ impl Options {
         if let Some(create) = &http.create {
             source = source.create(create.options()?);
         }
+        if let Some(list) = &http.list {
+            source = source.list(list.options()?);
+        }
         if let Some(order) = http.versions {
             source = source.version_order(order);
         }
@@ -305,7 +344,7 @@ impl Options {
                     | "breaker.window"
                     | "breaker.open_for"
                     | "batch.window" => "_ms",
-                    "body_limit" | "batch.body_limit" => "_bytes",
+                    "body_limit" | "batch.body_limit" | "list.body_limit" => "_bytes",
                     _ => "",
                 };
                 refuse(format!("http.{option}{unit}: {message}"))

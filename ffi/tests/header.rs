@@ -14,7 +14,7 @@ use std::process::Command;
 use common::{Kind, artifact, output_of, root, scratch, skipped};
 
 /// The themes, in the header's order, with what stands above the functions of those that have some.
-const THEMES: [(&str, &str); 25] = [
+const THEMES: [(&str, &str); 26] = [
     ("abi", "The number of the ABI"),
     ("status", ""),
     ("error", "Errors"),
@@ -25,6 +25,7 @@ const THEMES: [(&str, &str); 25] = [
     ("call", ""),
     ("read", "Read"),
     ("many", "Many keys in one call"),
+    ("list", "The origin's lists"),
     ("write", "Write through, also on a condition"),
     ("create", "Records whose keys the origin names"),
     ("patch", "Patches that the origin merges"),

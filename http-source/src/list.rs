@@ -6,6 +6,7 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
+use percent_encoding::percent_decode_str;
 use serde_json::value::RawValue;
 use ureq::Body;
 use ureq::http::{Response, Uri, header};
@@ -44,6 +45,7 @@ pub struct ListGet {
     key_at: String,
     version_at: Option<String>,
     body_limit: usize,
+    parts_by: Vec<String>,
 }
 
 impl ListGet {
@@ -55,6 +57,7 @@ impl ListGet {
             key_at: "/id".to_owned(),
             version_at: None,
             body_limit: 16 * 1024 * 1024,
+            parts_by: vec!["select".to_owned(), "fields".to_owned()],
         }
     }
 
@@ -82,6 +85,13 @@ impl ListGet {
         self.body_limit = bytes;
         self
     }
+
+    /// The parameters and calls of a query that may have the origin answer with parts of records: `select=…`, `select(…)`, `select[…]=…`. The records of
+    /// such a list are [not kept](Lifetime::NotKept). Default `select` and `fields`.
+    pub fn parts_by<N: Into<String>>(mut self, names: impl IntoIterator<Item = N>) -> Self {
+        self.parts_by = names.into_iter().map(Into::into).collect();
+        self
+    }
 }
 
 /// What an origin's list has: see [`HttpSource::list`].
@@ -101,6 +111,7 @@ pub struct OriginList {
 pub(crate) struct Listable {
     template: Template,
     form: ListForm,
+    parts_by: Vec<String>,
 }
 
 impl Listable {
@@ -119,7 +130,17 @@ impl Listable {
             body_limit: "list.body_limit",
         };
         let pointers = (options.records_at.as_str(), options.key_at.as_str(), options.version_at.as_deref());
-        Ok(Self { template, form: ListForm::new(&names, pointers, options.body_limit)? })
+        let form = ListForm::new(&names, pointers, options.body_limit)?;
+        Ok(Self { template, form, parts_by: options.parts_by.clone() })
+    }
+
+    /// The origin may answer with parts of records.
+    fn may_be_of_parts(&self, query: &str) -> bool {
+        query.split('&').any(|part| {
+            let name = part.split(['=', '(', '[', '!']).next().unwrap_or_default();
+            let name = percent_decode_str(name).decode_utf8_lossy();
+            self.parts_by.iter().any(|word| *word == *name)
+        })
     }
 
     fn uri(&self, query: &str) -> Result<Uri, SourceError> {
@@ -243,8 +264,12 @@ impl HttpSource {
             return Err(SourceError::new(Failure::Invalid, "this source has no list that takes queries"));
         };
         let uri = listable.uri(query)?;
+        let of_parts = listable.may_be_of_parts(query);
         let ask = |attempt: Attempt<'_>| {
-            let answered = self.answered(&listable.form, &uri, attempt)?;
+            let mut answered = self.answered(&listable.form, &uri, attempt)?;
+            if of_parts {
+                answered.lifetime = Lifetime::NotKept;
+            }
             self.listed_by_query(&listable.form, &answered).map_err(broken)
         };
         self.attempted(left, ask).map(|(list, _)| list)

@@ -90,6 +90,22 @@ fn what_the_check_refuses_is_wrong_and_the_lifetime_is_the_lists() {
 }
 
 #[test]
+fn what_may_be_parts_of_records_is_not_kept() {
+    let server = Server::answering(answer(200, "Cache-Control: max-age=7\r\n", r#"[{"id":"a"}]"#));
+    let lifetime = |source: &HttpSource, query| source.list(query, AMPLE).unwrap().records[0].1.lifetime;
+    let by_default = source(&server, |list| list);
+    for query in ["select=id", "a=1&fields[items]=id", "select(id)", "s%65lect=id", "select"] {
+        assert_eq!(lifetime(&by_default, query), Lifetime::NotKept, "{query}");
+    }
+    for query in ["", "selected=1", "a=select"] {
+        assert_ne!(lifetime(&by_default, query), Lifetime::NotKept, "{query}");
+    }
+    let of_its_own = source(&server, |list| list.parts_by(["only"]));
+    assert_eq!(lifetime(&of_its_own, "only=id"), Lifetime::NotKept);
+    assert_ne!(lifetime(&of_its_own, "select=id"), Lifetime::NotKept);
+}
+
+#[test]
 fn another_answer_is_an_error_as_of_a_load() {
     for (status, body, failure, why) in [
         (404, "{}", Failure::Refused, ""),

@@ -172,8 +172,7 @@ impl ServedTable {
     /// The subscription cannot be started; the error names the option.
     pub fn told_by(mut self, origin: &Arc<HttpSource>, config: &TableConfig) -> Result<Self, BuildError> {
         self.origin = Some(Arc::clone(origin));
-        self.passthrough =
-            config.origin.list.as_ref().map(|list| Passthrough::new(origin, list, config.origin.max_in_flight));
+        self.passthrough = config.origin.list.as_ref().map(|_| Passthrough::new(origin, config.origin.max_in_flight));
         if let Some(subscribe) = &config.subscribe {
             let feed = match subscribe.kind {
                 FeedKind::Sse => origin.subscribe_sse(&subscribe.url).resumes(subscribe.resumes),

@@ -76,6 +76,10 @@ class Wrapping(http.server.BaseHTTPRequestHandler):
         self.server.seen.append(("GET", self.path, since))
         if since == self.MODIFIED:
             self.answer(304, b"")
+        elif self.path == "/items?all":
+            self.answer(200, b'{"data": [{"id": "nut"}, {"id": "bolt"}]}')
+        elif self.path == "/items?some":
+            self.answer(200, b'{"data": [{"id": "washer"}, {}]}')
         elif self.path == "/items?id=eq.screw":
             self.answer(200, b'{"data": [{"n":  1}]}')
         else:
@@ -172,6 +176,21 @@ class OfAnotherShape(unittest.TestCase):
         self.assertEqual(len(self.origin.seen), seen)
         with wtcache.Cache(wtcache.Source()) as own, self.assertRaisesRegex(wtcache.ArgumentError, "no HTTP origin"):
             own.patch("screw", {"n": 4})
+
+    def test_what_the_origin_lists_is_kept(self):
+        cache = self.open(60, list={"url": f"http://127.0.0.1:{self.origin.server_port}/items", "records_at": "/data"})
+        listed = cache.list("all")
+        self.assertEqual(list(listed.items()), [("nut", b'{"id": "nut"}'), ("bolt", b'{"id": "bolt"}')])
+        self.assertTrue(listed.is_complete)
+        self.assertEqual(cache["bolt"], b'{"id": "bolt"}')
+        self.assertEqual(len(self.origin.seen), 1)
+        some = cache.list("some", timeout=60)
+        self.assertEqual((some, some.wrong, some.has_next_page), ({"washer": b'{"id": "washer"}'}, 1, False))
+        self.assertFalse(some.is_complete)
+        with self.assertRaisesRegex(wtcache.ArgumentError, "query: "):
+            cache.list("a b")
+        with wtcache.Cache(wtcache.Source()) as own, self.assertRaisesRegex(wtcache.ArgumentError, "no HTTP origin"):
+            own.list()
 
     def test_what_was_long_unchanged_is_fresh_for_a_share_of_that(self):
         for share, asked in [(0.5, 1), (0, 2)]:

@@ -63,6 +63,7 @@ def reads_and_writes() -> None:
     assert_type(prices[b"k"], int)
     assert_type(prices.put_if(b"k", 7, version=b"v1"), "int | None")
     assert_type(prices.create(7), wtcache.Created[bytes, int])
+    assert_type(prices.list("cents=7"), wtcache.Listed[bytes, int])
     assert_type(prices.patch(b"k", {"cents": 7}), "int | None")
     assert_type(wtcache.Cache(Inventory(), codec=wtcache.json_codec)["k"], Any)
     assert_type(wtcache.Cache.http("http://127.0.0.1:1/{id}", headers={}, ttl=300.0)["k"], Any)

@@ -1,4 +1,4 @@
-/* A cache over an origin behind HTTP: that tells of its changes, that makes records and names them, and that merges patches. */
+/* A cache over an origin behind HTTP: that tells of its changes, that makes records and names them, that merges patches, and that lists records. */
 
 #include <arpa/inet.h>
 #include <netinet/in.h>
@@ -17,6 +17,7 @@ typedef struct teller {
     int followed; /* how many there were */
     int gets;     /* of records */
     int patches;
+    int lists;
 } teller;
 
 static void send_all(int to, const char *text)
@@ -45,6 +46,18 @@ static const char *merged(const char *patch)
     if (strstr(patch, "wrong") != NULL) return "HTTP/1.1 422 No\r\nContent-Length: 0\r\nConnection: close\r\n\r\n";
     if (strstr(patch, "gone") != NULL) return "HTTP/1.1 404 Gone\r\nContent-Length: 0\r\nConnection: close\r\n\r\n";
     return "HTTP/1.1 500 Oh\r\nContent-Length: 0\r\nConnection: close\r\n\r\n";
+}
+
+/* To a query of its list. */
+static const char *listed(const char *query)
+{
+    if (strncmp(query, "all=1 ", 6) == 0 || strncmp(query, "only=name ", 10) == 0)
+        return "HTTP/1.1 200 OK\r\nContent-Length: 56\r\nConnection: close\r\n\r\n"
+               "{\"data\": [{\"name\": \"b\", \"r\": 1}, {\"name\": \"a\", \"r\": 2}]}";
+    if (strncmp(query, "page=1 ", 7) == 0)
+        return "HTTP/1.1 200 OK\r\nLink: </items?page=2>; rel=\"next\"\r\nContent-Length: 32\r\nConnection: close\r\n\r\n"
+               "{\"data\": [{\"name\": \"c\"}, {}, 1]}";
+    return "HTTP/1.1 503 Not now\r\nContent-Length: 0\r\nConnection: close\r\n\r\n";
 }
 
 /* The body of a request, an object, of which the first part was received already. */
@@ -79,6 +92,10 @@ static void *answer_all(void *argument)
         } else if (strncmp(head, "POST /items ", 12) == 0) {
             send_all(connection, made(body_of(connection, head, sizeof head, len)));
             close(connection);
+        } else if (strncmp(head, "GET /items?", 11) == 0) {
+            __atomic_add_fetch(&self->lists, 1, __ATOMIC_SEQ_CST);
+            send_all(connection, listed(head + 11));
+            close(connection);
         } else if (strncmp(head, "PATCH /items/k ", 15) == 0) {
             CHECK(strstr(head, ": application/merge-patch+json\r\n") != NULL);
             __atomic_add_fetch(&self->patches, 1, __ATOMIC_SEQ_CST);
@@ -97,7 +114,7 @@ static void begin(teller *self)
     struct sockaddr_in address = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
     socklen_t len = sizeof address;
     self->feed = -1;
-    self->followed = self->gets = self->patches = 0;
+    self->followed = self->gets = self->patches = self->lists = 0;
     self->listening = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
     CHECK(bind(self->listening, (struct sockaddr *)&address, len) == 0 && listen(self->listening, 16) == 0);
     CHECK(getsockname(self->listening, (struct sockaddr *)&address, &len) == 0);
@@ -387,6 +404,95 @@ static void a_patch_that_is_not_merged(void)
     free_shelf(cache, &self);
 }
 
+static wtcache_cache *open_lists(teller *origin)
+{
+    char json[512];
+    wtcache_config *config = wtcache_config_new();
+    wtcache_cache *cache = NULL;
+    snprintf(
+        json, sizeof json,
+        "{\"clean_start\": true, \"http\": {\"url\": \"http://127.0.0.1:%d/items/{id}\", \"timeout_ms\": 60000, \"retries\": {\"loads\": 0}, \"list\": {"
+        "\"url\": \"http://127.0.0.1:%d/items\", \"records_at\": \"/data\", \"key_at\": \"/name\", \"version_at\": \"/r\", \"body_limit_bytes\": 60,"
+        " \"parts_by\": [\"only\"]}}}",
+        origin->port, origin->port);
+    SUCCEEDS(wtcache_config_load_json(config, json, strlen(json), &error));
+    SUCCEEDS(wtcache_open(config, &cache, &error));
+    wtcache_config_free(config);
+    return cache;
+}
+
+static void what_the_origin_lists_is_kept(void)
+{
+    teller origin;
+    begin(&origin);
+    wtcache_cache *cache = open_lists(&origin);
+    wtcache_results *results = NULL;
+    size_t wrong = 9, len = 9;
+    int32_t more = 9;
+    SUCCEEDS(wtcache_list(cache, BYTES("only=name"), NULL, &results, &wrong, &more, &error));
+    CHECK(wtcache_results_count(results) == 2);
+    wtcache_results_free(results);
+    check_read(cache, "a", WTCACHE_MODE_CACHED, NULL);
+
+    wtcache_call call = {.struct_size = sizeof call, .deadline_ms = 60000};
+    SUCCEEDS(wtcache_list(cache, BYTES("all=1"), &call, &results, &wrong, &more, &error));
+    CHECK(wtcache_results_count(results) == 2 && wrong == 0 && more == 0);
+    const wtcache_entry *entry = wtcache_results_entry(results, 0);
+    check_value(entry, "{\"name\": \"b\", \"r\": 1}");
+    CHECK(*(const char *)wtcache_entry_key(entry, &len) == 'b' && len == 1);
+    entry = wtcache_results_entry(results, 1);
+    const char *version = wtcache_entry_version(entry, &len);
+    CHECK(len == 3 && memcmp(version, "\"2\"", 3) == 0 && wtcache_results_status(results, 1) == WTCACHE_OK);
+    wtcache_results_free(results);
+    check_read(cache, "a", WTCACHE_MODE_DEFAULT, "{\"name\": \"a\", \"r\": 2}");
+    check_read(cache, "b", WTCACHE_MODE_CACHED, "{\"name\": \"b\", \"r\": 1}");
+
+    SUCCEEDS(wtcache_list(cache, BYTES("page=1"), NULL, &results, &wrong, &more, &error));
+    CHECK(wtcache_results_count(results) == 1 && wrong == 2 && more == 1);
+    wtcache_results_free(results);
+    SUCCEEDS(wtcache_list(cache, BYTES("page=1"), NULL, &results, NULL, NULL, &error));
+    wtcache_results_free(results);
+    CHECK(origin.gets == 0 && origin.lists == 4);
+    wtcache_cache_free(cache);
+    end(&origin);
+}
+
+static void a_list_that_is_refused(void)
+{
+    teller origin;
+    begin(&origin);
+    wtcache_cache *cache = open_lists(&origin);
+    wtcache_results *results = (wtcache_results *)&origin;
+    size_t wrong = 9;
+    int32_t more = 9;
+    FAILS(wtcache_list(cache, BYTES("later"), NULL, &results, &wrong, &more, &error), WTCACHE_ERR_SOURCE, "503");
+    CHECK(results == NULL && wrong == 0 && more == 0);
+    FAILS(wtcache_list(cache, BYTES("a b"), NULL, &results, NULL, NULL, &error), WTCACHE_ERR_ARGUMENT, "query: ' ' at byte 1");
+    FAILS(wtcache_list(cache, "\xff", 1, NULL, &results, NULL, NULL, &error), WTCACHE_ERR_ARGUMENT, "query");
+    wtcache_call call = {.struct_size = sizeof call, .mode = WTCACHE_MODE_CACHED};
+    FAILS(wtcache_list(cache, "", 0, &call, &results, NULL, NULL, &error), WTCACHE_ERR_ARGUMENT, "call.mode");
+    call = (wtcache_call){.struct_size = sizeof call, .lifetime_ms = 1};
+    FAILS(wtcache_list(cache, "", 0, &call, &results, NULL, NULL, &error), WTCACHE_ERR_ARGUMENT, "call.lifetime_ms");
+    call = (wtcache_call){.struct_size = sizeof call, .max_age_ms = 1};
+    FAILS(wtcache_list(cache, "", 0, &call, &results, NULL, NULL, &error), WTCACHE_ERR_ARGUMENT, "call.max_age_ms");
+    NULL_IS_REFUSED(wtcache_list(cache, NULL, 1, NULL, &results, NULL, NULL, &error));
+    NULL_IS_REFUSED(wtcache_list(cache, "", 0, NULL, NULL, NULL, NULL, &error));
+    NULL_IS_REFUSED(wtcache_list(NULL, "", 0, NULL, &results, NULL, NULL, &error));
+    SUCCEEDS(wtcache_close(cache, 0, NULL, &error));
+    FAILS(wtcache_list(cache, "all=1", 5, NULL, &results, NULL, NULL, &error), WTCACHE_ERR_CLOSED, "");
+    wtcache_cache_free(cache);
+    CHECK(origin.lists == 1);
+    cache = open_makes(&origin);
+    FAILS(wtcache_list(cache, "", 0, NULL, &results, NULL, NULL, &error), WTCACHE_ERR_ARGUMENT, "no list");
+    wtcache_cache_free(cache);
+    end(&origin);
+
+    shelf self;
+    cache = open_shelf(&self);
+    FAILS(wtcache_list(cache, "", 0, NULL, &results, NULL, NULL, &error), WTCACHE_ERR_ARGUMENT, "a source of the program's own");
+    free_shelf(cache, &self);
+}
+
 const test_case http_cases[] = {
     {"a_feed_is_followed_until_the_cache_is_closed", a_feed_is_followed_until_the_cache_is_closed},
     {"a_feed_ends_with_the_last_handle", a_feed_ends_with_the_last_handle},
@@ -395,5 +501,7 @@ const test_case http_cases[] = {
     {"a_record_that_is_not_made", a_record_that_is_not_made},
     {"the_origin_merges_a_patch_and_its_record_is_kept", the_origin_merges_a_patch_and_its_record_is_kept},
     {"a_patch_that_is_not_merged", a_patch_that_is_not_merged},
+    {"what_the_origin_lists_is_kept", what_the_origin_lists_is_kept},
+    {"a_list_that_is_refused", a_list_that_is_refused},
     {NULL, NULL},
 };

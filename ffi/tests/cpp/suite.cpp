@@ -235,6 +235,7 @@ void a_source_refuses_what_it_has_not()
     CHECK(cache.put("k", "v").status() == wtcache::status::rejected);
     CHECK(cache.create("v").status() == wtcache::status::rejected);
     CHECK(cache.patch("k", "{}").status() == wtcache::status::argument);
+    CHECK(cache.list("a=1").status() == wtcache::status::argument);
     CHECK(cache.remove("k").status() == wtcache::status::rejected);
     auto found = cache.get("k");
     CHECK(found && *found && (*found)->view() == "fixed");

@@ -15,6 +15,7 @@ template class wtcache::result<wtcache::cache>;
 template class wtcache::result<wtcache::close_report>;
 template class wtcache::result<wtcache::created>;
 template class wtcache::result<wtcache::found>;
+template class wtcache::result<wtcache::listed>;
 template class wtcache::result<wtcache::permit>;
 template class wtcache::result<wtcache::started>;
 template class wtcache::result<wtcache::status>;

@@ -111,7 +111,8 @@ impl ListConfig {
         let options = ListGet::new(&self.url)
             .records_at(&self.records_at)
             .key_at(self.key_at.as_deref().unwrap_or(own_key))
-            .body_limit(self.max_body_bytes);
+            .body_limit(self.max_body_bytes)
+            .parts_by(&self.parts_by);
         match &self.version_at {
             Some(pointer) => options.version_at(pointer),
             None => options,

@@ -6,15 +6,13 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use axum::http::{HeaderValue, Method, StatusCode};
-use percent_encoding::percent_decode_str;
 use tokio::sync::Semaphore;
-use wtcache::{Bytes, Entry, Lifetime, LoadError, SourceError};
+use wtcache::{Bytes, Entry, LoadError, SourceError};
 use wtcache_http_source::{HttpSource, TraceContext};
 
 use super::parse::{Asked, Query};
 use super::{shape, told};
 use crate::answer::{Answer, header};
-use crate::config::ListConfig;
 use crate::problem::{self, Problem};
 use crate::table::ServedTable;
 use crate::trace;
@@ -25,25 +23,15 @@ const WORD: &str = "passthrough";
 #[derive(Clone)]
 pub(crate) struct Passthrough {
     origin: Arc<HttpSource>,
-    parts_by: Arc<[String]>,
     /// Each list under way holds a thread.
     places: Arc<Semaphore>,
 }
 
 impl Passthrough {
     /// `at_once`: how many lists are asked for at once.
-    pub(crate) fn new(origin: &Arc<HttpSource>, list: &ListConfig, at_once: usize) -> Self {
+    pub(crate) fn new(origin: &Arc<HttpSource>, at_once: usize) -> Self {
         let places = Arc::new(Semaphore::new(at_once.min(MOST_AT_ONCE)));
-        Self { origin: Arc::clone(origin), parts_by: list.parts_by.as_slice().into(), places }
-    }
-
-    /// The origin may answer with parts of records.
-    fn may_be_of_parts(&self, query: &str) -> bool {
-        query.split('&').any(|part| {
-            let name = part.split(['=', '(', '[', '!']).next().unwrap_or_default();
-            let name = percent_decode_str(name).decode_utf8_lossy();
-            self.parts_by.iter().any(|word| *word == *name)
-        })
+        Self { origin: Arc::clone(origin), places }
     }
 }
 
@@ -77,7 +65,6 @@ pub(super) async fn answer(table: &ServedTable, query: String) -> Answer {
     let list = move || {
         let _place = place;
         let _entered = TraceContext::enter_if(context);
-        let of_parts = passthrough.may_be_of_parts(&query);
         // Before the request, so that what moves meanwhile is known.
         let listing = cache.listing();
         let list = passthrough.origin.list(&query, timeout.saturating_sub(begun.elapsed()))?;
@@ -88,7 +75,6 @@ pub(super) async fn answer(table: &ServedTable, query: String) -> Answer {
             all_kept: !list.records.is_empty(),
         };
         for (key, record) in list.records {
-            let record = if of_parts { record.lifetime(Lifetime::NotKept) } else { record };
             let listed = listing.loaded(key.as_slice(), record);
             told.all_kept &= listed.kept;
             told.wrong += usize::from(listed.entry.is_none());

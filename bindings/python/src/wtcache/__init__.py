@@ -9,7 +9,7 @@ A source of your own is a subclass of `Source`. Values are bytes, or what a `cod
 
 from ._aio import Aio, AsyncTransaction
 from ._border import Entry
-from ._cache import Cache, CloseReport, Created, Forgotten
+from ._cache import Cache, CloseReport, Created, Forgotten, Listed
 from ._call import Wants
 from ._change import DELETE, KEEP, NOTHING
 from ._codec import Codec, json_codec
@@ -57,6 +57,7 @@ __all__ = [
     "ConfigError",
     "ConflictError",
     "Created",
+    "Listed",
     "Doubt",
     "Entry",
     "Error",

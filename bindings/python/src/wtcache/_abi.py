@@ -235,6 +235,7 @@ SIGNATURES: dict[str, tuple[Any, list[Any]]] = {
     "wtcache_config_add_index": (_I, [_P, _B, _Z, ExtractCall, _P, Release, _P]),
     "wtcache_extract_add": (_I, [_P, _B, _Z, _P]),
     "wtcache_extract_done": (_I, [_P, _P]),
+    "wtcache_list": (_I, [_P, _B, _Z, _P, _P, _P, _P, _P]),
     "wtcache_find": (_I, [_P, _B, _Z, _B, _Z, _P, _P, _P]),
     "wtcache_open": (_I, [_P, _P, _P]),
     "wtcache_open_with_source": (_I, [_P, POINTER(Source), _P, _P]),

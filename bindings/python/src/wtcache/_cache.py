@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import builtins
 import ctypes
 import functools
 import json
 from collections.abc import Callable, Iterable, Mapping
-from ctypes import byref, c_size_t, c_void_p
+from ctypes import byref, c_int32, c_size_t, c_void_p
 from dataclasses import dataclass
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Generic, TypeVar, overload
@@ -46,6 +47,20 @@ class Created(Generic[K, V]):
     value: V | None
     #: It is here. Else the next read of the key asks the origin.
     kept: bool
+
+
+class Listed(dict[K, V]):
+    """The records of an origin's list, by key, in its order."""
+
+    #: How many members of the answer are not among them: they are no record, tell no key, or are there more than once.
+    wrong: int = 0
+    #: The answer is one page of several, and not the last.
+    has_next_page: bool = False
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether it is all that the origin has for the query."""
+        return self.wrong == 0 and not self.has_next_page
 
 
 @dataclass(frozen=True)
@@ -316,6 +331,26 @@ class Cache(Hits, Generic[K, V]):
         self._check(status, error)
         try:
             return found_in(self._border, results)
+        finally:
+            lib.wtcache_results_free(results)
+
+    def list(self, query: str = "", *, timeout: float | None = None) -> Listed[K, V]:
+        """The records of the HTTP origin's list for a query, as it stands in a URL, percent-encoded, which are kept as what loads bring; with
+        `list={"url": …}`.
+
+        They are all that the origin has for it only if `is_complete`. Those of a query that may ask for parts of records (`parts_by`, by default
+        `select` and `fields`), and those that something moved meanwhile, are not kept. Raises `ArgumentError` where the cache has a source of the
+        program's own or no `list`, and `SourceError` or another `Error` as `get`.
+        """
+        raw = query.encode()
+        results, wrong, more, error = c_void_p(), c_size_t(), c_int32(), c_void_p()
+        call = options_of_call(timeout, None)
+        out = (byref(results), byref(wrong), byref(more), byref(error))
+        self._check(lib.wtcache_list(self._handle, raw, len(raw), call, *out), error)
+        try:
+            listed: Listed[K, V] = Listed(found_in(self._border, results))
+            listed.wrong, listed.has_next_page = wrong.value, more.value != 0
+            return listed
         finally:
             lib.wtcache_results_free(results)
 
@@ -613,7 +648,7 @@ class Cache(Hits, Generic[K, V]):
         """
         return Transaction(self._handle, self._border, timeout, undo_timeout, optimistic)
 
-    def doubts(self, most: int = 1000) -> list[KeyInDoubt[K]]:
+    def doubts(self, most: int = 1000) -> builtins.list[KeyInDoubt[K]]:
         """Keys of which nobody knows whether their last writes were, or will be, applied: `most` of them at most, in no order."""
         listed, error = c_void_p(), c_void_p()
         self._check(lib.wtcache_list_doubts(self._handle, most, byref(listed), byref(error)), error)
@@ -668,7 +703,7 @@ class Cache(Hits, Generic[K, V]):
         finally:
             lib.wtcache_close_report_free(report)
 
-    def _keys(self, report: c_void_p, which: int) -> list[K]:
+    def _keys(self, report: c_void_p, which: int) -> builtins.list[K]:
         keys: list[Any] = []
         for index in range(lib.wtcache_close_report_count(report, which)):
             size = c_size_t()
