@@ -13,7 +13,8 @@ use libfuzzer_sys::fuzz_target;
 use wtcache_fuzz::check_places;
 use wtcache_http_source::{Proxy, Secret};
 use wtcache_server::config::{
-    Capacity, Config, Freshness, InDoubtWrites, OriginAuth, OriginConfig, Patches, Preconditions, TableConfig, WireConfig,
+    Capacity, Config, Freshness, InDoubtWrites, OriginAuth, OriginConfig, Patches, Preconditions, TableConfig,
+    WireConfig,
 };
 use wtcache_server::schema::Schema;
 use wtcache_server::table::origin_of;
