@@ -69,19 +69,21 @@ const NEVER: u64 = Tick::NEVER.as_nanos();
 /// The end of hits of a covered record. No other ends there: what expires does so after its request began.
 const COVERED: u64 = Tick::ZERO.as_nanos();
 
-/// What the cache keeps with every record.
+/// What the cache keeps with every record. What a hit reads comes last, so that it lies beside the key, and beside the count, where the
+/// layout has these behind the header.
+#[repr(C)]
 pub(crate) struct Header {
+    since: AtomicU64,
+    expires: AtomicU64,
+    /// An [`OwnWindows`].
+    windows: AtomicU32,
+    weight: u32,
     pub(crate) hash: u64,
     /// A hit serves the entry before this tick: `expires`, or earlier while a write of the key is out; [`COVERED`] while writes are
     /// pending above it.
     serve_until: AtomicU64,
-    expires: AtomicU64,
-    since: AtomicU64,
     /// From here on a read has it refreshed: never, while a refresh waits or runs.
     refresh: AtomicU64,
-    /// An [`OwnWindows`].
-    windows: AtomicU32,
-    weight: u32,
     /// Place in the shard's eviction policy, and above it two marks: [`EXPIRY_TOLD`], [`OWN`]. Written under the shard's exclusive lock.
     node: AtomicU32,
     /// Hits since the policy last looked, up to its own ceiling; above them [`PENDING`], which never changes.
@@ -309,6 +311,8 @@ pub(crate) mod sealed {
         #[allow(private_interfaces)]
         fn header(&self) -> &Header;
         fn key(&self) -> &L::Key;
+        /// It has no value.
+        fn is_absent(&self) -> bool;
         fn value(&self) -> Option<&L::View>;
         fn version(&self) -> Option<&[u8]>;
         /// Index rows that move with the entry.
@@ -429,6 +433,9 @@ where
     fn key(&self) -> &K {
         &self.0.key
     }
+    fn is_absent(&self) -> bool {
+        self.0.value.is_none()
+    }
     fn value(&self) -> Option<&V> {
         self.0.value.as_ref()
     }
@@ -507,12 +514,12 @@ pub struct Entry<L: Layout>(L::Stored);
 impl<L: Layout> Entry<L> {
     /// The handle of a stored record; `None` for an absent mark.
     pub(crate) fn of(stored: L::Stored) -> Option<Self> {
-        sealed::Stored::value(&stored).is_some().then_some(Self(stored))
+        (!sealed::Stored::is_absent(&stored)).then_some(Self(stored))
     }
 
     /// The handle of a stored record that is no absent mark.
     pub(crate) fn with_value(stored: L::Stored) -> Self {
-        debug_assert!(sealed::Stored::value(&stored).is_some(), "an absent mark is no entry");
+        debug_assert!(!sealed::Stored::is_absent(&stored), "an absent mark is no entry");
         Self(stored)
     }
 

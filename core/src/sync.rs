@@ -116,21 +116,17 @@ mod real {
         }
     }
 
-    /// A number for this thread, given to threads in the order in which they first ask: what is striped by it is shared by few.
-    pub(crate) fn thread_number() -> usize {
-        static NEXT: AtomicUsize = AtomicUsize::new(0);
-        thread_local! {
-            static MINE: usize = NEXT.fetch_add(1, Ordering::Relaxed);
-        }
-        MINE.with(|mine| *mine)
-    }
-
     /// Starts a thread that ends by itself.
     pub(crate) fn spawn(name: &str, work: impl FnOnce() + Send + 'static) -> std::io::Result<()> {
         std::thread::Builder::new().name(name.to_owned()).spawn(work).map(drop)
     }
 }
 
+#[cfg(not(wtcache_shuttle))]
+mod number;
+
+#[cfg(not(wtcache_shuttle))]
+pub(crate) use number::{OWN_NUMBERS, thread_number};
 #[cfg(not(wtcache_shuttle))]
 pub(crate) use real::*;
 
@@ -154,6 +150,9 @@ mod explored {
     pub(crate) fn spawn(name: &str, work: impl FnOnce() + Send + 'static) -> std::io::Result<()> {
         shuttle::thread::Builder::new().name(name.to_owned()).spawn(work).map(drop)
     }
+
+    /// Tasks never have each other's.
+    pub(crate) const OWN_NUMBERS: usize = usize::MAX;
 
     /// The same in every run of a schedule.
     pub(crate) fn thread_number() -> usize {

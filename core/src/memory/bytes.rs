@@ -4,24 +4,23 @@
 //!
 //! | part | bytes |
 //! | --- | --- |
-//! | `Header`; in its `parts`, the key's length in 21 bits, and which of the parts below there are | `size_of::<Header>()` |
-//! | value's length, a `u32` | 4 |
+//! | `Head`: the `Header`, in its `parts` the key's length in 21 bits and which of the parts below there are; the value's length; the reference count | `size_of::<Head>()` |
 //! | if there are index rows, their box as a pointer | 8 |
 //! | key | `key_len` |
 //! | if there is a version, its length, a `u16`, and the version | 2 + `version_len` |
 //! | value | `value_len` |
-//! | padding | so that what follows is aligned |
-//! | reference count | `size_of::<AtomicU32>()` |
 //!
-//! The count is last, so that threads which clone and drop handles of one record do not take from each other the lines that they compare
-//! and read. Invariants: the allocation is made by [`Stored::store`] with the layout that [`Shape`] gives for the lengths in it;
-//! header and bytes are written once, before the first handle exists, and never after (but for the atomics in the
-//! header); the allocation is freed by the handle that takes the count from one to zero.
+//! The count lies beside what a hit reads: what it is about to write it has then waited for already, and knows where it is without having
+//! read anything of the record. So the lookup asks for that line at once, to write there (`Handle::awaited`); threads that clone and drop
+//! handles of one record pass each other that one line, as they would a count that lay by itself.
+//! Invariants: the allocation is made by [`Stored::store`] with the layout that [`Shape`] gives for the lengths in it;
+//! head and bytes are written once, before the first handle exists, and never after (but for the atomics in the
+//! head); the allocation is freed by the handle that takes the count from one to zero.
 #![allow(unsafe_code)]
 
 use std::alloc::{self, handle_alloc_error};
 use std::ffi::c_void;
-use std::mem::ManuallyDrop;
+use std::mem::{ManuallyDrop, offset_of};
 use std::ptr::NonNull;
 use std::slice;
 
@@ -33,7 +32,19 @@ use crate::sync::{AtomicU32, Ordering, fence};
 
 /// A handle on a byte record.
 #[doc(hidden)]
-pub struct ByteRecord(NonNull<Header>);
+pub struct ByteRecord(NonNull<Head>);
+
+/// What lies before a record's bytes.
+#[repr(C)]
+struct Head {
+    header: Header,
+    value_len: u32,
+    count: AtomicU32,
+}
+
+// What a record takes beside key and value.
+#[cfg(not(wtcache_shuttle))]
+const _: () = assert!(size_of::<Head>() == 64);
 
 const KEY_LEN_BITS: u32 = 21;
 /// False for an absent mark.
@@ -41,6 +52,9 @@ const PRESENT: u32 = 1 << KEY_LEN_BITS;
 /// It has a version, which may be empty.
 const VERSIONED: u32 = 1 << (KEY_LEN_BITS + 1);
 const INDEXED: u32 = 1 << (KEY_LEN_BITS + 2);
+
+/// Where the rows' pointer lies, if there is one.
+const ROWS_AT: usize = size_of::<Head>();
 
 /// Which parts a record has, and how long they are.
 #[derive(Clone, Copy)]
@@ -52,12 +66,8 @@ struct Shape {
 }
 
 impl Shape {
-    fn rows_at(self) -> usize {
-        size_of::<Header>() + size_of::<u32>()
-    }
-
     fn key_at(self) -> usize {
-        self.rows_at() + if self.indexed { size_of::<*mut Rows>() } else { 0 }
+        ROWS_AT + if self.indexed { size_of::<*mut Rows>() } else { 0 }
     }
 
     /// Where the version's length lies, or would.
@@ -69,18 +79,13 @@ impl Shape {
         self.version_at() + self.version_len.map_or(0, |len| size_of::<u16>() + len)
     }
 
-    fn count_at(self) -> usize {
-        const ALIGN: usize = align_of::<AtomicU32>();
-        // Without overflow: the parts of what there is are bounded, and of what is only weighed they are lengths of slices.
-        (self.value_at() + self.value_len + (ALIGN - 1)) & !(ALIGN - 1)
-    }
-
+    /// Without overflow: the parts of what there is are bounded, and of what is only weighed they are lengths of slices.
     fn footprint(self) -> usize {
-        self.count_at() + size_of::<AtomicU32>()
+        self.value_at() + self.value_len
     }
 
     fn layout(self) -> alloc::Layout {
-        alloc::Layout::from_size_align(self.footprint(), align_of::<Header>())
+        alloc::Layout::from_size_align(self.footprint(), align_of::<Head>())
             .expect("the lengths are bounded where a record is admitted")
     }
 }
@@ -97,15 +102,15 @@ unsafe impl Send for ByteRecord {}
 unsafe impl Sync for ByteRecord {}
 
 impl ByteRecord {
-    fn head(&self) -> &Header {
-        // SAFETY: the handle holds one count, so the allocation is live, and its header was initialised by `store`. Nothing
+    fn head(&self) -> &Head {
+        // SAFETY: the handle holds one count, so the allocation is live, and its head was initialised by `store`. Nothing
         // makes a mutable reference to it while a handle exists.
         unsafe { self.0.as_ref() }
     }
 
     /// The key's length, and the marks above it.
     fn parts(&self) -> u32 {
-        let [a, b, c] = self.head().parts;
+        let [a, b, c] = self.head().header.parts;
         u32::from_le_bytes([a, b, c, 0])
     }
 
@@ -115,8 +120,7 @@ impl ByteRecord {
 
     fn shape(&self) -> Shape {
         let parts = self.parts();
-        // SAFETY: `store` wrote the value's length behind the header, where it is aligned, since a header's size is a multiple of eight.
-        let value_len = unsafe { self.0.add(1).cast::<u32>().read() } as usize;
+        let value_len = self.head().value_len as usize;
         let mut shape = Shape { key_len: self.key_len(), version_len: None, value_len, indexed: parts & INDEXED != 0 };
         if parts & VERSIONED != 0 {
             // SAFETY: a record that is marked so has the two bytes of its version's length there, written by `store`.
@@ -126,16 +130,11 @@ impl ByteRecord {
         shape
     }
 
-    fn count(&self) -> &AtomicU32 {
-        // SAFETY: `store` initialised the count there, aligned, and within the allocation, which is live as in `head`.
-        unsafe { self.0.as_ptr().cast::<u8>().add(self.shape().count_at()).cast::<AtomicU32>().as_ref_unchecked() }
-    }
-
     /// The rows' pointer, as `store` wrote it.
     fn rows_pointer(&self) -> Option<NonNull<Rows>> {
         // SAFETY: a record that is marked so has it there.
         (self.parts() & INDEXED != 0)
-            .then(|| unsafe { self.0.add(1).byte_add(size_of::<u32>()).cast().read_unaligned() })
+            .then(|| unsafe { self.0.byte_add(ROWS_AT).cast().read_unaligned() })
     }
 
     /// The `len` bytes that begin `at` bytes behind the record's address.
@@ -192,16 +191,15 @@ impl Stored<Bytes> for ByteRecord {
         header.parts = [a, b, c];
         let shape = Shape { key_len: key.len(), version_len, value_len: bytes.len(), indexed: rows.is_some() };
         let layout = shape.layout();
-        // SAFETY: the layout has a size, since a header has one. All parts lie in the allocation one behind the
-        // other, as the module's table gives them, the value's length and the count at places aligned for them; sources and destination
+        // SAFETY: the layout has a size, since a head has one. All parts lie in the allocation one behind the
+        // other, as the module's table gives them, the head at its start, for which it is aligned; sources and destination
         // cannot overlap, the destination being new.
         unsafe {
             let start = alloc::alloc(layout);
-            let Some(place) = NonNull::new(start.cast::<Header>()) else { handle_alloc_error(layout) };
-            place.write(header);
-            place.add(1).cast::<u32>().write(value_len);
+            let Some(place) = NonNull::new(start.cast::<Head>()) else { handle_alloc_error(layout) };
+            place.write(Head { header, value_len, count: AtomicU32::new(1) });
             if let Some(rows) = rows {
-                start.add(shape.rows_at()).cast::<*mut Rows>().write_unaligned(Box::into_raw(rows));
+                start.add(ROWS_AT).cast::<*mut Rows>().write_unaligned(Box::into_raw(rows));
             }
             start.add(shape.key_at()).copy_from_nonoverlapping(key.as_ptr(), key.len());
             if let (Some(version), Some(len)) = (&version, told) {
@@ -210,24 +208,26 @@ impl Stored<Bytes> for ByteRecord {
                 at.add(size_of::<u16>()).copy_from_nonoverlapping(version.as_bytes().as_ptr(), usize::from(len));
             }
             start.add(shape.value_at()).copy_from_nonoverlapping(bytes.as_ptr(), bytes.len());
-            start.add(shape.count_at()).cast::<AtomicU32>().write(AtomicU32::new(1));
             Self(place)
         }
     }
 
     #[allow(private_interfaces)]
     fn header(&self) -> &Header {
-        self.head()
+        &self.head().header
     }
 
     fn key(&self) -> &[u8] {
-        let at = size_of::<Header>() + size_of::<u32>();
         let rows = if self.parts() & INDEXED != 0 { size_of::<*mut Rows>() } else { 0 };
-        self.part(at + rows, self.key_len())
+        self.part(ROWS_AT + rows, self.key_len())
+    }
+
+    fn is_absent(&self) -> bool {
+        self.parts() & PRESENT == 0
     }
 
     fn value(&self) -> Option<&[u8]> {
-        (self.parts() & PRESENT != 0).then(|| {
+        (!self.is_absent()).then(|| {
             let shape = self.shape();
             self.part(shape.value_at(), shape.value_len)
         })
@@ -250,7 +250,12 @@ impl Stored<Bytes> for ByteRecord {
 
 impl Handle for ByteRecord {
     fn hash(&self) -> u64 {
-        self.head().hash
+        self.head().header.hash
+    }
+
+    fn awaited(raw: NonNull<()>) -> NonNull<()> {
+        // No overflow: it is within the allocation.
+        raw.map_addr(|start| start.saturating_add(offset_of!(Head, count)))
     }
 
     fn into_raw(self) -> NonNull<()> {
@@ -265,7 +270,7 @@ impl Handle for ByteRecord {
 impl Clone for ByteRecord {
     fn clone(&self) -> Self {
         // Relaxed: the new handle is made from one that this thread holds already, as in std's Arc.
-        let before = self.count().fetch_add(1, Ordering::Relaxed);
+        let before = self.head().count.fetch_add(1, Ordering::Relaxed);
         // A count that wraps would free the record under its holders; no program holds this many handles.
         if before > u32::MAX / 2 {
             std::process::abort();
@@ -277,13 +282,13 @@ impl Clone for ByteRecord {
 impl Drop for ByteRecord {
     fn drop(&mut self) {
         // Release: what this thread read of the record comes before the count falls; pairs with the fence below.
-        if self.count().fetch_sub(1, Ordering::Release) != 1 {
+        if self.head().count.fetch_sub(1, Ordering::Release) != 1 {
             return;
         }
         // Acquire: pairs with the release of every other handle's drop, so that their reads come before the free.
         fence(Ordering::Acquire);
         let (layout, rows) = (self.shape().layout(), self.rows_pointer());
-        // SAFETY: this was the last handle. Header and rows are dropped once, and the allocation is freed with the layout it was
+        // SAFETY: this was the last handle. Head and rows are dropped once, and the allocation is freed with the layout it was
         // made with, since the lengths in it never change.
         unsafe {
             drop(rows.map(|rows| Box::from_raw(rows.as_ptr())));

@@ -139,7 +139,7 @@ impl<'a, L: Layout> AtKey<'a, L> {
         let (lifetimes, header) = (&self.engine.lifetimes, stored.header());
         let window = lifetimes.window(header.windows(), why, asked);
         let until = lifetimes.stale_until(header.since(), header.expires(), window);
-        stored.value().is_some() && !self.has_come(until)
+        !stored.is_absent() && !self.has_come(until)
     }
 
     /// The record can be served, or is one of those that are kept only to be offered to the origin.
@@ -285,7 +285,7 @@ impl<'a, L: Layout> AtKey<'a, L> {
                 self.take(stored, keep)
             });
         match stored {
-            Some(stored) if kept => self.note(EventKind::Retained { absent: stored.value().is_none() }),
+            Some(stored) if kept => self.note(EventKind::Retained { absent: stored.is_absent() }),
             _ if held && self.resident().is_none() => self.note(EventKind::Dropped),
             _ => {}
         }
@@ -572,7 +572,7 @@ impl<'a, L: Layout> AtKey<'a, L> {
             self.forget();
             return false;
         }
-        if bugs::has(Bug::AbsentMarkSurvivesWrite) && self.resident().is_some_and(|old| old.value().is_none()) {
+        if bugs::has(Bug::AbsentMarkSurvivesWrite) && self.resident().is_some_and(|old| old.is_absent()) {
             return false;
         }
         let before = self.after.left.evicted.len();

@@ -24,7 +24,7 @@ impl<L: Layout> AtKey<'_, L> {
         self.change(Slot::pushed);
         let kept = self.take(stored, keep);
         if kept {
-            self.note(EventKind::Retained { absent: stored.value().is_none() });
+            self.note(EventKind::Retained { absent: stored.is_absent() });
         } else if held {
             self.note(EventKind::Dropped);
         }

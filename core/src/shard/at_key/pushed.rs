@@ -42,7 +42,7 @@ impl<L: Layout> AtKey<'_, L> {
         }
         self.change(Slot::pushed);
         if self.take(stored, keep) {
-            self.note(EventKind::Pushed { absent: stored.value().is_none() });
+            self.note(EventKind::Pushed { absent: stored.is_absent() });
             PushEnd::Taken
         } else {
             self.note(EventKind::Invalidated);
