@@ -12,7 +12,7 @@ use crate::engine::Engine;
 use crate::entry::sealed::Stored;
 use crate::entry::{Bytes, Entry, Layout, Lookup, Typed};
 use crate::error::{LoadError, NotSent, WriteError};
-use crate::get::{self, Get, GetMany, Read};
+use crate::get::{self, Get, GetMany, Read, Wants};
 use crate::invalidate::{self, CloseReport, Forgotten};
 use crate::metrics::Stats;
 use crate::options::{Builder, Call};
@@ -111,7 +111,10 @@ impl<L: Layout> CacheOf<L> {
     /// # Errors
     /// It is not resident and could not be loaded. Nothing is changed.
     pub fn get<Q: Lookup<L> + ?Sized>(&self, key: &Q) -> Result<Option<Entry<L>>, LoadError> {
-        self.read(key, &Call::new()).map(|read| read.entry)
+        match self.hit(key, &Wants::default())? {
+            Some(read) => Ok(read.entry),
+            None => self.miss(key, &Call::new()).map(|read| read.entry),
+        }
     }
 
     /// [`CacheOf::get`] with options of its own, and with where the answer came from.
@@ -119,10 +122,16 @@ impl<L: Layout> CacheOf<L> {
     /// # Errors
     /// As `get`.
     pub fn read<Q: Lookup<L> + ?Sized>(&self, key: &Q, call: &Call) -> Result<Read<L>, LoadError> {
-        match self.hit(key, call)? {
+        match self.hit(key, &call.wants)? {
             Some(read) => Ok(read),
-            None => self.run(self.get_story(key, call)),
+            None => self.miss(key, call),
         }
+    }
+
+    /// Apart from those above, so that a hit makes no room for what only a miss needs.
+    #[inline(never)]
+    fn miss<Q: Lookup<L> + ?Sized>(&self, key: &Q, call: &Call) -> Result<Read<L>, LoadError> {
+        self.run(self.get_story(key, call))
     }
 
     /// The records of many keys: an answer for each, in the order of the keys, as [`CacheOf::get`] gives it. Those that are
@@ -176,7 +185,7 @@ impl<L: Layout> CacheOf<L> {
     /// for in the background.
     #[must_use]
     pub fn read_resident<Q: Lookup<L> + ?Sized>(&self, key: &Q, call: &Call) -> Option<Read<L>> {
-        let found = self.hit(key, call).ok()?;
+        let found = self.hit(key, &call.wants).ok()?;
         found.or_else(|| get::stale(&self.0, self.0.hash(key), Arc::new(key.to_key()), &call.wants))
     }
 
@@ -514,23 +523,23 @@ impl<L: Layout> CacheOf<L> {
     }
 
     /// A hit, or nothing.
-    pub(crate) fn hit<Q: Lookup<L> + ?Sized>(&self, key: &Q, call: &Call) -> Result<Option<Read<L>>, LoadError> {
+    pub(crate) fn hit<Q: Lookup<L> + ?Sized>(&self, key: &Q, wants: &Wants) -> Result<Option<Read<L>>, LoadError> {
         if self.0.is_closed() {
             return Err(LoadError::Closed);
         }
-        Ok(get::hit(&self.0, self.0.hash(key), key, false, &call.wants))
+        Ok(get::hit(&self.0, self.0.hash(key), key, false, wants))
     }
 
     /// The same, whatever is pending.
     pub(crate) fn confirmed_hit<Q: Lookup<L> + ?Sized>(
         &self,
         key: &Q,
-        call: &Call,
+        wants: &Wants,
     ) -> Result<Option<Read<L>>, LoadError> {
         if self.0.is_closed() {
             return Err(LoadError::Closed);
         }
-        Ok(get::hit(&self.0, self.0.hash(key), key, true, &call.wants))
+        Ok(get::hit(&self.0, self.0.hash(key), key, true, wants))
     }
 
     pub(crate) fn get_story<Q: Lookup<L> + ?Sized>(&self, key: &Q, call: &Call) -> Get<L> {

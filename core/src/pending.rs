@@ -203,7 +203,7 @@ impl<L: Layout> CacheOf<L> {
     /// # Errors
     /// As `get_confirmed`.
     pub fn read_confirmed<Q: Lookup<L> + ?Sized>(&self, key: &Q, call: &Call) -> Result<Read<L>, LoadError> {
-        match self.confirmed_hit(key, call)? {
+        match self.confirmed_hit(key, &call.wants)? {
             Some(read) => Ok(read),
             None => self.run(self.get_story(key, call).confirmed()),
         }

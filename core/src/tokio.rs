@@ -103,7 +103,7 @@ impl<L: Layout> AsyncCache<L> {
     /// # Errors
     /// As [`AsyncCache::get`].
     pub async fn read<Q: Lookup<L> + ?Sized>(&self, key: &Q, call: &Call) -> Result<Read<L>, LoadError> {
-        if let Some(read) = self.cache.hit(key, call)? {
+        if let Some(read) = self.cache.hit(key, &call.wants)? {
             return Ok(read);
         }
         let mut story = self.cache.get_story(key, &carried(call));
@@ -118,7 +118,7 @@ impl<L: Layout> AsyncCache<L> {
     /// # Errors
     /// As [`AsyncCache::get`].
     pub async fn read_confirmed<Q: Lookup<L> + ?Sized>(&self, key: &Q, call: &Call) -> Result<Read<L>, LoadError> {
-        if let Some(read) = self.cache.confirmed_hit(key, call)? {
+        if let Some(read) = self.cache.confirmed_hit(key, &call.wants)? {
             return Ok(read);
         }
         let mut story = self.cache.get_story(key, &carried(call)).confirmed();

@@ -25,11 +25,16 @@ pub(super) fn ask<L: Layout>(
     stored: &L::Stored,
     key: impl FnOnce() -> SharedKey<L>,
 ) {
-    if !stored.header().claim_refresh(&*engine.clock) {
-        return;
+    if stored.header().claim_refresh(&*engine.clock) {
+        have_refreshed(engine, hash, stored, key());
     }
+}
+
+/// Apart from the question, which each hit asks.
+#[cold]
+fn have_refreshed<L: Layout>(engine: &Arc<Engine<L>>, hash: u64, stored: &L::Stored, key: SharedKey<L>) {
     // Not the cache itself: what waits must not keep it open.
-    let (weak, mine, key) = (Arc::downgrade(engine), stored.clone(), key());
+    let (weak, mine) = (Arc::downgrade(engine), stored.clone());
     let work = move || {
         if let Some(engine) = weak.upgrade() {
             refresh(&engine, hash, key, &mine);

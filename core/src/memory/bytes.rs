@@ -10,9 +10,9 @@
 //! | if there is a version, its length, a `u16`, and the version | 2 + `version_len` |
 //! | value | `value_len` |
 //!
-//! The count lies beside what a hit reads: what it is about to write it has then waited for already, and knows where it is without having
-//! read anything of the record. So the lookup asks for that line at once, to write there (`Handle::awaited`); threads that clone and drop
-//! handles of one record pass each other that one line, as they would a count that lay by itself.
+//! The count lies beside what a hit reads, so that its line has come by the time a hit writes it: behind the value it would be one more
+//! line, whose place nobody knows before the lengths in the head are read. Threads that clone and drop handles of one record pass each other
+//! one line either way.
 //! Invariants: the allocation is made by [`Stored::store`] with the layout that [`Shape`] gives for the lengths in it;
 //! head and bytes are written once, before the first handle exists, and never after (but for the atomics in the
 //! head); the allocation is freed by the handle that takes the count from one to zero.
@@ -20,7 +20,7 @@
 
 use std::alloc::{self, handle_alloc_error};
 use std::ffi::c_void;
-use std::mem::{ManuallyDrop, offset_of};
+use std::mem::ManuallyDrop;
 use std::ptr::NonNull;
 use std::slice;
 
@@ -133,8 +133,7 @@ impl ByteRecord {
     /// The rows' pointer, as `store` wrote it.
     fn rows_pointer(&self) -> Option<NonNull<Rows>> {
         // SAFETY: a record that is marked so has it there.
-        (self.parts() & INDEXED != 0)
-            .then(|| unsafe { self.0.byte_add(ROWS_AT).cast().read_unaligned() })
+        (self.parts() & INDEXED != 0).then(|| unsafe { self.0.byte_add(ROWS_AT).cast().read_unaligned() })
     }
 
     /// The `len` bytes that begin `at` bytes behind the record's address.
@@ -253,11 +252,6 @@ impl Handle for ByteRecord {
         self.head().header.hash
     }
 
-    fn awaited(raw: NonNull<()>) -> NonNull<()> {
-        // No overflow: it is within the allocation.
-        raw.map_addr(|start| start.saturating_add(offset_of!(Head, count)))
-    }
-
     fn into_raw(self) -> NonNull<()> {
         ManuallyDrop::new(self).0.cast()
     }
@@ -280,6 +274,7 @@ impl Clone for ByteRecord {
 }
 
 impl Drop for ByteRecord {
+    #[inline]
     fn drop(&mut self) {
         // Release: what this thread read of the record comes before the count falls; pairs with the fence below.
         if self.head().count.fetch_sub(1, Ordering::Release) != 1 {
@@ -287,9 +282,19 @@ impl Drop for ByteRecord {
         }
         // Acquire: pairs with the release of every other handle's drop, so that their reads come before the free.
         fence(Ordering::Acquire);
+        // SAFETY: this was the last handle.
+        unsafe { self.free() };
+    }
+}
+
+impl ByteRecord {
+    /// # Safety
+    /// The last handle's drop calls it, once.
+    #[inline(never)]
+    unsafe fn free(&mut self) {
         let (layout, rows) = (self.shape().layout(), self.rows_pointer());
-        // SAFETY: this was the last handle. Head and rows are dropped once, and the allocation is freed with the layout it was
-        // made with, since the lengths in it never change.
+        // SAFETY: by this function's own terms, nobody else has a handle. Head and rows are dropped once, and the allocation is freed with
+        // the layout it was made with, since the lengths in it never change.
         unsafe {
             drop(rows.map(|rows| Box::from_raw(rows.as_ptr())));
             self.0.drop_in_place();

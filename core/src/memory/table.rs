@@ -23,10 +23,6 @@ pub trait Handle {
     /// # Safety
     /// `raw` came from `into_raw`, and is made a handle once, unless the others are never dropped.
     unsafe fn from_raw(raw: NonNull<()>) -> Self;
-    /// What of it a hit waits for first, and writes: a place in memory that is reckoned from where it lies, and not read here.
-    fn awaited(raw: NonNull<()>) -> NonNull<()> {
-        raw
-    }
 }
 
 impl<K, V> Handle for TypedRecord<K, V> {
@@ -65,32 +61,16 @@ fn word<S: Handle>(stored: S) -> u64 {
     tag | address
 }
 
-/// Where the entry of a word lies.
-fn address(word: u64) -> NonNull<()> {
-    let address = usize::try_from(word & POINTER).expect("it was a pointer");
-    NonNull::new(std::ptr::with_exposed_provenance_mut(address)).expect("an entry's address is not zero")
-}
-
 /// A handle that the table still owns.
 ///
 /// # Safety
 /// The word is an entry's, and the table keeps it for as long as the handle lives.
 unsafe fn handle<S: Handle>(word: u64) -> ManuallyDrop<S> {
+    let address = usize::try_from(word & POINTER).expect("it was a pointer");
+    let raw = NonNull::new(std::ptr::with_exposed_provenance_mut(address)).expect("an entry's address is not zero");
     // SAFETY: by this function's own terms the word came from `word`, and thus its address from `into_raw`; and the handle made here is
     // not dropped, unless the word was taken out of the table.
-    ManuallyDrop::new(unsafe { S::from_raw(address(word)) })
-}
-
-/// Has the processor fetch the line of `address` while it does other things, where there is an instruction for that.
-#[inline]
-fn fetch_early(address: NonNull<()>) {
-    // SAFETY: the instruction reads nothing that the program could tell, and an address that is not the program's does no harm.
-    #[cfg(target_arch = "x86_64")]
-    unsafe {
-        std::arch::x86_64::_mm_prefetch::<{ std::arch::x86_64::_MM_HINT_ET0 }>(address.as_ptr().cast());
-    }
-    #[cfg(not(target_arch = "x86_64"))]
-    let _ = address;
+    ManuallyDrop::new(unsafe { S::from_raw(raw) })
 }
 
 /// An entry in the table, for as long as the table does not change.
@@ -151,7 +131,6 @@ impl<S: Handle> Table<S> {
                 return None;
             }
             if word != GONE && tag(word) == tag(hash) {
-                fetch_early(S::awaited(address(word)));
                 // SAFETY: it is an entry's word, and the table is borrowed while `stored` lives.
                 let stored = unsafe { handle::<S>(word) };
                 if stored.hash() == hash && is_meant(&stored) {
