@@ -131,13 +131,12 @@ mod tests {
         }
         thread_local!(static LAST: Cell<Option<Asks>> = const { Cell::new(None) });
         let (sender, receiver) = channel();
-        // Set before the number is asked for, it goes after the number was given back.
+        // What a thread set first goes last: here, after the number.
         let thread = std::thread::spawn(move || {
             LAST.set(Some(Asks(sender)));
-            thread_number()
+            _ = thread_number();
         });
-        let number = thread.join().expect("it does not panic");
-        let last = receiver.recv().expect("it asks");
-        assert!(last == number || last >= OWN_NUMBERS, "{number}, then {last}");
+        thread.join().expect("it does not panic");
+        assert!(receiver.recv().expect("it asks") >= OWN_NUMBERS);
     }
 }
