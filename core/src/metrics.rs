@@ -339,7 +339,7 @@ mod tests {
 
     #[test]
     fn nothing_is_lost_where_more_threads_count_than_have_stripes_of_their_own() {
-        const EACH: u64 = 5_000;
+        const EACH: u64 = 50_000;
         let threads = 3 * OWN;
         let (counters, together) = (Counters::new(), Barrier::new(threads));
         // Twice, so that numbers are given again.
@@ -347,9 +347,10 @@ mod tests {
             std::thread::scope(|scope| {
                 for _ in 0..threads {
                     scope.spawn(|| {
+                        // Each has its number before the first gives one back.
+                        counters.add(Event::DoubtMillis, 7);
                         together.wait();
                         (0..EACH).for_each(|_| counters.count(Event::Hit));
-                        counters.add(Event::DoubtMillis, 7);
                     });
                 }
             });
