@@ -13,6 +13,7 @@ use crate::attempt::Attempt;
 use crate::builder::BuildError;
 use crate::gather::Gatherer;
 use crate::list::{FormNames, ListForm, broken};
+use crate::report;
 use crate::source::HttpSource;
 use crate::template::{self, Template};
 
@@ -271,7 +272,8 @@ impl HttpSource {
     /// Asks for these keys with one request, attempted as often as a load may be.
     pub(crate) fn ask_for(&self, lists: &Lists, keys: &[&[u8]], left: Duration) -> Result<Listed, SourceError> {
         let uri = lists.uri(keys)?;
-        self.attempted(left, |attempt| self.list_of(lists, keys, &uri, attempt)).map(|(listed, _)| listed)
+        let ask = || self.attempted(left, |attempt| self.list_of(lists, keys, &uri, attempt));
+        report::list(&self.exchanges.name, Some(keys.len()), ask).map(|(listed, _)| listed)
     }
 
     /// One attempt.
@@ -341,7 +343,7 @@ impl LoadMany<Bytes> for HttpSource {
 impl HttpSource {
     fn answer_alone(&self, batch: &mut Batch<'_, Bytes>, key: &[u8], at: usize) {
         let version = batch.replaced(at).and_then(|entry| entry.version());
-        let answer = self.load(key, version, batch.remaining());
+        let answer = report::load(&self.exchanges.name, || self.load(key, version, batch.remaining()));
         batch.answer(at, answer);
     }
 

@@ -17,6 +17,7 @@ use crate::attempt::Attempt;
 use crate::builder::BuildError;
 use crate::classify::{self, Got, Unanswered};
 use crate::headers;
+use crate::report;
 use crate::shape;
 use crate::source::HttpSource;
 use crate::template::Template;
@@ -272,7 +273,7 @@ impl HttpSource {
             }
             self.listed_by_query(&listable.form, &answered).map_err(broken)
         };
-        self.attempted(left, ask).map(|(list, _)| list)
+        report::list(&self.exchanges.name, None, || self.attempted(left, ask)).map(|(list, _)| list)
     }
 
     fn listed_by_query(&self, form: &ListForm, answered: &Answered) -> Result<OriginList, String> {
