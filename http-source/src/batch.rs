@@ -12,7 +12,7 @@ use wtcache::{Batch, Bytes, Failure, Lifetime, LoadMany, Loaded, Record, SourceE
 use crate::attempt::Attempt;
 use crate::builder::BuildError;
 use crate::gather::Gatherer;
-use crate::list::{FormNames, ListForm, broken};
+use crate::list::{FormNames, FormOptions, ListForm, broken};
 use crate::report;
 use crate::source::HttpSource;
 use crate::template::{self, Template};
@@ -52,10 +52,7 @@ pub struct BatchGet {
     url: String,
     separator: String,
     most_keys: usize,
-    records_at: String,
-    key_at: String,
-    version_at: Option<String>,
-    body_limit: usize,
+    form: FormOptions,
     window: Duration,
 }
 
@@ -67,10 +64,7 @@ impl BatchGet {
             url: url.into(),
             separator: ",".to_owned(),
             most_keys: 100,
-            records_at: String::new(),
-            key_at: "/id".to_owned(),
-            version_at: None,
-            body_limit: 16 * 1024 * 1024,
+            form: FormOptions::default(),
             window: Duration::ZERO,
         }
     }
@@ -91,26 +85,26 @@ impl BatchGet {
 
     /// Where in the answer the array is, a JSON pointer. Default `""`: the answer is the array.
     pub fn records_at(mut self, pointer: impl Into<String>) -> Self {
-        self.records_at = pointer.into();
+        self.form.records_at = pointer.into();
         self
     }
 
     /// Where in a record its key is, a JSON pointer: a string, or a whole number as it is written. Default `/id`.
     pub fn key_at(mut self, pointer: impl Into<String>) -> Self {
-        self.key_at = pointer.into();
+        self.form.key_at = pointer.into();
         self
     }
 
     /// Where in a record its version is, a JSON pointer: the ETag that a `GET` of the record alone would have, with its quotes or
     /// without; a number is taken as it is written. A record that has nothing or null there has no version. Default: none has.
     pub fn version_at(mut self, pointer: impl Into<String>) -> Self {
-        self.version_at = Some(pointer.into());
+        self.form.version_at = Some(pointer.into());
         self
     }
 
     /// The largest answer in bytes. Default 16 MiB.
     pub fn body_limit(mut self, bytes: usize) -> Self {
-        self.body_limit = bytes;
+        self.form.body_limit = bytes;
         self
     }
 
@@ -168,13 +162,12 @@ impl Lists {
             version_at: "batch.version_at",
             body_limit: "batch.body_limit",
         };
-        let pointers = (options.records_at.as_str(), options.key_at.as_str(), options.version_at.as_deref());
         Ok(Self {
             template,
             separator: options.separator.clone(),
             splits_at,
             most_keys: options.most_keys,
-            form: ListForm::new(&names, pointers, options.body_limit)?,
+            form: ListForm::new(&names, &options.form)?,
             gatherer: (!options.window.is_zero()).then(|| Gatherer::new(options.window)),
         })
     }
