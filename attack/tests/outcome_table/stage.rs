@@ -10,12 +10,12 @@ use std::time::Duration;
 
 use serde_json::{Value as Json, json};
 use wtcache::{
-    ByteCache, Bytes, Call, Change, Confirmed, Declared, Entry, Expect, Failure, How, InDoubt, InDoubtWrites, LoadCx,
-    LoadError, Loaded, NotSent, Outcome, Read, Record, ReplayError, Source, SourceError, Version, WriteCx, WriteError,
-    Written,
+    ByteCache, Bytes, Call, Change, Confirmed, CreateCx, CreateError, Created, Declared, Entry, Expect, Failure, How,
+    InDoubt, InDoubtWrites, LoadCx, LoadError, Loaded, Made, NotSent, Outcome, Read, Record, ReplayError, Source,
+    SourceError, Version, WriteCx, WriteError, Written,
 };
-use wtcache_http_source::{HttpSource, Retries};
-use wtcache_origin::{Entry as Logged, Fault as Rule, FaultKind, Gate, Method, Origin, OriginOptions};
+use wtcache_http_source::{CreatePost, HttpSource, Retries};
+use wtcache_origin::{Entry as Logged, Fault as Rule, FaultKind, Gate, Method, Origin, OriginOptions, Target};
 use wtcache_testkit::ManualClock;
 
 use crate::fault::{Fault, Hand, Here, NEW, OLD};
@@ -62,6 +62,10 @@ impl Source<Bytes> for Shared {
 
     fn delete(&self, key: &[u8], cx: &WriteCx<'_, Bytes>) -> Outcome<()> {
         self.http.delete(key, cx)
+    }
+
+    fn create(&self, value: &[u8], cx: &CreateCx<'_>) -> Outcome<Made<Bytes>> {
+        self.http.create(value, cx)
     }
 
     fn declared(&self) -> Declared {
@@ -114,7 +118,7 @@ impl Stage {
     pub(crate) fn play(&self, case: &Case, id: &str) -> Result<Claims, String> {
         let fault = Fault::of(&case.fault)?;
         let (method, letter) = match struck(case.operation) {
-            Method::Put => (Method::Put, b'P'),
+            method @ (Method::Put | Method::Post) => (method, b'P'),
             Method::Delete => (Method::Delete, b'D'),
             _ => (Method::Get, b'G'),
         };
@@ -197,8 +201,9 @@ impl Stage {
         if told.outcome == "Rejected" && after == "applied" {
             return Err(format!("{}, and the origin applied it", told.caller));
         }
-        if told.outcome == "Unknown" && !in_doubt {
-            return Err("the outcome is unknown, and the key is not in doubt".to_owned());
+        // P9: of a create there is no key that could be.
+        if told.outcome == "Unknown" && in_doubt == (case.operation == Operation::Create) {
+            return Err(format!("the outcome is unknown, and that the key is in doubt is {in_doubt}"));
         }
         let log = self.origin.log();
         let writes = log.iter().filter(|entry| entry.method.is_write() && is_of(entry, id, entry.method)).count();
@@ -229,10 +234,12 @@ impl Stage {
     /// `does`: where the fault is an answer, what the origin does with the request that it answers.
     fn arrange(&self, fault: &Fault, operation: Operation, id: &str, does: &str) -> Option<Gate> {
         let method = struck(operation);
-        let on = Rule::on(method, id);
+        // A POST says in its body only what it is about.
+        let target = || if method == Method::Post { Target::Any } else { id.into() };
+        let on = Rule::on(method, target());
         match fault {
             Fault::Origin(kind) => {
-                let gate = kind.held.map(|when| self.origin.gate(method, id, when));
+                let gate = kind.held.map(|when| self.origin.gate(method, target(), when));
                 self.origin.fault(on.kind(kind.kind.clone()));
                 gate
             }
@@ -346,6 +353,7 @@ fn struck(operation: Operation) -> Method {
         | Op::CondPut
         | Op::PutIf
         | Op::PermitPut => Method::Put,
+        Op::Create => Method::Post,
         Op::Delete | Op::UpdateDelete | Op::CondDelete | Op::DeleteIf | Op::PermitDelete => Method::Delete,
         _ => Method::Get,
     }
@@ -370,6 +378,7 @@ fn source(origin: &Origin, relay: Option<&Relay>, fault: &Fault, operation: Oper
         .connect_timeout(if full { SHORT } else { AMPLE })
         .write_max_idle_age(if writes_connect_anew { Duration::ZERO } else { AMPLE })
         .settle_window(WINDOW)
+        .create(CreatePost::new(format!("http://{authority}/items")))
         .honours_preconditions(conditional)
         .stores_verbatim(operation == Operation::VerbatimPut)
         .record_check(|_, body| match number(&body) {
@@ -399,7 +408,11 @@ impl<'a> Play<'a> {
             Fault::Here(Here::HeldBack) => builder = builder.in_doubt_writes(InDoubtWrites::Wait),
             _ => {}
         }
-        let mut value = bytes(NEW);
+        let mut value = match operation {
+            // The sample origin names a record as it says of itself.
+            Operation::Create => json!({ "id": id, "value": NEW }).to_string().into_bytes(),
+            _ => bytes(NEW),
+        };
         if matches!(fault, Fault::Wire(Strike::HalfSent)) {
             // More than the sockets' buffers take.
             value.pop();
@@ -492,6 +505,7 @@ impl<'a> Play<'a> {
                 told(written.pop().expect("one record has one outcome"))
             }
             Op::Put | Op::VerbatimPut => told(cache.put_with(id, self.value.clone(), call)),
+            Op::Create => self.told_created(cache.create_with(self.value.clone(), call)),
             Op::Delete => told(cache.delete_with(id, call)),
             Op::PutIf => told(cache.put_if_with(id, self.value.clone(), self.expect.clone(), call)),
             Op::DeleteIf => told(cache.delete_if_with(id, self.expect.clone(), call)),
@@ -507,6 +521,26 @@ impl<'a> Play<'a> {
                 Err(error) => told_replay(&error),
             },
         }
+    }
+
+    fn told_created(&self, result: Result<Created<Bytes>, CreateError>) -> Told {
+        let (outcome, caller, kept) = match result {
+            Ok(Created { key: None, entry, kept, .. }) => {
+                assert!(entry.is_none(), "a record without a key");
+                ("Applied", "no key".to_owned(), Some(kept))
+            }
+            Ok(Created { key: Some(key), entry, kept, .. }) => {
+                assert_eq!(*key, *self.id.as_bytes(), "another key");
+                ("Applied", told_entry(entry.as_ref(), "no record"), Some(kept))
+            }
+            Err(CreateError::NotSent(why)) => ("Rejected", told_not_sent(&why), None),
+            Err(CreateError::Rejected(rejection)) => {
+                ("Rejected", format!("Rejected: {}", told_source(&rejection.error)), None)
+            }
+            Err(CreateError::Unknown(error)) => ("Unknown", format!("Unknown: {}", told_source(&error)), None),
+            Err(other) => ("Unknown", format!("{other:?}"), None),
+        };
+        Told { outcome, caller, kept }
     }
 
     /// What a program does that has its own I/O: here, over the same source.
@@ -585,9 +619,10 @@ impl<'a> Play<'a> {
     }
 }
 
-/// An entry of the log about `id` that is the cache's doing.
+/// An entry of the log about `id` that is the cache's doing. The log does not know what a POST is about: it is of the one case that is played.
 fn is_of(entry: &Logged, id: &str, method: Method) -> bool {
-    entry.id.as_deref() == Some(id) && entry.method == method && entry.authorization.as_deref() != Some(WITNESS)
+    let is_about = entry.id.as_deref() == Some(id) || (method == Method::Post && entry.id.is_none());
+    is_about && entry.method == method && entry.authorization.as_deref() != Some(WITNESS)
 }
 
 fn bytes(value: u64) -> Vec<u8> {
