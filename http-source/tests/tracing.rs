@@ -150,9 +150,9 @@ fn lists_are_spans(lines: &Lines) -> Vec<String> {
             }
         }
     });
-    let source = |window: Duration| {
+    let source = |most_keys: usize, window: Duration| {
         let url = format!("http://{}", server.address);
-        let lists = BatchGet::new(format!("{url}/s3cret?ids={{ids}}")).most_keys(2).window(window);
+        let lists = BatchGet::new(format!("{url}/s3cret?ids={{ids}}")).most_keys(most_keys).window(window);
         let list = ListGet::new(format!("{url}/s3cret"));
         let builder = HttpSource::builder(format!("{url}/s3cret/{{id}}")).name("lists").timeout(AMPLE);
         let builder = builder.retries(Retries::new().loads(0));
@@ -162,7 +162,7 @@ fn lists_are_spans(lines: &Lines) -> Vec<String> {
     let last_trace = || server.seen().last().unwrap().header("traceparent").map(|parent| parent[3..35].to_owned());
 
     // A query, well and not.
-    let single = source(Duration::ZERO);
+    let single = source(3, Duration::ZERO);
     {
         let _entered = context(1).enter();
         single.list("sku=s3cret", AMPLE).unwrap();
@@ -188,7 +188,7 @@ fn lists_are_spans(lines: &Lines) -> Vec<String> {
     has(&many, &["close", span, "attempts=1 outcome=\"found\"", &format!("trace_id=\"{:032x}\"", 2)]);
 
     // Loads of two callers that go together: as part of the trace of the one who leads.
-    let gathering = source(Duration::from_secs(1));
+    let gathering = source(2, Duration::from_secs(1));
     let together = std::sync::Barrier::new(2);
     std::thread::scope(|scope| {
         for (number, key) in [(3, b"a"), (4, b"b")] {
