@@ -8,6 +8,7 @@ mod fault;
 mod relay;
 mod stage;
 mod table;
+mod words;
 
 use std::collections::BTreeSet;
 use std::panic::{AssertUnwindSafe, catch_unwind};

@@ -10,9 +10,8 @@ use std::time::Duration;
 
 use serde_json::{Value as Json, json};
 use wtcache::{
-    ByteCache, Bytes, Call, Change, Confirmed, CreateCx, CreateError, Created, Declared, Entry, Expect, Failure, How,
-    InDoubt, InDoubtWrites, LoadCx, LoadError, Loaded, Made, NotSent, Outcome, Read, Record, ReplayError, Source,
-    SourceError, Version, WriteCx, WriteError, Written,
+    ByteCache, Bytes, Call, Change, Confirmed, CreateCx, Declared, Expect, Failure, How, InDoubt, InDoubtWrites,
+    LoadCx, LoadError, Loaded, Made, Outcome, Record, Source, SourceError, Version, WriteCx, WriteError, Written,
 };
 use wtcache_http_source::{CreatePost, HttpSource, Retries};
 use wtcache_origin::{Entry as Logged, Fault as Rule, FaultKind, Gate, Method, Origin, OriginOptions, Target};
@@ -21,6 +20,9 @@ use wtcache_testkit::ManualClock;
 use crate::fault::{Fault, Hand, Here, NEW, OLD};
 use crate::relay::{Relay, Strike};
 use crate::table::{Case, Claims, Operation, Start};
+use crate::words::{
+    Told, told, told_created, told_entry, told_how, told_load, told_not_sent, told_nothing, told_read, told_replay,
+};
 
 /// The deadline of a request that nothing else ends: long enough for a busy machine to send it in.
 const SHORT: Duration = Duration::from_millis(700);
@@ -71,13 +73,6 @@ impl Source<Bytes> for Shared {
     fn declared(&self) -> Declared {
         Source::<Bytes>::declared(&*self.http)
     }
-}
-
-/// What an operation came to, and whether the cache says that it serves the result.
-struct Told {
-    outcome: &'static str,
-    caller: String,
-    kept: Option<bool>,
 }
 
 /// A case under way.
@@ -505,7 +500,7 @@ impl<'a> Play<'a> {
                 told(written.pop().expect("one record has one outcome"))
             }
             Op::Put | Op::VerbatimPut => told(cache.put_with(id, self.value.clone(), call)),
-            Op::Create => self.told_created(cache.create_with(self.value.clone(), call)),
+            Op::Create => told_created(id, cache.create_with(self.value.clone(), call)),
             Op::Delete => told(cache.delete_with(id, call)),
             Op::PutIf => told(cache.put_if_with(id, self.value.clone(), self.expect.clone(), call)),
             Op::DeleteIf => told(cache.delete_if_with(id, self.expect.clone(), call)),
@@ -521,26 +516,6 @@ impl<'a> Play<'a> {
                 Err(error) => told_replay(&error),
             },
         }
-    }
-
-    fn told_created(&self, result: Result<Created<Bytes>, CreateError>) -> Told {
-        let (outcome, caller, kept) = match result {
-            Ok(Created { key: None, entry, kept, .. }) => {
-                assert!(entry.is_none(), "a record without a key");
-                ("Applied", "no key".to_owned(), Some(kept))
-            }
-            Ok(Created { key: Some(key), entry, kept, .. }) => {
-                assert_eq!(*key, *self.id.as_bytes(), "another key");
-                ("Applied", told_entry(entry.as_ref(), "no record"), Some(kept))
-            }
-            Err(CreateError::NotSent(why)) => ("Rejected", told_not_sent(&why), None),
-            Err(CreateError::Rejected(rejection)) => {
-                ("Rejected", format!("Rejected: {}", told_source(&rejection.error)), None)
-            }
-            Err(CreateError::Unknown(error)) => ("Unknown", format!("Unknown: {}", told_source(&error)), None),
-            Err(other) => ("Unknown", format!("{other:?}"), None),
-        };
-        Told { outcome, caller, kept }
     }
 
     /// What a program does that has its own I/O: here, over the same source.
@@ -629,95 +604,6 @@ fn bytes(value: u64) -> Vec<u8> {
     json!({ "value": value }).to_string().into_bytes()
 }
 
-fn number(record: &[u8]) -> Option<u64> {
+pub(crate) fn number(record: &[u8]) -> Option<u64> {
     serde_json::from_slice::<Json>(record).ok()?["value"].as_u64()
-}
-
-fn told_read(result: Result<Read<Bytes>, LoadError>) -> Told {
-    let caller = match result {
-        Ok(read) => told_entry(read.entry.as_ref(), "none"),
-        Err(error) => told_load(&error),
-    };
-    Told { outcome: "no write", caller, kept: None }
-}
-
-fn told_nothing() -> Told {
-    Told { outcome: "no write", caller: "nothing".to_owned(), kept: None }
-}
-
-fn told(result: Result<Written<Bytes>, WriteError<Bytes>>) -> Told {
-    let (outcome, caller, kept) = match result {
-        Ok(written) => ("Applied", told_entry(written.entry.as_ref(), "no record"), Some(written.kept)),
-        Err(error) => {
-            let outcome = if error.may_be_applied() { "Unknown" } else { "Rejected" };
-            (outcome, told_write(&error), None)
-        }
-    };
-    Told { outcome, caller, kept }
-}
-
-/// A replay that was not sent leaves the write as it was: nobody knows.
-fn told_replay(error: &ReplayError<Bytes>) -> Told {
-    let (outcome, caller) = match error {
-        ReplayError::Rejected(rejection) => ("Rejected", format!("Rejected: {}", told_source(&rejection.error))),
-        ReplayError::NotSent(why) => ("Unknown", told_not_sent(why)),
-        ReplayError::InDoubt(doubt) => ("Unknown", format!("InDoubt: {}", told_source(doubt.cause()))),
-        other => ("Unknown", format!("{other:?}")),
-    };
-    Told { outcome, caller, kept: None }
-}
-
-fn told_entry(entry: Option<&Entry<Bytes>>, none: &str) -> String {
-    match entry.map(|entry| number(entry)) {
-        None => none.to_owned(),
-        Some(Some(OLD)) => "the old record".to_owned(),
-        Some(Some(NEW)) => "the new record".to_owned(),
-        Some(other) => format!("the value {other:?}"),
-    }
-}
-
-fn told_write(error: &WriteError<Bytes>) -> String {
-    match error {
-        WriteError::Rejected(rejection) => format!("Rejected: {}", told_source(&rejection.error)),
-        WriteError::NotSent(why) => told_not_sent(why),
-        WriteError::Unmet(unmet) => format!("Unmet: {}", told_entry(unmet.existing.as_ref(), "none")),
-        WriteError::InDoubt(doubt) => format!("InDoubt: {}", told_source(doubt.cause())),
-        other => format!("{other:?}"),
-    }
-}
-
-fn told_not_sent(why: &NotSent) -> String {
-    match why {
-        NotSent::Unread(error) => format!("NotSent: Unread, {}", told_load(error)),
-        NotSent::HeldBack { retry_after } => format!("NotSent: HeldBack, again after {} s", retry_after.as_secs()),
-        other => format!("NotSent: {other:?}"),
-    }
-}
-
-fn told_load(error: &LoadError) -> String {
-    match error {
-        LoadError::Source(error) => told_source(error),
-        other => format!("{other:?}"),
-    }
-}
-
-fn told_source(error: &SourceError) -> String {
-    let mut text = format!("{:?}", error.failure());
-    if let Some(code) = error.code() {
-        text.push_str(&format!(" {code}"));
-    }
-    if let Some(after) = error.retry_after() {
-        text.push_str(&format!(", again after {} s", after.as_secs()));
-    }
-    text
-}
-
-fn told_how(how: How) -> &'static str {
-    match how {
-        How::Hit => "hit",
-        How::Loaded { kept: true } => "asks, keeps",
-        How::Loaded { kept: false } => "asks, keeps not",
-        How::Stale => "stale",
-        _ => "joins",
-    }
 }
