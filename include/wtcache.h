@@ -460,6 +460,26 @@
 #define WTCACHE_STEP_UNKNOWN 4
 
 /**
+ * It has not been connected yet.
+ */
+#define WTCACHE_FEED_CONNECTING 1
+
+/**
+ * The origin tells of its changes.
+ */
+#define WTCACHE_FEED_LIVE 2
+
+/**
+ * It does not: what is held may be out of date.
+ */
+#define WTCACHE_FEED_CUT_OFF 3
+
+/**
+ * The cache was closed: nobody reads it any more.
+ */
+#define WTCACHE_FEED_STOPPED 4
+
+/**
  * A write without condition.
  */
 #define WTCACHE_CONDITION_NONE 0
@@ -1315,7 +1335,69 @@ typedef struct wtcache_stats {
      * Entries that were not kept, and pending writes that were refused, since a weigher or extractor could not say what it was asked.
      */
     uint64_t extracts_failed;
+    /**
+     * Doubts of keys that are over.
+     */
+    uint64_t doubts_settled;
+    /**
+     * How long these lasted, added up, in milliseconds.
+     */
+    uint64_t doubt_millis;
 } wtcache_stats;
+
+/**
+ * What the origin's feed, `http.subscribe`, did so far. Set `struct_size` to its `sizeof`.
+ */
+typedef struct wtcache_feed {
+    /**
+     * `sizeof(wtcache_feed)`.
+     */
+    size_t struct_size;
+    /**
+     * One of `WTCACHE_FEED_*`.
+     */
+    int32_t state;
+    /**
+     * Zero.
+     */
+    int32_t reserved;
+    /**
+     * For how long it has been that.
+     */
+    uint64_t state_for_ms;
+    /**
+     * Connections that were made; of a poll, answers.
+     */
+    uint64_t connections;
+    /**
+     * How often all was forgotten, since something may have been missed.
+     */
+    uint64_t gaps;
+    /**
+     * Changes that were read.
+     */
+    uint64_t changes;
+    /**
+     * Of these, records and absences that became resident.
+     */
+    uint64_t taken;
+    /**
+     * Those that were not news.
+     */
+    uint64_t passed_over;
+    /**
+     * Those that made a key or more be forgotten.
+     */
+    uint64_t invalidated;
+    /**
+     * Events and changes that could not be read. Each is a gap.
+     */
+    uint64_t unreadable;
+    /**
+     * Panics while it was read or a change applied. Each is a gap.
+     */
+    uint64_t panics;
+} wtcache_feed;
 
 /**
  * What the Python package hands over: the addresses of functions of Python's stable ABI, by their names there. Set `struct_size` to its
@@ -2117,6 +2199,18 @@ int32_t wtcache_list(const struct wtcache_cache *cache,
                      int32_t *has_next_page,
                      struct wtcache_error **err);
 
+/**
+ * As `wtcache_list`, otherwise as `wtcache_get_async`: it completes in `queue`, with `wtcache_completion_listed`.
+ */
+int32_t wtcache_list_async(const struct wtcache_queue *queue,
+                           const struct wtcache_cache *cache,
+                           const void *query,
+                           size_t query_len,
+                           const struct wtcache_call *call,
+                           void *token,
+                           uint64_t *id,
+                           struct wtcache_error **err);
+
 /* ---- Write through, also on a condition ---- */
 
 /**
@@ -2194,6 +2288,18 @@ int32_t wtcache_create(const struct wtcache_cache *cache,
                        struct wtcache_error **err);
 
 /**
+ * As `wtcache_create`, otherwise as `wtcache_get_async`: it completes in `queue`, with `wtcache_completion_created`.
+ */
+int32_t wtcache_create_async(const struct wtcache_queue *queue,
+                             const struct wtcache_cache *cache,
+                             const void *value,
+                             size_t value_len,
+                             const struct wtcache_call *call,
+                             void *token,
+                             uint64_t *id,
+                             struct wtcache_error **err);
+
+/**
  * The key that the origin gave the record, and its length in `*len`, which may be NULL. Valid until it is freed. NULL where the record was made and
  * its key could not be told from the answer; then nothing is kept.
  */
@@ -2235,6 +2341,20 @@ int32_t wtcache_patch(const struct wtcache_cache *cache,
                       const struct wtcache_call *call,
                       struct wtcache_entry **entry,
                       struct wtcache_error **err);
+
+/**
+ * As `wtcache_patch`, otherwise as `wtcache_put_async`.
+ */
+int32_t wtcache_patch_async(const struct wtcache_queue *queue,
+                            const struct wtcache_cache *cache,
+                            const void *key,
+                            size_t key_len,
+                            const void *patch,
+                            size_t patch_len,
+                            const struct wtcache_call *call,
+                            void *token,
+                            uint64_t *id,
+                            struct wtcache_error **err);
 
 /* ---- Update: read, change and write in one turn ---- */
 
@@ -2879,6 +2999,19 @@ const struct wtcache_error *wtcache_completion_error(const struct wtcache_comple
 const struct wtcache_results *wtcache_completion_results(const struct wtcache_completion *completion);
 
 /**
+ * Of a create: what came of it. It is the completion's, and not to be freed. Else NULL, also where no record was made.
+ */
+const struct wtcache_created *wtcache_completion_created(const struct wtcache_completion *completion);
+
+/**
+ * Of a list: its records, with `*wrong` and `*has_next_page` as of `wtcache_list`; either pointer may be NULL. They are the completion's, and not to
+ * be freed. Else NULL, and both are 0.
+ */
+const struct wtcache_results *wtcache_completion_listed(const struct wtcache_completion *completion,
+                                                        size_t *wrong,
+                                                        int32_t *has_next_page);
+
+/**
  * Of a transaction: what came of it. It is the completion's, and not to be freed. Else NULL, also where it was not run.
  */
 const struct wtcache_transacted *wtcache_completion_transacted(const struct wtcache_completion *completion);
@@ -2988,6 +3121,26 @@ int32_t wtcache_get_stats_json(const struct wtcache_cache *cache,
  * Frees a string of this library. NULL is fine.
  */
 void wtcache_string_free(char *string);
+
+/* ---- The origin's feed ---- */
+
+/**
+ * Writes into `feed`, as far as its `struct_size` says, where the feed that the cache follows stands, and what it did. Gives `WTCACHE_NOT_FOUND`, and
+ * zeros, where it follows none. Never waits. Also after `wtcache_close`.
+ */
+int32_t wtcache_get_feed(const struct wtcache_cache *cache,
+                         struct wtcache_feed *feed,
+                         struct wtcache_error **err);
+
+/**
+ * The same as a JSON object, its members named as those of `wtcache_feed`, but that `state` is `"connecting"`, `"live"`, `"cut-off"` or `"stopped"`, and with
+ * `last_error`: why it was cut off last, or null. `*json` and `*json_len` are as of `wtcache_get_stats_json`. Gives `WTCACHE_NOT_FOUND`, and NULL, where
+ * the cache follows no feed.
+ */
+int32_t wtcache_get_feed_json(const struct wtcache_cache *cache,
+                              char **json,
+                              size_t *json_len,
+                              struct wtcache_error **err);
 
 /* ---- A source of the program's own ---- */
 

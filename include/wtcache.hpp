@@ -1851,7 +1851,8 @@ private:
 /** What came of a record that the origin made; see wtcache_create. What it gives views of is valid until it goes. */
 class created {
 public:
-    explicit created(wtcache_created *handle) noexcept : handle_(handle) {}
+    explicit created(wtcache_created *handle) : handle_(handle, wtcache_created_free) {}
+    explicit created(std::shared_ptr<const wtcache_created> handle) noexcept : handle_(std::move(handle)) {}
 
     /** The key that the origin gave it; nothing: it was made, and its key could not be told from the answer. */
     std::optional<std::string_view> key() const noexcept
@@ -1867,7 +1868,7 @@ public:
     bool is_kept() const noexcept { return wtcache_created_is_kept(handle_.get()) != 0; }
 
 private:
-    detail::owned<wtcache_created, wtcache_created_free> handle_;
+    std::shared_ptr<const wtcache_created> handle_;
 };
 
 /** What closing a cache left unfinished, by key. */
@@ -1916,6 +1917,22 @@ struct listed {
     /** Whether the entries are all that the origin has for the query. */
     bool is_complete() const noexcept { return wrong == 0 && !has_next_page; }
 };
+
+namespace detail {
+
+/** The entries of a list's results, which stay. */
+inline std::vector<value> entries_of(const wtcache_results *results)
+{
+    std::vector<value> entries;
+    const std::size_t count = wtcache_results_count(results);
+    entries.reserve(count);
+    for (std::size_t at = 0; at < count; at++) {
+        if (auto entry = shared(wtcache_results_entry(results, at))) entries.push_back(std::move(*entry));
+    }
+    return entries;
+}
+
+} // namespace detail
 
 /** How many bytes `cache::get_into` found. */
 struct copied {
@@ -2134,11 +2151,7 @@ public:
         if (status < 0) return error(err);
         const detail::owned<wtcache_results, wtcache_results_free> freed(results);
         there.has_next_page = has_next_page != 0;
-        const std::size_t count = wtcache_results_count(results);
-        there.entries.reserve(count);
-        for (std::size_t at = 0; at < count; at++) {
-            if (auto entry = detail::shared(wtcache_results_entry(results, at))) there.entries.push_back(std::move(*entry));
-        }
+        there.entries = detail::entries_of(results);
         return there;
     }
     /** Forgets all keys that begin with `prefix`; with an empty one, all there are. */
@@ -2236,6 +2249,28 @@ public:
         if (wtcache_get_stats(handle_.get(), &counts, &err) < 0) return error(err);
         return counts;
     }
+    /** Where the feed that the cache follows stands, and what it did; nothing where it follows none. */
+    result<std::optional<wtcache_feed>> feed() const
+    {
+        wtcache_feed told{};
+        told.struct_size = sizeof told;
+        wtcache_error *err = nullptr;
+        const std::int32_t status = wtcache_get_feed(handle_.get(), &told, &err);
+        if (status < 0) return error(err);
+        if (status == WTCACHE_NOT_FOUND) return std::optional<wtcache_feed>();
+        return std::optional(told);
+    }
+    /** The same as a JSON object, with why it was cut off last; nothing where it follows none. */
+    result<std::optional<std::string>> feed_json() const
+    {
+        char *json = nullptr;
+        std::size_t len = 0;
+        wtcache_error *err = nullptr;
+        if (wtcache_get_feed_json(handle_.get(), &json, &len, &err) < 0) return error(err);
+        const detail::owned<char, wtcache_string_free> freed(json);
+        if (json == nullptr) return std::optional<std::string>();
+        return std::optional(std::string(json, len));
+    }
     /** The same as a JSON object. */
     result<std::string> stats_json() const
     {
@@ -2316,6 +2351,24 @@ public:
         if (auto failed = failure()) return std::move(*failed);
         return detail::answers_of(handle_, wtcache_completion_results(handle_.get()));
     }
+    /** Of a create: what came of it, or why no record was made. Nothing where the call was none. */
+    result<std::optional<wtcache::created>> created() const
+    {
+        if (auto failed = failure()) return std::move(*failed);
+        const wtcache_created *made = wtcache_completion_created(handle_.get());
+        if (made == nullptr) return std::optional<wtcache::created>();
+        return std::optional(wtcache::created(std::shared_ptr<const wtcache_created>(handle_, made)));
+    }
+    /** Of a list: its records, or why there are none. Empty where the call was none. */
+    result<wtcache::listed> listed() const
+    {
+        if (auto failed = failure()) return std::move(*failed);
+        wtcache::listed there{};
+        std::int32_t has_next_page = 0;
+        there.entries = detail::entries_of(wtcache_completion_listed(handle_.get(), &there.wrong, &has_next_page));
+        there.has_next_page = has_next_page != 0;
+        return there;
+    }
     /** Of a transaction: what came of it. Nothing where the call was none. */
     std::optional<wtcache::transacted> transacted() const
     {
@@ -2393,6 +2446,25 @@ public:
     {
         const wtcache_expect native = expected.native();
         return put(to, key, bytes, &native, options, token);
+    }
+    result<std::uint64_t> create(const cache &at, std::string_view bytes, const call_options &options = {},
+                                 void *token = nullptr) const
+    {
+        const detail::native_call call(options);
+        return given(wtcache_create_async, handle_.get(), at.native(), bytes.data(), bytes.size(), &call.options, token);
+    }
+    result<std::uint64_t> patch(const cache &to, std::string_view key, std::string_view merge_patch,
+                                const call_options &options = {}, void *token = nullptr) const
+    {
+        const detail::native_call call(options);
+        return given(wtcache_patch_async, handle_.get(), to.native(), key.data(), key.size(), merge_patch.data(),
+                     merge_patch.size(), &call.options, token);
+    }
+    result<std::uint64_t> list(const cache &from, std::string_view query, const call_options &options = {},
+                               void *token = nullptr) const
+    {
+        const detail::native_call call(options);
+        return given(wtcache_list_async, handle_.get(), from.native(), query.data(), query.size(), &call.options, token);
     }
     result<std::uint64_t> remove(const cache &from, std::string_view key, const call_options &options = {},
                                  void *token = nullptr) const

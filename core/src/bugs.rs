@@ -42,6 +42,12 @@ pub(crate) enum Bug {
     PushLeavesWriteClean,
     /// A pushed record is taken, and the load that began before it stays attached.
     LoadOutlivesPush,
+    /// What a create or a list brings is retained, though something came by the key since it was asked for.
+    OvertakenIsRetained,
+    /// A record is made, and the load that began before it stays attached.
+    LoadOutlivesCreate,
+    /// A record is made while a write of its key is out, which then commits as if none was.
+    CreateLeavesWriteClean,
     /// A value too heavy to keep leaves the older entry.
     TooHeavyLeavesOlder,
     /// An absent mark stays where a record was committed.
@@ -147,6 +153,9 @@ fn by_name(name: &str) -> Bug {
         "older-push-is-taken" => Bug::OlderPushIsTaken,
         "push-leaves-write-clean" => Bug::PushLeavesWriteClean,
         "load-outlives-push" => Bug::LoadOutlivesPush,
+        "overtaken-is-retained" => Bug::OvertakenIsRetained,
+        "load-outlives-create" => Bug::LoadOutlivesCreate,
+        "create-leaves-write-clean" => Bug::CreateLeavesWriteClean,
         "too-heavy-leaves-older" => Bug::TooHeavyLeavesOlder,
         "absent-mark-survives-write" => Bug::AbsentMarkSurvivesWrite,
         "index-row-left-behind" => Bug::IndexRowLeftBehind,

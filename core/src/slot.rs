@@ -349,9 +349,12 @@ impl Slot {
     /// came by the key since its send. Which of it and a write in flight is the later one, nobody knows.
     pub(crate) fn created(&mut self, seen: bool, newest: bool) -> Change {
         let quiet = self.doubt.is_none() && !matches!(self.turn, Turn::Sent { .. });
-        self.mark_dirty();
+        if !bugs::has(Bug::CreateLeavesWriteClean) {
+            self.mark_dirty();
+        }
         let base = if seen && newest && quiet { Base::Take } else { Base::Forget };
-        Change { base, detached: self.move_fence(), ..Change::default() }
+        let detached = !bugs::has(Bug::LoadOutlivesCreate) && self.move_fence();
+        Change { base, detached, ..Change::default() }
     }
 
     // --- from outside

@@ -6,6 +6,7 @@ mod common;
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex};
 
+use common::meanwhile::MEANWHILE;
 use common::*;
 use wtcache::{
     Builder, Cache, Call, Confirmed, CreateCx, CreateError, Created, Declared, EventKind, Failure, How, Lifetime,
@@ -213,70 +214,7 @@ fn p1_a_write_beside_which_a_load_was_given_out_while_a_create_is_out_is_not_ret
 
 #[test]
 fn g5_what_came_by_the_key_since_the_send_may_be_newer() {
-    type Meanwhile = fn(&World);
-    let rows: [(&str, Meanwhile, bool); 14] = [
-        ("put", |w| w.put("k", "newer").unwrap(), false),
-        (
-            "put, and evicted from sight",
-            |w| {
-                w.put("k", "newer").unwrap();
-                w.cache.invalidate("k");
-            },
-            false,
-        ),
-        ("deleted", |w| drop(w.cache.delete("k").unwrap()), false),
-        (
-            "refused, with a stale base",
-            |w| {
-                w.script.next(Op::Put, "k", Does::RejectStale);
-                rejected(w.put("k", "x"));
-            },
-            false,
-        ),
-        (
-            "refused",
-            |w| {
-                w.script.next(Op::Put, "k", Does::Reject);
-                rejected(w.put("k", "x"));
-            },
-            true,
-        ),
-        ("read", |w| drop(w.get("k")), false),
-        ("doubted", |w| drop(w.doubt("k", "stray", Does::Stray)), false),
-        (
-            "doubted and settled",
-            |w| {
-                w.doubt("k", "stray", Does::Stray);
-                w.script.land();
-                w.clock.advance(WINDOW);
-                w.get("k");
-            },
-            false,
-        ),
-        (
-            "doubted and settled, by nobody's look",
-            |w| {
-                w.doubt("k", "stray", Does::Stray);
-                w.script.land();
-                w.clock.advance(WINDOW);
-            },
-            false,
-        ),
-        ("i1: invalidated", |w| w.cache.invalidate("k"), false),
-        ("i1: by prefix", |w| assert_eq!(w.cache.invalidate_prefix("k").entries, 0), false),
-        ("i1: by pattern", |w| assert_eq!(w.cache.invalidate_pattern("*").unwrap().entries, 0), false),
-        (
-            "another key",
-            |w| {
-                w.put("other", "x").unwrap();
-                w.cache.invalidate("other");
-                w.get("more");
-            },
-            true,
-        ),
-        ("nothing", |_| {}, true),
-    ];
-    for (what, meanwhile, kept) in rows {
+    for (what, meanwhile, kept) in MEANWHILE {
         let m = makes();
         m.makes("k", "made", meanwhile);
         assert_eq!(m.create().unwrap().kept, kept, "{what}");

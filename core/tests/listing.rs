@@ -5,10 +5,9 @@ mod common;
 
 use std::sync::{Arc, Mutex};
 
+use common::meanwhile::MEANWHILE;
 use common::*;
-use wtcache::{
-    Call, EventKind, How, Lifetime, Listing, Outcome, PushEnd, Pushed, Record, Step, StepDone, Transacted, Wrote,
-};
+use wtcache::{Call, EventKind, How, Lifetime, Listing, Outcome, Pushed, Record, Step, StepDone, Transacted, Wrote};
 use wtcache_testkit::{Does, Op, Script, When, spawn};
 
 fn record(value: &str) -> Record<String> {
@@ -41,75 +40,7 @@ fn g4_a_record_that_nothing_overtook_is_retained_as_a_load_is() {
 /// A load may have brought what is older or newer than the list has, so that nobody knows.
 #[test]
 fn g4_what_came_by_the_key_since_the_listing_began_may_be_newer() {
-    type Meanwhile = fn(&World);
-    let rows: [(&str, Meanwhile, bool); 15] = [
-        ("g5: put", |w| w.put("k", "newer").unwrap(), false),
-        (
-            "g5: put, and evicted from sight",
-            |w| {
-                w.put("k", "newer").unwrap();
-                w.cache.invalidate("k");
-            },
-            false,
-        ),
-        ("deleted", |w| drop(w.cache.delete("k").unwrap()), false),
-        (
-            "refused, with a stale base",
-            |w| {
-                w.script.next(Op::Put, "k", Does::RejectStale);
-                rejected(w.put("k", "x"));
-            },
-            false,
-        ),
-        (
-            "refused",
-            |w| {
-                w.script.next(Op::Put, "k", Does::Reject);
-                rejected(w.put("k", "x"));
-            },
-            true,
-        ),
-        ("read", |w| drop(w.get("k")), false),
-        ("d2: doubted", |w| drop(w.doubt("k", "stray", Does::Stray)), false),
-        (
-            "d3: doubted and settled",
-            |w| {
-                w.doubt("k", "stray", Does::Stray);
-                w.script.land();
-                w.clock.advance(WINDOW);
-                w.get("k");
-            },
-            false,
-        ),
-        (
-            "d3: doubted and settled, by nobody's look",
-            |w| {
-                w.doubt("k", "stray", Does::Stray);
-                w.script.land();
-                w.clock.advance(WINDOW);
-            },
-            false,
-        ),
-        (
-            "i3: told of a change",
-            |w| assert_eq!(w.cache.pushed("k", Pushed::Changed(None)), PushEnd::Invalidated),
-            false,
-        ),
-        ("i1: invalidated", |w| w.cache.invalidate("k"), false),
-        ("i1: by prefix", |w| assert_eq!(w.cache.invalidate_prefix("k").entries, 0), false),
-        ("i1: by pattern", |w| assert_eq!(w.cache.invalidate_pattern("*").unwrap().entries, 0), false),
-        (
-            "another key",
-            |w| {
-                w.put("other", "x").unwrap();
-                w.cache.invalidate("other");
-                w.get("more");
-            },
-            true,
-        ),
-        ("nothing", |_| {}, true),
-    ];
-    for (what, meanwhile, keeps) in rows {
+    for (what, meanwhile, keeps) in MEANWHILE {
         let w = world();
         w.script.set("k", "listed");
         let listing = w.cache.listing();

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use wtcache::{ByteCache, Bytes, CloseReport, Source};
-use wtcache_http_source::{HttpSource, Subscribe};
+use wtcache_http_source::{HttpSource, Subscribe, SubscriptionStats};
 
 use crate::arguments::{Refused, optional_output, output, required};
 use crate::border;
@@ -43,6 +43,11 @@ impl Opened {
             Refused::argument("cache has a source of the program's own, and no HTTP origin: it is not of wtcache_open")
         };
         self.origin.as_deref().ok_or_else(none)
+    }
+
+    /// What the feed that it follows did, if it follows one.
+    pub(crate) fn told(&self) -> Option<SubscriptionStats> {
+        self.feed.as_ref().map(|feed| feed.told())
     }
 }
 

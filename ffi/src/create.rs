@@ -10,8 +10,9 @@ use crate::border;
 use crate::cache::wtcache_cache;
 use crate::call::wtcache_call;
 use crate::error::wtcache_error;
+use crate::queue::{Given, Outcome, wtcache_queue};
 use crate::read::wtcache_entry;
-use crate::status::WTCACHE_OK;
+use crate::status::{WTCACHE_OK, WTCACHE_OUTCOME_IN_DOUBT};
 
 /// What came of a record that the origin made. It never changes, and may be read from any thread.
 pub struct wtcache_created(Created<Bytes>);
@@ -42,6 +43,31 @@ pub unsafe extern "C" fn wtcache_create(
                 *created = border::give(wtcache_created(made));
             }
             Ok(WTCACHE_OK)
+        })
+    }
+}
+
+/// As `wtcache_create`, otherwise as `wtcache_get_async`: it completes in `queue`, with `wtcache_completion_created`.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn wtcache_create_async(
+    queue: *const wtcache_queue,
+    cache: *const wtcache_cache,
+    value: *const c_void,
+    value_len: usize,
+    call: *const wtcache_call,
+    token: *mut c_void,
+    id: *mut u64,
+    err: *mut *mut wtcache_error,
+) -> i32 {
+    // SAFETY: the caller keeps the rules at the header's top.
+    unsafe {
+        border::call(err, || {
+            let given = Given::of(queue, cache, token, id)?;
+            let (call, deadline) = wtcache_call::of_late_write(call)?;
+            let value = bytes("value", value, value_len)?.to_vec();
+            given.run(None, deadline, WTCACHE_OUTCOME_IN_DOUBT, move |opened, left| {
+                Ok(Outcome::Created(wtcache_created(opened.cache.create_with(value, &call.deadline(left))?)))
+            })
         })
     }
 }

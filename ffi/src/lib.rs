@@ -2,7 +2,7 @@
 //!
 //! Each file is one theme, and its public functions are the header's, in the header's order: `abi`, `status`, `error`, `config`,
 //! `listener`, `extract`, `cache`, `call`, `read`, `many`, `list`, `write`, `create`, `patch`, `update`, `invalidate`, `doubt`, `permit`, `optimistic`, `transaction`,
-//! `transacted`, `queue`, `stats`, `source`, `reply`, `python`. Below them: `options` and `json` are behind a configuration, `pool` runs a
+//! `transacted`, `queue`, `stats`, `feed`, `source`, `reply`, `python`. Below them: `options` and `json` are behind a configuration, `pool` runs a
 //! queue's calls, `watch` waits for what is pending, `arguments` and `border` stand between the caller's pointers and safe code, `fork` knows
 //! in which process we are.
 //!
@@ -60,6 +60,7 @@ pub use create::*;
 pub use doubt::*;
 pub use error::*;
 pub use extract::*;
+pub use feed::*;
 pub use invalidate::*;
 pub use list::*;
 pub use listener::*;

@@ -4,16 +4,18 @@
 
 use std::ffi::c_void;
 use std::ptr;
+use std::time::Duration;
 
 use wtcache::{Failure, LoadError};
 
 use crate::arguments::{Refused, optional_output, output, text};
 use crate::border;
-use crate::cache::wtcache_cache;
+use crate::cache::{Opened, wtcache_cache};
 use crate::call::wtcache_call;
 use crate::error::wtcache_error;
 use crate::many::wtcache_results;
-use crate::status::WTCACHE_OK;
+use crate::queue::{Given, Outcome, wtcache_queue};
+use crate::status::{WTCACHE_OK, WTCACHE_OUTCOME_NOT_APPLIED};
 
 /// Asks the HTTP origin for its list, `http.list`, with this query as it stands in a URL, percent-encoded and without a question mark, and keeps the
 /// records as what loads bring. One whose key moved meanwhile, or is being written or in doubt, is given and not kept; and so are all
@@ -44,29 +46,71 @@ pub unsafe extern "C" fn wtcache_list(
             let results = output("results", results, ptr::null_mut())?;
             let opened = wtcache_cache::opened(cache)?;
             let (query, deadline) = (text("query", query, query_len)?, wtcache_call::of_list(call)?);
-            let origin = opened.origin()?;
-            if opened.cache.is_closed() {
-                return Err(LoadError::Closed.into());
-            }
-            // Before the request, so that what moves meanwhile is known.
-            let listing = opened.cache.listing();
-            let list =
-                origin.list(query, deadline.unwrap_or(opened.deadline)).map_err(|error| match error.failure() {
-                    Failure::Invalid => wtcache_error::from(Refused::argument(format!("query: {}", error.message()))),
-                    _ => LoadError::Source(error).into(),
-                })?;
-            let told = list.records.len() + list.wrong.len();
-            let listed =
-                list.records.into_iter().filter_map(|(key, record)| listing.loaded(key.as_slice(), record).entry);
-            let entries: Vec<_> = listed.collect();
-            if let Some(wrong) = wrong {
-                *wrong = told - entries.len();
-            }
-            if let Some(has_next_page) = has_next_page {
-                *has_next_page = list.has_next_page.into();
-            }
-            *results = border::give(wtcache_results::of_found(entries));
+            let listed = listed(opened, query, deadline.unwrap_or(opened.deadline))?;
+            listed.tell(wrong, has_next_page);
+            *results = border::give(listed.results);
             Ok(WTCACHE_OK)
         })
     }
+}
+
+/// As `wtcache_list`, otherwise as `wtcache_get_async`: it completes in `queue`, with `wtcache_completion_listed`.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn wtcache_list_async(
+    queue: *const wtcache_queue,
+    cache: *const wtcache_cache,
+    query: *const c_void,
+    query_len: usize,
+    call: *const wtcache_call,
+    token: *mut c_void,
+    id: *mut u64,
+    err: *mut *mut wtcache_error,
+) -> i32 {
+    // SAFETY: the caller keeps the rules at the header's top.
+    unsafe {
+        border::call(err, || {
+            let given = Given::of(queue, cache, token, id)?;
+            let (query, deadline) = (text("query", query, query_len)?.to_owned(), wtcache_call::of_list(call)?);
+            given.opened.origin()?;
+            given.run(None, deadline, WTCACHE_OUTCOME_NOT_APPLIED, move |opened, left| {
+                Ok(Outcome::Listed(listed(opened, &query, left)?))
+            })
+        })
+    }
+}
+
+/// The records of a list, and what else it says.
+pub(crate) struct Listed {
+    pub(crate) results: wtcache_results,
+    wrong: usize,
+    has_next_page: bool,
+}
+
+impl Listed {
+    pub(crate) fn tell(&self, wrong: Option<&mut usize>, has_next_page: Option<&mut i32>) {
+        if let Some(wrong) = wrong {
+            *wrong = self.wrong;
+        }
+        if let Some(has_next_page) = has_next_page {
+            *has_next_page = self.has_next_page.into();
+        }
+    }
+}
+
+fn listed(opened: &Opened, query: &str, left: Duration) -> Result<Listed, wtcache_error> {
+    let origin = opened.origin()?;
+    if opened.cache.is_closed() {
+        return Err(LoadError::Closed.into());
+    }
+    // Before the request, so that what moves meanwhile is known.
+    let listing = opened.cache.listing();
+    let list = origin.list(query, left).map_err(|error| match error.failure() {
+        Failure::Invalid => wtcache_error::from(Refused::argument(format!("query: {}", error.message()))),
+        _ => LoadError::Source(error).into(),
+    })?;
+    let told = list.records.len() + list.wrong.len();
+    let records = list.records.into_iter();
+    let entries: Vec<_> = records.filter_map(|(key, record)| listing.loaded(key.as_slice(), record).entry).collect();
+    let wrong = told - entries.len();
+    Ok(Listed { results: wtcache_results::of_found(entries), wrong, has_next_page: list.has_next_page })
 }

@@ -6,14 +6,16 @@ use std::ffi::c_void;
 use std::ptr;
 
 use serde_json::value::RawValue;
-use wtcache::{Confirmed, Outcome, WriteError};
+use wtcache::{Bytes, Call, Confirmed, Outcome, WriteError, Written};
 
 use crate::arguments::{Refused, bytes, optional_output};
 use crate::border;
-use crate::cache::wtcache_cache;
+use crate::cache::{Opened, wtcache_cache};
 use crate::call::wtcache_call;
 use crate::error::wtcache_error;
+use crate::queue::{self, Given, wtcache_queue};
 use crate::read::wtcache_entry;
+use crate::status::{WTCACHE_OK, WTCACHE_OUTCOME_IN_DOUBT};
 use crate::write::confirmed;
 
 /// Sends a JSON merge patch (RFC 7396) of a key's record to the HTTP origin, which merges it, and keeps the record that it answers with. It is a
@@ -39,24 +41,67 @@ pub unsafe extern "C" fn wtcache_patch(
             let entry = optional_output(entry, ptr::null_mut());
             let (opened, key) = (wtcache_cache::opened(cache)?, bytes("key", key, key_len)?);
             let call = wtcache_call::of_write(call)?;
-            let patch = bytes("patch", patch, patch_len)?;
-            let origin = opened.origin()?;
-            if let Err(error) = serde_json::from_slice::<&RawValue>(patch) {
-                return Err(Refused::argument(format!("patch is no JSON: {error}")).into());
-            }
-            let prepared = opened.cache.prepare(key, &call)?;
-            let (left, idempotency_key) = (prepared.remaining(), prepared.idempotency_key());
-            let sent = prepared.send()?;
-            let written = match origin.patch(key, patch, left, idempotency_key) {
-                Outcome::Applied(Confirmed::Record(record)) => sent.commit(Some(record)),
-                Outcome::Applied(_) => sent.commit(None),
-                Outcome::Rejected(rejection) => {
-                    sent.reject(rejection.stale_base);
-                    return Err(WriteError::Rejected(rejection).into());
-                }
-                Outcome::Unknown(cause) => return Err(WriteError::InDoubt(sent.in_doubt(cause)).into()),
-            };
+            let patch = json(patch, patch_len)?;
+            let written = patched(opened, key, patch, &call)?;
             Ok(confirmed(written, entry))
         })
+    }
+}
+
+/// As `wtcache_patch`, otherwise as `wtcache_put_async`.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn wtcache_patch_async(
+    queue: *const wtcache_queue,
+    cache: *const wtcache_cache,
+    key: *const c_void,
+    key_len: usize,
+    patch: *const c_void,
+    patch_len: usize,
+    call: *const wtcache_call,
+    token: *mut c_void,
+    id: *mut u64,
+    err: *mut *mut wtcache_error,
+) -> i32 {
+    // SAFETY: the caller keeps the rules at the header's top.
+    unsafe {
+        border::call(err, || {
+            let given = Given::of(queue, cache, token, id)?;
+            let (call, deadline) = wtcache_call::of_late_write(call)?;
+            let key = bytes("key", key, key_len)?.to_vec();
+            given.opened.origin()?;
+            let patch = json(patch, patch_len)?.to_vec();
+            let lane = given.lane(&key);
+            given.run(Some(lane), deadline, WTCACHE_OUTCOME_IN_DOUBT, move |opened, left| {
+                let written = patched(opened, &key, &patch, &call.deadline(left))?;
+                Ok(queue::Outcome::Ended(Ok((WTCACHE_OK, written.entry))))
+            })
+        })
+    }
+}
+
+/// # Safety
+/// The patch is NULL or may be read for `'a`.
+unsafe fn json<'a>(patch: *const c_void, patch_len: usize) -> Result<&'a [u8], Refused> {
+    // SAFETY: the caller's promise.
+    let patch = unsafe { bytes("patch", patch, patch_len) }?;
+    match serde_json::from_slice::<&RawValue>(patch) {
+        Ok(_) => Ok(patch),
+        Err(error) => Err(Refused::argument(format!("patch is no JSON: {error}"))),
+    }
+}
+
+fn patched(opened: &Opened, key: &[u8], patch: &[u8], call: &Call) -> Result<Written<Bytes>, wtcache_error> {
+    let origin = opened.origin()?;
+    let prepared = opened.cache.prepare(key, call)?;
+    let (left, idempotency_key) = (prepared.remaining(), prepared.idempotency_key());
+    let sent = prepared.send()?;
+    match origin.patch(key, patch, left, idempotency_key) {
+        Outcome::Applied(Confirmed::Record(record)) => Ok(sent.commit(Some(record))),
+        Outcome::Applied(_) => Ok(sent.commit(None)),
+        Outcome::Rejected(rejection) => {
+            sent.reject(rejection.stale_base);
+            Err(WriteError::Rejected(rejection).into())
+        }
+        Outcome::Unknown(cause) => Err(WriteError::InDoubt(sent.in_doubt(cause)).into()),
     }
 }

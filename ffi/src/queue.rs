@@ -14,8 +14,10 @@ use crate::arguments::{Refused, bytes, optional_output, output, required};
 use crate::border;
 use crate::cache::{Opened, wtcache_cache};
 use crate::call::{wtcache_bytes, wtcache_call};
+use crate::create::wtcache_created;
 use crate::error::wtcache_error;
 use crate::fork::Owned;
+use crate::list::Listed;
 use crate::many::{all, wtcache_results};
 use crate::optimistic::{WatchedWrite, wtcache_pending};
 use crate::pool::{Full, Lane, Pool};
@@ -63,11 +65,13 @@ struct Token(*mut c_void);
 // SAFETY: handed back as it came, and used for nothing.
 unsafe impl Send for Token {}
 
-enum Outcome {
+pub(crate) enum Outcome {
     /// Of a pending write that has ended; its outcome is asked for when the completion is taken out.
     Settled(Arc<WatchedWrite>),
     Ended(Result<(i32, Option<Entry<Bytes>>), wtcache_error>),
     Many(wtcache_results),
+    Created(wtcache_created),
+    Listed(Listed),
     Transacted(Arc<Told>, wtcache_transacted),
 }
 
@@ -82,7 +86,6 @@ impl wtcache_completion {
     fn status(&self) -> i32 {
         match &self.outcome {
             Outcome::Ended(Ok((status, _))) => *status,
-            Outcome::Many(_) => WTCACHE_OK,
             _ => self.error().map_or(WTCACHE_OK, wtcache_error::status),
         }
     }
@@ -90,7 +93,7 @@ impl wtcache_completion {
     fn error(&self) -> Option<&wtcache_error> {
         match &self.outcome {
             Outcome::Ended(ended) => ended.as_ref().err(),
-            Outcome::Many(_) | Outcome::Settled(_) => None,
+            Outcome::Many(_) | Outcome::Created(_) | Outcome::Listed(_) | Outcome::Settled(_) => None,
             Outcome::Transacted(told, _) => told.error(),
         }
     }
@@ -218,6 +221,32 @@ pub unsafe extern "C" fn wtcache_completion_results(completion: *const wtcache_c
         Some(Outcome::Many(results)) => results,
         _ => ptr::null(),
     }
+}
+
+/// Of a create: what came of it. It is the completion's, and not to be freed. Else NULL, also where no record was made.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn wtcache_completion_created(completion: *const wtcache_completion) -> *const wtcache_created {
+    // SAFETY: the caller keeps the rules at the header's top.
+    match unsafe { completion.as_ref() }.map(|completion| &completion.outcome) {
+        Some(Outcome::Created(created)) => created,
+        _ => ptr::null(),
+    }
+}
+
+/// Of a list: its records, with `*wrong` and `*has_next_page` as of `wtcache_list`; either pointer may be NULL. They are the completion's, and not to
+/// be freed. Else NULL, and both are 0.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn wtcache_completion_listed(
+    completion: *const wtcache_completion,
+    wrong: *mut usize,
+    has_next_page: *mut i32,
+) -> *const wtcache_results {
+    // SAFETY: the caller keeps the rules at the header's top.
+    let (completion, wrong, has_next_page) =
+        unsafe { (completion.as_ref(), optional_output(wrong, 0), optional_output(has_next_page, 0)) };
+    let Some(Outcome::Listed(listed)) = completion.map(|completion| &completion.outcome) else { return ptr::null() };
+    listed.tell(wrong, has_next_page);
+    &raw const listed.results
 }
 
 /// Of a transaction: what came of it. It is the completion's, and not to be freed. Else NULL, also where it was not run.
@@ -443,9 +472,9 @@ fn full() -> Refused {
 }
 
 /// What every call for a queue is given.
-struct Given<'a> {
+pub(crate) struct Given<'a> {
     pool: Arc<Pool<wtcache_completion>>,
-    opened: Opened,
+    pub(crate) opened: Opened,
     token: Token,
     id: Option<&'a mut u64>,
 }
@@ -453,7 +482,7 @@ struct Given<'a> {
 impl Given<'_> {
     /// # Safety
     /// The handles are NULL or not freed, and `id` is NULL or may be written.
-    unsafe fn of(
+    pub(crate) unsafe fn of(
         queue: *const wtcache_queue,
         cache: *const wtcache_cache,
         token: *mut c_void,
@@ -468,12 +497,12 @@ impl Given<'_> {
         }
     }
 
-    fn lane(&self, key: &[u8]) -> Lane {
+    pub(crate) fn lane(&self, key: &[u8]) -> Lane {
         (self.opened.number, key.into())
     }
 
     /// Has a call made by a thread of the queue's; `after_panic` is its outcome where it panics.
-    fn run(
+    pub(crate) fn run(
         self,
         lane: Option<Lane>,
         deadline: Option<Duration>,

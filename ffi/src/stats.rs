@@ -80,6 +80,10 @@ pub struct wtcache_stats {
     pub pending: u64,
     /// Entries that were not kept, and pending writes that were refused, since a weigher or extractor could not say what it was asked.
     pub extracts_failed: u64,
+    /// Doubts of keys that are over.
+    pub doubts_settled: u64,
+    /// How long these lasted, added up, in milliseconds.
+    pub doubt_millis: u64,
 }
 
 // SAFETY: `repr(C)`, begins with its size, and integers may be zero.
@@ -122,14 +126,19 @@ pub unsafe extern "C" fn wtcache_get_stats_json(
             let stats = wtcache_stats::of(&wtcache_cache::of(cache)?.stats());
             let members: Map<String, Value> =
                 stats.members().into_iter().map(|(name, count)| (name.to_owned(), count.into())).collect();
-            let text = CString::new(Value::Object(members).to_string()).expect("numbers and names have no NUL");
-            if let Some(json_len) = json_len {
-                *json_len = text.count_bytes();
-            }
-            *json = text.into_raw();
+            give_json(members, json, json_len);
             Ok(WTCACHE_OK)
         })
     }
+}
+
+/// Hands out an object, as a string that the program frees.
+pub(crate) fn give_json(members: Map<String, Value>, json: &mut *mut c_char, json_len: Option<&mut usize>) {
+    let text = CString::new(Value::Object(members).to_string()).expect("JSON has no NUL");
+    if let Some(json_len) = json_len {
+        *json_len = text.count_bytes();
+    }
+    *json = text.into_raw();
 }
 
 /// Frees a string of this library. NULL is fine.
@@ -176,10 +185,12 @@ impl wtcache_stats {
             merges_failed: stats.merges_panicked,
             pending: stats.pending,
             extracts_failed: stats.extractors_panicked,
+            doubts_settled: stats.doubts_settled,
+            doubt_millis: stats.doubt_millis,
         }
     }
 
-    fn members(&self) -> [(&'static str, u64); 31] {
+    fn members(&self) -> [(&'static str, u64); 33] {
         [
             ("hits", self.hits),
             ("absent_hits", self.absent_hits),
@@ -212,6 +223,8 @@ impl wtcache_stats {
             ("merges_failed", self.merges_failed),
             ("pending", self.pending),
             ("extracts_failed", self.extracts_failed),
+            ("doubts_settled", self.doubts_settled),
+            ("doubt_millis", self.doubt_millis),
         ]
     }
 }

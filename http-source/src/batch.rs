@@ -12,7 +12,8 @@ use wtcache::{Batch, Bytes, Failure, Lifetime, LoadMany, Loaded, Record, SourceE
 use crate::attempt::Attempt;
 use crate::builder::BuildError;
 use crate::gather::Gatherer;
-use crate::list::{FormNames, ListForm, broken};
+use crate::list::{FormNames, FormOptions, ListForm, broken};
+use crate::report;
 use crate::source::HttpSource;
 use crate::template::{self, Template};
 
@@ -51,10 +52,7 @@ pub struct BatchGet {
     url: String,
     separator: String,
     most_keys: usize,
-    records_at: String,
-    key_at: String,
-    version_at: Option<String>,
-    body_limit: usize,
+    form: FormOptions,
     window: Duration,
 }
 
@@ -66,10 +64,7 @@ impl BatchGet {
             url: url.into(),
             separator: ",".to_owned(),
             most_keys: 100,
-            records_at: String::new(),
-            key_at: "/id".to_owned(),
-            version_at: None,
-            body_limit: 16 * 1024 * 1024,
+            form: FormOptions::default(),
             window: Duration::ZERO,
         }
     }
@@ -90,26 +85,26 @@ impl BatchGet {
 
     /// Where in the answer the array is, a JSON pointer. Default `""`: the answer is the array.
     pub fn records_at(mut self, pointer: impl Into<String>) -> Self {
-        self.records_at = pointer.into();
+        self.form.records_at = pointer.into();
         self
     }
 
     /// Where in a record its key is, a JSON pointer: a string, or a whole number as it is written. Default `/id`.
     pub fn key_at(mut self, pointer: impl Into<String>) -> Self {
-        self.key_at = pointer.into();
+        self.form.key_at = pointer.into();
         self
     }
 
     /// Where in a record its version is, a JSON pointer: the ETag that a `GET` of the record alone would have, with its quotes or
     /// without; a number is taken as it is written. A record that has nothing or null there has no version. Default: none has.
     pub fn version_at(mut self, pointer: impl Into<String>) -> Self {
-        self.version_at = Some(pointer.into());
+        self.form.version_at = Some(pointer.into());
         self
     }
 
     /// The largest answer in bytes. Default 16 MiB.
     pub fn body_limit(mut self, bytes: usize) -> Self {
-        self.body_limit = bytes;
+        self.form.body_limit = bytes;
         self
     }
 
@@ -167,13 +162,12 @@ impl Lists {
             version_at: "batch.version_at",
             body_limit: "batch.body_limit",
         };
-        let pointers = (options.records_at.as_str(), options.key_at.as_str(), options.version_at.as_deref());
         Ok(Self {
             template,
             separator: options.separator.clone(),
             splits_at,
             most_keys: options.most_keys,
-            form: ListForm::new(&names, pointers, options.body_limit)?,
+            form: ListForm::new(&names, &options.form)?,
             gatherer: (!options.window.is_zero()).then(|| Gatherer::new(options.window)),
         })
     }
@@ -271,7 +265,8 @@ impl HttpSource {
     /// Asks for these keys with one request, attempted as often as a load may be.
     pub(crate) fn ask_for(&self, lists: &Lists, keys: &[&[u8]], left: Duration) -> Result<Listed, SourceError> {
         let uri = lists.uri(keys)?;
-        self.attempted(left, |attempt| self.list_of(lists, keys, &uri, attempt)).map(|(listed, _)| listed)
+        let ask = || self.attempted(left, |attempt| self.list_of(lists, keys, &uri, attempt));
+        report::list(&self.exchanges.name, Some(keys.len()), ask).map(|(listed, _)| listed)
     }
 
     /// One attempt.
@@ -341,7 +336,7 @@ impl LoadMany<Bytes> for HttpSource {
 impl HttpSource {
     fn answer_alone(&self, batch: &mut Batch<'_, Bytes>, key: &[u8], at: usize) {
         let version = batch.replaced(at).and_then(|entry| entry.version());
-        let answer = self.load(key, version, batch.remaining());
+        let answer = report::load(&self.exchanges.name, || self.load(key, version, batch.remaining()));
         batch.answer(at, answer);
     }
 

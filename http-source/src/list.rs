@@ -17,6 +17,7 @@ use crate::attempt::Attempt;
 use crate::builder::BuildError;
 use crate::classify::{self, Got, Unanswered};
 use crate::headers;
+use crate::report;
 use crate::shape;
 use crate::source::HttpSource;
 use crate::template::Template;
@@ -41,48 +42,38 @@ use crate::template::Template;
 #[must_use]
 pub struct ListGet {
     url: String,
-    records_at: String,
-    key_at: String,
-    version_at: Option<String>,
-    body_limit: usize,
+    form: FormOptions,
     parts_by: Vec<String>,
 }
 
 impl ListGet {
     /// With the URL of the list, to which queries are added. Scheme, host and port are those of the record's URL.
     pub fn new(url: impl Into<String>) -> Self {
-        Self {
-            url: url.into(),
-            records_at: String::new(),
-            key_at: "/id".to_owned(),
-            version_at: None,
-            body_limit: 16 * 1024 * 1024,
-            parts_by: vec!["select".to_owned(), "fields".to_owned()],
-        }
+        Self { url: url.into(), form: FormOptions::default(), parts_by: vec!["select".to_owned(), "fields".to_owned()] }
     }
 
     /// Where in the answer the array is, a JSON pointer. Default `""`: the answer is the array.
     pub fn records_at(mut self, pointer: impl Into<String>) -> Self {
-        self.records_at = pointer.into();
+        self.form.records_at = pointer.into();
         self
     }
 
     /// Where in a record its key is, a JSON pointer: a string, or a whole number as it is written. Default `/id`.
     pub fn key_at(mut self, pointer: impl Into<String>) -> Self {
-        self.key_at = pointer.into();
+        self.form.key_at = pointer.into();
         self
     }
 
     /// Where in a record its version is, a JSON pointer, as with [`BatchGet::version_at`](crate::BatchGet::version_at). Default: none has
     /// one.
     pub fn version_at(mut self, pointer: impl Into<String>) -> Self {
-        self.version_at = Some(pointer.into());
+        self.form.version_at = Some(pointer.into());
         self
     }
 
     /// The largest answer in bytes. Default 16 MiB.
     pub fn body_limit(mut self, bytes: usize) -> Self {
-        self.body_limit = bytes;
+        self.form.body_limit = bytes;
         self
     }
 
@@ -129,8 +120,7 @@ impl Listable {
             version_at: "list.version_at",
             body_limit: "list.body_limit",
         };
-        let pointers = (options.records_at.as_str(), options.key_at.as_str(), options.version_at.as_deref());
-        let form = ListForm::new(&names, pointers, options.body_limit)?;
+        let form = ListForm::new(&names, &options.form)?;
         Ok(Self { template, form, parts_by: options.parts_by.clone() })
     }
 
@@ -163,6 +153,21 @@ pub(crate) struct FormNames {
     pub(crate) body_limit: &'static str,
 }
 
+/// What is set of them, for a batch as for a list.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct FormOptions {
+    pub(crate) records_at: String,
+    pub(crate) key_at: String,
+    pub(crate) version_at: Option<String>,
+    pub(crate) body_limit: usize,
+}
+
+impl Default for FormOptions {
+    fn default() -> Self {
+        Self { records_at: String::new(), key_at: "/id".to_owned(), version_at: None, body_limit: 16 * 1024 * 1024 }
+    }
+}
+
 /// Where in the answer of a list its records are, and what they tell of themselves.
 pub(crate) struct ListForm {
     records_at: Vec<String>,
@@ -172,25 +177,20 @@ pub(crate) struct ListForm {
 }
 
 impl ListForm {
-    /// The pointers to the records, and in a record to its key and its version.
-    pub(crate) fn new(
-        names: &FormNames,
-        (records_at, key_at, version_at): (&str, &str, Option<&str>),
-        body_limit: usize,
-    ) -> Result<Self, BuildError> {
+    pub(crate) fn new(names: &FormNames, options: &FormOptions) -> Result<Self, BuildError> {
         let refuse = |option, message: &str| Err(BuildError::Option { option, message: message.into() });
-        if body_limit == 0 {
+        if options.body_limit == 0 {
             return refuse(names.body_limit, "no answer fits into 0 bytes");
         }
-        let key_at = shape::parsed(names.key_at, key_at)?;
+        let key_at = shape::parsed(names.key_at, &options.key_at)?;
         if key_at.is_empty() {
             return refuse(names.key_at, "a record is an object, and its key is in it");
         }
         Ok(Self {
-            records_at: shape::parsed(names.records_at, records_at)?,
+            records_at: shape::parsed(names.records_at, &options.records_at)?,
             key_at,
-            version_at: version_at.map(|at| shape::parsed(names.version_at, at)).transpose()?,
-            body_limit,
+            version_at: options.version_at.as_ref().map(|at| shape::parsed(names.version_at, at)).transpose()?,
+            body_limit: options.body_limit,
         })
     }
 
@@ -272,7 +272,7 @@ impl HttpSource {
             }
             self.listed_by_query(&listable.form, &answered).map_err(broken)
         };
-        self.attempted(left, ask).map(|(list, _)| list)
+        report::list(&self.exchanges.name, None, || self.attempted(left, ask)).map(|(list, _)| list)
     }
 
     fn listed_by_query(&self, form: &ListForm, answered: &Answered) -> Result<OriginList, String> {

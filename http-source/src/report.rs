@@ -5,14 +5,22 @@
 use std::time::Duration;
 
 use tracing::field::Empty;
-use tracing::{Span, debug, debug_span, info, warn};
+use tracing::{Span, debug, debug_span, error, info, warn};
 use wtcache::{Loaded, Outcome, SourceError};
 
 use crate::trace::TraceContext;
 
 fn span(origin: &str, method: &str) -> Span {
-    let span =
-        debug_span!("origin", origin, method, attempts = Empty, outcome = Empty, status = Empty, trace_id = Empty);
+    let span = debug_span!(
+        "origin",
+        origin,
+        method,
+        keys = Empty,
+        attempts = Empty,
+        outcome = Empty,
+        status = Empty,
+        trace_id = Empty
+    );
     if !span.is_disabled()
         && let Some(context) = TraceContext::current()
     {
@@ -42,6 +50,24 @@ pub(crate) fn load(
         Err(error) => ended(&span, "failed", Some(error)),
     }
     loaded
+}
+
+/// A list, in a span: one that is asked for by a query, or that of so many keys.
+pub(crate) fn list<T>(
+    origin: &str,
+    keys: Option<usize>,
+    call: impl FnOnce() -> Result<T, SourceError>,
+) -> Result<T, SourceError> {
+    let span = span(origin, "GET");
+    if let Some(keys) = keys {
+        span.record("keys", keys);
+    }
+    let listed = span.in_scope(call);
+    match &listed {
+        Ok(_) => ended(&span, "listed", None),
+        Err(error) => ended(&span, "failed", Some(error)),
+    }
+    listed
 }
 
 /// A write, in a span.
@@ -93,4 +119,9 @@ pub(crate) fn still_open() {
 /// A probe was answered.
 pub(crate) fn closed() {
     info!("the origin answers again");
+}
+
+/// The thread of a subscription panicked, and goes on.
+pub(crate) fn feed_panicked(origin: &str) {
+    error!(origin, "a panic while the origin's changes were read or applied: all that was held is forgotten");
 }

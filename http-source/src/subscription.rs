@@ -3,7 +3,7 @@
 //! Owns: the connection, what is known of its gaps, and the state that is shown. Never: decides what a change does (that is
 //! [`OriginChange::apply`]).
 //! Invariants: what was held before the origin began to tell is forgotten, in this order: connected, forgotten, applied; a change that was
-//! told and not understood, or may have been missed, makes all be forgotten; the thread ends with its handle.
+//! told and not understood, or may have been missed, makes all be forgotten; the thread ends with its handle, and not by a panic.
 
 mod feed;
 mod sse;
@@ -13,7 +13,7 @@ use std::io;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use ureq::http::{HeaderMap, HeaderName, Uri};
 use wtcache::{ByteCache, PushEnd};
@@ -212,7 +212,7 @@ impl Subscribe {
         let shared = Arc::new(Shared {
             stopped: Arc::new(AtomicBool::new(false)),
             ended: AtomicBool::new(false),
-            told: Mutex::new(SubscriptionStats::default()),
+            told: Mutex::new(Told { stats: SubscriptionStats::default(), since: Instant::now() }),
             changed: Condvar::new(),
         });
         let feed = Feed::new(self, cache.clone(), Arc::clone(&shared))?;
@@ -254,6 +254,8 @@ pub enum SubscriptionState {
 pub struct SubscriptionStats {
     /// Where it stands.
     pub state: SubscriptionState,
+    /// For how long it has stood there.
+    pub state_for: Duration,
     /// Connections that were made; of a poll, answers.
     pub connections: u64,
     /// How often all was forgotten, since something may have been missed.
@@ -268,6 +270,9 @@ pub struct SubscriptionStats {
     pub invalidated: u64,
     /// Events and changes that could not be read. Each is a gap.
     pub unreadable: u64,
+    /// Panics while it was read or a change applied, as of the source's [record check](crate::HttpSourceBuilder::record_check). Each is a gap,
+    /// and the end of a connection; the next one begins from the present.
+    pub panics: u64,
     /// Why it was cut off last.
     pub last_error: Option<String>,
 }
@@ -285,13 +290,13 @@ impl Subscription {
     /// What it did so far.
     #[must_use]
     pub fn stats(&self) -> SubscriptionStats {
-        self.shared.told().clone()
+        self.shared.told().stats()
     }
 
     /// Waits until what it did is as `holds` says; false where `timeout` passed first.
     pub fn wait_for(&self, mut holds: impl FnMut(&SubscriptionStats) -> bool, timeout: Duration) -> bool {
         let told = self.shared.told();
-        let waited = self.shared.changed.wait_timeout_while(told, timeout, |told| !holds(told));
+        let waited = self.shared.changed.wait_timeout_while(told, timeout, |told| !holds(&told.stats()));
         !waited.unwrap_or_else(PoisonError::into_inner).1.timed_out()
     }
 
@@ -308,7 +313,7 @@ impl Subscription {
         let Some(thread) = self.thread.take() else { return true };
         let timeout = if thread.thread().id() == thread::current().id() { Duration::ZERO } else { timeout };
         // Acquire: pairs with the release of the thread, of which all is done then.
-        let runs = |_: &mut SubscriptionStats| !self.shared.ended.load(Ordering::Acquire);
+        let runs = |_: &mut Told| !self.shared.ended.load(Ordering::Acquire);
         let waited = self.shared.changed.wait_timeout_while(self.shared.told(), timeout, runs);
         !waited.unwrap_or_else(PoisonError::into_inner).1.timed_out()
     }
@@ -316,7 +321,7 @@ impl Subscription {
     fn end(&mut self) {
         self.shared.stop();
         if let Some(thread) = self.thread.take() {
-            // A panic of the thread was reported by the panic hook.
+            // Its panics are contained, and counted.
             let _ = thread.join();
         }
     }
@@ -339,8 +344,28 @@ struct Shared {
     stopped: Arc<AtomicBool>,
     /// The thread has nothing of the cache any more.
     ended: AtomicBool,
-    told: Mutex<SubscriptionStats>,
+    told: Mutex<Told>,
     changed: Condvar,
+}
+
+/// What is told of a subscription, but for how long it has stood where it does: that is counted when it is asked for.
+struct Told {
+    stats: SubscriptionStats,
+    since: Instant,
+}
+
+impl Told {
+    fn stats(&self) -> SubscriptionStats {
+        SubscriptionStats { state_for: self.since.elapsed(), ..self.stats.clone() }
+    }
+
+    fn change(&mut self, change: impl FnOnce(&mut SubscriptionStats)) {
+        let before = self.stats.state;
+        change(&mut self.stats);
+        if self.stats.state != before {
+            self.since = Instant::now();
+        }
+    }
 }
 
 /// Says that the thread has ended.
@@ -357,13 +382,13 @@ impl Drop for Ends {
 }
 
 impl Shared {
-    fn told(&self) -> MutexGuard<'_, SubscriptionStats> {
+    fn told(&self) -> MutexGuard<'_, Told> {
         // What is counted here is whole after each line.
         self.told.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn tell(&self, change: impl FnOnce(&mut SubscriptionStats)) {
-        change(&mut self.told());
+        self.told().change(change);
         self.changed.notify_all();
     }
 
@@ -387,7 +412,7 @@ impl Shared {
         // Under the lock of those who wait, so that no wait misses it.
         let mut told = self.told();
         self.stopped.store(true, Ordering::Release);
-        told.state = SubscriptionState::Stopped;
+        told.change(|told| told.state = SubscriptionState::Stopped);
         drop(told);
         self.changed.notify_all();
     }

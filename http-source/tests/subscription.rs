@@ -105,12 +105,16 @@ fn i3_a_stream_that_goes_on_misses_nothing_and_forgets_nothing() {
     until(&subscription, |told| told.state == SubscriptionState::CutOff);
     origin.seed("a", json!({ "quantity": 2 }));
     assert_eq!(quantity(&cache, "a"), Some(1), "it is served while the origin cannot tell");
+    let cut_off = Instant::now();
+    let before = subscription.stats().state_for;
+    until(&subscription, |told| told.state_for >= before + QUICK && told.state == SubscriptionState::CutOff);
     origin.resume_accept().unwrap();
     until(&subscription, |told| told.taken == 1);
     assert_eq!((quantity(&cache, "a"), quantity(&cache, "b")), (Some(2), Some(1)));
     let told = subscription.stats();
     assert_eq!((told.gaps, told.connections), (1, 2));
-    assert!(told.last_error.is_some());
+    assert!(told.last_error.is_some() && told.state == SubscriptionState::Live);
+    assert!(told.state_for < cut_off.elapsed(), "it is live for a shorter time than it was cut off before");
 }
 
 #[test]
@@ -256,6 +260,72 @@ fn i3_what_cannot_be_read_makes_all_be_forgotten() {
     assert_eq!(script.asked_from(), [None, None], "it would be told again, and is too long");
     assert_eq!(quantity(&cache, "a"), None);
     assert!(subscription.stats().last_error.unwrap().contains("longer than 1024 bytes"));
+}
+
+/// The check of records panics for the one with this quantity.
+fn source_that_panics_at(address: SocketAddr, quantity: &'static str) -> Arc<HttpSource> {
+    let check = move |_: &[u8], record: Vec<u8>| {
+        assert!(!String::from_utf8_lossy(&record).contains(quantity), "a slip of the program's");
+        Ok(record)
+    };
+    let builder = HttpSource::builder(format!("http://{address}/items/{{id}}")).record_check(check);
+    Arc::new(builder.version_order(VersionOrder::Number).timeout(AMPLE).build().unwrap())
+}
+
+#[test]
+fn i3_a_panic_over_a_stream_forgets_all_and_the_feed_goes_on() {
+    let script = Script::new();
+    let source = source_that_panics_at(script.server.address, "666");
+    let cache = cache_over(&source);
+    let subscription = live(source.subscribe_sse(FEED).resumes(true), &cache);
+    let first = script.connection();
+    load(&cache, "a");
+    load(&cache, "b");
+    first.send(format!("id: one\n{}\n", put("a", 6))).unwrap();
+    until(&subscription, |told| told.taken == 1);
+    // That a has changed may not have been told: nothing that is held is known to be right.
+    first.send(format!("id: two\n{}\n", put("a", 666))).unwrap();
+    until(&subscription, |told| told.panics == 1);
+    assert_eq!((quantity(&cache, "a"), quantity(&cache, "b")), (None, None));
+    let second = script.connection();
+    until(&subscription, |told| told.connections == 2 && told.state == SubscriptionState::Live);
+    assert_eq!(script.asked_from(), [None, None], "from the present: the event would panic again");
+    let told = subscription.stats();
+    assert_eq!(told.gaps, 3, "the first connection, the panic, and the connection after it");
+    assert!(told.last_error.unwrap().contains("panic"));
+    load(&cache, "a");
+    second.send(format!("{}\n", put("a", 7))).unwrap();
+    until(&subscription, |told| told.taken == 2);
+    assert_eq!(quantity(&cache, "a"), Some(7));
+    drop(first);
+}
+
+#[test]
+fn i3_a_panic_over_a_poll_forgets_all_and_begins_from_the_present() {
+    let asked = Mutex::new(0);
+    let server = Server::new(move |_, conn: &mut Conn| {
+        while let Some(seen) = conn.request() {
+            if !seen.target().starts_with(FEED) {
+                conn.write(answer(200, "ETag: \"r5\"\r\n", "{\"quantity\":5}"));
+                continue;
+            }
+            let mut asked = asked.lock().unwrap();
+            *asked += 1;
+            let put = r#"{"op":"put","key":"a","record":{"quantity":666},"version":"\"r6\""}"#;
+            let changes = if *asked == 2 { put } else { "" };
+            let body = format!(r#"{{"changes":[{changes}],"cursor":{asked}}}"#);
+            conn.write(answer(200, "", &body));
+        }
+    });
+    let source = source_that_panics_at(server.address, "666");
+    let cache = cache_over(&source);
+    load(&cache, "b");
+    let subscription = live(source.subscribe_poll(FEED).poll_every(QUICK), &cache);
+    until(&subscription, |told| told.panics == 1 && told.state == SubscriptionState::Live);
+    let feeds = server.seen().into_iter().filter(|seen| seen.target().starts_with(FEED));
+    let targets: Vec<String> = feeds.map(|seen| seen.target().to_owned()).take(3).collect();
+    assert_eq!(targets, [FEED.to_owned(), format!("{FEED}?cursor=1"), FEED.to_owned()]);
+    assert!(subscription.stats().gaps >= 3);
 }
 
 #[test]

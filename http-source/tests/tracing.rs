@@ -10,8 +10,8 @@ use std::time::Duration;
 use support::*;
 use tracing_subscriber::fmt::MakeWriter;
 use tracing_subscriber::fmt::format::FmtSpan;
-use wtcache::Failure;
-use wtcache_http_source::{Breaker, HttpSource, Retries, Secret, TraceContext};
+use wtcache::{ByteCache, Failure};
+use wtcache_http_source::{BatchGet, Breaker, HttpSource, ListGet, Retries, Secret, TraceContext};
 
 #[derive(Clone, Default)]
 struct Lines(Arc<Mutex<Vec<u8>>>);
@@ -128,6 +128,83 @@ fn calls_are_spans_and_what_happens_in_them_events_without_a_secret() {
     has(&closed, &["INFO", "the credentials are others now"]);
     has(&closed, &["INFO", "the origin answers again"]);
 
-    let all = [told, opened, closed].concat().join("\n");
+    let listed = lists_are_spans(&lines);
+
+    let all = [told, opened, closed, listed].concat().join("\n");
     assert!(!all.contains("s3cret"), "{all}");
+}
+
+fn context(number: u8) -> TraceContext {
+    format!("00-{number:032x}-00f067aa0ba902b7-01").parse().unwrap()
+}
+
+/// Lists, and loads of several records with one request, are calls too: their attempts are in spans of their own.
+fn lists_are_spans(lines: &Lines) -> Vec<String> {
+    let server = Server::new(move |_, conn| {
+        while let Some(seen) = conn.request() {
+            match seen.target() {
+                target if target.contains("broken") => conn.write(answer(500, "", "s3cret")),
+                target if target.contains("ids=") => conn.write(answer(200, "", r#"[{"id":"a"},{"id":"b"}]"#)),
+                target if target.contains('?') => conn.write(answer(200, "", r#"[{"id":"s3cret"}]"#)),
+                _ => conn.write(answer(200, "", r#"{"id":"c,c"}"#)),
+            }
+        }
+    });
+    let source = |most_keys: usize, window: Duration| {
+        let url = format!("http://{}", server.address);
+        let lists = BatchGet::new(format!("{url}/s3cret?ids={{ids}}")).most_keys(most_keys).window(window);
+        let list = ListGet::new(format!("{url}/s3cret"));
+        let builder = HttpSource::builder(format!("{url}/s3cret/{{id}}")).name("lists").timeout(AMPLE);
+        let builder = builder.retries(Retries::new().loads(0));
+        Arc::new(builder.batch(lists).list(list).build().unwrap())
+    };
+    let span = "origin{origin=\"lists\" method=\"GET\"";
+    let last_trace = || server.seen().last().unwrap().header("traceparent").map(|parent| parent[3..35].to_owned());
+
+    // A query, well and not.
+    let single = source(3, Duration::ZERO);
+    {
+        let _entered = context(1).enter();
+        single.list("sku=s3cret", AMPLE).unwrap();
+    }
+    assert_eq!(last_trace(), Some(format!("{:032x}", 1)));
+    let mut told = lines.taken();
+    has(&told, &["close", span, "attempts=1 outcome=\"listed\"", &format!("trace_id=\"{:032x}\"", 1)]);
+    single.list("sku=broken", AMPLE).unwrap_err();
+    told.extend(lines.taken());
+    has(&told, &["close", span, "attempts=1 outcome=\"failed\" status=500"]);
+
+    // Many keys of one call: two go together, and the one that cannot goes alone.
+    let cache = ByteCache::builder(Arc::clone(&single)).clean_start(true).build().unwrap();
+    {
+        let _entered = context(2).enter();
+        for read in cache.get_many(["a", "b", "c,c"]) {
+            read.unwrap().unwrap();
+        }
+    }
+    assert_eq!(last_trace(), Some(format!("{:032x}", 2)));
+    let many = lines.taken();
+    has(&many, &["close", span, "keys=2 attempts=1 outcome=\"listed\"", &format!("trace_id=\"{:032x}\"", 2)]);
+    has(&many, &["close", span, "attempts=1 outcome=\"found\"", &format!("trace_id=\"{:032x}\"", 2)]);
+
+    // Loads of two callers that go together: as part of the trace of the one who leads.
+    let gathering = source(2, Duration::from_secs(1));
+    let together = std::sync::Barrier::new(2);
+    std::thread::scope(|scope| {
+        for (number, key) in [(3, b"a"), (4, b"b")] {
+            let (together, gathering) = (&together, &gathering);
+            scope.spawn(move || {
+                let _entered = context(number).enter();
+                together.wait();
+                get(gathering, key).unwrap();
+            });
+        }
+    });
+    let leads = last_trace().unwrap();
+    let gathered = lines.taken();
+    has(&gathered, &["close", span, "keys=2 attempts=1 outcome=\"listed\"", &format!("trace_id=\"{leads}\"")]);
+    for number in [3, 4] {
+        has(&gathered, &["close", span, &format!("method=\"GET\" trace_id=\"{number:032x}\" outcome=\"found\"")]);
+    }
+    [told, many, gathered].concat()
 }

@@ -1,7 +1,7 @@
 //! `POST /-/changes`: the origin, or whoever writes to it past this server, tells of changes.
 //!
-//! The body is a change or an array of them, in the form that a subscription has. Invariant: a body that is not understood whole, or not
-//! signed where it has to be, changes nothing.
+//! The body is a change or an array of them, in the form that a subscription has. Invariants: a body that is not understood whole, or not
+//! signed where it has to be, changes nothing; who neither signs nor is an admin tells nothing.
 
 use std::collections::BTreeMap;
 
@@ -77,6 +77,11 @@ pub(crate) async fn answer(tables: &BTreeMap<String, ServedTable>, request: &Par
         Ok(told) => Answer::local(answer::json(told.to_string().into_bytes()), "told"),
         Err(problem) => Answer::refused(&request.method, problem),
     }
+}
+
+/// Whether changes of the table that a query names are taken only where they are signed.
+pub(crate) fn are_signed(tables: &BTreeMap<String, ServedTable>, query: Option<&str>) -> bool {
+    asked_table(tables, query).is_ok_and(|table| table.told.secret.is_some())
 }
 
 /// The table that a query names: `?table=…`.

@@ -7,15 +7,17 @@ use std::convert::Infallible;
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use axum::body::Body;
+use axum::http::header::CONTENT_TYPE;
 use axum::http::{Request, StatusCode};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
+use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, watch};
@@ -24,6 +26,7 @@ use tokio::time::{Instant, sleep, timeout};
 use tokio_rustls::server::TlsStream;
 
 use crate::config::Limits;
+use crate::events;
 use crate::front::Front;
 use crate::own::Side;
 use crate::tls::Tls;
@@ -33,6 +36,9 @@ const TURNED_AWAY_AT_ONCE: usize = 64;
 
 /// How long that may take.
 const TURNED_AWAY_FOR: Duration = Duration::from_secs(1);
+
+/// What the system may hold of an answer that has no end, in bytes, twice that with its own: what it holds counts as taken.
+const HELD_OF_STREAM: usize = 32 * 1024;
 
 /// Where the system has no more connections, it is asked again after so long.
 const PAUSE: Duration = Duration::from_millis(100);
@@ -200,7 +206,7 @@ async fn handshake(stream: TcpStream, tls: &Tls) -> io::Result<TlsStream<TcpStre
 
 async fn connection<S>(stream: S, front: Arc<Front>, side: Side, mut ending: watch::Receiver<bool>)
 where
-    S: AsyncRead + AsyncWrite + Unpin,
+    S: AsyncRead + AsyncWrite + Unpin + OverTcp,
 {
     let limits = front.limits();
     let progress = Arc::new(Progress::new());
@@ -209,6 +215,9 @@ where
         progress.is(Waits::Us);
         async move {
             let response = front.answer(side, request.map(Body::new)).await;
+            if response.headers().get(CONTENT_TYPE).is_some_and(|kind| kind == events::STREAM) {
+                progress.streams();
+            }
             progress.is(Waits::Next);
             Ok::<_, Infallible>(response)
         }
@@ -259,9 +268,28 @@ enum Waits {
     Us,
 }
 
+/// A stream over a connection of TCP.
+trait OverTcp {
+    fn tcp(&self) -> &TcpStream;
+}
+
+impl OverTcp for TcpStream {
+    fn tcp(&self) -> &TcpStream {
+        self
+    }
+}
+
+impl OverTcp for TlsStream<TcpStream> {
+    fn tcp(&self) -> &TcpStream {
+        self.get_ref().0
+    }
+}
+
 /// How far a connection is. Its task alone changes it.
 struct Progress {
     began: Instant,
+    /// An answer without an end is about to be written, and the system still holds as much of it as it likes.
+    streams: AtomicBool,
     waits: AtomicU8,
     /// In nanoseconds from when it began.
     since: AtomicU64,
@@ -269,7 +297,16 @@ struct Progress {
 
 impl Progress {
     fn new() -> Self {
-        Self { began: Instant::now(), waits: AtomicU8::new(Waits::Next as u8), since: AtomicU64::new(0) }
+        Self {
+            began: Instant::now(),
+            streams: AtomicBool::new(false),
+            waits: AtomicU8::new(Waits::Next as u8),
+            since: AtomicU64::new(0),
+        }
+    }
+
+    fn streams(&self) {
+        self.streams.store(true, Ordering::Relaxed);
     }
 
     fn is(&self, waits: Waits) {
@@ -314,8 +351,9 @@ impl<S: AsyncRead + Unpin> AsyncRead for Watched<S> {
     }
 }
 
-impl<S: AsyncWrite + Unpin> AsyncWrite for Watched<S> {
+impl<S: AsyncWrite + Unpin + OverTcp> AsyncWrite for Watched<S> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        self.before_write();
         let written = Pin::new(&mut self.stream).poll_write(cx, bytes);
         self.note(written)
     }
@@ -333,6 +371,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Watched<S> {
         cx: &mut Context<'_>,
         slices: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
+        self.before_write();
         let written = Pin::new(&mut self.stream).poll_write_vectored(cx, slices);
         self.note(written)
     }
@@ -342,7 +381,14 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Watched<S> {
     }
 }
 
-impl<S> Watched<S> {
+impl<S: OverTcp> Watched<S> {
+    fn before_write(&self) {
+        if self.progress.streams.swap(false, Ordering::Relaxed) {
+            // Where the system does not, a reader that has stopped is seen later.
+            let _ = SockRef::from(self.stream.tcp()).set_send_buffer_size(HELD_OF_STREAM);
+        }
+    }
+
     /// A client that takes its answer slowly is not idle.
     fn note(&self, written: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
         if matches!(written, Poll::Ready(Ok(1..))) && self.progress.waits() == Waits::Next {

@@ -21,8 +21,11 @@ use wtcache::{Bytes, EventKind, KeyEvent};
 use wtcache_http_source::{BreakerState, SubscriptionState};
 
 use crate::answer::Answer;
+use crate::feeds::state_name;
 use crate::problem::Problem;
 use crate::table::ServedTable;
+
+pub(crate) const STREAM: &str = "text/event-stream";
 
 /// So many of the latest events are held for readers that are behind.
 const HELD: usize = 4_096;
@@ -35,6 +38,9 @@ const LOOK_EVERY: Duration = Duration::from_millis(250);
 
 /// A stream is never silent for longer.
 const HEARTBEAT: Duration = Duration::from_secs(10);
+
+/// What is said then has so many bytes: those that nobody reads fill what the system holds for a connection, until it takes no more.
+const HEARTBEAT_BYTES: usize = 2_048;
 
 /// Where a table's events come together.
 pub(crate) struct Hub {
@@ -105,7 +111,14 @@ fn described(event: &KeyEvent<'_, Bytes>) -> (&'static str, Value) {
 }
 
 /// The answer to a request for the events of a table.
-pub(crate) fn answer(table: &ServedTable, method: &Method, ending: watch::Receiver<bool>) -> Answer {
+///
+/// `keep_alive`: a connection that takes nothing for so long is closed, so that something is said within it.
+pub(crate) fn answer(
+    table: &ServedTable,
+    method: &Method,
+    ending: watch::Receiver<bool>,
+    keep_alive: Duration,
+) -> Answer {
     let Some(hub) = &table.hub else {
         let name = &table.schema.name;
         let detail = format!("events of {name} are not told; write events: true in its configuration");
@@ -115,6 +128,7 @@ pub(crate) fn answer(table: &ServedTable, method: &Method, ending: watch::Receiv
         receiver: hub.sender.subscribe(),
         table: table.clone(),
         ending,
+        heartbeat: HEARTBEAT.min(keep_alive / 3).max(Duration::from_millis(1)),
         breaker: None,
         feed: None,
         spoken: Instant::now(),
@@ -124,7 +138,7 @@ pub(crate) fn answer(table: &ServedTable, method: &Method, ending: watch::Receiv
         _ => Body::new(UnsyncBoxBody::new(Stream { next: Box::pin(reader.begins()) })),
     };
     let mut response = Response::new(body);
-    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("text/event-stream"));
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(STREAM));
     response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     Answer::local(response, "events")
 }
@@ -134,9 +148,11 @@ struct Reader {
     receiver: broadcast::Receiver<Arc<str>>,
     table: ServedTable,
     ending: watch::Receiver<bool>,
+    heartbeat: Duration,
     /// As they were told last.
     breaker: Option<BreakerState>,
-    feed: Option<SubscriptionState>,
+    /// Where it stands, its gaps and its panics.
+    feed: Option<(SubscriptionState, u64, u64)>,
     spoken: Instant,
 }
 
@@ -151,7 +167,7 @@ impl Reader {
 
     /// What is to be said next; `None` at the end.
     async fn next(mut self) -> Option<(String, Self)> {
-        let mut looks = tokio::time::interval(LOOK_EVERY);
+        let mut looks = tokio::time::interval(LOOK_EVERY.min(self.heartbeat));
         loop {
             // `Some` of what came, or it is time to look.
             let told = tokio::select! {
@@ -167,11 +183,11 @@ impl Reader {
                 None => self.states(),
             };
             if text.is_empty() {
-                if self.spoken.elapsed() < HEARTBEAT {
+                if self.spoken.elapsed() < self.heartbeat {
                     continue;
                 }
                 self.spoken = Instant::now();
-                return Some((":\n\n".to_owned(), self));
+                return Some((format!(":{:HEARTBEAT_BYTES$}\n\n", ""), self));
             }
             self.spoken = Instant::now();
             return Some((text, self));
@@ -204,23 +220,16 @@ impl Reader {
             };
             text.push_str(&format!("event: breaker\ndata: {}\n\n", json!({ "state": state })));
         }
-        let feed = self.table.subscription().map(|told| told.state);
+        let feed = self.table.subscription().map(|told| (told.state, told.gaps, told.panics));
         if feed != self.feed {
             self.feed = feed;
-            let state = feed.map_or("stopped", state_name);
-            text.push_str(&format!("event: feed\ndata: {}\n\n", json!({ "state": state })));
+            let data = match feed {
+                Some((state, gaps, panics)) => json!({ "state": state_name(state), "gaps": gaps, "panics": panics }),
+                None => json!({ "state": state_name(SubscriptionState::Stopped) }),
+            };
+            text.push_str(&format!("event: feed\ndata: {data}\n\n"));
         }
         text
-    }
-}
-
-/// Where a subscription stands, in a word.
-pub(crate) fn state_name(state: SubscriptionState) -> &'static str {
-    match state {
-        SubscriptionState::Connecting => "connecting",
-        SubscriptionState::Live => "live",
-        SubscriptionState::CutOff => "cut-off",
-        _ => "stopped",
     }
 }
 

@@ -7,10 +7,9 @@ use std::fmt::Write;
 
 use serde_json::{Map, Value, json};
 use wtcache::{Stat, Stats};
-use wtcache_http_source::SubscriptionStats;
 
 use crate::connections::Connections;
-use crate::events::state_name;
+use crate::feeds;
 use crate::latency::{BUCKETS, Counted, Latency};
 use crate::origins;
 use crate::table::ServedTable;
@@ -34,28 +33,13 @@ pub(crate) fn stats(tables: &Tables) -> Value {
             .into()
     };
     let origins = origins::stats(tables);
-    let feeds = tables.iter().filter_map(|(name, table)| Some((name.clone(), subscription(&table.subscription()?))));
+    let subscriptions = feeds::stats(tables);
     let tables: Map<String, Value> = tables.iter().map(|(name, table)| (name.clone(), of(table))).collect();
     let mut stats = json!({ "tables": tables, "origins": origins });
-    let subscriptions: Map<String, Value> = feeds.collect();
     if !subscriptions.is_empty() {
         stats["subscriptions"] = subscriptions.into();
     }
     stats
-}
-
-fn subscription(told: &SubscriptionStats) -> Value {
-    json!({
-        "state": state_name(told.state),
-        "connections": told.connections,
-        "gaps": told.gaps,
-        "changes": told.changes,
-        "taken": told.taken,
-        "passed_over": told.passed_over,
-        "invalidated": told.invalidated,
-        "unreadable": told.unreadable,
-        "last_error": told.last_error,
-    })
 }
 
 /// All metrics.
@@ -72,6 +56,7 @@ pub(crate) fn metrics(tables: &Tables, others: &Latency, connections: &Connectio
         }
     }
     origins::metrics(tables, &mut out);
+    feeds::metrics(tables, &mut out);
     for (name, kind, help, value) in connections.metrics() {
         head(&mut out, name, kind, help);
         line(&mut out, format_args!("{name} {value}"));

@@ -16,6 +16,7 @@ pub mod diagnostic;
 mod etag;
 mod events;
 mod exposition;
+mod feeds;
 pub mod folder;
 mod foreign;
 mod format;

@@ -138,7 +138,9 @@ pub(crate) async fn answer(front: &Front, side: Side, who: &Who, request: &Parts
         };
         return Answer::refused(method, Problem::new(StatusCode::NOT_FOUND, detail));
     };
-    if let Err(problem) = page.is_for(who) {
+    // A webhook has no credentials but its signature, which is looked at with its body.
+    let is_signed = matches!(page, Page::Changes) && changes::are_signed(front.tables(), request.uri.query());
+    if !is_signed && let Err(problem) = page.is_for(who) {
         return Answer::refused(method, problem);
     }
     if *method == Method::OPTIONS {
@@ -167,7 +169,7 @@ pub(crate) async fn answer(front: &Front, side: Side, who: &Who, request: &Parts
         Page::Invalidate => invalidate::answer(front.tables(), method, body).await,
         Page::Changes => changes::answer(front.tables(), request, body).await,
         Page::Events => match changes::asked_table(front.tables(), request.uri.query()) {
-            Ok(table) => events::answer(table, method, front.ending()),
+            Ok(table) => events::answer(table, method, front.ending(), front.limits().keep_alive),
             Err(problem) => Answer::refused(method, problem),
         },
         Page::Transaction => transaction::answer(front.tables(), who, body).await,

@@ -72,6 +72,27 @@ const BUGS: &[Seeded] = &[
         history: By(&["pushed::i3_a_load_of_what_has_expired_beside_pushes"]),
     },
     Seeded {
+        name: "overtaken-is-retained",
+        promise: "P9, G4",
+        tests: &[
+            ("creating", "g5_what_came_by_the_key_since_the_send_may_be_newer"),
+            ("listing", "g4_what_came_by_the_key_since_the_listing_began_may_be_newer"),
+        ],
+        history: By(&["p9_creates_beside_readers_and_writers_of_the_key_that_the_origin_names"]),
+    },
+    Seeded {
+        name: "load-outlives-create",
+        promise: "P9, G3",
+        tests: &[("creating", "g4_a_load_in_flight_is_detached")],
+        history: By(&["p9_creates_beside_readers_and_writers_of_the_key_that_the_origin_names"]),
+    },
+    Seeded {
+        name: "create-leaves-write-clean",
+        promise: "P9, P1",
+        tests: &[("creating", "p1_beside_a_write_that_is_out_neither_is_retained")],
+        history: By(&["p9_creates_beside_readers_and_writers_of_the_key_that_the_origin_names"]),
+    },
+    Seeded {
         name: "detached-load-returned",
         promise: "G4",
         tests: &[("reading", "g4_a_moved_reader_takes_the_entry_that_is_there_now")],

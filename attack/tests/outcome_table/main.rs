@@ -8,6 +8,7 @@ mod fault;
 mod relay;
 mod stage;
 mod table;
+mod words;
 
 use std::collections::BTreeSet;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -95,9 +96,9 @@ fn every_status_of_the_adapters_tables_has_rows() {
         let name = function.split('(').next().expect("a name");
         let operations: &[Operation] = match name {
             "get" => &[Operation::Get],
-            "put" => &[Operation::Put],
+            "put" => &[Operation::Put, Operation::Create],
             "delete" => &[Operation::Delete, Operation::CondDelete],
-            "write" | "of_all_sends" => &[Operation::Put, Operation::Delete],
+            "write" | "of_all_sends" => &[Operation::Put, Operation::Delete, Operation::Create],
             "unanswered" => continue,
             _ => panic!("the table knows no operation of classify::{name}"),
         };
@@ -128,7 +129,8 @@ fn a2_no_row_claims_a_refusal_of_what_was_applied() {
             "Rejected" => matches!(origin, "no request" | "not applied" | "asked"),
             // P4: what is not there any more counts as deleted. An update whose read is struck writes after it.
             "Applied" => matches!(origin, "applied" | "asked") || is_delete(case.operation) && origin == "not applied",
-            "Unknown" => case.expected.key == "in doubt",
+            // P9: of a create, no key is in doubt.
+            "Unknown" => (case.expected.key == "in doubt") != (case.operation == Operation::Create),
             "no write" => matches!(origin, "no request" | "asked"),
             _ => false,
         };

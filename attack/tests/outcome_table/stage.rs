@@ -10,17 +10,19 @@ use std::time::Duration;
 
 use serde_json::{Value as Json, json};
 use wtcache::{
-    ByteCache, Bytes, Call, Change, Confirmed, Declared, Entry, Expect, Failure, How, InDoubt, InDoubtWrites, LoadCx,
-    LoadError, Loaded, NotSent, Outcome, Read, Record, ReplayError, Source, SourceError, Version, WriteCx, WriteError,
-    Written,
+    ByteCache, Bytes, Call, Change, Confirmed, CreateCx, Declared, Expect, Failure, How, InDoubt, InDoubtWrites,
+    LoadCx, LoadError, Loaded, Made, Outcome, Record, Source, SourceError, Version, WriteCx, WriteError, Written,
 };
-use wtcache_http_source::{HttpSource, Retries};
-use wtcache_origin::{Entry as Logged, Fault as Rule, FaultKind, Gate, Method, Origin, OriginOptions};
+use wtcache_http_source::{CreatePost, HttpSource, Retries};
+use wtcache_origin::{Entry as Logged, Fault as Rule, FaultKind, Gate, Method, Origin, OriginOptions, Target};
 use wtcache_testkit::ManualClock;
 
 use crate::fault::{Fault, Hand, Here, NEW, OLD};
 use crate::relay::{Relay, Strike};
 use crate::table::{Case, Claims, Operation, Start};
+use crate::words::{
+    Told, told, told_created, told_entry, told_how, told_load, told_not_sent, told_nothing, told_read, told_replay,
+};
 
 /// The deadline of a request that nothing else ends: long enough for a busy machine to send it in.
 const SHORT: Duration = Duration::from_millis(700);
@@ -64,16 +66,13 @@ impl Source<Bytes> for Shared {
         self.http.delete(key, cx)
     }
 
+    fn create(&self, value: &[u8], cx: &CreateCx<'_>) -> Outcome<Made<Bytes>> {
+        self.http.create(value, cx)
+    }
+
     fn declared(&self) -> Declared {
         Source::<Bytes>::declared(&*self.http)
     }
-}
-
-/// What an operation came to, and whether the cache says that it serves the result.
-struct Told {
-    outcome: &'static str,
-    caller: String,
-    kept: Option<bool>,
 }
 
 /// A case under way.
@@ -114,7 +113,7 @@ impl Stage {
     pub(crate) fn play(&self, case: &Case, id: &str) -> Result<Claims, String> {
         let fault = Fault::of(&case.fault)?;
         let (method, letter) = match struck(case.operation) {
-            Method::Put => (Method::Put, b'P'),
+            method @ (Method::Put | Method::Post) => (method, b'P'),
             Method::Delete => (Method::Delete, b'D'),
             _ => (Method::Get, b'G'),
         };
@@ -197,8 +196,9 @@ impl Stage {
         if told.outcome == "Rejected" && after == "applied" {
             return Err(format!("{}, and the origin applied it", told.caller));
         }
-        if told.outcome == "Unknown" && !in_doubt {
-            return Err("the outcome is unknown, and the key is not in doubt".to_owned());
+        // P9: of a create there is no key that could be.
+        if told.outcome == "Unknown" && in_doubt == (case.operation == Operation::Create) {
+            return Err(format!("the outcome is unknown, and that the key is in doubt is {in_doubt}"));
         }
         let log = self.origin.log();
         let writes = log.iter().filter(|entry| entry.method.is_write() && is_of(entry, id, entry.method)).count();
@@ -229,10 +229,12 @@ impl Stage {
     /// `does`: where the fault is an answer, what the origin does with the request that it answers.
     fn arrange(&self, fault: &Fault, operation: Operation, id: &str, does: &str) -> Option<Gate> {
         let method = struck(operation);
-        let on = Rule::on(method, id);
+        // A POST says in its body only what it is about.
+        let target = || if method == Method::Post { Target::Any } else { id.into() };
+        let on = Rule::on(method, target());
         match fault {
             Fault::Origin(kind) => {
-                let gate = kind.held.map(|when| self.origin.gate(method, id, when));
+                let gate = kind.held.map(|when| self.origin.gate(method, target(), when));
                 self.origin.fault(on.kind(kind.kind.clone()));
                 gate
             }
@@ -346,6 +348,7 @@ fn struck(operation: Operation) -> Method {
         | Op::CondPut
         | Op::PutIf
         | Op::PermitPut => Method::Put,
+        Op::Create => Method::Post,
         Op::Delete | Op::UpdateDelete | Op::CondDelete | Op::DeleteIf | Op::PermitDelete => Method::Delete,
         _ => Method::Get,
     }
@@ -370,6 +373,7 @@ fn source(origin: &Origin, relay: Option<&Relay>, fault: &Fault, operation: Oper
         .connect_timeout(if full { SHORT } else { AMPLE })
         .write_max_idle_age(if writes_connect_anew { Duration::ZERO } else { AMPLE })
         .settle_window(WINDOW)
+        .create(CreatePost::new(format!("http://{authority}/items")))
         .honours_preconditions(conditional)
         .stores_verbatim(operation == Operation::VerbatimPut)
         .record_check(|_, body| match number(&body) {
@@ -399,7 +403,11 @@ impl<'a> Play<'a> {
             Fault::Here(Here::HeldBack) => builder = builder.in_doubt_writes(InDoubtWrites::Wait),
             _ => {}
         }
-        let mut value = bytes(NEW);
+        let mut value = match operation {
+            // The sample origin names a record as it says of itself.
+            Operation::Create => json!({ "id": id, "value": NEW }).to_string().into_bytes(),
+            _ => bytes(NEW),
+        };
         if matches!(fault, Fault::Wire(Strike::HalfSent)) {
             // More than the sockets' buffers take.
             value.pop();
@@ -492,6 +500,7 @@ impl<'a> Play<'a> {
                 told(written.pop().expect("one record has one outcome"))
             }
             Op::Put | Op::VerbatimPut => told(cache.put_with(id, self.value.clone(), call)),
+            Op::Create => told_created(id, cache.create_with(self.value.clone(), call)),
             Op::Delete => told(cache.delete_with(id, call)),
             Op::PutIf => told(cache.put_if_with(id, self.value.clone(), self.expect.clone(), call)),
             Op::DeleteIf => told(cache.delete_if_with(id, self.expect.clone(), call)),
@@ -585,104 +594,16 @@ impl<'a> Play<'a> {
     }
 }
 
-/// An entry of the log about `id` that is the cache's doing.
+/// An entry of the log about `id` that is the cache's doing. The log does not know what a POST is about: it is of the one case that is played.
 fn is_of(entry: &Logged, id: &str, method: Method) -> bool {
-    entry.id.as_deref() == Some(id) && entry.method == method && entry.authorization.as_deref() != Some(WITNESS)
+    let is_about = entry.id.as_deref() == Some(id) || (method == Method::Post && entry.id.is_none());
+    is_about && entry.method == method && entry.authorization.as_deref() != Some(WITNESS)
 }
 
 fn bytes(value: u64) -> Vec<u8> {
     json!({ "value": value }).to_string().into_bytes()
 }
 
-fn number(record: &[u8]) -> Option<u64> {
+pub(crate) fn number(record: &[u8]) -> Option<u64> {
     serde_json::from_slice::<Json>(record).ok()?["value"].as_u64()
-}
-
-fn told_read(result: Result<Read<Bytes>, LoadError>) -> Told {
-    let caller = match result {
-        Ok(read) => told_entry(read.entry.as_ref(), "none"),
-        Err(error) => told_load(&error),
-    };
-    Told { outcome: "no write", caller, kept: None }
-}
-
-fn told_nothing() -> Told {
-    Told { outcome: "no write", caller: "nothing".to_owned(), kept: None }
-}
-
-fn told(result: Result<Written<Bytes>, WriteError<Bytes>>) -> Told {
-    let (outcome, caller, kept) = match result {
-        Ok(written) => ("Applied", told_entry(written.entry.as_ref(), "no record"), Some(written.kept)),
-        Err(error) => {
-            let outcome = if error.may_be_applied() { "Unknown" } else { "Rejected" };
-            (outcome, told_write(&error), None)
-        }
-    };
-    Told { outcome, caller, kept }
-}
-
-/// A replay that was not sent leaves the write as it was: nobody knows.
-fn told_replay(error: &ReplayError<Bytes>) -> Told {
-    let (outcome, caller) = match error {
-        ReplayError::Rejected(rejection) => ("Rejected", format!("Rejected: {}", told_source(&rejection.error))),
-        ReplayError::NotSent(why) => ("Unknown", told_not_sent(why)),
-        ReplayError::InDoubt(doubt) => ("Unknown", format!("InDoubt: {}", told_source(doubt.cause()))),
-        other => ("Unknown", format!("{other:?}")),
-    };
-    Told { outcome, caller, kept: None }
-}
-
-fn told_entry(entry: Option<&Entry<Bytes>>, none: &str) -> String {
-    match entry.map(|entry| number(entry)) {
-        None => none.to_owned(),
-        Some(Some(OLD)) => "the old record".to_owned(),
-        Some(Some(NEW)) => "the new record".to_owned(),
-        Some(other) => format!("the value {other:?}"),
-    }
-}
-
-fn told_write(error: &WriteError<Bytes>) -> String {
-    match error {
-        WriteError::Rejected(rejection) => format!("Rejected: {}", told_source(&rejection.error)),
-        WriteError::NotSent(why) => told_not_sent(why),
-        WriteError::Unmet(unmet) => format!("Unmet: {}", told_entry(unmet.existing.as_ref(), "none")),
-        WriteError::InDoubt(doubt) => format!("InDoubt: {}", told_source(doubt.cause())),
-        other => format!("{other:?}"),
-    }
-}
-
-fn told_not_sent(why: &NotSent) -> String {
-    match why {
-        NotSent::Unread(error) => format!("NotSent: Unread, {}", told_load(error)),
-        NotSent::HeldBack { retry_after } => format!("NotSent: HeldBack, again after {} s", retry_after.as_secs()),
-        other => format!("NotSent: {other:?}"),
-    }
-}
-
-fn told_load(error: &LoadError) -> String {
-    match error {
-        LoadError::Source(error) => told_source(error),
-        other => format!("{other:?}"),
-    }
-}
-
-fn told_source(error: &SourceError) -> String {
-    let mut text = format!("{:?}", error.failure());
-    if let Some(code) = error.code() {
-        text.push_str(&format!(" {code}"));
-    }
-    if let Some(after) = error.retry_after() {
-        text.push_str(&format!(", again after {} s", after.as_secs()));
-    }
-    text
-}
-
-fn told_how(how: How) -> &'static str {
-    match how {
-        How::Hit => "hit",
-        How::Loaded { kept: true } => "asks, keeps",
-        How::Loaded { kept: false } => "asks, keeps not",
-        How::Stale => "stale",
-        _ => "joins",
-    }
 }

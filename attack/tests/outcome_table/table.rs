@@ -80,12 +80,14 @@ pub(crate) enum Operation {
     UpdateRead,
     /// `update` that keeps what is there; the fault strikes its read.
     UpdateKeep,
+    /// `create` of a record that the origin names.
+    Create,
     /// `replay` of a put that nobody knows the outcome of, where the origin counts no idempotency keys.
     Replay,
 }
 
 impl Operation {
-    pub(crate) const NAMES: [(&'static str, Self); 23] = [
+    pub(crate) const NAMES: [(&'static str, Self); 24] = [
         ("get", Self::Get),
         ("get-many", Self::GetMany),
         ("get-or-stale", Self::GetOrStale),
@@ -108,6 +110,7 @@ impl Operation {
         ("permit-delete", Self::PermitDelete),
         ("update-read", Self::UpdateRead),
         ("update-keep", Self::UpdateKeep),
+        ("create", Self::Create),
         ("replay", Self::Replay),
     ];
 
@@ -118,6 +121,8 @@ impl Operation {
             // Elsewhere it is a `get`.
             Self::GetOrStale => &[Start::Expired],
             Self::Replay => &[Start::Doubt],
+            // There is no key before the answer, and none of which the record is there.
+            Self::Create => &[Start::Missing],
             // With the record resident it reads nothing at the origin.
             Self::UpdateRead => &[Start::Cold, Start::Doubt],
             _ => &[Start::Resident, Start::Cold, Start::Doubt],

@@ -1,5 +1,6 @@
 """The cache over HTTP: against the sample origin, whose address is in WTCACHE_TEST_ORIGIN."""
 
+import asyncio
 import contextlib
 import gzip
 import http.server
@@ -192,6 +193,32 @@ class OfAnotherShape(unittest.TestCase):
         with wtcache.Cache(wtcache.Source()) as own, self.assertRaisesRegex(wtcache.ArgumentError, "no HTTP origin"):
             own.list()
 
+    def test_creates_patches_and_lists_are_awaited(self):
+        url = f"http://127.0.0.1:{self.origin.server_port}/items"
+        cache = self.open(60, create={"url": url}, list={"url": url, "records_at": "/data"})
+
+        async def run():
+            made = await cache.aio.create(b'{"n": 1}')
+            self.assertEqual(made, wtcache.Created("bolt", b'{"id": "bolt"}', kept=True))
+            with self.assertRaises(wtcache.InDoubtError) as lost:
+                await cache.aio.create(b'"lost"', timeout=60)
+            self.assertEqual((lost.exception.code, lost.exception.doubt), (500, None))
+            merged = await asyncio.gather(*[cache.aio.patch("screw", {"n": n}, timeout=60) for n in range(3)])
+            self.assertEqual(merged, [b'{"n":  4}'] * 3)
+            with self.assertRaisesRegex(wtcache.ArgumentError, "patch is no JSON"):
+                await cache.aio.patch("nail", b"{")
+            some = await cache.aio.list("some", timeout=60)
+            self.assertEqual((some, some.wrong, some.has_next_page), ({"washer": b'{"id": "washer"}'}, 1, False))
+            with self.assertRaisesRegex(wtcache.ArgumentError, "query: "):
+                await cache.aio.list("a b")
+
+        asyncio.run(run())
+        sent = [body for _, path, body in self.origin.seen if path == "/items?id=eq.screw"]
+        self.assertEqual(sent, [b'{"data":{"n": %d}}' % n for n in range(3)])
+        seen = len(self.origin.seen)
+        self.assertEqual([cache[key] for key in ["bolt", "screw", "washer"]], [b'{"id": "bolt"}', b'{"n":  4}', b'{"id": "washer"}'])
+        self.assertEqual(len(self.origin.seen), seen)
+
     def test_what_was_long_unchanged_is_fresh_for_a_share_of_that(self):
         for share, asked in [(0.5, 1), (0, 2)]:
             self.origin.seen.clear()
@@ -272,9 +299,14 @@ class FollowingAFeed(unittest.TestCase):
         self.origin.events.put({"op": "delete", "key": "screw", "version": '"r3"'})
         pushed = told.get(timeout=60)
         self.assertEqual((pushed.kind, pushed.key, pushed.absent), (wtcache.EventKind.PUSHED, "screw", True))
+        feed = cache.feed()
+        self.assertEqual((feed["state"], feed["connections"], feed["gaps"], feed["last_error"]), ("live", 1, 1, None))
         self.origin.events.put(None)
         cache.close()
         self.assertEqual(self.origin.left.get(timeout=60), b"")
+        self.assertEqual((cache.feed()["state"], cache.feed()["connections"]), ("stopped", 1))
+        with wtcache.Cache(wtcache.Source()) as own:
+            self.assertIsNone(own.feed())
 
     def test_i3_what_the_origin_tells_is_asked_for_again_and_again(self):
         told = queue.Queue()

@@ -39,6 +39,8 @@ enum Op {
     PutIfExists,
     /// Sends the write before it again, if that ended unknown.
     Replay,
+    /// Has the origin make a record, which takes no turn: the origin names this key.
+    Create,
     /// Another program changes the record at the origin and tells the cache in the same moment.
     Outside,
     /// The same, but the cache is told later.
@@ -167,6 +169,7 @@ enum Phase {
         existing: Option<Value>,
     },
     Sent(Sent),
+    Making(Making),
     /// Has changed the record and not yet told.
     Telling,
 }
@@ -188,6 +191,16 @@ struct Sent {
     at_origin: AtOrigin,
     /// An earlier send of it is not settled.
     stray: bool,
+    suspect: bool,
+}
+
+/// A create that is out.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+struct Making {
+    /// The origin has made the record, and named the key.
+    made: bool,
+    /// Something came by the key since its send.
+    overtaken: bool,
     suspect: bool,
 }
 
@@ -238,6 +251,8 @@ enum Act {
     TurnedAway(u8),
     Answer(u8, Record),
     AnswerLost(u8),
+    OriginMakes(u8),
+    Made(u8, Record),
     Tell(u8),
     PermitOverdue,
     StrayLands(u8),
@@ -274,6 +289,8 @@ impl fmt::Debug for Act {
             Self::TurnedAway(c) => write!(f, "{}'s replay is turned away", client(c)),
             Self::Answer(c, record) => write!(f, "{} is answered ({record:?})", client(c)),
             Self::AnswerLost(c) => write!(f, "{} gets no answer", client(c)),
+            Self::OriginMakes(c) => write!(f, "the origin makes {}'s record", client(c)),
+            Self::Made(c, record) => write!(f, "{}'s record is made ({record:?})", client(c)),
             Self::Tell(c) => write!(f, "{} tells the cache", client(c)),
             Self::PermitOverdue => write!(f, "the permit's deadline passes"),
             Self::StrayLands(i) => write!(f, "stray {i} lands"),
@@ -463,6 +480,13 @@ impl Config {
                 may(applied && left.unkept > 0 && seen, Act::Answer(c, Record::NotKept));
                 may(left.lost > 0, Act::AnswerLost(c));
                 may(left.resent > 0 && op != Op::Replay && self.holds_turn(client, state), Act::SendAgain(c));
+            }
+            // Its answer is not lost: no key would be in doubt, so that nothing is promised of what is here then (P9).
+            Phase::Making(Making { made: false, .. }) => may(true, Act::OriginMakes(c)),
+            Phase::Making(_) => {
+                may(true, Act::Made(c, Record::Kept));
+                may(left.unkept > 0, Act::Made(c, Record::Unseen));
+                may(left.unkept > 0, Act::Made(c, Record::NotKept));
             }
             Phase::Telling => may(true, Act::Tell(c)),
         }

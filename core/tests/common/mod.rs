@@ -1,6 +1,8 @@
 //! The world of a test: a cache over a scripted source, with a clock that is moved by hand.
 #![allow(dead_code, unreachable_pub)]
 
+pub mod meanwhile;
+
 use std::time::Duration;
 
 use wtcache::{Builder, Cache, Call, InDoubt, Layout, LoadError, NotSent, Rejection, Typed, WriteError};

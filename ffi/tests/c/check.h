@@ -2,6 +2,7 @@
 #ifndef CHECK_H
 #define CHECK_H
 
+#include <poll.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -51,6 +52,22 @@ static inline void wait_for(int *count, int wanted)
         usleep(1000);
     }
     CHECK(__atomic_load_n(count, __ATOMIC_SEQ_CST) == wanted);
+}
+
+static inline int readable(const wtcache_queue *queue, int timeout_ms)
+{
+    struct pollfd polled = {wtcache_queue_descriptor(queue), POLLIN, 0};
+    CHECK(polled.fd >= 0);
+    return poll(&polled, 1, timeout_ms) == 1 && (polled.revents & POLLIN) != 0;
+}
+
+/* The next completion, which is waited for. */
+static inline wtcache_completion *next_of(const wtcache_queue *queue)
+{
+    wtcache_completion *completion = NULL;
+    CHECK(readable(queue, 60000));
+    CHECK(wtcache_queue_next(queue, &completion, NULL) == WTCACHE_OK);
+    return completion;
 }
 
 /* A case of the suite. The cases of a file end with one that has no name. */

@@ -48,6 +48,7 @@ static void a_doubt_is_settled_by_hand(void)
     CHECK(wtcache_doubt_outcome(doubt) == WTCACHE_SETTLEMENT_APPLIED && stats_of(cache).in_doubt == 1);
     SUCCEEDS(wtcache_doubt_settle(second, WTCACHE_SETTLEMENT_NOT_APPLIED, &error));
     CHECK(wtcache_doubt_outcome(second) == WTCACHE_SETTLEMENT_NOT_APPLIED && stats_of(cache).in_doubt == 0);
+    CHECK(stats_of(cache).doubts_settled == 1 && stats_of(cache).doubt_millis < 120000);
     SUCCEEDS(wtcache_doubt_wait(second, 0, &error));
     CHECK(wtcache_doubt_remaining_ms(second) == 0);
     wtcache_doubt_free(doubt);

@@ -2,6 +2,7 @@
 
 #include <arpa/inet.h>
 #include <netinet/in.h>
+#include <stddef.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
 
@@ -195,6 +196,9 @@ static void a_feed_is_followed_until_the_cache_is_closed(void)
     hearing hearing;
     begin(&origin);
     wtcache_cache *cache = follow(&origin, &hearing);
+    wtcache_feed feed = {.struct_size = sizeof feed};
+    SUCCEEDS(wtcache_get_feed(cache, &feed, &error));
+    CHECK(feed.state == WTCACHE_FEED_LIVE && feed.connections == 1 && feed.gaps == 1 && feed.reserved == 0);
     check_read(cache, "k", WTCACHE_MODE_DEFAULT, "one");
     send_all(origin.feed, "data: {\"op\": \"put\", \"key\": \"k\", \"record\": 2, \"rev\": 2}\n\n");
     wait_for(&hearing.pushed, 1);
@@ -215,12 +219,58 @@ static void a_feed_is_followed_until_the_cache_is_closed(void)
     wtcache_cache *other = wtcache_cache_clone(cache);
     SUCCEEDS(wtcache_close(other, 3600000, NULL, &error));
     is_left(&origin);
+    SUCCEEDS(wtcache_get_feed(cache, &feed, &error));
+    CHECK(feed.state == WTCACHE_FEED_STOPPED && feed.connections == 1 && feed.gaps == 1 && feed.panics == 0);
     /* Its thread has ended: the handles are the last that keep the listener. */
     wtcache_cache_free(cache);
     CHECK(__atomic_load_n(&hearing.destroyed, __ATOMIC_SEQ_CST) == 0);
     wtcache_cache_free(other);
     CHECK(__atomic_load_n(&hearing.destroyed, __ATOMIC_SEQ_CST) == 1 && hearing.pushed == 2);
     end(&origin);
+}
+
+/* The origin ends the stream: so it is until it lets the cache connect again. */
+static void where_a_feed_stands_is_told(void)
+{
+    teller origin;
+    hearing hearing;
+    begin(&origin);
+    wtcache_cache *cache = follow(&origin, &hearing);
+    wtcache_feed feed = {.struct_size = sizeof feed};
+    char *json = NULL;
+    size_t len = 0;
+    CHECK(shutdown(origin.listening, SHUT_RDWR) == 0 && shutdown(origin.feed, SHUT_RDWR) == 0);
+    for (int i = 0; feed.state != WTCACHE_FEED_CUT_OFF || feed.state_for_ms == 0; i++) {
+        CHECK(i < 60000);
+        usleep(1000);
+        SUCCEEDS(wtcache_get_feed(cache, &feed, &error));
+    }
+    SUCCEEDS(wtcache_get_feed_json(cache, &json, &len, &error));
+    CHECK(strlen(json) == len && strstr(json, "\"state\":\"cut-off\",\"state_for_ms\":") != NULL);
+    CHECK(strstr(json, "\"connections\":1,") != NULL && strstr(json, "\"gaps\":1,") != NULL);
+    CHECK(strstr(json, "\"changes\":1,") != NULL && strstr(json, "\"last_error\":\"") != NULL);
+    wtcache_string_free(json);
+    /* Of a program that was compiled when there was less to tell. */
+    memset(&feed, 7, sizeof feed);
+    feed.struct_size = offsetof(wtcache_feed, connections);
+    SUCCEEDS(wtcache_get_feed(cache, &feed, &error));
+    CHECK(feed.state == WTCACHE_FEED_CUT_OFF && feed.connections == 0x0707070707070707);
+    NULL_IS_REFUSED(wtcache_get_feed(NULL, &feed, &error));
+    NULL_IS_REFUSED(wtcache_get_feed(cache, NULL, &error));
+    NULL_IS_REFUSED(wtcache_get_feed_json(NULL, &json, NULL, &error));
+    NULL_IS_REFUSED(wtcache_get_feed_json(cache, NULL, NULL, &error));
+    CHECK(json == NULL);
+    wtcache_cache_free(cache);
+    CHECK(pthread_join(origin.thread, NULL) == 0);
+    close(origin.feed);
+    close(origin.listening);
+
+    shelf self;
+    cache = open_shelf(&self);
+    feed = (wtcache_feed){.struct_size = sizeof feed, .state = 9};
+    CHECK(wtcache_get_feed(cache, &feed, &error) == WTCACHE_NOT_FOUND && feed.state == 0);
+    CHECK(wtcache_get_feed_json(cache, &json, &len, &error) == WTCACHE_NOT_FOUND && json == NULL && len == 0);
+    free_shelf(cache, &self);
 }
 
 static void a_feed_ends_with_the_last_handle(void)
@@ -493,8 +543,104 @@ static void a_list_that_is_refused(void)
     free_shelf(cache, &self);
 }
 
+/* The same for event loops: creates, patches and lists complete in a queue. */
+static void creates_patches_and_lists_complete_in_a_queue(void)
+{
+    teller origin;
+    begin(&origin);
+    wtcache_cache *cache = open_makes(&origin);
+    wtcache_queue *queue = NULL;
+    uint64_t id = 0;
+    size_t len = 9, wrong = 9;
+    int32_t more = 9;
+    SUCCEEDS(wtcache_queue_new(2, 10, &queue, &error));
+    SUCCEEDS(wtcache_create_async(queue, cache, BYTES("{\"named\": 1}"), NULL, &origin, &id, &error));
+    wtcache_completion *completion = next_of(queue);
+    CHECK(id != 0 && wtcache_completion_id(completion) == id && wtcache_completion_token(completion) == &origin);
+    CHECK(wtcache_completion_status(completion) == WTCACHE_OK && wtcache_completion_error(completion) == NULL);
+    const wtcache_created *created = wtcache_completion_created(completion);
+    CHECK(*(const char *)wtcache_created_key(created, &len) == '7' && len == 1 && wtcache_created_is_kept(created) == 1);
+    check_value(wtcache_created_entry(created), "{\"id\": 7}");
+    CHECK(wtcache_completion_entry(completion) == NULL && wtcache_completion_results(completion) == NULL);
+    CHECK(wtcache_completion_listed(completion, &wrong, &more) == NULL && wrong == 0 && more == 0);
+    wtcache_completion_free(completion);
+    check_read(cache, "7", WTCACHE_MODE_CACHED, "{\"id\": 7}");
+    SUCCEEDS(wtcache_create_async(queue, cache, BYTES("{\"fails\": 1}"), NULL, NULL, NULL, &error));
+    completion = next_of(queue);
+    CHECK(wtcache_completion_status(completion) == WTCACHE_ERR_IN_DOUBT && wtcache_completion_created(completion) == NULL);
+    wtcache_completion_free(completion);
+
+    SUCCEEDS(wtcache_patch_async(queue, cache, "k", 1, BYTES("{\"merged\": null}"), NULL, NULL, &id, &error));
+    completion = next_of(queue);
+    CHECK(wtcache_completion_id(completion) == id && wtcache_completion_status(completion) == WTCACHE_OK);
+    check_value(wtcache_completion_entry(completion), "{\"n\": 2}");
+    CHECK(wtcache_completion_created(completion) == NULL);
+    wtcache_completion_free(completion);
+    check_read(cache, "k", WTCACHE_MODE_CACHED, "{\"n\": 2}");
+    SUCCEEDS(wtcache_patch_async(queue, cache, "k", 1, BYTES("{\"gone\": 1}"), NULL, NULL, NULL, &error));
+    completion = next_of(queue);
+    CHECK(wtcache_completion_status(completion) == WTCACHE_ERR_CONFLICT);
+    wtcache_completion_free(completion);
+    wtcache_cache_free(cache);
+
+    cache = open_lists(&origin);
+    SUCCEEDS(wtcache_list_async(queue, cache, BYTES("all=1"), NULL, NULL, &id, &error));
+    completion = next_of(queue);
+    CHECK(wtcache_completion_id(completion) == id && wtcache_completion_status(completion) == WTCACHE_OK);
+    const wtcache_results *results = wtcache_completion_listed(completion, NULL, NULL);
+    CHECK(wtcache_results_count(results) == 2 && wtcache_completion_results(completion) == NULL);
+    check_value(wtcache_results_entry(results, 0), "{\"name\": \"b\", \"r\": 1}");
+    wtcache_completion_free(completion);
+    check_read(cache, "a", WTCACHE_MODE_CACHED, "{\"name\": \"a\", \"r\": 2}");
+    SUCCEEDS(wtcache_list_async(queue, cache, BYTES("page=1"), NULL, NULL, NULL, &error));
+    completion = next_of(queue);
+    results = wtcache_completion_listed(completion, &wrong, &more);
+    CHECK(wtcache_results_count(results) == 1 && wrong == 2 && more == 1);
+    wtcache_completion_free(completion);
+    SUCCEEDS(wtcache_list_async(queue, cache, BYTES("later"), NULL, NULL, NULL, &error));
+    completion = next_of(queue);
+    CHECK(wtcache_completion_status(completion) == WTCACHE_ERR_SOURCE);
+    CHECK(wtcache_completion_listed(completion, &wrong, &more) == NULL && wrong == 0 && more == 0);
+    wtcache_completion_free(completion);
+    SUCCEEDS(wtcache_list_async(queue, cache, BYTES("a b"), NULL, NULL, NULL, &error));
+    completion = next_of(queue);
+    CHECK(wtcache_completion_status(completion) == WTCACHE_ERR_ARGUMENT);
+    wtcache_completion_free(completion);
+    CHECK(wtcache_completion_created(NULL) == NULL && wtcache_completion_listed(NULL, NULL, NULL) == NULL);
+
+    /* Refused at once: nothing completes. */
+    wtcache_call cached = {.struct_size = sizeof cached, .mode = WTCACHE_MODE_CACHED};
+    uint64_t ids[3] = {7, 7, 7};
+    FAILS(wtcache_create_async(queue, cache, "{}", 2, &cached, NULL, &ids[0], &error), WTCACHE_ERR_ARGUMENT, "call.mode");
+    FAILS(wtcache_patch_async(queue, cache, "k", 1, "{}", 2, &cached, NULL, &ids[1], &error), WTCACHE_ERR_ARGUMENT, "call.mode");
+    FAILS(wtcache_list_async(queue, cache, "", 0, &cached, NULL, &ids[2], &error), WTCACHE_ERR_ARGUMENT, "call.mode");
+    CHECK(ids[0] == 0 && ids[1] == 0 && ids[2] == 0);
+    FAILS(wtcache_patch_async(queue, cache, "k", 1, "{", 1, NULL, NULL, NULL, &error), WTCACHE_ERR_ARGUMENT, "patch is no JSON");
+    NULL_IS_REFUSED(wtcache_create_async(NULL, cache, "{}", 2, NULL, NULL, NULL, &error));
+    NULL_IS_REFUSED(wtcache_create_async(queue, NULL, "{}", 2, NULL, NULL, NULL, &error));
+    NULL_IS_REFUSED(wtcache_create_async(queue, cache, NULL, 2, NULL, NULL, NULL, &error));
+    NULL_IS_REFUSED(wtcache_patch_async(NULL, cache, "k", 1, "{}", 2, NULL, NULL, NULL, &error));
+    NULL_IS_REFUSED(wtcache_patch_async(queue, NULL, "k", 1, "{}", 2, NULL, NULL, NULL, &error));
+    NULL_IS_REFUSED(wtcache_patch_async(queue, cache, NULL, 1, "{}", 2, NULL, NULL, NULL, &error));
+    NULL_IS_REFUSED(wtcache_patch_async(queue, cache, "k", 1, NULL, 2, NULL, NULL, NULL, &error));
+    NULL_IS_REFUSED(wtcache_list_async(NULL, cache, "", 0, NULL, NULL, NULL, &error));
+    NULL_IS_REFUSED(wtcache_list_async(queue, NULL, "", 0, NULL, NULL, NULL, &error));
+    NULL_IS_REFUSED(wtcache_list_async(queue, cache, NULL, 1, NULL, NULL, NULL, &error));
+    wtcache_cache_free(cache);
+    shelf self;
+    cache = open_shelf(&self);
+    FAILS(wtcache_patch_async(queue, cache, "k", 1, "{}", 2, NULL, NULL, NULL, &error), WTCACHE_ERR_ARGUMENT, "a source of the program's own");
+    FAILS(wtcache_list_async(queue, cache, "", 0, NULL, NULL, NULL, &error), WTCACHE_ERR_ARGUMENT, "a source of the program's own");
+    CHECK(!readable(queue, 0));
+    free_shelf(cache, &self);
+    wtcache_queue_free(queue);
+    end(&origin);
+}
+
 const test_case http_cases[] = {
     {"a_feed_is_followed_until_the_cache_is_closed", a_feed_is_followed_until_the_cache_is_closed},
+    {"where_a_feed_stands_is_told", where_a_feed_stands_is_told},
+    {"creates_patches_and_lists_complete_in_a_queue", creates_patches_and_lists_complete_in_a_queue},
     {"a_feed_ends_with_the_last_handle", a_feed_ends_with_the_last_handle},
     {"a_listener_closes_the_cache_that_tells_it", a_listener_closes_the_cache_that_tells_it},
     {"the_origin_names_the_records_that_it_makes", the_origin_names_the_records_that_it_makes},

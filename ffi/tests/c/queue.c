@@ -1,7 +1,5 @@
 /* Calls that complete in a queue whose descriptor is polled. */
 
-#include <poll.h>
-
 #include "check.h"
 
 static wtcache_error *error = NULL;
@@ -11,21 +9,6 @@ static wtcache_queue *queue_of(size_t threads, size_t most)
     wtcache_queue *queue = NULL;
     SUCCEEDS(wtcache_queue_new(threads, most, &queue, &error));
     return queue;
-}
-
-static int readable(const wtcache_queue *queue, int timeout_ms)
-{
-    struct pollfd polled = {wtcache_queue_descriptor(queue), POLLIN, 0};
-    CHECK(polled.fd >= 0);
-    return poll(&polled, 1, timeout_ms) == 1 && (polled.revents & POLLIN) != 0;
-}
-
-static wtcache_completion *next(const wtcache_queue *queue)
-{
-    wtcache_completion *completion = NULL;
-    CHECK(readable(queue, 60000));
-    SUCCEEDS(wtcache_queue_next(queue, &completion, &error));
-    return completion;
 }
 
 static void calls_complete_in_a_queue(void)
@@ -40,7 +23,7 @@ static void calls_complete_in_a_queue(void)
     CHECK(wtcache_queue_next(queue, &completion, &error) == WTCACHE_NOT_FOUND && completion == NULL && error == NULL);
 
     SUCCEEDS(wtcache_put_async(queue, cache, "k", 1, "seven", 5, NULL, NULL, &token, &id, &error));
-    completion = next(queue);
+    completion = next_of(queue);
     CHECK(id != 0 && wtcache_completion_id(completion) == id && wtcache_completion_token(completion) == &token);
     CHECK(wtcache_completion_status(completion) == WTCACHE_OK && wtcache_completion_error(completion) == NULL);
     check_value(wtcache_completion_entry(completion), "seven");
@@ -52,25 +35,25 @@ static void calls_complete_in_a_queue(void)
     last = id;
     SUCCEEDS(wtcache_get_async(queue, cache, "k", 1, NULL, NULL, &id, &error));
     CHECK(readable(queue, 0) && id > last);
-    completion = next(queue);
+    completion = next_of(queue);
     check_value(wtcache_completion_entry(completion), "seven");
     CHECK(wtcache_completion_token(completion) == NULL);
     wtcache_completion_free(completion);
 
     wtcache_call confirmed = {.struct_size = sizeof confirmed, .deadline_ms = 60000, .mode = WTCACHE_MODE_CONFIRMED};
     SUCCEEDS(wtcache_get_async(queue, cache, "none", 4, &confirmed, NULL, NULL, &error));
-    completion = next(queue);
+    completion = next_of(queue);
     CHECK(wtcache_completion_status(completion) == WTCACHE_NOT_FOUND && wtcache_completion_entry(completion) == NULL);
     wtcache_completion_free(completion);
     SUCCEEDS(wtcache_get_async(queue, cache, BYTES("refused"), NULL, NULL, NULL, &error));
-    completion = next(queue);
+    completion = next_of(queue);
     CHECK(wtcache_completion_status(completion) == WTCACHE_ERR_SOURCE);
     CHECK(strstr(wtcache_error_message(wtcache_completion_error(completion)), "refused here") != NULL);
     wtcache_completion_free(completion);
 
     wtcache_bytes keys[] = {{"k", 1}, {"none", 4}};
     SUCCEEDS(wtcache_get_many_async(queue, cache, keys, 2, NULL, NULL, NULL, &error));
-    completion = next(queue);
+    completion = next_of(queue);
     CHECK(wtcache_completion_status(completion) == WTCACHE_OK && wtcache_completion_entry(completion) == NULL);
     const wtcache_results *results = wtcache_completion_results(completion);
     check_value(wtcache_results_entry(results, 0), "seven");
@@ -79,15 +62,15 @@ static void calls_complete_in_a_queue(void)
 
     wtcache_expect absent = {sizeof absent, WTCACHE_EXPECT_ABSENT, 0, NULL, 0};
     SUCCEEDS(wtcache_put_async(queue, cache, "k", 1, "x", 1, &absent, NULL, NULL, NULL, &error));
-    completion = next(queue);
+    completion = next_of(queue);
     CHECK(wtcache_completion_status(completion) == WTCACHE_ERR_UNMET);
     wtcache_completion_free(completion);
     SUCCEEDS(wtcache_delete_async(queue, cache, "k", 1, &absent, NULL, NULL, NULL, &error));
-    completion = next(queue);
+    completion = next_of(queue);
     CHECK(wtcache_completion_status(completion) == WTCACHE_ERR_UNMET && self.removes == 0);
     wtcache_completion_free(completion);
     SUCCEEDS(wtcache_delete_async(queue, cache, "k", 1, NULL, NULL, NULL, NULL, &error));
-    completion = next(queue);
+    completion = next_of(queue);
     CHECK(wtcache_completion_status(completion) == WTCACHE_OK && self.removes == 1);
     wtcache_completion_free(completion);
 
@@ -95,7 +78,7 @@ static void calls_complete_in_a_queue(void)
     SUCCEEDS(wtcache_transaction_new(cache, &transaction, &error));
     SUCCEEDS(wtcache_transaction_update(transaction, BYTES("beside"), "b", 1, 0, &error));
     SUCCEEDS(wtcache_transaction_async(queue, transaction, NULL, &id, &error));
-    completion = next(queue);
+    completion = next_of(queue);
     CHECK(wtcache_completion_id(completion) == id && wtcache_completion_status(completion) == WTCACHE_OK);
     CHECK(wtcache_transacted_end(wtcache_completion_transacted(completion)) == WTCACHE_COMMITTED);
     wtcache_completion_free(completion);
@@ -122,7 +105,7 @@ static void writes_of_a_key_keep_their_order(void)
     wait_at_gate(&self, 1);
     /* Another key is not kept waiting by them. */
     SUCCEEDS(wtcache_put_async(queue, cache, "k", 1, "x", 1, NULL, NULL, &self, NULL, &error));
-    wtcache_completion *completion = next(queue);
+    wtcache_completion *completion = next_of(queue);
     CHECK(wtcache_completion_token(completion) == &self);
     wtcache_completion_free(completion);
     CHECK(self.at_gate == 1);
@@ -130,7 +113,7 @@ static void writes_of_a_key_keep_their_order(void)
     SUCCEEDS(wtcache_queue_cancel(queue, ids[7], &error));
     CHECK(wtcache_queue_cancel(queue, ids[7], &error) == WTCACHE_TOO_LATE && error == NULL);
     CHECK(wtcache_queue_cancel(queue, ids[0], &error) == WTCACHE_TOO_LATE && error == NULL);
-    completion = next(queue);
+    completion = next_of(queue);
     CHECK(wtcache_completion_id(completion) == ids[7]);
     CHECK(wtcache_completion_status(completion) == WTCACHE_ERR_CANCELLED);
     CHECK(wtcache_error_outcome(wtcache_completion_error(completion)) == WTCACHE_OUTCOME_NOT_APPLIED);
@@ -138,7 +121,7 @@ static void writes_of_a_key_keep_their_order(void)
     open_gate(&self);
     for (int i = 0; i < 20; i++) {
         if (i == 7) continue;
-        completion = next(queue);
+        completion = next_of(queue);
         CHECK(wtcache_completion_id(completion) == ids[i] && wtcache_completion_status(completion) == WTCACHE_OK);
         wtcache_completion_free(completion);
     }
@@ -165,14 +148,14 @@ static void a_queue_has_bounds(void)
     FAILS(wtcache_get_async(queue, cache, "k", 1, NULL, NULL, &none, &error), WTCACHE_ERR_OVERLOADED, "outstanding");
     CHECK(none == 0);
     open_gate(&self);
-    completion = next(queue);
+    completion = next_of(queue);
     CHECK(wtcache_completion_id(completion) == first && wtcache_completion_status(completion) == WTCACHE_OK);
     wtcache_completion_free(completion);
-    completion = next(queue);
+    completion = next_of(queue);
     CHECK(wtcache_completion_id(completion) == second && wtcache_completion_status(completion) == WTCACHE_ERR_DEADLINE);
     wtcache_completion_free(completion);
     CHECK(self.puts == 1);
-    wtcache_completion_free(next(queue));
+    wtcache_completion_free(next_of(queue));
 
     /* Freed with calls under way: they run to their end, and the cache goes with the last of them. */
     pthread_mutex_lock(&self.lock);
@@ -204,12 +187,12 @@ static void a_pending_write_completes_in_a_queue(void)
     CHECK(!readable(queue, 0) && wtcache_queue_cancel(queue, id, &error) == WTCACHE_TOO_LATE);
     wait_at_gate(&self, 1);
     SUCCEEDS(wtcache_pending_cancel(second, &error));
-    completion = next(queue);
+    completion = next_of(queue);
     CHECK(wtcache_completion_token(completion) == &second);
     CHECK(wtcache_completion_status(completion) == WTCACHE_ERR_CANCELLED);
     wtcache_completion_free(completion);
     open_gate(&self);
-    completion = next(queue);
+    completion = next_of(queue);
     CHECK(wtcache_completion_token(completion) == &first && wtcache_completion_id(completion) == id);
     check_value(wtcache_completion_entry(completion), "1");
     wtcache_completion_free(completion);
@@ -218,7 +201,7 @@ static void a_pending_write_completes_in_a_queue(void)
     SUCCEEDS(wtcache_pending_async(queue, first, NULL, NULL, &error));
     CHECK(readable(queue, 0));
     wtcache_pending_free(first);
-    wtcache_completion_free(next(queue));
+    wtcache_completion_free(next_of(queue));
     wtcache_queue_free(queue);
     free_shelf(cache, &self);
 }

@@ -55,6 +55,16 @@ void calls_complete_in_a_queue()
     CHECK(completion.token() == &token && answers && answers->size() == 3 && shows((*answers)[0], "seven"));
     CHECK(shows_nothing((*answers)[1]) && (*answers)[2].status() == wtcache::status::source);
 
+    // What only an HTTP origin does, this source refuses.
+    CHECK(queue->create(cache, "v"));
+    completion = next(*queue);
+    CHECK(completion.status() == wtcache::status::rejected && completion.created().status() == wtcache::status::rejected);
+    CHECK(queue->patch(cache, "k", "{}").status() == wtcache::status::argument);
+    CHECK(queue->list(cache, "").status() == wtcache::status::argument);
+    CHECK(queue->get(cache, "k"));
+    completion = next(*queue);
+    CHECK(completion.created() && !*completion.created() && completion.listed() && completion.listed()->entries.empty());
+
     const auto absent = wtcache::expect::absent();
     CHECK(queue->put_if(cache, "k", "x", absent));
     CHECK(next(*queue).answer().status() == wtcache::status::unmet);

@@ -234,6 +234,7 @@ void a_source_refuses_what_it_has_not()
     auto cache = opened(std::make_unique<fixed>());
     CHECK(cache.put("k", "v").status() == wtcache::status::rejected);
     CHECK(cache.create("v").status() == wtcache::status::rejected);
+    CHECK(cache.feed() && !*cache.feed() && cache.feed_json() && !*cache.feed_json());
     CHECK(cache.patch("k", "{}").status() == wtcache::status::argument);
     CHECK(cache.list("a=1").status() == wtcache::status::argument);
     CHECK(cache.remove("k").status() == wtcache::status::rejected);

@@ -3,6 +3,7 @@
 use std::collections::hash_map::RandomState;
 use std::hash::BuildHasher;
 use std::io::Read;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -21,6 +22,7 @@ use crate::call::{self, Call, Reuse};
 use crate::changes::{ChangeForm, OriginChange};
 use crate::coding::{self, Coding};
 use crate::exchange::Exchanges;
+use crate::report;
 use crate::template::encoded;
 
 /// Events of these names say only that the origin is there.
@@ -56,6 +58,8 @@ pub(super) struct Feed {
     heard: Instant,
     /// When all was forgotten last for want of that.
     forgotten: Option<Instant>,
+    /// So many attempts in a row came to nothing, or to no more than a word.
+    attempt: u32,
     chance: RandomState,
 }
 
@@ -98,14 +102,29 @@ impl Feed {
             retry: Duration::ZERO,
             heard: Instant::now(),
             forgotten: None,
+            attempt: 0,
             chance: RandomState::new(),
         })
     }
 
     pub(super) fn run(mut self) {
         call::end_with(Arc::clone(&self.shared.stopped));
-        let mut attempt = 0_u32;
         while !self.shared.is_stopped() {
+            // What a panic left half-done is given up with the connection: see `panicked`.
+            if catch_unwind(AssertUnwindSafe(|| self.connections())).is_err() {
+                self.panicked();
+            }
+        }
+    }
+
+    /// Connection after connection, until it is stopped.
+    fn connections(&mut self) {
+        while !self.shared.is_stopped() {
+            if self.attempt > 0 {
+                self.pause(pause(self.backoff, self.attempt, self.chance.hash_one(self.attempt)));
+            }
+            // Counted before it begins: it may panic.
+            self.attempt = self.attempt.saturating_add(1);
             let heard = self.heard;
             let cut = match self.kind {
                 Kind::Sse => self.stream(),
@@ -114,13 +133,28 @@ impl Feed {
             if self.shared.is_stopped() {
                 break;
             }
+            if self.heard != heard {
+                self.attempt = 1;
+            }
             self.shared.tell(|told| {
                 told.state = SubscriptionState::CutOff;
                 told.last_error = Some(cut);
             });
-            attempt = if self.heard == heard { attempt.saturating_add(1) } else { 1 };
-            self.pause(pause(self.backoff, attempt, self.chance.hash_one(attempt)));
         }
+    }
+
+    /// Something that was told may not have been applied, and nothing says what.
+    fn panicked(&mut self) {
+        // To go on from there could bring the same again.
+        self.from = None;
+        report::feed_panicked(&self.exchanges.name);
+        // Should that panic too, the next connection forgets all.
+        let _ = catch_unwind(AssertUnwindSafe(|| self.forget_all()));
+        self.shared.tell(|told| {
+            told.panics += 1;
+            told.state = SubscriptionState::CutOff;
+            told.last_error = Some("there was a panic while changes were read or applied".to_owned());
+        });
     }
 
     /// Waits before the next attempt; forgets meanwhile what is due for that.

@@ -80,17 +80,60 @@ fn i3_an_array_that_is_not_understood_whole_changes_nothing() {
     assert_eq!(stage.saw(), NOTHING, "it is still held");
 }
 
+fn signed(secret: &str, body: &str) -> String {
+    let mut mac = Hmac::<Sha256>::new_from_slice(secret.as_bytes()).unwrap();
+    mac.update(body.as_bytes());
+    mac.finalize().into_bytes().iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// Services that call webhooks sign, and show no other credentials.
+#[test]
+fn i3_a_signature_says_who_tells_and_without_a_secret_an_admin_tells() {
+    let hash = ring::digest::digest(&ring::digest::SHA256, b"ops-token");
+    let hash: String = hash.as_ref().iter().map(|byte| format!("{byte:02x}")).collect();
+    let auth = format!(
+        "auth:\n  anonymous: {{ \"*\": read }}\n  principals:\n    ops: {{ token_sha256: {hash}, admin: true }}"
+    );
+    let stage = ordered().table(&format!("changes: {{ secret: {SECRET:?} }}")).top(&auth).start();
+    stage.origin.seed("a", json!({ "sku": "WB-100", "quantity": 1 }));
+    quantity(&stage, "a");
+    let body = put("a", 2, 2).to_string();
+    let good = signed(SECRET, &body);
+    let (good, bad) = (("X-Signature-256", good.as_str()), ("X-Signature-256", "00"));
+    let (ops, nobody) = (("Authorization", "Bearer ops-token"), ("Authorization", "Bearer nobody"));
+    let item = "/-/changes?table=InventoryItem";
+    for (path, headers, status) in [
+        (item, vec![], 401),
+        (item, vec![bad], 401),
+        (item, vec![ops], 401),
+        (item, vec![ops, bad], 401),
+        // Credentials that are not right are never taken for none.
+        (item, vec![nobody, good], 401),
+        // Of no table, a signature says nothing.
+        ("/-/changes?table=Nothing", vec![good], 401),
+        ("/-/changes", vec![good], 401),
+        // And it is for nothing else.
+        ("/-/invalidate?table=InventoryItem", vec![good], 401),
+    ] {
+        assert_eq!(stage.ask("POST", path, &headers, &body).status, status, "{path} {headers:?}");
+        assert_eq!(quantity(&stage, "a"), 1, "{path} {headers:?}");
+    }
+    stage.ask("POST", item, &[good], &body).expect(200);
+    assert_eq!(quantity(&stage, "a"), 2);
+    let body = json!({ "op": "reset" }).to_string();
+    stage.ask("POST", item, &[ops, ("X-Signature-256", &signed(SECRET, &body))], &body).expect(200);
+    // Of a table without a secret neither.
+    let stage = ordered().top(&auth).start();
+    stage.ask("POST", item, &[("X-Signature-256", &signed(SECRET, &body))], &body).expect(401);
+    stage.ask("POST", item, &[ops], &body).expect(200);
+}
+
 #[test]
 fn i3_a_webhook_with_a_secret_has_to_be_signed() {
     let stage = ordered().table(&format!("changes: {{ secret: {SECRET:?} }}")).start();
     stage.origin.seed("a", json!({ "sku": "WB-100", "quantity": 1 }));
     quantity(&stage, "a");
     let body = put("a", 2, 2).to_string();
-    let signed = |secret: &str, body: &str| {
-        let mut mac = Hmac::<Sha256>::new_from_slice(secret.as_bytes()).unwrap();
-        mac.update(body.as_bytes());
-        mac.finalize().into_bytes().iter().map(|byte| format!("{byte:02x}")).collect::<String>()
-    };
     let ask = |headers: &[(&str, &str)]| stage.ask("POST", "/-/changes?table=InventoryItem", headers, &body);
     let good = signed(SECRET, &body);
     let wrong = [
@@ -125,6 +168,16 @@ fn i3_the_origins_feed_is_held_and_is_ended_with_the_server() {
         let end = Instant::now() + PATIENCE;
         while quantity(&stage, "a") != 2 {
             assert!(Instant::now() < end, "{kind}: nobody told the cache");
+        }
+        let stats = stage.ask("GET", "/-/stats", &[], "").expect(200).json()["subscriptions"]["InventoryItem"].clone();
+        assert_eq!((&stats["state"], &stats["panics"]), (&json!("live"), &json!(0)), "{stats}");
+        let metrics = stage.ask("GET", "/-/metrics", &[], "").expect(200).body;
+        for metric in [
+            "live{table=\"InventoryItem\"} 1",
+            "gaps_total{table=\"InventoryItem\"} 1",
+            "panics_total{table=\"InventoryItem\"} 0",
+        ] {
+            assert!(metrics.contains(&format!("\nwtcache_subscription_{metric}\n")), "{metric} in {metrics}");
         }
         stage.ended();
     }

@@ -78,6 +78,36 @@ fn a_connection_on_which_nothing_happens_is_closed() {
     assert!(begun.elapsed() >= SHORT);
 }
 
+/// Of a stream on which little happens, the system would take all there ever is. Who reads is kept, however little happens.
+#[test]
+fn b2_a_reader_of_events_that_reads_nothing_is_closed() {
+    let stage = setup().table("events: true").limits(Limits { keep_alive: SHORT, ..Limits::default() }).start();
+    let ask = |stream: &mut TcpStream| {
+        stream.write_all(b"GET /-/events?table=InventoryItem HTTP/1.1\r\nHost: f\r\n\r\n").unwrap();
+    };
+    let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
+    // The least that there is, so that it is full soon.
+    socket.set_recv_buffer_size(1).unwrap();
+    socket.connect(&stage.address.into()).unwrap();
+    let mut stopped: TcpStream = socket.into();
+    ask(&mut stopped);
+    let mut reads = connect(&stage);
+    ask(&mut reads);
+    let (begun, mut buffer) = (Instant::now(), [0; 4096]);
+    let late = || {
+        let metrics = stage.ask("GET", "/-/metrics", &[], "").expect(200).body;
+        (counted(&metrics, "wtcache_connections_late_total "), counted(&metrics, "wtcache_connections "))
+    };
+    while late().0 == 0 {
+        assert!(begun.elapsed() < PATIENCE, "it holds its place");
+        assert!(reads.read(&mut buffer).unwrap() > 0, "who reads was sent away");
+    }
+    assert!(begun.elapsed() >= 2 * SHORT);
+    assert_eq!(late(), (1, 2), "the one that reads, and the one that asks");
+    assert!(reads.read(&mut buffer).unwrap() > 0);
+    drop(stopped);
+}
+
 /// A slow origin is no slow client: its reader is not sent away.
 #[test]
 fn who_waits_for_an_answer_is_not_idle() {

@@ -9,7 +9,7 @@ A source of your own is a subclass of `Source`. Values are bytes, or what a `cod
 
 from ._aio import Aio, AsyncTransaction
 from ._border import Entry
-from ._cache import Cache, CloseReport, Created, Forgotten, Listed
+from ._cache import Cache, CloseReport, Forgotten
 from ._call import Wants
 from ._change import DELETE, KEEP, NOTHING
 from ._codec import Codec, json_codec
@@ -36,6 +36,7 @@ from ._errors import (
 from ._hits import accelerated
 from ._listener import Event, EventKind
 from ._optimistic import Pending
+from ._origin import Created, Listed
 from ._permit import Permit, Sent
 from ._reply import Absent, Record, Unchanged
 from ._source import Source, WriteContext

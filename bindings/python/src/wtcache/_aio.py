@@ -7,7 +7,7 @@ import functools
 import threading
 import weakref
 from collections.abc import Callable, Iterable
-from ctypes import byref, c_uint64, c_void_p
+from ctypes import byref, c_int32, c_size_t, c_uint64, c_void_p
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Generic, TypeVar, overload
 
@@ -18,6 +18,7 @@ from ._codec import V
 from ._library import CompletionHandle, QueueHandle, lib
 from ._many import answers_of
 from ._optimistic import Pending
+from ._origin import Created, Listed, created_of, listed_of, patch_of
 from ._transaction import Described
 
 if TYPE_CHECKING:
@@ -188,6 +189,45 @@ class Aio(Generic[K, V]):
         done = await self._call(lib.wtcache_put_async, raw, len(raw), data, len(data), expect, call)
         confirmed: V | None = self._value(done)
         return confirmed
+
+    async def create(
+        self,
+        value: V,
+        *,
+        ttl: float | None = None,
+        timeout: float | None = None,
+        idempotency_key: bytes | None = None,
+    ) -> Created[K, V]:
+        """As `Cache.create`."""
+        data = self._border.encoded(value)
+        done = await self._call(
+            lib.wtcache_create_async, data, len(data), options_of_call(timeout, idempotency_key, ttl)
+        )
+        return created_of(self._border, lib.wtcache_completion_created(done))
+
+    async def patch(
+        self,
+        key: K,
+        patch: dict[str, Any] | bytes,
+        *,
+        ttl: float | None = None,
+        timeout: float | None = None,
+        idempotency_key: bytes | None = None,
+    ) -> V | None:
+        """As `Cache.patch`; in its order among the other writes of the key."""
+        raw, data = self._border.key(key), patch_of(patch)
+        call = options_of_call(timeout, idempotency_key, ttl)
+        done = await self._call(lib.wtcache_patch_async, raw, len(raw), data, len(data), call)
+        merged: V | None = self._value(done)
+        return merged
+
+    async def list(self, query: str = "", *, timeout: float | None = None) -> Listed[K, V]:
+        """As `Cache.list`."""
+        raw = query.encode()
+        done = await self._call(lib.wtcache_list_async, raw, len(raw), options_of_call(timeout, None))
+        wrong, more = c_size_t(), c_int32()
+        results = lib.wtcache_completion_listed(done, byref(wrong), byref(more))
+        return listed_of(self._border, results, wrong, more)
 
     async def delete(self, key: K, *, timeout: float | None = None, idempotency_key: bytes | None = None) -> None:
         """As `Cache.delete`."""

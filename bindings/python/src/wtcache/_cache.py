@@ -26,6 +26,7 @@ from ._library import CacheHandle, PendingHandle, PermitHandle, bytes_at, lib, m
 from ._listener import Event, listen, listener_call, listeners, release_listener
 from ._many import answers_of, found_in
 from ._optimistic import Pending
+from ._origin import Created, Listed, created_of, listed_of, patch_of
 from ._permit import Permit
 from ._reply import as_bytes
 from ._source import Attached, Source, attach, sources
@@ -35,32 +36,6 @@ if TYPE_CHECKING:
     from typing_extensions import Unpack
 
 D = TypeVar("D")
-
-
-@dataclass(frozen=True)
-class Created(Generic[K, V]):
-    """A record that the origin made."""
-
-    #: The key that it gave it; None: it was made, and its key could not be told from the answer.
-    key: K | None
-    #: What it confirmed; None where that was not seen.
-    value: V | None
-    #: It is here. Else the next read of the key asks the origin.
-    kept: bool
-
-
-class Listed(dict[K, V]):
-    """The records of an origin's list, by key, in its order."""
-
-    #: How many members of the answer are not among them: they are no record, tell no key, or are there more than once.
-    wrong: int = 0
-    #: The answer is one page of several, and not the last.
-    has_next_page: bool = False
-
-    @property
-    def is_complete(self) -> bool:
-        """Whether it is all that the origin has for the query."""
-        return self.wrong == 0 and not self.has_next_page
 
 
 @dataclass(frozen=True)
@@ -348,9 +323,7 @@ class Cache(Hits, Generic[K, V]):
         out = (byref(results), byref(wrong), byref(more), byref(error))
         self._check(lib.wtcache_list(self._handle, raw, len(raw), call, *out), error)
         try:
-            listed: Listed[K, V] = Listed(found_in(self._border, results))
-            listed.wrong, listed.has_next_page = wrong.value, more.value != 0
-            return listed
+            return listed_of(self._border, results, wrong, more)
         finally:
             lib.wtcache_results_free(results)
 
@@ -393,11 +366,7 @@ class Cache(Hits, Generic[K, V]):
         call = options_of_call(timeout, idempotency_key, ttl)
         self._check(lib.wtcache_create(self._handle, data, len(data), call, byref(created), byref(error)), error)
         try:
-            size = c_size_t()
-            raw = lib.wtcache_created_key(created, byref(size))
-            key = None if raw is None else self._border.key_of(bytes_at(raw, size.value))
-            taken = self._border.value_of(lib.wtcache_created_entry(created))
-            return Created(key, taken, bool(lib.wtcache_created_is_kept(created)))
+            return created_of(self._border, created)
         finally:
             lib.wtcache_created_free(created)
 
@@ -416,8 +385,7 @@ class Cache(Hits, Generic[K, V]):
         A dict is written as JSON; bytes are sent as they are, and must be JSON. The codec has no part in it. Options and what it raises are as of
         `put`; `ArgumentError` where the cache has a source of the program's own. What is in doubt can be settled or waited for, not sent again.
         """
-        data = patch if isinstance(patch, bytes) else json.dumps(patch).encode()
-        raw = self._border.key(key)
+        raw, data = self._border.key(key), patch_of(patch)
         entry, error = c_void_p(), c_void_p()
         call = options_of_call(timeout, idempotency_key, ttl)
         status = lib.wtcache_patch(self._handle, raw, len(raw), data, len(data), call, byref(entry), byref(error))
@@ -685,6 +653,23 @@ class Cache(Hits, Generic[K, V]):
         try:
             counts: dict[str, int] = json.loads(bytes_at(text.value, size.value))
             return counts
+        finally:
+            lib.wtcache_string_free(text)
+
+    def feed(self) -> dict[str, Any] | None:
+        """Where the feed that this cache follows stands, and what it did, with `subscribe={"url": …}`; else None.
+
+        `state` is `"connecting"`, `"live"`, `"cut-off"` or, once the cache was closed, `"stopped"`; `state_for_ms`: for how long. `last_error` is
+        why it was cut off last, or None; the rest are counts.
+        """
+        text, size, error = c_void_p(), c_size_t(), c_void_p()
+        status = lib.wtcache_get_feed_json(self._handle, byref(text), byref(size), byref(error))
+        self._check(status, error)
+        if status == NOT_FOUND:
+            return None
+        try:
+            told: dict[str, Any] = json.loads(bytes_at(text.value, size.value))
+            return told
         finally:
             lib.wtcache_string_free(text)
 

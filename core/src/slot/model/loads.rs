@@ -47,14 +47,14 @@ impl State {
         match end {
             LoadEnd::Detached if !failed && self.has_moved_reader(c) && !wrong::keeps_what_is_here(config) => {
                 self.event(config, Slot::returned_unretained);
-                self.base = None;
+                self.forget();
             }
             LoadEnd::Detached => {}
             LoadEnd::Kept | LoadEnd::Returned => self.flight = self.flight.filter(|leader| *leader != c),
         }
         let found = load.found.filter(|_| !failed);
         if found.is_some() {
-            self.given_while_unsure(config);
+            self.given_out(config);
         }
         if change.base == Base::Take
             && let Some(value) = found
@@ -106,8 +106,11 @@ impl State {
         }
     }
 
-    fn given_while_unsure(&mut self, config: &Config) {
-        if self.unsure && !wrong::commits_all_the_same(config) {
+    fn given_out(&mut self, config: &Config) {
+        let making = self.clients.iter().any(|client| matches!(client.phase, Phase::Making(_)));
+        let newer = self.unsure && !wrong::commits_all_the_same(config)
+            || making && !wrong::commits_beside_creates_all_the_same(config);
+        if newer {
             self.slot.mark_dirty();
         }
     }
@@ -130,9 +133,9 @@ impl State {
         };
         if !wrong::keeps_what_is_here(config) {
             self.event(config, Slot::returned_unretained);
-            self.base = None;
+            self.forget();
         }
-        self.given_while_unsure(config);
+        self.given_out(config);
         if config.op(usize::from(c), self).is_some_and(Op::asks) {
             self.judge(c, Some(value));
             self.clients[usize::from(c)].phase = Phase::Prepared { existing: Some(value) };

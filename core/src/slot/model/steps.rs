@@ -82,6 +82,12 @@ impl State {
                 }
                 self.is_unknown(config, c);
             }
+            Act::OriginMakes(c) => {
+                self.truth = config.value_of(config.write_of(usize::from(c), self));
+                let making = Making { made: true, ..self.making(c) };
+                self.clients[usize::from(c)].phase = Phase::Making(making);
+            }
+            Act::Made(c, record) => self.is_made(config, c, record),
             Act::Tell(c) => {
                 if config.op(usize::from(c), self) == Some(Op::OutsideThenTold) {
                     // A read that is under way may hold what it found before.
@@ -150,6 +156,12 @@ impl State {
             Op::Put | Op::Delete | Op::Update | Op::PutIfExists => {
                 self.clients[client].in_doubt = None;
                 self.arrives(config, c);
+            }
+            Op::Create => {
+                let write = config.write_of(client, self);
+                self.write_begins(config, usize::from(write), write, None);
+                self.clients[client].phase =
+                    Phase::Making(Making { made: false, overtaken: false, suspect: self.unsure });
             }
             op @ (Op::Outside | Op::OutsideThenTold) => {
                 let write = config.write_of(client, self);
@@ -307,7 +319,7 @@ impl State {
             wrong::after_applied(config, self, &before, permit, seen, &mut change);
             self.apply(config, change);
         } else {
-            self.base = None;
+            self.forget();
         }
         if change.base == Base::Take {
             self.take(config, config.value_of(write), record == Record::Kept, sent.suspect);
@@ -319,6 +331,39 @@ impl State {
         self.next_op(c);
     }
 
+    // --- creates: create.rs
+
+    fn making(&self, c: u8) -> Making {
+        let Phase::Making(making) = self.clients[usize::from(c)].phase else {
+            unreachable!("who is answered has sent")
+        };
+        making
+    }
+
+    fn is_made(&mut self, config: &Config, c: u8, record: Record) {
+        self.left.unkept -= u8::from(record != Record::Kept);
+        let Making { overtaken, suspect, .. } = self.making(c);
+        let newest = !overtaken || wrong::retains_what_was_overtaken(config);
+        let seen = record != Record::Unseen;
+        let takes = if self.has_cell() {
+            let before = self.slot.clone();
+            let mut change = self.slot.created(seen, newest);
+            wrong::after_created(config, self, &before, &mut change);
+            self.apply(config, change);
+            change.base == Base::Take
+        } else {
+            newest
+        };
+        let write = config.write_of(usize::from(c), self);
+        if takes && seen {
+            self.take(config, config.value_of(write), record == Record::Kept, suspect);
+        } else {
+            self.forget();
+        }
+        self.history.write_applied(usize::from(write));
+        self.next_op(c);
+    }
+
     /// `all_sends`: whoever refused it would refuse any send of it.
     fn is_rejected(&mut self, config: &Config, c: u8, sent: Sent, stale_base: bool, all_sends: bool) {
         if sent.stray && !wrong::believes_refused_resend(config) {
@@ -326,7 +371,7 @@ impl State {
         }
         let permit = self.permit(config, c);
         if !self.has_cell() && stale_base {
-            self.base = None;
+            self.forget();
         }
         self.event(config, |slot| slot.rejected(permit, stale_base, all_sends, &config.rules()));
         let replay = config.op(usize::from(c), self) == Some(Op::Replay);
@@ -383,7 +428,7 @@ impl State {
         let change = self.slot.invalidated();
         wrong::after_invalidated(config, self, &before);
         self.apply(config, change);
-        self.base = None;
+        self.forget();
     }
 
     // --- the cell: shard.rs
@@ -399,6 +444,9 @@ impl State {
     }
 
     fn apply(&mut self, config: &Config, change: Change) {
+        if change.base != Base::Keep || change.settled {
+            self.moved();
+        }
         if change.base == Base::Forget {
             self.base = None;
         }
@@ -411,7 +459,22 @@ impl State {
         wrong::after_change(config, self, change);
     }
 
+    pub(super) fn forget(&mut self) {
+        self.moved();
+        self.base = None;
+    }
+
+    /// What moves the key overtakes the creates that are out.
+    fn moved(&mut self) {
+        for client in &mut self.clients {
+            if let Phase::Making(making) = &mut client.phase {
+                making.overtaken = true;
+            }
+        }
+    }
+
     pub(super) fn take(&mut self, config: &Config, value: Value, keep: bool, suspect: bool) {
+        self.moved();
         let over = suspect && !self.unsure;
         if keep && !over {
             self.base = Some(Resident { value, suspect });
@@ -466,6 +529,10 @@ impl State {
                 Phase::Rest | Phase::Telling => continue,
                 Phase::Sent(Sent { at_origin: AtOrigin::OnItsWay, condition, .. }) => {
                     self.leaves_stray(config.write_of(client, self), condition);
+                    self.next_op(c);
+                }
+                Phase::Making(Making { made: false, .. }) => {
+                    self.leaves_stray(config.write_of(client, self), None);
                     self.next_op(c);
                 }
                 _ if reads => self.read_ends(c, None),

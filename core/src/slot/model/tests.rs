@@ -3,7 +3,7 @@
 use wtcache_testkit::explore::{Explored, explore};
 
 use super::*;
-use Op::{Delete, Get, NestedGet, Outside, OutsideThenTold, Put, PutIfExists, Replay, Update};
+use Op::{Create, Delete, Get, NestedGet, Outside, OutsideThenTold, Put, PutIfExists, Replay, Update};
 
 const NOTHING: Limits = Limits {
     lost: 0,
@@ -131,6 +131,18 @@ fn short() -> Vec<Config> {
             Limits { crashed: 1, ..lost },
         )),
         honouring(config("a crash, an update", &[&[Put], &[Update], &[Get, Get]], Limits { crashed: 1, ..NOTHING })),
+        config("two creates, a write", &[&[Create], &[Create], &[Put], &[Get, Get]], NOTHING),
+        config(
+            "a create, an unknown write",
+            &[&[Create, Create], &[Put], &[Get, Get]],
+            Limits { evicted: 1, unkept: 1, ..lost },
+        ),
+        config(
+            "a create and an outsider, nested reads",
+            &[&[Create], &[Put], &[Outside], &[NestedGet], &[Get, Get]],
+            NOTHING,
+        ),
+        config("a crash, a create", &[&[Create], &[Put], &[Get, Get]], Limits { crashed: 1, ..lost }),
     ]
 }
 
@@ -297,6 +309,13 @@ model_finds! {
         config("", &[&[Put], &[Get]], Limits { unkept: 1, ..NOTHING });
     model_finds_a_forgotten_crash: CrashForgotten, STALE, 7,
         config("", &[&[Put], &[Get]], Limits { crashed: 1, ..NOTHING });
+    model_finds_an_overtaken_create_retained: OvertakenCreateRetained, STALE, 7,
+        config("", &[&[Create], &[Put]], NOTHING);
+    model_finds_a_create_that_keeps_the_fence: CreateKeepsFence, STALE, 6, config("", &[&[Create], &[Get]], NOTHING);
+    model_finds_a_create_that_leaves_a_write_clean: CreateLeavesClean, STALE, 7,
+        config("", &[&[Create], &[Put]], NOTHING);
+    model_finds_a_load_beside_a_create_forgotten: LoadBesideCreateForgotten, HISTORY, 14,
+        config("", &[&[Create], &[Put], &[Get, Get, Get]], NOTHING);
     model_finds_a_load_forgotten_while_unsure: LoadWhileUnsureForgotten, HISTORY, 16,
         config("", &[&[Put], &[Put], &[Get, Get, Get]], Limits { crashed: 1, ..NOTHING });
 }

@@ -66,6 +66,14 @@ pub(super) enum Wrong {
     CrashForgotten,
     /// In the first settle window after a crash, a write commits although a load was given out since its send.
     LoadWhileUnsureForgotten,
+    /// What a create brings is retained, whatever came by the key since its send.
+    OvertakenCreateRetained,
+    /// A record is made without detaching the load in flight.
+    CreateKeepsFence,
+    /// A record is made, and the write then in flight commits as if nothing was.
+    CreateLeavesClean,
+    /// While a create is out, a write commits although a load was given out since its send.
+    LoadBesideCreateForgotten,
 }
 
 pub(super) fn leads_another(config: &Config, state: &State) -> bool {
@@ -98,6 +106,14 @@ pub(super) fn starts_clean(config: &Config) -> bool {
 
 pub(super) fn commits_all_the_same(config: &Config) -> bool {
     config.wrong == Some(Wrong::LoadWhileUnsureForgotten)
+}
+
+pub(super) fn commits_beside_creates_all_the_same(config: &Config) -> bool {
+    config.wrong == Some(Wrong::LoadBesideCreateForgotten)
+}
+
+pub(super) fn retains_what_was_overtaken(config: &Config) -> bool {
+    config.wrong == Some(Wrong::OvertakenCreateRetained)
 }
 
 pub(super) fn believes_who_turns_away(config: &Config) -> bool {
@@ -229,6 +245,17 @@ pub(super) fn after_settled(config: &Config, state: &mut State, before: &Slot, c
 pub(super) fn after_invalidated(config: &Config, state: &mut State, before: &Slot) {
     if config.wrong == Some(Wrong::InvalidatedLeavesClean) {
         state.slot.turn = before.turn.clone();
+    }
+}
+
+pub(super) fn after_created(config: &Config, state: &mut State, before: &Slot, change: &mut Change) {
+    match config.wrong {
+        Some(Wrong::CreateKeepsFence) => {
+            state.slot.load = before.load;
+            change.detached = false;
+        }
+        Some(Wrong::CreateLeavesClean) => state.slot.turn = before.turn.clone(),
+        _ => {}
     }
 }
 
