@@ -21,6 +21,7 @@ use crate::call::{self, Call, Reuse};
 use crate::changes::{ChangeForm, OriginChange};
 use crate::coding::{self, Coding};
 use crate::exchange::Exchanges;
+use crate::report;
 use crate::template::encoded;
 
 /// Events of these names say only that the origin is there.
@@ -114,10 +115,15 @@ impl Feed {
             if self.shared.is_stopped() {
                 break;
             }
+            let mut is_news = false;
             self.shared.tell(|told| {
+                is_news = told.state != SubscriptionState::CutOff;
                 told.state = SubscriptionState::CutOff;
-                told.last_error = Some(cut);
+                told.last_error = Some(cut.clone());
             });
+            if is_news {
+                report::cut_off(&self.exchanges.name, &cut);
+            }
             attempt = if self.heard == heard { attempt.saturating_add(1) } else { 1 };
             self.pause(pause(self.backoff, attempt, self.chance.hash_one(attempt)));
         }
@@ -149,6 +155,20 @@ impl Feed {
     fn forget_all(&self) {
         OriginChange::Reset.apply(&self.cache);
         self.shared.tell(|told| told.gaps += 1);
+    }
+
+    /// The origin tells of its changes.
+    fn is_live(&mut self) {
+        self.heard = Instant::now();
+        let mut is_news = false;
+        self.shared.tell(|told| {
+            told.connections += 1;
+            is_news = told.state != SubscriptionState::Live;
+            told.state = SubscriptionState::Live;
+        });
+        if is_news {
+            report::live(&self.exchanges.name);
+        }
     }
 
     fn ask(&self, url: &Uri, headers: HeaderMap) -> Result<Response<Body>, Cut> {
@@ -190,11 +210,7 @@ impl Feed {
             self.from = None;
             self.forget_all();
         }
-        self.heard = Instant::now();
-        self.shared.tell(|told| {
-            told.connections += 1;
-            told.state = SubscriptionState::Live;
-        });
+        self.is_live();
         Ok(response)
     }
 
@@ -321,11 +337,7 @@ impl Feed {
         let count = polled.changes.len();
         self.apply(polled.changes.iter().map(|change| self.form.parse(change.as_bytes())));
         self.from = Some(polled.cursor);
-        self.heard = Instant::now();
-        self.shared.tell(|told| {
-            told.connections += 1;
-            told.state = SubscriptionState::Live;
-        });
+        self.is_live();
         Ok(count)
     }
 
@@ -367,7 +379,11 @@ impl Polled {
             reset: bool,
         }
         let Answer { changes, cursor, reset } =
-            serde_json::from_slice(body).map_err(|error| format!("the answer is no object with changes: {error}"))?;
+            // Its own words would show what was there instead.
+            serde_json::from_slice(body).map_err(|error| {
+                let (line, column) = (error.line(), error.column());
+                format!("the answer is no object with changes: line {line}, column {column}")
+            })?;
         let cursor = match cursor {
             serde_json::Value::String(cursor) if !cursor.is_empty() => cursor,
             serde_json::Value::Number(cursor) => cursor.to_string(),
