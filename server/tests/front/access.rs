@@ -55,7 +55,7 @@ fn each_request_is_a_line() {
     let of = |at: usize| {
         let mut line = lines[at].as_object().unwrap().clone();
         assert!(line.remove("time").unwrap().as_str().unwrap().ends_with('Z'));
-        assert!(line.remove("micros").unwrap().as_u64().unwrap() > 0);
+        assert!(line.remove("micros").unwrap().is_u64());
         assert_eq!((line.remove("level"), line.remove("event")), (Some(json!("info")), Some(json!("request"))));
         Value::from(line)
     };
