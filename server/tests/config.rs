@@ -259,7 +259,7 @@ fn every_error_names_its_place() {
         (origin("timeuot: 5s"), "5:7: unknown key timeuot\n  hint: did you mean timeout?".to_owned()),
         (table("expiration: 5"), "5:5: unknown key expiration\n  hint: known: origin, capacity, negative_lifetime, stale_while_revalidate, stale_if_error, refresh_ahead, jitter, in_doubt_writes, absent_after_delete, clean_start, audit, optimistic, subscribe, changes, events".into()),
         (format!("{}lissten: 5\n", with("", "")), "5:1: unknown key lissten\n  hint: did you mean listen?".into()),
-        (top("log: xml"), "5:6: unknown value \"xml\"\n  hint: known: text, json".into()),
+        (top("log: xml"), "5:6: log: unknown value \"xml\"\n  hint: known: text, json".into()),
         (top("access_log: ''"), "5:13: access_log: \"\" is not a file's name\n  hint: write a path, from the folder of this file".into()),
         (top("telemetry: {}"), "5:1: telemetry lacks traces\n  hint: write: traces: http://127.0.0.1:4318/v1/traces".into()),
         (top("telemetry: { trace: x }"), "5:1: telemetry lacks traces\n  hint: write: traces: http://127.0.0.1:4318/v1/traces\nc:5:14: unknown key trace\n  hint: did you mean traces?".into()),

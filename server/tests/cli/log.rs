@@ -23,8 +23,10 @@ const SECRET: &str = "s3cret";
 fn folder(name: &str, top: &str, table: &str) -> Folder {
     let folder = Folder::of_demo(name);
     let origin = "      retries: { loads: 0 }\n      breaker: { calls: 1, failures: 1%, open_for: 100ms }\n";
-    let config = include_str!("../../demo/config.yaml").replace("settle_window: 3s", "settle_window: 200ms");
-    folder.write("config.yaml", &format!("{top}{config}{origin}{table}"));
+    let config = include_str!("../../demo/config.yaml")
+        .replace("settle_window: 3s", "settle_window: 200ms")
+        .replace("      versions: number\n", &format!("      versions: number\n{origin}"));
+    folder.write("config.yaml", &format!("{top}{config}{table}"));
     folder
 }
 
@@ -214,7 +216,7 @@ fn no_line_shows_a_secret_or_a_record() {
              tables: {{ '*': 'read, write' }} }} }} }}\n"
         )
         .replace("InventoryItem: read, write", "InventoryItem: 'read, write'");
-        let folder = folder(&format!("secret-{format}"), &top, "    events: true\n");
+        let folder = folder(&format!("secret-{format}"), &top, "");
         let mut command =
             wtcache(&["serve", "--config", folder.name(), "--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0"]);
         command.env("INVENTORY_API", origin.url()).env("INVENTORY_API_KEY", SECRET);

@@ -74,7 +74,7 @@ fn each_request_is_a_line() {
     assert_eq!((&of(2)["bytes"], bytes(&head)), (&json!(0), 0));
     assert_eq!(
         (&of(3)["path"], &of(3)["key"], &of(3)["outcome"]),
-        (&json!("/InventoryItem/"), &Value::Null, &json!("query"))
+        (&json!("/InventoryItem/"), &Value::Null, &json!("index"))
     );
     assert_eq!(
         (&of(4)["method"], &of(4)["outcome"], &of(4)["bytes"]),
