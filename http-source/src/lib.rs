@@ -33,7 +33,8 @@
 //!
 //! # Seen from outside
 //! With a subscriber of [`tracing`], each call is a span `origin` (level debug), with its `method`, the [name](HttpSourceBuilder::name) of the origin,
-//! how many `attempts` it took, and its `outcome`; retries and credentials that were taken up are events of it, and a breaker that opens or closes is one. No
+//! how many `attempts` it took, and its `outcome`; retries and credentials that were taken up are events of it, and a breaker that opens or closes is one (`breaker_opened`, `breaker_closed`), as is a
+//! subscription that is cut off or live again (`feed_cut_off`, `feed_live`). No
 //! key, no path and no header is shown. A [`TraceContext`] that the thread has entered goes along with the requests, and can be [told](TraceContext::telling)
 //! of each.
 //!
