@@ -1,7 +1,7 @@
 //! What `wtcache serve` tells its operator: a line for each event, and for each request where that is asked for.
 
 use std::fs;
-use std::net::TcpStream;
+use std::net::{TcpListener, TcpStream};
 use std::path::Path;
 use std::sync::mpsc;
 use std::thread;
@@ -126,7 +126,7 @@ fn each_event_is_an_object_of_json() {
 /// Who reads the log as JSON reads why it does not serve, too.
 #[test]
 fn a_server_that_cannot_serve_says_so_in_the_logs_own_words() {
-    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     let folder = folder("json-fails", "log: json\n", "");
     let listen = taken.local_addr().unwrap().to_string();
     let mut command = wtcache(&["serve", "--config", folder.name(), "--listen", &listen, "--admin", "none"]);
@@ -165,12 +165,18 @@ fn a_feed_that_is_cut_off_is_told_of_and_so_is_its_return() {
     drop(origin);
     let cut = next(&mut front, "feed_cut_off");
     assert!(cut["level"] == "warn" && cut["why"].is_string(), "{cut}");
+    // However often it is tried in vain, that is told once.
+    let nobody = TcpListener::bind(("127.0.0.1", port)).unwrap();
+    for _ in 0..2 {
+        drop(nobody.accept().unwrap());
+    }
+    drop(nobody);
     let _again = Origin::start(OriginOptions::new().api_key("k").port(port)).unwrap();
-    // However often it was tried in vain, that was told once.
     let mut names = vec![];
     while names.last().is_none_or(|name| name != "feed_live") {
         names.push(event(&front.stderr_line())["event"].as_str().unwrap().to_owned());
     }
+    names.retain(|name| name.starts_with("feed_"));
     assert_eq!(names, ["feed_live"]);
     front.signal("-TERM");
     assert!(front.end().0.success());
@@ -267,4 +273,19 @@ fn ask_with(address: std::net::SocketAddr, path: &str, credentials: &str) {
     write!(stream, "GET {path} HTTP/1.1\r\nHost: f\r\nConnection: close\r\nAuthorization: {credentials}\r\n\r\n")
         .unwrap();
     stream.read_to_string(&mut String::new()).unwrap();
+}
+
+#[test]
+fn check_says_what_access_lines_and_traces_lack() {
+    let top = "access_log: none-such/access.log\n\
+               telemetry: { traces: 'http://c/', headers: { X-Key: { file: /none/such } } }\n";
+    let folder = folder("lacks", top, "");
+    let (code, out, err) = super::check(&folder);
+    assert_eq!((code, out.as_str()), (Some(1), ""));
+    let expected = [
+        format!("wtcache: access_log: there is no folder {}/none-such", folder.name()),
+        "wtcache: telemetry: header X-Key: /none/such cannot be read: No such file or directory (os error 2)"
+            .to_owned(),
+    ];
+    assert_eq!(err.lines().collect::<Vec<_>>(), expected);
 }
