@@ -6,7 +6,7 @@
 //!
 //! Invariant: what an attempt came to counts only in the state that let it through; of probes, one is out at most.
 
-use std::sync::{Mutex, MutexGuard};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use wtcache::{Clock, Tick};
@@ -97,6 +97,8 @@ pub(crate) struct Pass {
 /// The breaker at work.
 pub(crate) struct Fuse {
     options: Breaker,
+    /// What events call the origin.
+    origin: Arc<str>,
     state: Mutex<State>,
 }
 
@@ -125,9 +127,10 @@ impl State {
 }
 
 impl Fuse {
-    pub(crate) fn new(options: Breaker) -> Self {
+    pub(crate) fn new(options: Breaker, origin: Arc<str>) -> Self {
         let window = Window::new(options.window);
-        Self { options, state: Mutex::new(State { phase: Phase::Closed, epoch: 0, window, openings: 0, probes: 0 }) }
+        let state = State { phase: Phase::Closed, epoch: 0, window, openings: 0, probes: 0 };
+        Self { options, origin, state: Mutex::new(state) }
     }
 
     /// Whether an attempt would be refused now, and for how long as far as is known. Lets nobody through.
@@ -167,18 +170,18 @@ impl Fuse {
                     state.openings += 1;
                     state.turn(Phase::Open { until: now.after(options.open_for) });
                     drop(state);
-                    report::opened(failures, calls);
+                    report::opened(&self.origin, failures, calls);
                 }
             }
             Phase::Probing if failed => {
                 state.turn(Phase::Open { until: now.after(self.options.open_for) });
                 drop(state);
-                report::still_open();
+                report::still_open(&self.origin);
             }
             Phase::Probing => {
                 state.turn(Phase::Closed);
                 drop(state);
-                report::closed();
+                report::closed(&self.origin);
             }
             // Whoever is let through from there makes it probing.
             Phase::Open { .. } => {}
@@ -261,7 +264,7 @@ mod tests {
     const SECOND: Duration = Duration::from_secs(1);
 
     fn setup() -> (Fuse, ManualClock) {
-        (Fuse::new(Breaker::new().calls(4).open_for(5 * SECOND)), ManualClock::new())
+        (Fuse::new(Breaker::new().calls(4).open_for(5 * SECOND), "origin".into()), ManualClock::new())
     }
 
     /// An attempt that begins and ends now.

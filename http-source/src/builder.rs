@@ -461,9 +461,10 @@ impl HttpSourceBuilder {
         let limits = Limits { timeout: self.timeout, body: self.body_limit, write_idle: self.write_max_idle_age };
         let answers = Answers { policy: self.policy, shape, by_date: self.last_modified, check: self.check };
         let carries_key = declared.honours_idempotency || self.retries.writes > 0;
+        let name: Arc<str> = self.name.unwrap_or_else(|| template.origin()).into();
         Ok(HttpSource {
             exchanges: Arc::new(Exchanges {
-                name: self.name.unwrap_or_else(|| template.origin()).into(),
+                name: Arc::clone(&name),
                 agent,
                 credentials,
                 proxy_authorization,
@@ -481,7 +482,7 @@ impl HttpSourceBuilder {
             traffic: Traffic::new(
                 self.clock.unwrap_or_else(|| Arc::new(SystemClock::new())),
                 Gate::new(self.max_in_flight, self.max_queued),
-                self.breaker.map(Fuse::new),
+                self.breaker.map(|breaker| Fuse::new(breaker, name)),
                 self.retries,
             ),
             idempotency_header: carries_key.then_some(idempotency_header),

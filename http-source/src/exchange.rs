@@ -64,10 +64,14 @@ impl Exchanges {
         *request.method_mut() = method;
         *request.uri_mut() = uri.clone();
         *request.headers_mut() = headers;
-        trace::add_to(request.headers_mut());
+        let sending = trace::add_to(&mut request, &self.name);
         if let Some(value) = &self.proxy_authorization {
             request.headers_mut().insert(header::PROXY_AUTHORIZATION, value.clone());
         }
-        self.agent.run(request)
+        let answered = self.agent.run(request);
+        if let Some(sending) = sending {
+            sending.ended(answered.as_ref().ok().map(|response| response.status().as_u16()));
+        }
+        answered
     }
 }

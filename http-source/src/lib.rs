@@ -33,8 +33,10 @@
 //!
 //! # Seen from outside
 //! With a subscriber of [`tracing`], each call is a span `origin` (level debug), with its `method`, the [name](HttpSourceBuilder::name) of the origin,
-//! how many `attempts` it took, and its `outcome`; retries and credentials that were taken up are events of it, and a breaker that opens or closes is one. No
-//! key, no path and no header is shown. A [`TraceContext`] that the thread has entered goes along with the requests.
+//! how many `attempts` it took, and its `outcome`; retries and credentials that were taken up are events of it, and a breaker that opens or closes is one (`breaker_opened`, `breaker_closed`), as is a
+//! subscription that is cut off or live again (`feed_cut_off`, `feed_live`). No
+//! key, no path and no header is shown. A [`TraceContext`] that the thread has entered goes along with the requests, and can be [told](TraceContext::telling)
+//! of each.
 //!
 //! # When others write to the origin
 //! It can tell of that by itself: [`HttpSource::subscribe_sse`] and [`HttpSource::subscribe_poll`] read what it tells and do that to a cache;
@@ -97,4 +99,4 @@ pub use secret::Secret;
 pub use source::HttpSource;
 pub use stats::{BreakerStats, SourceStats};
 pub use subscription::{Subscribe, Subscription, SubscriptionState, SubscriptionStats, WhileCutOff};
-pub use trace::{Entered, NoTraceContext, TraceContext};
+pub use trace::{Entered, NoTraceContext, SentRequest, TraceContext};

@@ -103,22 +103,32 @@ pub(crate) fn over_budget() {
 
 /// The credentials in files became others.
 pub(crate) fn renewed(origin: &str) {
-    info!(origin, "the origin answered 401, and the credentials are others now: they are taken up");
+    info!(name: "credentials_renewed", origin, "the origin answered 401, and the credentials are others now: they are taken up");
 }
 
 /// The breaker opened, after this many failures of so many attempts.
-pub(crate) fn opened(failures: u64, attempts: u64) {
-    warn!(failures, attempts, "the origin fails too often: it is left alone for a while");
+pub(crate) fn opened(origin: &str, failures: u64, attempts: u64) {
+    warn!(name: "breaker_opened", origin, failures, attempts, "the origin fails too often: it is left alone for a while");
 }
 
 /// A probe failed.
-pub(crate) fn still_open() {
-    debug!("the origin fails still: it is left alone for a while longer");
+pub(crate) fn still_open(origin: &str) {
+    debug!(name: "breaker_probe_failed", origin, "the origin fails still: it is left alone for a while longer");
 }
 
 /// A probe was answered.
-pub(crate) fn closed() {
-    info!("the origin answers again");
+pub(crate) fn closed(origin: &str) {
+    info!(name: "breaker_closed", origin, "the origin answers again");
+}
+
+/// A subscription cannot read what the origin tells any more.
+pub(crate) fn cut_off(origin: &str, why: &str) {
+    warn!(name: "feed_cut_off", origin, why, "the origin does not tell of its changes");
+}
+
+/// It can, for the first time or again.
+pub(crate) fn live(origin: &str) {
+    info!(name: "feed_live", origin, "the origin tells of its changes");
 }
 
 /// The thread of a subscription panicked, and goes on.

@@ -6,8 +6,8 @@
 use std::convert::Infallible;
 use std::io;
 use std::pin::Pin;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -40,6 +40,9 @@ const TURNED_AWAY_FOR: Duration = Duration::from_secs(1);
 /// What the system may hold of an answer that has no end, in bytes, twice that with its own: what it holds counts as taken.
 const HELD_OF_STREAM: usize = 32 * 1024;
 
+/// That connections are refused is told no more often than so.
+const TELL_EVERY: Duration = Duration::from_secs(10);
+
 /// Where the system has no more connections, it is asked again after so long.
 const PAUSE: Duration = Duration::from_millis(100);
 
@@ -51,9 +54,26 @@ pub(crate) struct Connections {
     refused: AtomicU64,
     late: AtomicU64,
     no_tls: AtomicU64,
+    /// When it was told last that there are too many, and how many had been refused then.
+    told: Mutex<Option<(Instant, u64)>>,
 }
 
 impl Connections {
+    /// One more is beyond what is allowed. That is told at once, and then no more than now and again.
+    fn refuse(&self, most: usize) {
+        let all = self.refused.fetch_add(1, Ordering::Relaxed) + 1;
+        let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
+        let before = match *told {
+            Some((at, _)) if at.elapsed() < TELL_EVERY => return,
+            Some((_, before)) => before,
+            None => 0,
+        };
+        *told = Some((Instant::now(), all));
+        drop(told);
+        let refused = all.saturating_sub(before);
+        tracing::warn!(name: "connections_refused", refused, most, "more connections than limits.connections");
+    }
+
     /// Name, kind, help and value of each count.
     pub(crate) fn metrics(&self) -> [(&'static str, &'static str, &'static str, u64); 5] {
         let of = |count: &AtomicU64| count.load(Ordering::Relaxed);
@@ -130,7 +150,7 @@ pub(crate) async fn serve(listener: TcpListener, front: Arc<Front>, side: Side, 
             });
             continue;
         }
-        front.connections().refused.fetch_add(1, Ordering::Relaxed);
+        front.connections().refuse(front.limits().connections);
         // What is said in the clear is nothing to who speaks TLS.
         if front.speaks().is_none()
             && let Ok(place) = Arc::clone(&turning_away).try_acquire_owned()

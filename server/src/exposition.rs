@@ -13,6 +13,7 @@ use crate::feeds;
 use crate::latency::{BUCKETS, Counted, Latency};
 use crate::origins;
 use crate::table::ServedTable;
+use crate::tellers::Tellers;
 
 pub(crate) const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
 
@@ -43,7 +44,7 @@ pub(crate) fn stats(tables: &Tables) -> Value {
 }
 
 /// All metrics.
-pub(crate) fn metrics(tables: &Tables, others: &Latency, connections: &Connections) -> String {
+pub(crate) fn metrics(tables: &Tables, others: &Latency, connections: &Connections, tellers: &Tellers) -> String {
     let mut out = String::with_capacity(16 * 1024);
     let read: Vec<(&str, Vec<Stat>)> =
         tables.iter().map(|(name, table)| (name.as_str(), table.cache().stats().named().collect())).collect();
@@ -57,7 +58,7 @@ pub(crate) fn metrics(tables: &Tables, others: &Latency, connections: &Connectio
     }
     origins::metrics(tables, &mut out);
     feeds::metrics(tables, &mut out);
-    for (name, kind, help, value) in connections.metrics() {
+    for (name, kind, help, value) in connections.metrics().into_iter().chain(tellers.metrics()) {
         head(&mut out, name, kind, help);
         line(&mut out, format_args!("{name} {value}"));
     }

@@ -6,10 +6,11 @@ use std::fs::{self, OpenOptions};
 use std::io::Write;
 use std::path::Path;
 
-use crate::config::{Config, TableConfig};
+use crate::config::{AccessLog, Config, TableConfig};
 use crate::schema::Schema;
 use crate::serve::pool;
 use crate::table::{ServedTable, origin_of};
+use crate::telemetry;
 use crate::tls::Tls;
 
 /// The files of a new folder.
@@ -44,12 +45,18 @@ pub fn init(directory: &Path) -> Result<(), String> {
     Ok(())
 }
 
-/// Makes of each exported table, and of the certificate, what [`front_of`](crate::serve::front_of) would, and lets it go.
+/// Makes of each exported table, of the certificate and of what traces are sent with, what [`front_of`](crate::serve::front_of) would, and lets it go.
 ///
 /// # Errors
-/// What is wrong with the certificate and with each table that cannot be served, a line each.
+/// What is wrong with these, and with each table that cannot be served, a line each.
 pub fn check(schema: &Schema, config: &Config) -> Result<(), String> {
     let mut wrong: Vec<String> = config.tls.iter().filter_map(|tls| Tls::load(tls).err()).collect();
+    if let Some(AccessLog::File(path)) = &config.access_log
+        && let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty() && !folder.is_dir())
+    {
+        wrong.push(format!("access_log: there is no folder {}", folder.display()));
+    }
+    wrong.extend(config.telemetry.iter().filter_map(|telemetry| telemetry::check(telemetry).err()));
     for table in schema.tables.iter().filter(|table| table.exported) {
         let Some(config) = config.table(&table.name) else { continue };
         // An auditor would ask the origin.

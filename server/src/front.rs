@@ -17,10 +17,11 @@ use percent_encoding::percent_decode_str;
 use tokio::sync::watch;
 use wtcache::{ByteCache, Bytes, Call, CloseReport, Entry, How, LoadError, Passed, Read};
 
+use crate::access::{self, Access, Route};
 use crate::answer::{Answer, header, record};
 use crate::asked::Asked;
 use crate::auth::{Auth, Who};
-use crate::config::{AuthConfig, Config, Limits, TlsConfig};
+use crate::config::{AccessLog, AuthConfig, Config, Limits, LogFormat, TelemetryConfig, TlsConfig};
 use crate::connections::Connections;
 use crate::format::Door;
 use crate::incoming::Incoming;
@@ -29,6 +30,8 @@ use crate::own::{self, Side};
 use crate::problem::{self, Problem};
 use crate::record::check_key;
 use crate::table::ServedTable;
+use crate::telemetry::Telemetry;
+use crate::tellers::Tellers;
 use crate::timing::{SERVER_TIMING, Timing};
 use crate::tls::Tls;
 use crate::{create, etag, foreign, pending, query, trace, write};
@@ -84,6 +87,7 @@ pub struct Front {
     /// Of the requests that are no table's.
     others: Latency,
     connections: Connections,
+    tellers: Tellers,
     /// It was asked to end.
     ending: watch::Sender<bool>,
 }
@@ -141,6 +145,32 @@ impl Front {
         Ok(self)
     }
 
+    /// Writes a line of this shape for each request that it answers.
+    ///
+    /// # Errors
+    /// The file cannot be opened; the message names it.
+    pub fn access_log(mut self, config: &AccessLog, format: LogFormat) -> Result<Self, String> {
+        self.tellers.access = Some(Access::open(config, format)?);
+        Ok(self)
+    }
+
+    /// Opens the file of the access log anew by its name, before the next line: the old one was moved away. Where it cannot be opened, the old one is
+    /// written to.
+    pub fn reopen_access_log(&self) {
+        if let Some(access) = &self.tellers.access {
+            access.lines().reopen();
+        }
+    }
+
+    /// Sends traces of its requests to a collector.
+    ///
+    /// # Errors
+    /// A header's value cannot be read, or there is no thread to be had; the message says which.
+    pub fn telemetry(mut self, config: &TelemetryConfig) -> Result<Self, String> {
+        self.tellers.telemetry = Some(Telemetry::start(config)?);
+        Ok(self)
+    }
+
     /// Whether it speaks TLS.
     #[must_use]
     pub fn has_tls(&self) -> bool {
@@ -189,6 +219,10 @@ impl Front {
         &self.connections
     }
 
+    pub(crate) fn tellers(&self) -> &Tellers {
+        &self.tellers
+    }
+
     pub(crate) fn is_ending(&self) -> bool {
         *self.ending.borrow()
     }
@@ -226,12 +260,15 @@ impl Front {
         self.tables.iter().map(|(name, table)| (name.as_str(), table.cache()))
     }
 
-    /// Closes every cache: writes that were sent or are pending get `timeout` to end. Blocks. What is left is told by table.
+    /// Closes every cache: writes that were sent or are pending get `timeout` to end, and then access lines and
+    /// traces a few seconds to be written and sent. Blocks. What is left is told by table.
     pub fn close(&self, timeout: Duration) -> Vec<(String, CloseReport<Box<[u8]>>)> {
         let end = Instant::now() + timeout;
         self.tables.values().for_each(ServedTable::unsubscribe);
         let close = |cache: &ByteCache| cache.close(end.saturating_duration_since(Instant::now()));
-        self.caches().map(|(name, cache)| (name.to_owned(), close(cache))).collect()
+        let left = self.caches().map(|(name, cache)| (name.to_owned(), close(cache))).collect();
+        self.tellers.end();
+        left
     }
 
     /// The answer, and the table that it is of.
@@ -286,10 +323,10 @@ impl Front {
         let begun = Instant::now();
         let (mut request, body) = request.into_parts();
         let mut body = Incoming::new(&request.headers, body, self.limits.body_timeout);
+        let (context, telling) = self.tellers.begins(trace::of(&request.headers));
         let (table, answer, principal) = match self.enter(&mut request).await {
             Ok((who, door)) => {
-                let (table, answer) =
-                    trace::within(&request.headers, self.route(side, &who, &request, &mut body)).await;
+                let (table, answer) = trace::within(context, self.route(side, &who, &request, &mut body)).await;
                 (table, answer.through(door).await, who.name())
             }
             Err(problem) => (None, Answer::refused(&request.method, problem), None),
@@ -299,6 +336,20 @@ impl Front {
         let response = answer.finish();
         let (elapsed, status) = (begun.elapsed(), response.status());
         table.map_or(&self.others, |table| &*table.latency).count(&request.method, what, status, elapsed);
+        if let Some(telling) = telling {
+            let route = Route::of(&request.uri, &self.tables);
+            let request = access::Request {
+                method: &request.method,
+                uri: &request.uri,
+                scheme: if self.has_tls() { "https" } else { "http" },
+                route: route.as_ref(),
+                response: &response,
+                what,
+                principal: principal.as_deref(),
+                elapsed,
+            };
+            self.tellers.ended(telling, &request);
+        }
         if let Some(observer) = &self.observer {
             let target = request.uri.path_and_query().map(|target| target.as_str().to_owned()).unwrap_or_default();
             observer(&Seen { method: request.method, target, what, status, principal, elapsed });

@@ -4,6 +4,7 @@
 //! requests, [`serve`] listens. A program of its own can put a rule inside each write ([`hook`]) or any
 //! other source behind a table.
 
+mod access;
 mod answer;
 mod asked;
 mod auth;
@@ -25,6 +26,8 @@ pub mod hook;
 mod incoming;
 mod invalidate;
 mod latency;
+mod lines;
+pub mod log;
 pub mod notify;
 mod openapi;
 mod origins;
@@ -42,6 +45,8 @@ pub mod secret;
 pub mod serve;
 mod stamped;
 pub mod table;
+mod telemetry;
+mod tellers;
 mod timing;
 mod tls;
 mod trace;

@@ -1,6 +1,5 @@
 //! The `wtcache` command.
 
-use std::io::Write;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -10,11 +9,13 @@ use std::time::Duration;
 use clap::{CommandFactory, Parser, Subcommand};
 use tokio::signal::unix::{SignalKind, signal};
 use wtcache_origin::{Origin, OriginOptions};
-use wtcache_server::config::Admin;
+use wtcache_server::config::{Admin, Config, LogFormat};
+use wtcache_server::front::Front;
 use wtcache_server::notify::{State, notify};
 use wtcache_server::reload::{Reloaded, Reloading};
+use wtcache_server::schema::Schema;
 use wtcache_server::serve::{Listening, asked_to_end, front_of};
-use wtcache_server::{config, demo, folder, secret};
+use wtcache_server::{config, demo, folder, log, secret};
 
 /// A write-through cache in front of a REST API.
 #[derive(Parser)]
@@ -128,9 +129,34 @@ fn main() -> ExitCode {
     }
 }
 
-fn serve(directory: &Path, listen: Option<SocketAddr>, admin: Option<Admin>, log: bool) -> Result<(), String> {
+fn serve(directory: &Path, listen: Option<SocketAddr>, admin: Option<Admin>, lines: bool) -> Result<(), String> {
     let environment = |name: &str| std::env::var(name).ok();
     let (schema, config) = config::load(directory, &environment).map_err(|errors| errors.to_string())?;
+    log::start(config.log).map_err(|error| error.to_string())?;
+    let format = config.log;
+    let served = serve_folder(directory, schema, config, listen, admin, lines);
+    let served = match (served, format) {
+        // Who reads JSON can read nothing else.
+        (Err(why), LogFormat::Json) => {
+            tracing::error!(name: "failed", why);
+            Err(String::new())
+        }
+        (served, _) => served,
+    };
+    log::flush();
+    served
+}
+
+fn serve_folder(
+    directory: &Path,
+    schema: Schema,
+    config: Config,
+    listen: Option<SocketAddr>,
+    admin: Option<Admin>,
+    lines: bool,
+) -> Result<(), String> {
+    let (version, folder) = (env!("CARGO_PKG_VERSION"), directory.display().to_string());
+    tracing::info!(name: "starting", version, folder);
     let (listen, admin) = (listen.unwrap_or(config.listen), admin.unwrap_or(config.admin));
     let is_local = listen.ip().is_loopback() && admin.is_loopback();
     if !(config.public || is_local) {
@@ -139,7 +165,7 @@ fn serve(directory: &Path, listen: Option<SocketAddr>, admin: Option<Admin>, log
         return Err(format!("others than this machine would reach it{asks}\nhint: {hint}"));
     }
     let mut front = front_of(&schema, &config)?;
-    if log {
+    if lines {
         front = front.observer(demo::say);
     }
     demo::runtime()?.block_on(async {
@@ -149,17 +175,26 @@ fn serve(directory: &Path, listen: Option<SocketAddr>, admin: Option<Admin>, log
         let names: Vec<&str> = listening.front().table_names().collect();
         let scheme = if listening.front().has_tls() { "https" } else { "http" };
         demo::line(&format!("serving {} on {scheme}://{}", names.join(", "), listening.address()));
-        if let Some(address) = listening.admin_address() {
-            demo::line(&format!("asked of itself on {scheme}://{address}/-/stats"));
+        let admin = listening.admin_address().map(|address| format!("{scheme}://{address}"));
+        if let Some(admin) = &admin {
+            demo::line(&format!("asked of itself on {admin}/-/stats"));
         }
+        let (at, tables) = (format!("{scheme}://{}", listening.address()), names.join(","));
         let reloading = Reloading::new(directory, Arc::clone(listening.front()), schema, config);
         reload_on_hangup(reloading).map_err(|error| error.to_string())?;
+        reopen_on_user_signal(Arc::clone(listening.front())).map_err(|error| error.to_string())?;
+        tracing::info!(name: "ready", at, admin, tables);
         notify(State::Ready);
         let ends = async {
             end.await;
+            tracing::info!(name: "ending", "what is under way is answered");
             notify(State::Stopping);
         };
-        report(listening.until(ends).await)
+        for left in listening.until(ends).await.map_err(|error| error.to_string())? {
+            tracing::warn!(name: "left", what = left);
+        }
+        tracing::info!(name: "ended", "everything is closed");
+        Ok(())
     })
 }
 
@@ -181,20 +216,27 @@ fn reload_on_hangup(reloading: Reloading) -> std::io::Result<()> {
     Ok(())
 }
 
+/// Opens the access log anew at each SIGUSR1: a rotation moved the file away.
+fn reopen_on_user_signal(front: Arc<Front>) -> std::io::Result<()> {
+    let mut asked = signal(SignalKind::user_defined1())?;
+    tokio::spawn(async move {
+        while asked.recv().await.is_some() {
+            front.reopen_access_log();
+        }
+    });
+    Ok(())
+}
+
 fn reload(reloading: &Reloading) {
     let environment = |name: &str| std::env::var(name).ok();
     match reloading.again(&environment) {
         Ok(Reloaded { taken, waits }) => {
             let names = |names: &[String]| if names.is_empty() { "nothing".to_owned() } else { names.join(", ") };
-            demo::line(&format!("reloaded: {}; needs a restart: {}", names(&taken), names(&waits)));
+            let (taken, waits) = (names(&taken), names(&waits));
+            demo::line(&format!("reloaded: {taken}; needs a restart: {waits}"));
+            tracing::info!(name: "reloaded", taken, waits);
         }
-        Err(why) => {
-            // Nobody may read it any more: that is no reason to end.
-            let mut out = std::io::stderr().lock();
-            for line in why.lines().chain(["not reloaded: all is as before"]) {
-                let _ = writeln!(out, "wtcache: {line}");
-            }
-        }
+        Err(why) => tracing::error!(name: "not_reloaded", why, "all is as before"),
     }
 }
 
@@ -213,13 +255,6 @@ fn init(directory: &Path) -> Result<(), String> {
     folder::init(directory)?;
     let name = directory.display();
     demo::line(&format!("wrote {name}/schema.graphql and {name}/config.yaml; next: wtcache serve --config {name}"));
-    Ok(())
-}
-
-fn report(left: std::io::Result<Vec<String>>) -> Result<(), String> {
-    for line in left.map_err(|error| error.to_string())? {
-        eprintln!("wtcache: {line}");
-    }
     Ok(())
 }
 

@@ -37,6 +37,25 @@ pub(crate) fn is_open(path: &str) -> bool {
     matches!(Page::of(path), Some(Page::Healthz | Page::Readyz))
 }
 
+/// The path of a page without what is a client's in it; `None`: there is no such page.
+pub(crate) fn route(path: &str) -> Option<&'static str> {
+    Some(match Page::of(path)? {
+        Page::Healthz => "/-/healthz",
+        Page::Readyz => "/-/readyz",
+        Page::Openapi => "/-/openapi.json",
+        Page::Stats => "/-/stats",
+        Page::Metrics => "/-/metrics",
+        Page::Invalidate => "/-/invalidate",
+        Page::Changes => "/-/changes",
+        Page::Events => "/-/events",
+        Page::Transaction => "/-/transaction",
+        Page::File(_) => "/-/{file}",
+        Page::Records => "/-/records",
+        Page::Doubts => "/-/doubts",
+        Page::Pending(_) => "/-/pending/{id}",
+    })
+}
+
 enum Page<'p> {
     Healthz,
     Readyz,
@@ -160,7 +179,7 @@ pub(crate) async fn answer(front: &Front, side: Side, who: &Who, request: &Parts
             Answer::local(json(stats.into_bytes()), "stats")
         }
         Page::Metrics => {
-            let metrics = exposition::metrics(front.tables(), front.others(), front.connections());
+            let metrics = exposition::metrics(front.tables(), front.others(), front.connections(), front.tellers());
             Answer::local(text(metrics, exposition::CONTENT_TYPE), "metrics")
         }
         Page::File(file) => file.answer(),

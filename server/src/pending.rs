@@ -233,7 +233,7 @@ impl State {
 }
 
 /// A time as RFC 3339 writes it, in UTC.
-fn stamp(time: SystemTime) -> String {
+pub(crate) fn stamp(time: SystemTime) -> String {
     let since = time.duration_since(UNIX_EPOCH).unwrap_or_default();
     let (days, second) = (since.as_secs() / 86_400, since.as_secs() % 86_400);
     // Of a calendar whose years begin with March, so that the leap day is the last one; day 0 is 1 March 0000.

@@ -51,7 +51,8 @@ impl Reloading {
     }
 
     fn waits(&self, schema: &Schema, config: &Config) -> Vec<String> {
-        let Config { listen, public, admin, limits, compression, tls, auth: _, tables } = &self.config;
+        let Config { listen, public, admin, limits, compression, tls, auth: _, log, access_log, telemetry, tables } =
+            &self.config;
         let mut waits = Vec::new();
         let mut differs = |name: &str, differs: bool| {
             if differs {
@@ -64,6 +65,9 @@ impl Reloading {
         differs("limits", *limits != config.limits);
         differs("compression", *compression != config.compression);
         differs("tls", tls.is_some() != config.tls.is_some());
+        differs("log", *log != config.log);
+        differs("access_log", *access_log != config.access_log);
+        differs("telemetry", *telemetry != config.telemetry);
         let names = tables.iter().chain(&config.tables).map(|table| table.name.as_str());
         let mut seen = Vec::new();
         for name in names {

@@ -51,6 +51,12 @@ pub fn front_of(schema: &Schema, config: &Config) -> Result<Front, String> {
     if let Some(tls) = &config.tls {
         front = front.tls(tls)?;
     }
+    if let Some(access_log) = &config.access_log {
+        front = front.access_log(access_log, config.log)?;
+    }
+    if let Some(telemetry) = &config.telemetry {
+        front = front.telemetry(telemetry)?;
+    }
     for table in schema.tables.iter().filter(|table| table.exported) {
         let Some(config) = config.table(&table.name) else { continue };
         let origin = origin_of(table, &config.origin).map_err(|error| format!("{}: {error}", table.name))?;

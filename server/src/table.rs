@@ -2,11 +2,11 @@
 //!
 //! Invariant: what a cache of a table holds are records that passed the table's check, as compact JSON.
 
-use std::io::{self, Write};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use serde_json::{Map, Value};
+use tracing::Level;
 use wtcache::tokio::{AsyncCache, Pool};
 use wtcache::{
     Audit, ByteCache, Bytes, Clock, EventKind, KeyEvent, LoadMany, Optimistic, OptionError, Rows, Source, SystemClock,
@@ -59,7 +59,7 @@ pub struct ServedTable {
 
 impl ServedTable {
     /// Opens the cache of a table over any source of its records: [`origin_of`] for an HTTP origin, or one of the program's
-    /// own around it. Origin calls run in `pool`.
+    /// own around it. Origin calls run in `pool`. Doubts and findings of the auditor are told by `tracing`; doubts only where it has a subscriber by now.
     ///
     /// # Errors
     /// The configuration makes no cache; the error names the option.
@@ -132,10 +132,10 @@ impl ServedTable {
         }
         let hub = config.events.then(|| Arc::new(Hub::new()));
         // Without a need there is none: it costs each write.
-        if config.audit_every.is_some() || hub.is_some() {
+        if config.audit_every.is_some() || hub.is_some() || tracing::enabled!(Level::WARN) {
             let (table, hub) = (schema.name.clone(), hub.clone());
             builder = builder.listener(move |event| {
-                tell_finding(&table, event);
+                tell(&table, event);
                 if let Some(hub) = &hub {
                     hub.tell(event);
                 }
@@ -235,12 +235,19 @@ impl ServedTable {
     }
 }
 
-/// A line on standard error for each finding of the auditor.
-fn tell_finding(table: &str, event: &KeyEvent<'_, Bytes>) {
-    if let EventKind::Differs { longer_than } = event.kind {
-        let (key, seconds) = (event.key.escape_ascii(), longer_than.as_secs());
-        // Nobody may read it any more: that is no reason to end.
-        let _ = writeln!(io::stderr(), "wtcache: {table}: {key}: differs from the origin for longer than {seconds} s");
+/// Tells who runs this of what he may want to look into.
+fn tell(table: &str, event: &KeyEvent<'_, Bytes>) {
+    let key = || String::from_utf8_lossy(event.key).into_owned();
+    match event.kind {
+        EventKind::Differs { longer_than } => {
+            let (key, longer_than_s) = (key(), longer_than.as_secs());
+            tracing::warn!(name: "differs", table, key, longer_than_s, "the record differs from the origin's");
+        }
+        EventKind::InDoubt { .. } => {
+            tracing::warn!(name: "in_doubt", table, key = key(), "nobody can know whether a write was applied");
+        }
+        EventKind::Settled => tracing::info!(name: "settled", table, key = key(), "the doubt is over"),
+        _ => {}
     }
 }
 

@@ -12,9 +12,9 @@ tokio::task_local! {
     static CONTEXT: Option<TraceContext>;
 }
 
-/// Answers a request with these headers as part of its trace, if it names one.
-pub(crate) async fn within<F: Future>(headers: &HeaderMap, answer: F) -> F::Output {
-    CONTEXT.scope(of(headers), answer).await
+/// Answers a request as part of this trace, or of none.
+pub(crate) async fn within<F: Future>(context: Option<TraceContext>, answer: F) -> F::Output {
+    CONTEXT.scope(context, answer).await
 }
 
 /// What the task is part of, for a thread that works for it to enter.
@@ -30,8 +30,8 @@ pub(crate) fn passed_on(pool: Pool) -> Pool {
     })
 }
 
-/// One that is malformed, or there twice, is none (W3C Trace Context, 3.2).
-fn of(headers: &HeaderMap) -> Option<TraceContext> {
+/// The trace that these headers name. One that is malformed, or there twice, is none (W3C Trace Context, 3.2).
+pub(crate) fn of(headers: &HeaderMap) -> Option<TraceContext> {
     let mut parents = headers.get_all("traceparent").iter();
     let context: TraceContext = parents.next()?.to_str().ok()?.parse().ok()?;
     if parents.next().is_some() {

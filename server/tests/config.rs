@@ -7,8 +7,9 @@ use std::time::Duration;
 use proptest::prelude::*;
 use wtcache_http_source::{Breaker, Proxy, Retries, Secret};
 use wtcache_server::config::{
-    Admin, BatchConfig, Capacity, Config, Freshness, HeaderConfig, Idempotency, InDoubtWrites, Limits, ListConfig,
-    OriginAuth, OriginConfig, OriginTls, Patches, Preconditions, SubscribeConfig, TableConfig, WireConfig, load,
+    AccessLog, Admin, BatchConfig, Capacity, Config, Freshness, HeaderConfig, Idempotency, InDoubtWrites, Limits,
+    ListConfig, LogFormat, OriginAuth, OriginConfig, OriginTls, Patches, Preconditions, SubscribeConfig, TableConfig,
+    TelemetryConfig, WireConfig, load,
 };
 use wtcache_server::schema::Schema;
 
@@ -147,12 +148,23 @@ fn every_setting_is_read() {
          subscribe: { url: /feed, kind: sse, resumes: true, silence: 5s, while_cut_off: 2s, max_event: 64KiB }\n    \
          changes: { op: type, key: id, record: item, version: rev, version_as: 'r{version}', secret: 0123456789abcdef, \
          signature_header: X-Sig }\npublic: true\nadmin: same\n\
-         limits: { connections: 7, head: 4KiB, head_timeout: 1s, body_timeout: 2s, keep_alive: 3s }\nlisten: \"[::]:80\"\n",
+         limits: { connections: 7, head: 4KiB, head_timeout: 1s, body_timeout: 2s, keep_alive: 3s }\nlisten: \"[::]:80\"\n\
+         log: json\naccess_log: /var/log/access.log\n\
+         telemetry: { traces: \"https://c/v1/traces?key=s3cr3t-value\", service: shop, sample: 7%, headers: { X-Key: s3cr3t-value } }\n",
     );
     let config = parse(&text).unwrap();
     let table = &config.tables[0];
     assert_eq!(config.listen.to_string(), "[::]:80");
     assert_eq!((config.public, config.admin), (true, Admin::Same));
+    assert_eq!(
+        (config.log, &config.access_log),
+        (LogFormat::Json, &Some(AccessLog::File("/var/log/access.log".into())))
+    );
+    let mut telemetry = TelemetryConfig::new(format!("https://c/v1/traces?key={SECRET}"));
+    (telemetry.service, telemetry.sample_percent) = ("shop".to_owned(), 7);
+    telemetry.headers = vec![HeaderConfig { name: "X-Key".to_owned(), value: SECRET.into() }];
+    assert_eq!(config.telemetry, Some(telemetry));
+    assert!(!format!("{:?}", config.telemetry).contains(SECRET), "neither a query nor a header is for logs");
     assert_eq!((table.events, table.origin.versions), (true, wtcache::VersionOrder::Number));
     let mut subscribe = SubscribeConfig::new("/feed");
     (subscribe.resumes, subscribe.silence, subscribe.max_event_bytes) = (true, Duration::from_secs(5), 64 << 10);
@@ -235,6 +247,7 @@ fn every_setting_is_read() {
 fn every_error_names_its_place() {
     let origin = |line: &str| with(&format!("      {line}\n"), "");
     let table = |line: &str| with("", &format!("    {line}\n"));
+    let top = |line: &str| with("", &format!("{line}\n"));
     let duration = "hint: write a whole number and a unit: 500ms, 5s, 2m, 1h";
     let audit = "hint: write how many a second: 1, 10, 0.1 for one in ten seconds; 0 for none";
     let size = "hint: write a whole number and a unit: 512B, 64KiB, 64MiB, 1GiB";
@@ -246,6 +259,14 @@ fn every_error_names_its_place() {
         (origin("timeuot: 5s"), "5:7: unknown key timeuot\n  hint: did you mean timeout?".to_owned()),
         (table("expiration: 5"), "5:5: unknown key expiration\n  hint: known: origin, capacity, negative_lifetime, stale_while_revalidate, stale_if_error, refresh_ahead, jitter, in_doubt_writes, absent_after_delete, clean_start, audit, optimistic, subscribe, changes, events".into()),
         (format!("{}lissten: 5\n", with("", "")), "5:1: unknown key lissten\n  hint: did you mean listen?".into()),
+        (top("log: xml"), "5:6: log: unknown value \"xml\"\n  hint: known: text, json".into()),
+        (top("access_log: ''"), "5:13: access_log: \"\" is not a file's name\n  hint: write a path, from the folder of this file".into()),
+        (top("telemetry: {}"), "5:1: telemetry lacks traces\n  hint: write: traces: http://127.0.0.1:4318/v1/traces".into()),
+        (top("telemetry: { trace: x }"), "5:1: telemetry lacks traces\n  hint: write: traces: http://127.0.0.1:4318/v1/traces\nc:5:14: unknown key trace\n  hint: did you mean traces?".into()),
+        (top("telemetry: { traces: localhost }"), "5:22: traces: not an absolute URL\n  hint: write: http://host:port/path".into()),
+        (top("telemetry: { traces: 'http://c/', sample: 101% }"), "5:43: sample: \"101%\" is not a share from 0% to 100%\n  hint: write a whole number and a percent sign: 20%".into()),
+        (top("telemetry: { traces: 'http://c/', service: ' ' }"), "5:44: service: a service without a name\n  hint: write what this server is called: inventory-cache".into()),
+        (top("telemetry: { traces: 'http://c/', headers: { content-type: x } }"), "5:35: headers: Content-Type is application/json, and no other\n  hint: leave it out".into()),
         (origin("timeout: 5s\n      timeout: 6s"), "6:7: key timeout stands here twice, first in line 5".into()),
         (origin("\"url\": http://h/{id}"), "5:7: key url stands here twice, first in line 4".into()),
         (origin("? [a]\n      : b"), "5:9: a key must be a text".into()),

@@ -136,10 +136,15 @@ impl Feed {
             if self.heard != heard {
                 self.attempt = 1;
             }
+            let mut is_news = false;
             self.shared.tell(|told| {
+                is_news = told.state != SubscriptionState::CutOff;
                 told.state = SubscriptionState::CutOff;
-                told.last_error = Some(cut);
+                told.last_error = Some(cut.clone());
             });
+            if is_news {
+                report::cut_off(&self.exchanges.name, &cut);
+            }
         }
     }
 
@@ -185,6 +190,20 @@ impl Feed {
         self.shared.tell(|told| told.gaps += 1);
     }
 
+    /// The origin tells of its changes.
+    fn is_live(&mut self) {
+        self.heard = Instant::now();
+        let mut is_news = false;
+        self.shared.tell(|told| {
+            told.connections += 1;
+            is_news = told.state != SubscriptionState::Live;
+            told.state = SubscriptionState::Live;
+        });
+        if is_news {
+            report::live(&self.exchanges.name);
+        }
+    }
+
     fn ask(&self, url: &Uri, headers: HeaderMap) -> Result<Response<Body>, Cut> {
         self.exchanges.run(Method::GET, url, headers, ()).map_err(|error| error.to_string())
     }
@@ -224,11 +243,7 @@ impl Feed {
             self.from = None;
             self.forget_all();
         }
-        self.heard = Instant::now();
-        self.shared.tell(|told| {
-            told.connections += 1;
-            told.state = SubscriptionState::Live;
-        });
+        self.is_live();
         Ok(response)
     }
 
@@ -355,11 +370,7 @@ impl Feed {
         let count = polled.changes.len();
         self.apply(polled.changes.iter().map(|change| self.form.parse(change.as_bytes())));
         self.from = Some(polled.cursor);
-        self.heard = Instant::now();
-        self.shared.tell(|told| {
-            told.connections += 1;
-            told.state = SubscriptionState::Live;
-        });
+        self.is_live();
         Ok(count)
     }
 
@@ -401,7 +412,11 @@ impl Polled {
             reset: bool,
         }
         let Answer { changes, cursor, reset } =
-            serde_json::from_slice(body).map_err(|error| format!("the answer is no object with changes: {error}"))?;
+            // Its own words would show what was there instead.
+            serde_json::from_slice(body).map_err(|error| {
+                let (line, column) = (error.line(), error.column());
+                format!("the answer is no object with changes: line {line}, column {column}")
+            })?;
         let cursor = match cursor {
             serde_json::Value::String(cursor) if !cursor.is_empty() => cursor,
             serde_json::Value::Number(cursor) => cursor.to_string(),

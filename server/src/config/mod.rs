@@ -10,6 +10,7 @@ mod batch;
 mod changes;
 mod listening;
 mod read;
+mod telling;
 mod value;
 mod wire;
 mod yaml;
@@ -31,6 +32,7 @@ pub use auth::{AuthConfig, Credential, PrincipalConfig, Rights, Verbs};
 pub use batch::{BatchConfig, CreateConfig, ListConfig};
 pub use changes::{ChangesConfig, FeedKind, SharedSecret, SubscribeConfig};
 pub use listening::{Admin, Limits, TlsConfig};
+pub use telling::{AccessLog, LogFormat, TelemetryConfig};
 pub use wire::{OriginAuth, OriginTls, WireConfig};
 
 /// Looks up a variable of the environment.
@@ -63,6 +65,12 @@ pub struct Config {
     pub tls: Option<TlsConfig>,
     /// Who may ask for what; without it, everybody for everything.
     pub auth: Option<AuthConfig>,
+    /// The shape of the lines that tell what happens, and of access lines.
+    pub log: LogFormat,
+    /// Where a line for each request goes; by default there is none.
+    pub access_log: Option<AccessLog>,
+    /// Where traces go, and which; by default none do.
+    pub telemetry: Option<TelemetryConfig>,
     /// The tables, in the order of the file.
     pub tables: Vec<TableConfig>,
 }
@@ -281,6 +289,9 @@ impl Default for Config {
             compression: None,
             tls: None,
             auth: None,
+            log: LogFormat::default(),
+            access_log: None,
+            telemetry: None,
             tables: Vec::new(),
         }
     }
@@ -430,6 +441,9 @@ pub fn load(directory: &Path, environment: Environment<'_>) -> Result<(Schema, C
                 // As the file names them, they are beside it.
                 tls.certificate = directory.join(&tls.certificate);
                 tls.key = directory.join(&tls.key);
+            }
+            if let Some(AccessLog::File(path)) = &mut config.access_log {
+                *path = directory.join(&*path);
             }
             Ok((schema, config))
         }

@@ -4,6 +4,7 @@
 //! whole tree, whatever it finds, so that one run shows all errors.
 
 mod changes;
+mod telling;
 mod wire;
 
 use std::collections::HashSet;
@@ -83,7 +84,8 @@ impl Reader<'_> {
         let Some(fields) = self.fields(
             "the configuration",
             root,
-            &["listen", "public", "admin", "limits", "compression", "tls", "auth", "tables"],
+            &[&["listen", "public", "admin", "limits", "compression", "tls", "auth", "tables"][..], &telling::KNOWN]
+                .concat(),
         ) else {
             return config;
         };
@@ -100,6 +102,7 @@ impl Reader<'_> {
         if let Some((_, node)) = fields.get("auth") {
             config.auth = Some(self.auth(node, schema));
         }
+        self.telling(fields, &mut config);
         if !config.public {
             self.only_loopback(fields, &config);
         }

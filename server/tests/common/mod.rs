@@ -48,6 +48,7 @@ pub(crate) struct Setup {
     limits: Limits,
     top: String,
     types: String,
+    at: Option<String>,
 }
 
 /// A deadline that no test meets, a settle window of 10 s, and a clock that stands.
@@ -62,6 +63,7 @@ pub(crate) fn setup() -> Setup {
         limits: Limits::default(),
         top: String::new(),
         types: String::new(),
+        at: None,
     }
 }
 
@@ -119,6 +121,12 @@ impl Setup {
         self
     }
 
+    /// Another URL of the tables' records than the sample origin's.
+    pub(crate) fn at_origin(mut self, url: &str) -> Self {
+        self.at = Some(url.into());
+        self
+    }
+
     /// Further types of the schema.
     pub(crate) fn types(mut self, types: &str) -> Self {
         self.types = types.into();
@@ -170,7 +178,8 @@ impl Setup {
             for line in &self.table {
                 text += &format!("    {line}\n");
             }
-            text += &format!("    origin:\n      url: {url}/items/{{id}}\n      timeout: {}\n", self.timeout);
+            let at = self.at.clone().unwrap_or_else(|| format!("{url}/items/{{id}}"));
+            text += &format!("    origin:\n      url: {at}\n      timeout: {}\n", self.timeout);
             text += "      headers:\n        Authorization: Bearer ${KEY}\n";
             // A test is of one exchange with the origin, unless it says otherwise.
             for (key, none) in [("retries", "{ loads: 0 }"), ("breaker", "{ enabled: false }")] {

@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "tests")]
 
+mod access;
 mod asked;
 mod auth;
 mod changes;
@@ -30,6 +31,7 @@ mod reads;
 mod reload;
 mod requests;
 mod stamps;
+mod telemetry;
 mod tls;
 mod trace;
 mod transactions;

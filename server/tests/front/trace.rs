@@ -12,10 +12,10 @@ const TRACE: &str = "00-4bf92f3577b34da6a3ce929d0e0e4736-";
 const CAME: &str = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
 
 /// The heads of the requests that came, in small letters.
-type Heads = Arc<Mutex<Vec<String>>>;
+pub(crate) type Heads = Arc<Mutex<Vec<String>>>;
 
 /// An origin that notes the heads of its requests, and answers all with one record.
-fn noting() -> (SocketAddr, Heads) {
+pub(crate) fn noting() -> (SocketAddr, Heads) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let (address, heads) = (listener.local_addr().unwrap(), Heads::default());
     let noted = Arc::clone(&heads);
@@ -59,7 +59,7 @@ fn before(origin: SocketAddr) -> Stage {
 }
 
 /// The value of a header in the only request since the last look.
-fn header(heads: &Heads, name: &str) -> Option<String> {
+pub(crate) fn header(heads: &Heads, name: &str) -> Option<String> {
     let heads = std::mem::take(&mut *heads.lock().unwrap());
     let [head] = heads.as_slice() else { panic!("{heads:?}") };
     head.split("\r\n").find_map(|line| line.strip_prefix(&format!("{name}: "))).map(str::to_owned)
