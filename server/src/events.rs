@@ -114,7 +114,7 @@ pub(crate) fn answer(table: &ServedTable, method: &Method, ending: watch::Receiv
     let reader = Reader {
         receiver: hub.sender.subscribe(),
         table: table.clone(),
-        ending,
+        ending: Box::pin(ends(ending, table.turnstile.left())),
         breaker: None,
         feed: None,
         spoken: Instant::now(),
@@ -133,11 +133,19 @@ pub(crate) fn answer(table: &ServedTable, method: &Method, ending: watch::Receiv
 struct Reader {
     receiver: broadcast::Receiver<Arc<str>>,
     table: ServedTable,
-    ending: watch::Receiver<bool>,
+    /// Ready once the server ends, or the table is served no more.
+    ending: Pin<Box<dyn Future<Output = ()> + Send>>,
     /// As they were told last.
     breaker: Option<BreakerState>,
     feed: Option<SubscriptionState>,
     spoken: Instant,
+}
+
+async fn ends(mut ending: watch::Receiver<bool>, left: impl Future<Output = ()>) {
+    tokio::select! {
+        _ = ending.wait_for(|ending| *ending) => {}
+        () = left => {}
+    }
 }
 
 type Next = Pin<Box<dyn Future<Output = Option<(String, Reader)>> + Send>>;
@@ -156,7 +164,7 @@ impl Reader {
             // `Some` of what came, or it is time to look.
             let told = tokio::select! {
                 biased;
-                _ = self.ending.wait_for(|ending| *ending) => return None,
+                () = &mut self.ending => return None,
                 told = self.receiver.recv() => Some(told),
                 _ = looks.tick() => None,
             };

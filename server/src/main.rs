@@ -8,11 +8,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use clap::{CommandFactory, Parser, Subcommand};
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use wtcache_origin::{Origin, OriginOptions};
 use wtcache_server::config::Admin;
 use wtcache_server::notify::{State, notify};
-use wtcache_server::reload::{Reloaded, Reloading};
+use wtcache_server::reload::Reloading;
 use wtcache_server::serve::{Listening, asked_to_end, front_of};
 use wtcache_server::{config, demo, folder, secret};
 
@@ -143,17 +143,19 @@ fn serve(directory: &Path, listen: Option<SocketAddr>, admin: Option<Admin>, log
         front = front.observer(demo::say);
     }
     demo::runtime()?.block_on(async {
+        // Before the line that says it is there: who reads that may send any.
         let end = asked_to_end().map_err(|error| error.to_string())?;
+        let hangup = signal(SignalKind::hangup()).map_err(|error| error.to_string())?;
         let listening = Listening::bind(front, listen).await.map_err(|error| error.to_string())?;
         let listening = listening.admin(admin).await.map_err(|error| error.to_string())?;
-        let names: Vec<&str> = listening.front().table_names().collect();
+        let names = listening.front().table_names();
         let scheme = if listening.front().has_tls() { "https" } else { "http" };
         demo::line(&format!("serving {} on {scheme}://{}", names.join(", "), listening.address()));
         if let Some(address) = listening.admin_address() {
             demo::line(&format!("asked of itself on {scheme}://{address}/-/stats"));
         }
         let reloading = Reloading::new(directory, Arc::clone(listening.front()), schema, config);
-        reload_on_hangup(reloading).map_err(|error| error.to_string())?;
+        reload_on_hangup(hangup, reloading);
         notify(State::Ready);
         let ends = async {
             end.await;
@@ -164,8 +166,7 @@ fn serve(directory: &Path, listen: Option<SocketAddr>, admin: Option<Admin>, log
 }
 
 /// Reads the folder again at each SIGHUP, and says what came of it.
-fn reload_on_hangup(reloading: Reloading) -> std::io::Result<()> {
-    let mut hangup = signal(SignalKind::hangup())?;
+fn reload_on_hangup(mut hangup: Signal, reloading: Reloading) {
     let reloading = Arc::new(reloading);
     tokio::spawn(async move {
         while hangup.recv().await.is_some() {
@@ -178,15 +179,18 @@ fn reload_on_hangup(reloading: Reloading) -> std::io::Result<()> {
             let _ = tokio::task::spawn_blocking(again).await;
         }
     });
-    Ok(())
 }
 
 fn reload(reloading: &Reloading) {
     let environment = |name: &str| std::env::var(name).ok();
     match reloading.again(&environment) {
-        Ok(Reloaded { taken, waits }) => {
-            let names = |names: &[String]| if names.is_empty() { "nothing".to_owned() } else { names.join(", ") };
-            demo::line(&format!("reloaded: {}; needs a restart: {}", names(&taken), names(&waits)));
+        Ok(reloaded) => {
+            demo::line(&reloaded.to_string());
+            // Nobody may read it any more: that is no reason to end.
+            let mut out = std::io::stderr().lock();
+            for line in reloaded.left {
+                let _ = writeln!(out, "wtcache: {line}");
+            }
         }
         Err(why) => {
             // Nobody may read it any more: that is no reason to end.
