@@ -1,5 +1,7 @@
 //! The public handle: one line an operation. What an operation does, its story tells.
 
+mod life;
+
 use std::time::Duration;
 
 use crate::alone;
@@ -13,7 +15,7 @@ use crate::entry::sealed::Stored;
 use crate::entry::{Bytes, Entry, Layout, Lookup, Typed};
 use crate::error::{LoadError, NotSent, WriteError};
 use crate::get::{self, Get, GetMany, Read, Wants};
-use crate::invalidate::{self, CloseReport, Forgotten};
+use crate::invalidate::{self, Forgotten};
 use crate::metrics::Stats;
 use crate::options::{Builder, Call};
 use crate::pattern::{KeyBytes, Keys, Pattern, PatternError};
@@ -492,34 +494,6 @@ impl<L: Layout> CacheOf<L> {
     #[must_use]
     pub fn now(&self) -> Tick {
         self.0.clock.now()
-    }
-
-    /// Ends the cache: no call begins any more, those who wait are told [`LoadError::Closed`] or [`NotSent::Closed`], and
-    /// writes that were sent get up to `timeout` to end. Values that were handed out stay valid.
-    pub fn close(&self, timeout: Duration) -> CloseReport<L::OwnedKey> {
-        invalidate::close(&self.0, timeout)
-    }
-
-    /// Somebody has called [`close`](Self::close): every call that begins now is told so.
-    ///
-    /// # Example
-    /// ```
-    /// # use std::time::Duration;
-    /// # use wtcache::{ByteCache, Bytes, LoadCx, Loaded, Record, Source, SourceError};
-    /// # struct Origin;
-    /// # impl Source<Bytes> for Origin {
-    /// #     fn get(&self, _: &[u8], _: &LoadCx<'_, Bytes>) -> Result<Loaded<Vec<u8>>, SourceError> {
-    /// #         Ok(Loaded::Found(Record::new(Vec::new())))
-    /// #     }
-    /// # }
-    /// let cache = ByteCache::builder(Origin).build()?;
-    /// assert!(!cache.is_closed());
-    /// cache.close(Duration::ZERO);
-    /// assert!(cache.is_closed());
-    /// # Ok::<(), Box<dyn std::error::Error>>(())
-    /// ```
-    pub fn is_closed(&self) -> bool {
-        self.0.is_closed()
     }
 
     /// A hit, or nothing.

@@ -6,6 +6,7 @@
 use std::hash::{BuildHasher, RandomState as SystemRandom};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::task::Waker;
+use std::time::Duration;
 
 use foldhash::SharedSeed;
 use foldhash::fast::SeedableRandomState;
@@ -77,15 +78,16 @@ pub(crate) struct Engine<L: Layout> {
     /// Detached loads that somebody waits for to their end: `close` has no other way to them.
     lingering: Mutex<Vec<Weak<Flight<L>>>>,
     longest_key: usize,
-    deadline: std::time::Duration,
+    /// In nanoseconds.
+    deadline: AtomicU64,
     pub(crate) lifetimes: Lifetimes,
     pub(crate) background: Background,
     /// How much may be pending.
     pub(crate) pending: Arc<PendingPlaces>,
     /// Where pending writes are settled.
     pub(crate) settler: Settler,
-    /// For a pending write to have its turn and be sent.
-    pub(crate) settle_deadline: std::time::Duration,
+    /// For a pending write to have its turn and be sent, in nanoseconds.
+    settle_deadline: AtomicU64,
     weigher: Option<Weigher<L>>,
     extractor: Option<Extractor<L>>,
     pub(crate) listener: Option<Listener<L>>,
@@ -103,6 +105,11 @@ pub(crate) struct Engine<L: Layout> {
     idempotency: (u64, u64),
 }
 
+/// Of a deadline: a day at most.
+fn nanos(time: Duration) -> u64 {
+    u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
+}
+
 impl<L: Layout> Engine<L> {
     pub(crate) fn open(source: AnySource<L>, options: Options, clock: Arc<dyn Clock>, extras: Extras<L>) -> Arc<Self> {
         static CACHES: PlainU64 = PlainU64::new(1);
@@ -115,7 +122,8 @@ impl<L: Layout> Engine<L> {
         let count = count.next_power_of_two();
         let store = |shard| Store::new(shard, Index::new(hasher.clone()), extras.key_index.map(KeyIndex::new));
         let shards = (0..count).map(|shard| Shard::new(store(shard), cores())).collect();
-        let unsure_until = if options.clean_start { Tick::ZERO } else { clock.now().after(declared.settle_window) };
+        let strays = declared.settle_window.max(options.stray_window);
+        let unsure_until = if options.clean_start { Tick::ZERO } else { clock.now().after(strays) };
         Arc::new(Self {
             id: CACHES.fetch_add(1, Ordering::Relaxed),
             rules: Rules {
@@ -143,7 +151,7 @@ impl<L: Layout> Engine<L> {
             closed: AtomicBool::new(false),
             lingering: Mutex::new(Vec::new()),
             longest_key: options.longest_key,
-            deadline: options.deadline,
+            deadline: AtomicU64::new(nanos(options.deadline)),
             lifetimes: Lifetimes {
                 default: options.lifetime,
                 negative: options.negative_lifetime,
@@ -156,7 +164,7 @@ impl<L: Layout> Engine<L> {
             background: Background::new(options.refresh_threads, options.refresh_queue),
             pending: PendingPlaces::new(options.optimistic.most, options.optimistic.weight.unwrap_or(L::CAPACITY)),
             settler: Settler::new(options.optimistic.threads),
-            settle_deadline: options.optimistic.deadline.unwrap_or(options.deadline),
+            settle_deadline: AtomicU64::new(nanos(options.optimistic.deadline.unwrap_or(options.deadline))),
             weigher: extras.weigher,
             extractor: extras.extractor,
             listener: extras.listener,
@@ -280,22 +288,30 @@ impl<L: Layout> Engine<L> {
 
     /// The deadline of a call that begins at `now`.
     pub(crate) fn deadline_of(&self, call: &Call, now: Tick) -> Tick {
-        now.after(call.deadline.unwrap_or(self.deadline).min(LONGEST_DEADLINE))
+        now.after(call.deadline.unwrap_or_else(|| self.deadline()).min(LONGEST_DEADLINE))
     }
 
     /// How long a call may take that says nothing else.
-    pub(crate) fn deadline(&self) -> std::time::Duration {
-        self.deadline
+    pub(crate) fn deadline(&self) -> Duration {
+        // Relaxed: it guards no other memory.
+        Duration::from_nanos(self.deadline.load(Ordering::Relaxed))
     }
 
     /// By when a pending write that begins at `now` has to have ended.
     pub(crate) fn settle_deadline_of(&self, call: &Call, now: Tick) -> Tick {
-        now.after(call.deadline.unwrap_or(self.settle_deadline).min(LONGEST_DEADLINE))
+        let settle = || Duration::from_nanos(self.settle_deadline.load(Ordering::Relaxed));
+        now.after(call.deadline.unwrap_or_else(settle).min(LONGEST_DEADLINE))
+    }
+
+    /// Of calls, and pending writes, that begin from now on.
+    pub(crate) fn set_deadlines(&self, deadline: Duration, settle: Duration) {
+        self.deadline.store(nanos(deadline), Ordering::Relaxed);
+        self.settle_deadline.store(nanos(settle), Ordering::Relaxed);
     }
 
     /// By when the source has to have answered an auditor that asks now.
     pub(crate) fn audit_deadline(&self) -> Tick {
-        self.clock.now().after(self.deadline)
+        self.clock.now().after(self.deadline())
     }
 
     pub(crate) fn is_closed(&self) -> bool {

@@ -71,6 +71,32 @@ fn in_all_shards<L: Layout>(engine: &Engine<L>, forget: impl Fn(&mut State<L>, T
     entries
 }
 
+/// How often [`drain`] looks for writes whose end wakes nobody.
+const LOOK: Duration = Duration::from_millis(2);
+
+/// Waits until no write is out or pending. False: it was not so within `timeout`.
+pub(crate) fn drain<L: Layout>(engine: &Engine<L>, timeout: Duration) -> bool {
+    let end = engine.clock.now().after(timeout);
+    let parker = Parker::new();
+    let is_quiet = loop {
+        engine.closers.lock().push(parker.waker().clone());
+        // SeqCst: as in `close`.
+        let counted = engine.open_sends.load(Ordering::SeqCst) > 0 || engine.pending.writes() > 0;
+        // What nobody has met is counted nowhere, and wakes nobody.
+        let unmet = engine.shards().iter().any(|shard| shard.read().sent() > 0);
+        if !counted && !unmet {
+            break true;
+        }
+        let now = engine.clock.now();
+        if now >= end {
+            break false;
+        }
+        parker.park_until(&*engine.clock, if counted { end } else { end.min(now.after(LOOK)) });
+    };
+    engine.closers.lock().retain(|closer| !closer.will_wake(parker.waker()));
+    is_quiet
+}
+
 pub(crate) fn close<L: Layout>(engine: &Engine<L>, timeout: Duration) -> CloseReport<L::OwnedKey> {
     let end = engine.clock.now().after(timeout);
     // SeqCst: pairs with `is_closed`, and with the count of open sends, see `end_send`. What took a shard's lock before us is

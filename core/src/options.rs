@@ -47,6 +47,7 @@ pub(crate) struct Options {
     pub(crate) in_doubt_writes: InDoubtWrites,
     pub(crate) absent_after_delete: bool,
     pub(crate) clean_start: bool,
+    pub(crate) stray_window: Duration,
     pub(crate) seed: Option<u64>,
     pub(crate) indexes: Vec<String>,
     pub(crate) separator: u8,
@@ -158,6 +159,7 @@ impl<L: Layout> Builder<L> {
                 in_doubt_writes: InDoubtWrites::Send,
                 absent_after_delete: false,
                 clean_start: false,
+                stray_window: Duration::ZERO,
                 seed: None,
                 indexes: Vec::new(),
                 separator: b':',
@@ -272,6 +274,13 @@ impl<L: Layout> Builder<L> {
     /// within the first settle window lives no longer than that window.
     pub fn clean_start(mut self, yes: bool) -> Self {
         self.options.clean_start = yes;
+        self
+    }
+
+    /// How long after the opening writes of an earlier cache of the same origin may still land, where that is longer than the source's
+    /// settle window: it had a longer one, say. Without a meaning with [`clean_start`](Self::clean_start). Default zero: the settle window.
+    pub fn stray_window(mut self, window: Duration) -> Self {
+        self.options.stray_window = window;
         self
     }
 
@@ -499,9 +508,7 @@ impl<L: Layout> Builder<L> {
         if !(0.0..=1.0).contains(&o.jitter) {
             return refuse("jitter", "is a share from 0 to 1");
         }
-        if o.deadline.is_zero() || o.deadline > LONGEST_DEADLINE {
-            return refuse("deadline", "is more than zero and a day at most");
-        }
+        check_deadlines(o.deadline, o.optimistic.deadline)?;
         if o.shards.is_some_and(|shards| shards == 0 || shards > 1024) {
             return refuse("shards", "is 1 to 1024");
         }
@@ -525,9 +532,6 @@ impl<L: Layout> Builder<L> {
         }
         if o.optimistic.threads == 0 || o.optimistic.most == 0 || o.optimistic.weight == Some(0) {
             return refuse("optimistic", "one thread, one pending write and a weight of one are the least");
-        }
-        if o.optimistic.deadline.is_some_and(|deadline| deadline.is_zero() || deadline > LONGEST_DEADLINE) {
-            return refuse("optimistic", "its deadline is more than zero and a day at most");
         }
         if matches!(o.separator, b'*' | b'\\') {
             return refuse("separator", "is no star and no backslash, which mean something else in a pattern");
@@ -567,6 +571,19 @@ impl<L: KeyBytes> Builder<L> {
         self.options.separator = separator;
         self
     }
+}
+
+/// Whether calls, and pending writes, may take so long.
+pub(crate) fn check_deadlines(deadline: Duration, pending: Option<Duration>) -> Result<(), OptionError> {
+    let refuse = |option, message: &str| Err(OptionError { option, message: message.to_owned() });
+    let is_wrong = |deadline: Duration| deadline.is_zero() || deadline > LONGEST_DEADLINE;
+    if is_wrong(deadline) {
+        return refuse("deadline", "is more than zero and a day at most");
+    }
+    if pending.is_some_and(is_wrong) {
+        return refuse("optimistic", "its deadline is more than zero and a day at most");
+    }
+    Ok(())
 }
 
 /// No call runs longer: a deadline is always finite.

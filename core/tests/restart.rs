@@ -4,6 +4,8 @@
 
 mod shelf;
 
+use std::sync::{Mutex, mpsc};
+use std::thread;
 use std::time::Duration;
 
 use shelf::{Fns, SECOND, Shelf};
@@ -90,4 +92,40 @@ fn c0_a_load_given_out_during_a_write_may_be_newer_than_it() {
     assert_eq!(after_a_load_during_a_write(true, Duration::ZERO), Some(8));
     // The window's end is not in it.
     assert_eq!(after_a_load_during_a_write(false, 4 * SECOND), Some(8));
+}
+
+/// An earlier cache of the same origin may have had a longer window than this one.
+#[test]
+fn c0_strays_of_an_earlier_cache_may_land_for_as_long_as_is_said() {
+    for (said, window) in [(9 * SECOND, 9), (SECOND, 4)] {
+        let clock = ManualClock::new();
+        let cache = Cache::builder(source(4 * SECOND)).clock(clock.shared()).stray_window(said).build().unwrap();
+        assert_eq!(cache.get(&1).unwrap().unwrap().remaining(cache.now()), window * SECOND);
+    }
+    let clean = Cache::builder(source(4 * SECOND)).stray_window(9 * SECOND).clean_start(true).build().unwrap();
+    assert_eq!(clean.get(&1).unwrap().unwrap().expires(), Tick::NEVER);
+}
+
+/// B4: who is to take the place of a cache waits until what was sent through it has an outcome.
+#[test]
+fn b4_who_drains_waits_for_the_writes_that_are_out() {
+    let (arrives, arrived) = mpsc::channel();
+    let (release, released) = mpsc::channel::<()>();
+    let released = Mutex::new(released);
+    let origin = source(4 * SECOND).put(move |_, value, _| {
+        arrives.send(()).unwrap();
+        released.lock().unwrap().recv().unwrap();
+        Outcome::Applied(Confirmed::Record(Record::new(*value)))
+    });
+    let cache = Cache::builder(origin).build().unwrap();
+    assert!(cache.drain(Duration::ZERO), "nothing is out");
+    thread::scope(|scope| {
+        let put = scope.spawn(|| cache.put(&1, 1));
+        arrived.recv().unwrap();
+        assert!(!cache.drain(Duration::ZERO));
+        let drained = scope.spawn(|| cache.drain(20 * SECOND));
+        release.send(()).unwrap();
+        assert!(put.join().unwrap().is_ok() && drained.join().unwrap());
+    });
+    assert_eq!(cache.get(&1).unwrap().as_deref(), Some(&1), "it goes on");
 }

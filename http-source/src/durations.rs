@@ -41,6 +41,15 @@ pub struct AttemptDurations {
     pub total: Duration,
 }
 
+impl AttemptDurations {
+    /// Both together. The buckets are the same for all sources.
+    pub(crate) fn and(self, other: Self) -> Self {
+        let both = self.up_to.into_iter().zip(other.up_to);
+        let up_to = both.map(|((end, one), (_, another))| (end, one + another)).collect();
+        Self { up_to, all: self.all + other.all, total: self.total + other.total }
+    }
+}
+
 impl Durations {
     pub(crate) fn count(&self, took: Duration) {
         let bucket = ENDS.iter().position(|end| took <= *end).unwrap_or(ENDS.len());

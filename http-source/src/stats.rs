@@ -141,6 +141,46 @@ pub struct SourceStats {
     pub breaker: Option<BreakerStats>,
 }
 
+impl SourceStats {
+    /// The counts of two sources that followed each other, of which `later` is the one in use: it says where the breaker stands.
+    #[must_use]
+    pub fn followed_by(self, later: Self) -> Self {
+        let breaker = later.breaker.map(|later| BreakerStats {
+            openings: later.openings + self.breaker.as_ref().map_or(0, |earlier| earlier.openings),
+            probes: later.probes + self.breaker.as_ref().map_or(0, |earlier| earlier.probes),
+            ..later
+        });
+        Self {
+            attempts: self.attempts + later.attempts,
+            retries: self.retries + later.retries,
+            retries_over_budget: self.retries_over_budget + later.retries_over_budget,
+            answered: self.answered + later.answered,
+            redirected: self.redirected + later.redirected,
+            refused: self.refused + later.refused,
+            failed: self.failed + later.failed,
+            broken: self.broken + later.broken,
+            timed_out: self.timed_out + later.timed_out,
+            unreachable: self.unreachable + later.unreachable,
+            queue_full: self.queue_full + later.queue_full,
+            queue_timed_out: self.queue_timed_out + later.queue_timed_out,
+            breaker_refused: self.breaker_refused + later.breaker_refused,
+            credentials_renewed: self.credentials_renewed + later.credentials_renewed,
+            durations: self.durations.and(later.durations),
+            connections_made: self.connections_made + later.connections_made,
+            connections: self.connections + later.connections,
+            in_flight: self.in_flight + later.in_flight,
+            queued: self.queued + later.queued,
+            breaker,
+        }
+    }
+
+    /// The same without what is under way: what stays of a source that is in use no more.
+    #[must_use]
+    pub fn ended(self) -> Self {
+        Self { connections: 0, in_flight: 0, queued: 0, ..self }
+    }
+}
+
 /// Of the breaker.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]

@@ -176,11 +176,12 @@ impl Subscribe {
         self
     }
 
-    /// Starts a thread that reads what the origin tells, and does to `cache` what that says. The thread holds a handle on the cache.
+    /// Whether it could be started, as far as its options say.
     ///
     /// # Errors
-    /// An option makes no sense, or there is no thread to be had; the words say which. Nothing was started.
-    pub fn start(self, cache: &ByteCache) -> Result<Subscription, BuildError> {
+    /// An option makes no sense; the words say which.
+    pub fn check(&self) -> Result<(), BuildError> {
+        self.url.as_ref().map_err(Clone::clone)?;
         let refuse = |option, message: String| Err(BuildError::Option { option, message });
         let mut times = vec![
             ("subscribe.silence", self.silence),
@@ -209,6 +210,15 @@ impl Subscribe {
         if self.form.version_as.matches("{version}").count() != 1 {
             return refuse("subscribe.form.version_as", "it has {version} once".to_owned());
         }
+        Ok(())
+    }
+
+    /// Starts a thread that reads what the origin tells, and does to `cache` what that says. The thread holds a handle on the cache.
+    ///
+    /// # Errors
+    /// As [`Subscribe::check`]; or there is no thread to be had. Nothing was started.
+    pub fn start(self, cache: &ByteCache) -> Result<Subscription, BuildError> {
+        self.check()?;
         let shared = Arc::new(Shared {
             stopped: Arc::new(AtomicBool::new(false)),
             ended: AtomicBool::new(false),
@@ -224,7 +234,7 @@ impl Subscribe {
         });
         match spawned {
             Ok(thread) => Ok(Subscription { shared, thread: Some(thread) }),
-            Err(error) => refuse("subscribe", no_thread(&error)),
+            Err(error) => Err(BuildError::Option { option: "subscribe", message: no_thread(&error) }),
         }
     }
 }

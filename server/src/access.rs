@@ -11,10 +11,10 @@ use axum::http::{Method, Response, Uri};
 use percent_encoding::percent_decode_str;
 
 use crate::config::{AccessLog, LogFormat};
-use crate::exposition::Tables;
 use crate::lines::Lines;
 use crate::log::Line;
 use crate::own;
+use crate::served::Tables;
 
 /// What a path leads to.
 #[derive(Debug, PartialEq, Eq)]

@@ -3,7 +3,7 @@
 //! The body is a change or an array of them, in the form that a subscription has. Invariants: a body that is not understood whole, or not
 //! signed where it has to be, changes nothing; who neither signs nor is an admin tells nothing.
 
-use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderName, StatusCode};
@@ -16,9 +16,11 @@ use wtcache_http_source::{ChangeEnd, ChangeForm, OriginChange};
 
 use crate::answer::{self, Answer};
 use crate::config::ChangesConfig;
+use crate::front::Front;
 use crate::incoming::Incoming;
 use crate::problem::Problem;
 use crate::record::check_key;
+use crate::served::{Served, Tables, enter_all};
 use crate::table::ServedTable;
 
 const MAX_BODY_BYTES: usize = 1024 * 1024;
@@ -68,9 +70,12 @@ fn hexadecimal(digits: &str) -> Option<Vec<u8>> {
     pairs.map(|pair| Some(digit(pair[0])? << 4 | digit(pair[1])?)).collect()
 }
 
-pub(crate) async fn answer(tables: &BTreeMap<String, ServedTable>, request: &Parts, body: &mut Incoming) -> Answer {
-    let told = match asked_table(tables, request.uri.query()) {
-        Ok(table) => told(table, &request.headers, body).await,
+pub(crate) async fn answer(front: &Front, served: &Arc<Served>, request: &Parts, body: &mut Incoming) -> Answer {
+    let told = match asked_table(&served.tables, request.uri.query()) {
+        Ok(_) => match body.read_whole(MAX_BODY_BYTES, "a webhook").await {
+            Ok(body) => told(front, Arc::clone(served), request, &body).await,
+            Err(problem) => Err(problem),
+        },
         Err(problem) => Err(problem),
     };
     match told {
@@ -80,15 +85,12 @@ pub(crate) async fn answer(tables: &BTreeMap<String, ServedTable>, request: &Par
 }
 
 /// Whether changes of the table that a query names are taken only where they are signed.
-pub(crate) fn are_signed(tables: &BTreeMap<String, ServedTable>, query: Option<&str>) -> bool {
+pub(crate) fn are_signed(tables: &Tables, query: Option<&str>) -> bool {
     asked_table(tables, query).is_ok_and(|table| table.told.secret.is_some())
 }
 
 /// The table that a query names: `?table=…`.
-pub(crate) fn asked_table<'t>(
-    tables: &'t BTreeMap<String, ServedTable>,
-    query: Option<&str>,
-) -> Result<&'t ServedTable, Problem> {
+pub(crate) fn asked_table<'t>(tables: &'t Tables, query: Option<&str>) -> Result<&'t ServedTable, Problem> {
     let bad = |why: String| Problem::new(StatusCode::BAD_REQUEST, why).field(Some("table"));
     let mut name = None;
     for pair in query.unwrap_or_default().split('&').filter(|pair| !pair.is_empty()) {
@@ -110,12 +112,35 @@ pub(crate) fn asked_table<'t>(
     })
 }
 
-async fn told(table: &ServedTable, headers: &HeaderMap, body: &mut Incoming) -> Result<Value, Problem> {
-    let body = body.read_whole(MAX_BODY_BYTES, "a webhook").await?;
-    table.told.is_signed(headers, &body)?;
+async fn told(front: &Front, mut served: Arc<Served>, request: &Parts, body: &[u8]) -> Result<Value, Problem> {
+    loop {
+        let table = asked_table(&served.tables, request.uri.query())?;
+        let changes = read(table, &request.headers, body)?;
+        let inside = match enter_all([table]).await {
+            Ok(inside) => inside,
+            Err(Some(problem)) => return Err(problem),
+            Err(None) => {
+                served = front.served();
+                continue;
+            }
+        };
+        let cache = table.cache().clone();
+        // Off the threads that serve: a reset looks at all that is resident.
+        let apply = move || {
+            let _inside = inside;
+            changes.into_iter().map(|change| outcome(change.apply(&cache))).collect::<Vec<Value>>()
+        };
+        let ended = |_| Problem::new(StatusCode::SERVICE_UNAVAILABLE, "the server is ending");
+        let outcomes = tokio::task::spawn_blocking(apply).await.map_err(ended)?;
+        return Ok(json!({ "table": table.schema.name, "outcomes": outcomes }));
+    }
+}
+
+fn read(table: &ServedTable, headers: &HeaderMap, body: &[u8]) -> Result<Vec<OriginChange>, Problem> {
+    table.told.is_signed(headers, body)?;
     let bad = |why: String| Problem::new(StatusCode::BAD_REQUEST, why);
     let is_array = body.trim_ascii_start().first() == Some(&b'[');
-    let read = table.told.form.parse_all(&body).map_err(bad)?;
+    let read = table.told.form.parse_all(body).map_err(bad)?;
     let mut changes = Vec::with_capacity(read.len());
     for (n, change) in read.into_iter().enumerate() {
         let change = change.and_then(|change| has_key(&change).map(|()| change));
@@ -125,13 +150,7 @@ async fn told(table: &ServedTable, headers: &HeaderMap, body: &mut Incoming) -> 
             false => bad(why),
         })?);
     }
-    let cache = table.cache().clone();
-    let name = table.schema.name.clone();
-    // Off the threads that serve: a reset looks at all that is resident.
-    let apply = move || changes.into_iter().map(|change| outcome(change.apply(&cache))).collect::<Vec<Value>>();
-    let ended = |_| Problem::new(StatusCode::SERVICE_UNAVAILABLE, "the server is ending");
-    let outcomes = tokio::task::spawn_blocking(apply).await.map_err(ended)?;
-    Ok(json!({ "table": name, "outcomes": outcomes }))
+    Ok(changes)
 }
 
 fn has_key(change: &OriginChange) -> Result<(), String> {

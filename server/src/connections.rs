@@ -6,7 +6,7 @@
 use std::convert::Infallible;
 use std::io;
 use std::pin::Pin;
-use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -107,6 +107,22 @@ impl Connections {
     }
 }
 
+/// One of a listener's connections, while it lives. Only the listener makes more of them.
+struct Place(Arc<AtomicUsize>);
+
+impl Place {
+    fn new(open: &Arc<AtomicUsize>) -> Self {
+        open.fetch_add(1, Ordering::Relaxed);
+        Self(Arc::clone(open))
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
 /// Counts a connection as open while it lives.
 struct Open(Arc<Front>);
 
@@ -126,7 +142,7 @@ impl Drop for Open {
 
 /// Serves what comes in at `listener` until `ending` says so; then closes it, and waits for the requests under way. Dropped, it drops them.
 pub(crate) async fn serve(listener: TcpListener, front: Arc<Front>, side: Side, mut ending: watch::Receiver<bool>) {
-    let places = Arc::new(Semaphore::new(front.limits().connections));
+    let open = Arc::new(AtomicUsize::new(0));
     let turning_away = Arc::new(Semaphore::new(TURNED_AWAY_AT_ONCE));
     let mut tasks = JoinSet::new();
     loop {
@@ -142,7 +158,9 @@ pub(crate) async fn serve(listener: TcpListener, front: Arc<Front>, side: Side, 
         };
         // An answer is one small write: nothing is gained by waiting for more of it.
         let _ = stream.set_nodelay(true);
-        if let Ok(place) = Arc::clone(&places).try_acquire_owned() {
+        // How many there may be is what holds now; those that are more than that stay.
+        if open.load(Ordering::Relaxed) < front.served().limits.connections {
+            let place = Place::new(&open);
             let (front, ending) = (Arc::clone(&front), ending.clone());
             tasks.spawn(async move {
                 accepted_one(stream, front, side, ending).await;
@@ -150,7 +168,7 @@ pub(crate) async fn serve(listener: TcpListener, front: Arc<Front>, side: Side, 
             });
             continue;
         }
-        front.connections().refuse(front.limits().connections);
+        front.connections().refuse(front.served().limits.connections);
         // What is said in the clear is nothing to who speaks TLS.
         if front.speaks().is_none()
             && let Ok(place) = Arc::clone(&turning_away).try_acquire_owned()
@@ -194,7 +212,7 @@ fn last_words(status: StatusCode, header: &str, detail: &str) -> Vec<u8> {
 async fn accepted_one(stream: TcpStream, front: Arc<Front>, side: Side, mut ending: watch::Receiver<bool>) {
     let _open = Open::new(&front);
     let Some(tls) = front.speaks() else { return connection(stream, front, side, ending).await };
-    let handshake = timeout(front.limits().head_timeout, handshake(stream, tls));
+    let handshake = timeout(front.served().limits.head_timeout, handshake(stream, tls));
     let shaken = tokio::select! {
         _ = ending.wait_for(|ending| *ending) => return,
         shaken = handshake => shaken,
@@ -228,7 +246,9 @@ async fn connection<S>(stream: S, front: Arc<Front>, side: Side, mut ending: wat
 where
     S: AsyncRead + AsyncWrite + Unpin + OverTcp,
 {
-    let limits = front.limits();
+    // It ends by those that it began with.
+    let limits = front.served().limits.clone();
+    let limits = &limits;
     let progress = Arc::new(Progress::new());
     let service = service_fn(|request: Request<hyper::body::Incoming>| {
         let (front, progress) = (Arc::clone(&front), Arc::clone(&progress));

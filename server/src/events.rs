@@ -127,7 +127,7 @@ pub(crate) fn answer(
     let reader = Reader {
         receiver: hub.sender.subscribe(),
         table: table.clone(),
-        ending,
+        ending: Box::pin(ends(ending, table.turnstile.left())),
         heartbeat: HEARTBEAT.min(keep_alive / 3).max(Duration::from_millis(1)),
         breaker: None,
         feed: None,
@@ -147,13 +147,21 @@ pub(crate) fn answer(
 struct Reader {
     receiver: broadcast::Receiver<Arc<str>>,
     table: ServedTable,
-    ending: watch::Receiver<bool>,
+    /// Ready once the server ends, or the table is served no more.
+    ending: Pin<Box<dyn Future<Output = ()> + Send>>,
     heartbeat: Duration,
     /// As they were told last.
     breaker: Option<BreakerState>,
     /// Where it stands, its gaps and its panics.
     feed: Option<(SubscriptionState, u64, u64)>,
     spoken: Instant,
+}
+
+async fn ends(mut ending: watch::Receiver<bool>, left: impl Future<Output = ()>) {
+    tokio::select! {
+        _ = ending.wait_for(|ending| *ending) => {}
+        () = left => {}
+    }
 }
 
 type Next = Pin<Box<dyn Future<Output = Option<(String, Reader)>> + Send>>;
@@ -172,7 +180,7 @@ impl Reader {
             // `Some` of what came, or it is time to look.
             let told = tokio::select! {
                 biased;
-                _ = self.ending.wait_for(|ending| *ending) => return None,
+                () = &mut self.ending => return None,
                 told = self.receiver.recv() => Some(told),
                 _ = looks.tick() => None,
             };

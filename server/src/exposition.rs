@@ -2,7 +2,6 @@
 //!
 //! Invariant: each metric has its HELP and TYPE once, before its samples; a name that ends in `_total` only grows.
 
-use std::collections::BTreeMap;
 use std::fmt::Write;
 
 use serde_json::{Map, Value, json};
@@ -12,6 +11,7 @@ use crate::connections::Connections;
 use crate::feeds;
 use crate::latency::{BUCKETS, Counted, Latency};
 use crate::origins;
+use crate::served::Tables;
 use crate::table::ServedTable;
 use crate::tellers::Tellers;
 
@@ -19,8 +19,6 @@ pub(crate) const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8"
 
 /// What was counted of requests that are no table's.
 const OF_NO_TABLE: &str = "";
-
-pub(crate) type Tables = BTreeMap<String, ServedTable>;
 
 /// The statistics of every table's cache, and of what speaks to its origin.
 pub(crate) fn stats(tables: &Tables) -> Value {

@@ -5,7 +5,8 @@
 use serde_json::{Map, Value};
 use wtcache_http_source::{SubscriptionState, SubscriptionStats};
 
-use crate::exposition::{Tables, head, line};
+use crate::exposition::{head, line};
+use crate::served::Tables;
 
 /// A count of a subscription: its name, its help, and how it is read.
 type Count = (&'static str, &'static str, fn(&SubscriptionStats) -> u64);

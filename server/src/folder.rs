@@ -6,10 +6,9 @@ use std::fs::{self, OpenOptions};
 use std::io::Write;
 use std::path::Path;
 
-use crate::config::{AccessLog, Config, TableConfig};
+use crate::config::{AccessLog, Config};
 use crate::schema::Schema;
-use crate::serve::pool;
-use crate::table::{ServedTable, origin_of};
+use crate::table::tried;
 use crate::telemetry;
 use crate::tls::Tls;
 
@@ -59,13 +58,7 @@ pub fn check(schema: &Schema, config: &Config) -> Result<(), String> {
     wrong.extend(config.telemetry.iter().filter_map(|telemetry| telemetry::check(telemetry).err()));
     for table in schema.tables.iter().filter(|table| table.exported) {
         let Some(config) = config.table(&table.name) else { continue };
-        // An auditor would ask the origin.
-        let config = TableConfig { audit_every: None, ..config.clone() };
-        let opened = match origin_of(table, &config.origin) {
-            Ok(origin) => ServedTable::open(table, &config, origin, &pool()).map_err(|error| error.to_string()),
-            Err(error) => Err(error.to_string()),
-        };
-        if let Err(error) = opened {
+        if let Err(error) = tried(table, config) {
             wrong.push(format!("{}: {error}", table.name));
         }
     }

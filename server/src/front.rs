@@ -4,9 +4,8 @@
 //! below `/-/` (`own.rs`). Invariant: what is wrong with a request is
 //! said before the origin is called; every answer carries Cache-Status; what the origin has not confirmed is marked as such.
 
-use std::collections::BTreeMap;
 use std::fmt;
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
 use axum::body::Body;
@@ -21,7 +20,7 @@ use crate::access::{self, Access, Route};
 use crate::answer::{Answer, header, record};
 use crate::asked::Asked;
 use crate::auth::{Auth, Who};
-use crate::config::{AccessLog, AuthConfig, Config, Limits, LogFormat, TelemetryConfig, TlsConfig};
+use crate::config::{AccessLog, AuthConfig, Limits, LogFormat, TelemetryConfig, TlsConfig};
 use crate::connections::Connections;
 use crate::format::Door;
 use crate::incoming::Incoming;
@@ -29,11 +28,13 @@ use crate::latency::Latency;
 use crate::own::{self, Side};
 use crate::problem::{self, Problem};
 use crate::record::check_key;
+use crate::served::Served;
 use crate::table::ServedTable;
 use crate::telemetry::Telemetry;
 use crate::tellers::Tellers;
 use crate::timing::{SERVER_TIMING, Timing};
-use crate::tls::Tls;
+use crate::tls::{NewPair, Tls};
+use crate::turnstile::Barred;
 use crate::{create, etag, foreign, pending, query, trace, write};
 
 const RECORD_METHODS: &str = "GET, HEAD, PUT, PATCH, DELETE, OPTIONS";
@@ -75,13 +76,9 @@ type Observer = Box<dyn Fn(&Seen) + Send + Sync>;
 /// See `examples/quantity_rule.rs`: a front with a rule of the program's own inside each write.
 #[derive(Default)]
 pub struct Front {
-    tables: BTreeMap<String, ServedTable>,
+    /// What requests that begin now go by.
+    served: RwLock<Arc<Served>>,
     observer: Option<Observer>,
-    limits: Limits,
-    /// Who may ask for what; else everybody for everything.
-    auth: RwLock<Option<Arc<Auth>>>,
-    /// Answers to reads of so many bytes are compressed; `None`: none are.
-    compress: Option<usize>,
     /// What its connections speak TLS with.
     tls: Option<Tls>,
     /// Of the requests that are no table's.
@@ -90,6 +87,8 @@ pub struct Front {
     tellers: Tellers,
     /// It was asked to end.
     ending: watch::Sender<bool>,
+    /// Tables that are served no more, and not closed yet.
+    leaving: Mutex<Vec<ServedTable>>,
 }
 
 impl Front {
@@ -102,7 +101,7 @@ impl Front {
     /// Serves `table` under its name. A table of the same name is replaced.
     #[must_use]
     pub fn table(mut self, table: ServedTable) -> Self {
-        self.tables.insert(table.schema.name.clone(), table);
+        self.own().tables.insert(table.schema.name.clone(), table);
         self
     }
 
@@ -116,14 +115,14 @@ impl Front {
     /// Bounds what clients may ask of it at once, and how long they may take; by default by [`Limits::default`].
     #[must_use]
     pub fn limits_of(mut self, limits: Limits) -> Self {
-        self.limits = limits;
+        self.own().limits = limits;
         self
     }
 
     /// Compresses answers to reads of so many bytes for clients that take it; by default none.
     #[must_use]
     pub fn compress(mut self, least: Option<usize>) -> Self {
-        self.compress = least;
+        self.own().compress = least;
         self
     }
 
@@ -131,8 +130,8 @@ impl Front {
     ///
     /// # Errors
     /// The system gives no random numbers.
-    pub fn auth(self, config: &AuthConfig) -> Result<Self, String> {
-        self.asks(Some(Auth::new(config)?));
+    pub fn auth(mut self, config: &AuthConfig) -> Result<Self, String> {
+        self.own().auth = Some(Auth::new(config)?);
         Ok(self)
     }
 
@@ -177,38 +176,49 @@ impl Front {
         self.tls.is_some()
     }
 
-    /// Takes who may ask for what, and the certificate if it speaks TLS, from another configuration. True: there was a certificate to take.
+    /// Before it is shared.
+    fn own(&mut self) -> &mut Served {
+        Arc::make_mut(self.served.get_mut().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// What a request that begins now goes by, to its end.
+    pub(crate) fn served(&self) -> Arc<Served> {
+        Arc::clone(&self.served.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Serves by this from now on, and not by what it gives, to requests that begin. The tables in `leaving` are in it no more, and are closed with
+    /// the front unless they are [`parted`](Self::parted) from before.
     ///
     /// # Errors
-    /// What is wrong with it; then all is as before.
-    pub(crate) fn renew(&self, config: &Config) -> Result<bool, String> {
-        let auth = config.auth.as_ref().map(Auth::new).transpose()?;
-        let renewed = match (&self.tls, &config.tls) {
-            (Some(tls), Some(files)) => tls.reload(files).map(|()| true)?,
-            _ => false,
-        };
-        self.asks(auth);
-        Ok(renewed)
+    /// The front was asked to end: all is as before.
+    pub(crate) fn serves(&self, served: Served, leaving: &[ServedTable]) -> Result<Arc<Served>, Ending> {
+        // Before the end looks at what is to be closed, or after it was asked for.
+        let mut now = self.served.write().unwrap_or_else(PoisonError::into_inner);
+        if self.is_ending() {
+            return Err(Ending);
+        }
+        self.leaving().extend_from_slice(leaving);
+        Ok(std::mem::replace(&mut now, Arc::new(served)))
     }
 
-    pub(crate) fn has_auth(&self) -> bool {
-        self.auth.read().unwrap_or_else(PoisonError::into_inner).is_some()
+    /// These were closed.
+    pub(crate) fn parted(&self, tables: &[ServedTable]) {
+        self.leaving().retain(|table| !tables.iter().any(|closed| Arc::ptr_eq(&closed.turnstile, &table.turnstile)));
     }
 
-    fn asks(&self, auth: Option<Arc<Auth>>) {
-        *self.auth.write().unwrap_or_else(PoisonError::into_inner) = auth;
+    fn leaving(&self) -> MutexGuard<'_, Vec<ServedTable>> {
+        self.leaving.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Takes another certificate, where it speaks TLS.
+    pub(crate) fn renews(&self, pair: Option<NewPair>) {
+        if let (Some(tls), Some(pair)) = (&self.tls, pair) {
+            tls.renew(pair);
+        }
     }
 
     pub(crate) fn speaks(&self) -> Option<&Tls> {
         self.tls.as_ref()
-    }
-
-    pub(crate) fn tables(&self) -> &BTreeMap<String, ServedTable> {
-        &self.tables
-    }
-
-    pub(crate) fn limits(&self) -> &Limits {
-        &self.limits
     }
 
     pub(crate) fn others(&self) -> &Latency {
@@ -247,114 +257,152 @@ impl Front {
             let told = table.wait_for_feed(end.saturating_duration_since(Instant::now()));
             told.map_err(|why| format!("{name}: its origin does not tell of changes: {why}"))
         };
-        self.tables.iter().try_for_each(wait)
+        self.served().tables.iter().try_for_each(wait)
     }
 
-    /// The names of the tables that are served.
-    pub fn table_names(&self) -> impl Iterator<Item = &str> {
-        self.tables.keys().map(String::as_str)
+    /// The names of the tables that are served now.
+    pub fn table_names(&self) -> Vec<String> {
+        self.served().tables.keys().cloned().collect()
     }
 
-    /// The caches of the tables, by name.
-    pub fn caches(&self) -> impl Iterator<Item = (&str, &ByteCache)> {
-        self.tables.iter().map(|(name, table)| (name.as_str(), table.cache()))
+    /// The caches of the tables that are served now, by name.
+    pub fn caches(&self) -> impl Iterator<Item = (String, ByteCache)> + use<> {
+        let caches: Vec<_> =
+            self.served().tables.iter().map(|(name, table)| (name.clone(), table.cache().clone())).collect();
+        caches.into_iter()
     }
 
     /// Closes every cache: writes that were sent or are pending get `timeout` to end, and then access lines and
     /// traces a few seconds to be written and sent. Blocks. What is left is told by table.
     pub fn close(&self, timeout: Duration) -> Vec<(String, CloseReport<Box<[u8]>>)> {
         let end = Instant::now() + timeout;
-        self.tables.values().for_each(ServedTable::unsubscribe);
-        let close = |cache: &ByteCache| cache.close(end.saturating_duration_since(Instant::now()));
-        let left = self.caches().map(|(name, cache)| (name.to_owned(), close(cache))).collect();
+        self.ends();
+        let mut tables: Vec<ServedTable> = self.served().tables.values().cloned().collect();
+        tables.append(&mut self.leaving());
+        tables.iter().for_each(ServedTable::unsubscribe);
+        let close = |table: &ServedTable| table.cache().close(end.saturating_duration_since(Instant::now()));
+        let left = tables.iter().map(|table| (table.schema.name.clone(), close(table))).collect();
         self.tellers.end();
         left
     }
 
-    /// The answer, and the table that it is of.
-    async fn route(
+    /// The answer, and the table that it is of. `None`: the table was opened anew while the request waited for that, and it is another's now.
+    async fn route<'s>(
         &self,
-        side: Side,
-        who: &Who,
+        served: &'s Arc<Served>,
+        (side, who): (Side, &Who),
         request: &Parts,
         body: &mut Incoming,
-    ) -> (Option<&ServedTable>, Answer) {
+    ) -> Option<(Option<&'s ServedTable>, Answer)> {
         let (method, path) = (&request.method, request.uri.path());
         if let Err(problem) = foreign::check(request) {
-            return (None, Answer::refused(method, problem));
+            return Some((None, Answer::refused(method, problem)));
         }
         if path.starts_with(own::PREFIX) {
-            return (None, own::answer(self, side, who, request, body).await);
+            return Some((None, own::answer(self, served, (side, who), request, body).await));
         }
         if *method == Method::OPTIONS && path == "*" {
-            return (None, Answer::options(EVERY_METHOD));
+            return Some((None, Answer::options(EVERY_METHOD)));
         }
         if side == Side::Admin {
             let detail = "records are at this server's other address";
-            return (None, Answer::refused(method, Problem::new(StatusCode::NOT_FOUND, detail)));
+            return Some((None, Answer::refused(method, Problem::new(StatusCode::NOT_FOUND, detail))));
         }
         let (name, key) = match split(&request.uri) {
             Ok(parts) => parts,
-            Err(problem) => return (None, Answer::refused(method, problem)),
+            Err(problem) => return Some((None, Answer::refused(method, problem))),
         };
         if let Err(problem) = who.may(method, &name) {
-            return (None, Answer::refused(method, problem));
+            return Some((None, Answer::refused(method, problem)));
         }
-        let Some(table) = self.tables.get(&name) else {
-            let known: Vec<&str> = self.table_names().collect();
+        let Some(table) = served.tables.get(&name) else {
+            let known: Vec<&str> = served.tables.keys().map(String::as_str).collect();
             let detail = format!("there is no table {name:?}; served here: {}", known.join(", "));
-            return (None, Answer::refused(method, Problem::new(StatusCode::NOT_FOUND, detail)));
+            return Some((None, Answer::refused(method, Problem::new(StatusCode::NOT_FOUND, detail))));
         };
-        (Some(table), of_table(table, &key, request, body).await)
-    }
-
-    /// Who comes in, and the way out.
-    async fn enter(&self, request: &mut Parts) -> Result<(Who, Door), Problem> {
-        let auth = self.auth.read().unwrap_or_else(PoisonError::into_inner).clone();
-        let who = match auth {
-            Some(auth) if !own::is_open(request.uri.path()) => auth.who(&request.headers).await?,
-            _ => Who::anybody(),
+        let answer = if matches!(*method, Method::GET | Method::HEAD | Method::OPTIONS) {
+            of_table(table, &key, request, body).await
+        } else {
+            match table.turnstile.enter(table.timeout).await {
+                Ok(_inside) => of_table(table, &key, request, body).await,
+                Err(Barred::Left) => return None,
+                Err(Barred::Late) => Answer::refused(method, table.is_shut()),
+            }
         };
-        Ok((who, Door::enter(request, self.compress)?))
+        Some((Some(table), answer))
     }
 
     /// Answers a request that came in at this side.
     pub(crate) async fn answer(self: &Arc<Self>, side: Side, request: Request<Body>) -> Response<Body> {
         let begun = Instant::now();
+        let mut served = self.served();
         let (mut request, body) = request.into_parts();
-        let mut body = Incoming::new(&request.headers, body, self.limits.body_timeout);
-        let (context, telling) = self.tellers.begins(trace::of(&request.headers));
-        let (table, answer, principal) = match self.enter(&mut request).await {
-            Ok((who, door)) => {
-                let (table, answer) = trace::within(context, self.route(side, &who, &request, &mut body)).await;
-                (table, answer.through(door).await, who.name())
-            }
-            Err(problem) => (None, Answer::refused(&request.method, problem), None),
+        let mut body = Incoming::new(&request.headers, body, served.limits.body_timeout);
+        let (context, mut telling) = self.tellers.begins(trace::of(&request.headers));
+        let (mut who, mut door) = match enter(&served, &mut request).await {
+            Ok((who, door)) => (Ok(who), Some(door)),
+            Err(problem) => (Err(problem), None),
         };
-        body.end().await;
-        let what = answer.what;
-        let response = answer.finish();
-        let (elapsed, status) = (begun.elapsed(), response.status());
-        table.map_or(&self.others, |table| &*table.latency).count(&request.method, what, status, elapsed);
-        if let Some(telling) = telling {
-            let route = Route::of(&request.uri, &self.tables);
-            let request = access::Request {
-                method: &request.method,
-                uri: &request.uri,
-                scheme: if self.has_tls() { "https" } else { "http" },
-                route: route.as_ref(),
-                response: &response,
-                what,
-                principal: principal.as_deref(),
-                elapsed,
+        loop {
+            let (table, mut answer, principal) = match who {
+                Ok(ref known) => {
+                    let routed = self.route(&served, (side, known), &request, &mut body);
+                    let Some((table, answer)) = trace::within(context.clone(), routed).await else {
+                        // It has not begun with anything: it goes by what is served now.
+                        served = self.served();
+                        who = asked(&served, &request).await;
+                        continue;
+                    };
+                    (table, answer, known.name())
+                }
+                Err(problem) => (None, Answer::refused(&request.method, problem), None),
             };
-            self.tellers.ended(telling, &request);
+            if let Some(door) = door.take() {
+                answer = answer.through(door).await;
+            }
+            body.end().await;
+            let what = answer.what;
+            let response = answer.finish();
+            let (elapsed, status) = (begun.elapsed(), response.status());
+            table.map_or(&self.others, |table| &*table.latency).count(&request.method, what, status, elapsed);
+            if let Some(telling) = telling.take() {
+                let route = Route::of(&request.uri, &served.tables);
+                let request = access::Request {
+                    method: &request.method,
+                    uri: &request.uri,
+                    scheme: if self.has_tls() { "https" } else { "http" },
+                    route: route.as_ref(),
+                    response: &response,
+                    what,
+                    principal: principal.as_deref(),
+                    elapsed,
+                };
+                self.tellers.ended(telling, &request);
+            }
+            if let Some(observer) = &self.observer {
+                let target = request.uri.path_and_query().map(|target| target.as_str().to_owned()).unwrap_or_default();
+                observer(&Seen { method: request.method, target, what, status, principal, elapsed });
+            }
+            return response;
         }
-        if let Some(observer) = &self.observer {
-            let target = request.uri.path_and_query().map(|target| target.as_str().to_owned()).unwrap_or_default();
-            observer(&Seen { method: request.method, target, what, status, principal, elapsed });
-        }
-        response
+    }
+}
+
+/// The front was asked to end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Ending;
+
+/// Who comes in, and the way out.
+async fn enter(served: &Served, request: &mut Parts) -> Result<(Who, Door), Problem> {
+    let who = asked(served, request).await?;
+    Ok((who, Door::enter(request, served.compress)?))
+}
+
+/// Who asks.
+async fn asked(served: &Served, request: &Parts) -> Result<Who, Problem> {
+    match &served.auth {
+        Some(auth) if !own::is_open(request.uri.path()) => Arc::clone(auth).who(&request.headers).await,
+        _ => Ok(Who::anybody()),
     }
 }
 

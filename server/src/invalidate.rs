@@ -2,7 +2,7 @@
 //!
 //! The body is a JSON object with a table and one way to say what of it. Invariant: a body that is not understood whole forgets nothing.
 
-use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use axum::http::{Method, StatusCode};
 use serde_json::{Map, Value, json};
@@ -10,9 +10,11 @@ use wtcache::Forgotten;
 
 use crate::answer::{self, Answer};
 use crate::diagnostic::{nearest, shown};
+use crate::front::Front;
 use crate::incoming::Incoming;
 use crate::problem::Problem;
 use crate::record::{check_key, object};
+use crate::served::{Served, Tables, enter_all};
 use crate::table::ServedTable;
 
 /// The largest body: some 20,000 keys of 50 bytes.
@@ -21,24 +23,37 @@ const MAX_BODY_BYTES: usize = 1024 * 1024;
 /// The members that say what of the table, of which a body has one.
 const SELECTORS: [&str; 6] = ["key", "keys", "prefix", "pattern", "tag", "all"];
 
-pub(crate) async fn answer(tables: &BTreeMap<String, ServedTable>, method: &Method, body: &mut Incoming) -> Answer {
-    let asked = match body.read_whole(MAX_BODY_BYTES, "an invalidation").await {
-        Ok(body) => read(tables, &body),
-        Err(problem) => Err(problem),
-    };
-    let forgotten = match asked {
-        Ok((table, selector)) => {
-            let table = table.clone();
-            // Only a runtime that ends does not run it.
-            let ended = |_| Problem::new(StatusCode::SERVICE_UNAVAILABLE, "the server is ending");
-            // It may look at all that is resident: off the threads that serve.
-            tokio::task::spawn_blocking(move || forget(&table, selector)).await.map_err(ended).flatten()
-        }
+pub(crate) async fn answer(front: &Front, served: &Arc<Served>, method: &Method, body: &mut Incoming) -> Answer {
+    let forgotten = match body.read_whole(MAX_BODY_BYTES, "an invalidation").await {
+        Ok(body) => forgotten(front, Arc::clone(served), &body).await,
         Err(problem) => Err(problem),
     };
     match forgotten {
         Ok(told) => Answer::local(answer::json(told.to_string().into_bytes()), "forgotten"),
         Err(problem) => Answer::refused(method, problem),
+    }
+}
+
+async fn forgotten(front: &Front, mut served: Arc<Served>, body: &[u8]) -> Result<Value, Problem> {
+    loop {
+        let (table, selector) = read(&served.tables, body)?;
+        let inside = match enter_all([table]).await {
+            Ok(inside) => inside,
+            Err(Some(problem)) => return Err(problem),
+            Err(None) => {
+                served = front.served();
+                continue;
+            }
+        };
+        let table = table.clone();
+        // Only a runtime that ends does not run it.
+        let ended = |_| Problem::new(StatusCode::SERVICE_UNAVAILABLE, "the server is ending");
+        // It may look at all that is resident: off the threads that serve.
+        let forgets = move || {
+            let _inside = inside;
+            forget(&table, selector)
+        };
+        return tokio::task::spawn_blocking(forgets).await.map_err(ended).flatten();
     }
 }
 
@@ -78,7 +93,7 @@ fn told(forgotten: Forgotten) -> (u64, bool) {
 }
 
 /// Reads a body. The problem names the member that is at fault.
-fn read<'t>(tables: &'t BTreeMap<String, ServedTable>, body: &[u8]) -> Result<(&'t ServedTable, Selector), Problem> {
+fn read<'t>(tables: &'t Tables, body: &[u8]) -> Result<(&'t ServedTable, Selector), Problem> {
     let asked = object(body)
         .map_err(|error| Problem::new(StatusCode::BAD_REQUEST, error.to_string()).field(error.field.as_deref()))?;
     selector(tables, &asked)
@@ -86,7 +101,7 @@ fn read<'t>(tables: &'t BTreeMap<String, ServedTable>, body: &[u8]) -> Result<(&
 
 /// The same of what has been parsed.
 pub(crate) fn selector<'t>(
-    tables: &'t BTreeMap<String, ServedTable>,
+    tables: &'t Tables,
     asked: &Map<String, Value>,
 ) -> Result<(&'t ServedTable, Selector), Problem> {
     for name in asked.keys() {
@@ -127,10 +142,7 @@ pub(crate) fn selector<'t>(
 }
 
 /// The table that an object names.
-pub(crate) fn table_of<'t>(
-    tables: &'t BTreeMap<String, ServedTable>,
-    asked: &Map<String, Value>,
-) -> Result<&'t ServedTable, Problem> {
+pub(crate) fn table_of<'t>(tables: &'t Tables, asked: &Map<String, Value>) -> Result<&'t ServedTable, Problem> {
     let table = text(asked, "table")?.ok_or_else(|| bad("table", "it is missing"))?;
     tables.get(table).ok_or_else(|| {
         let known: Vec<&str> = tables.keys().map(String::as_str).collect();

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use clap::{CommandFactory, Parser, Subcommand};
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use wtcache_origin::{Origin, OriginOptions};
 use wtcache_server::config::{Admin, Config, LogFormat};
 use wtcache_server::front::Front;
@@ -169,10 +169,12 @@ fn serve_folder(
         front = front.observer(demo::say);
     }
     demo::runtime()?.block_on(async {
+        // Before the line that says it is there: who reads that may send any.
         let end = asked_to_end().map_err(|error| error.to_string())?;
+        let hangup = signal(SignalKind::hangup()).map_err(|error| error.to_string())?;
         let listening = Listening::bind(front, listen).await.map_err(|error| error.to_string())?;
         let listening = listening.admin(admin).await.map_err(|error| error.to_string())?;
-        let names: Vec<&str> = listening.front().table_names().collect();
+        let names = listening.front().table_names();
         let scheme = if listening.front().has_tls() { "https" } else { "http" };
         demo::line(&format!("serving {} on {scheme}://{}", names.join(", "), listening.address()));
         let admin = listening.admin_address().map(|address| format!("{scheme}://{address}"));
@@ -181,7 +183,7 @@ fn serve_folder(
         }
         let (at, tables) = (format!("{scheme}://{}", listening.address()), names.join(","));
         let reloading = Reloading::new(directory, Arc::clone(listening.front()), schema, config);
-        reload_on_hangup(reloading).map_err(|error| error.to_string())?;
+        reload_on_hangup(hangup, reloading);
         reopen_on_user_signal(Arc::clone(listening.front())).map_err(|error| error.to_string())?;
         tracing::info!(name: "ready", at, admin, tables);
         notify(State::Ready);
@@ -199,8 +201,7 @@ fn serve_folder(
 }
 
 /// Reads the folder again at each SIGHUP, and says what came of it.
-fn reload_on_hangup(reloading: Reloading) -> std::io::Result<()> {
-    let mut hangup = signal(SignalKind::hangup())?;
+fn reload_on_hangup(mut hangup: Signal, reloading: Reloading) {
     let reloading = Arc::new(reloading);
     tokio::spawn(async move {
         while hangup.recv().await.is_some() {
@@ -213,7 +214,6 @@ fn reload_on_hangup(reloading: Reloading) -> std::io::Result<()> {
             let _ = tokio::task::spawn_blocking(again).await;
         }
     });
-    Ok(())
 }
 
 /// Opens the access log anew at each SIGUSR1: a rotation moved the file away.
@@ -230,11 +230,21 @@ fn reopen_on_user_signal(front: Arc<Front>) -> std::io::Result<()> {
 fn reload(reloading: &Reloading) {
     let environment = |name: &str| std::env::var(name).ok();
     match reloading.again(&environment) {
-        Ok(Reloaded { taken, waits }) => {
-            let names = |names: &[String]| if names.is_empty() { "nothing".to_owned() } else { names.join(", ") };
-            let (taken, waits) = (names(&taken), names(&waits));
-            demo::line(&format!("reloaded: {taken}; needs a restart: {waits}"));
-            tracing::info!(name: "reloaded", taken, waits);
+        Ok(reloaded) => {
+            demo::line(&reloaded.to_string());
+            let Reloaded { taken, opened, opened_anew, closed, waits, left } = reloaded;
+            let names = |names: Vec<String>| names.join(", ");
+            tracing::info!(
+                name: "reloaded",
+                taken = names(taken),
+                opened = names(opened),
+                opened_anew = names(opened_anew),
+                closed = names(closed),
+                waits = names(waits)
+            );
+            for what in left {
+                tracing::warn!(name: "left", what);
+            }
         }
         Err(why) => tracing::error!(name: "not_reloaded", why, "all is as before"),
     }

@@ -3,8 +3,6 @@
 //! Owns the description of each request and of what it can come to. Invariant: a status that a request can be answered with by this
 //! front is listed with it; what an origin refuses in its own words is `4XX`.
 
-use std::collections::BTreeMap;
-
 use axum::http::StatusCode;
 use serde_json::{Map, Value, json};
 
@@ -12,6 +10,7 @@ use crate::answer::{Answer, json as json_answer};
 use crate::own;
 use crate::record::MAX_KEY_BYTES;
 use crate::schema::{Attribute, Bounds, Scalar, Table};
+use crate::served::Tables;
 use crate::table::ServedTable;
 
 /// The formats of records, for reading.
@@ -21,7 +20,7 @@ const READ: [&str; 5] =
 const WRITTEN: [&str; 4] = ["application/json", "application/cbor", "application/msgpack", "application/x-msgpack"];
 
 /// `asks`: who comes is asked who he is.
-pub(crate) fn answer(tables: &BTreeMap<String, ServedTable>, asks: bool) -> Answer {
+pub(crate) fn answer(tables: &Tables, asks: bool) -> Answer {
     let can = |table: &ServedTable| Can { create: table.creates, list: table.passthrough.is_some() };
     let tables: Vec<(&Table, Can)> = tables.values().map(|table| (&*table.schema, can(table))).collect();
     let mut document = document(&tables);

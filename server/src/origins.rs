@@ -5,7 +5,8 @@
 use serde_json::{Map, Value, json};
 use wtcache_http_source::{BreakerState, SourceStats};
 
-use crate::exposition::{Tables, head, line};
+use crate::exposition::{head, line};
+use crate::served::Tables;
 
 /// A metric of one value a table: its name, kind and help, and how it is read.
 type Single = (&'static str, &'static str, &'static str, fn(&SourceStats) -> Option<u64>);

@@ -3,6 +3,8 @@
 //!
 //! Invariant: who comes in at the public address is told of health, readiness, what is served here and the outcomes of its own writes, and nothing else.
 
+use std::sync::Arc;
+
 use axum::body::Body;
 use axum::http::header::CONTENT_TYPE;
 use axum::http::request::Parts;
@@ -14,6 +16,7 @@ use crate::exposition;
 use crate::front::Front;
 use crate::incoming::Incoming;
 use crate::problem::Problem;
+use crate::served::Served;
 use crate::{changes, events, invalidate, openapi, page, pending, transaction};
 
 /// Before each path of these.
@@ -148,7 +151,14 @@ impl<'p> Page<'p> {
 }
 
 /// The answer to a request below `/-/`.
-pub(crate) async fn answer(front: &Front, side: Side, who: &Who, request: &Parts, body: &mut Incoming) -> Answer {
+pub(crate) async fn answer(
+    front: &Front,
+    served: &Arc<Served>,
+    (side, who): (Side, &Who),
+    request: &Parts,
+    body: &mut Incoming,
+) -> Answer {
+    let tables = &served.tables;
     let (method, path) = (&request.method, request.uri.path());
     let Some(page) = Page::of(path).filter(|page| page.is_at(side)) else {
         let detail = match side {
@@ -158,7 +168,7 @@ pub(crate) async fn answer(front: &Front, side: Side, who: &Who, request: &Parts
         return Answer::refused(method, Problem::new(StatusCode::NOT_FOUND, detail));
     };
     // A webhook has no credentials but its signature, which is looked at with its body.
-    let is_signed = matches!(page, Page::Changes) && changes::are_signed(front.tables(), request.uri.query());
+    let is_signed = matches!(page, Page::Changes) && changes::are_signed(tables, request.uri.query());
     if !is_signed && let Err(problem) = page.is_for(who) {
         return Answer::refused(method, problem);
     }
@@ -173,26 +183,26 @@ pub(crate) async fn answer(front: &Front, side: Side, who: &Who, request: &Parts
     match page {
         Page::Healthz => Answer::local(text("ok\n".to_owned(), "text/plain"), "health"),
         Page::Readyz => readyz(front),
-        Page::Openapi => openapi::answer(front.tables(), front.has_auth()),
+        Page::Openapi => openapi::answer(tables, served.auth.is_some()),
         Page::Stats => {
-            let stats = exposition::stats(front.tables()).to_string();
+            let stats = exposition::stats(tables).to_string();
             Answer::local(json(stats.into_bytes()), "stats")
         }
         Page::Metrics => {
-            let metrics = exposition::metrics(front.tables(), front.others(), front.connections(), front.tellers());
+            let metrics = exposition::metrics(tables, front.others(), front.connections(), front.tellers());
             Answer::local(text(metrics, exposition::CONTENT_TYPE), "metrics")
         }
         Page::File(file) => file.answer(),
-        Page::Records => page::records(front.tables(), request.uri.query()).await,
-        Page::Doubts => page::doubts(front.tables()),
-        Page::Invalidate => invalidate::answer(front.tables(), method, body).await,
-        Page::Changes => changes::answer(front.tables(), request, body).await,
-        Page::Events => match changes::asked_table(front.tables(), request.uri.query()) {
-            Ok(table) => events::answer(table, method, front.ending(), front.limits().keep_alive),
+        Page::Records => page::records(tables, request.uri.query()).await,
+        Page::Doubts => page::doubts(tables),
+        Page::Invalidate => invalidate::answer(front, served, method, body).await,
+        Page::Changes => changes::answer(front, served, request, body).await,
+        Page::Events => match changes::asked_table(tables, request.uri.query()) {
+            Ok(table) => events::answer(table, method, front.ending(), served.limits.keep_alive),
             Err(problem) => Answer::refused(method, problem),
         },
-        Page::Transaction => transaction::answer(front.tables(), who, body).await,
-        Page::Pending(id) => pending::answer(front.tables(), id),
+        Page::Transaction => transaction::answer(front, served, who, body).await,
+        Page::Pending(id) => pending::answer(served, id),
     }
 }
 

@@ -3,8 +3,6 @@
 //! The page is three files that are part of the program: it needs nothing of the network but this server. Invariant: looking on changes nothing of
 //! what is held: no load, no hit counted. What is pending is not shown, but what the origin confirmed below it.
 
-use std::collections::BTreeMap;
-
 use axum::body::Body;
 use axum::http::header::{CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, X_CONTENT_TYPE_OPTIONS};
 use axum::http::{HeaderValue, Method, Response, StatusCode};
@@ -16,6 +14,7 @@ use crate::answer::{Answer, json as as_json};
 use crate::diagnostic::nearest;
 use crate::etag;
 use crate::problem::Problem;
+use crate::served::Tables;
 use crate::table::ServedTable;
 
 /// Records that are listed where the client does not say how many, and at most.
@@ -24,8 +23,6 @@ const MOST: usize = 1000;
 
 /// Keys in doubt of a table that are told at most.
 const MOST_DOUBTS: usize = 1000;
-
-type Tables = BTreeMap<String, ServedTable>;
 
 /// A file of the page.
 #[derive(Clone, Copy)]

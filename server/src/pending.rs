@@ -4,7 +4,7 @@
 //! would be another write's after a restart, and would let anybody list the keys that are written. Invariant: what is kept of ended
 //! writes is bounded in number, size and time; what is pending is bounded by the cache.
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{HashMap, VecDeque};
 use std::hash::{BuildHasher, RandomState};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -20,6 +20,7 @@ use crate::config::OptimisticConfig;
 use crate::etag;
 use crate::prefer::{APPLIED, RespondAsync};
 use crate::problem::{OUTCOME, Problem, SETTLES_IN, told_later};
+use crate::served::Served;
 use crate::table::ServedTable;
 use crate::write::failed;
 
@@ -81,8 +82,9 @@ impl Shown<'_> {
 }
 
 /// What became of the write with this id.
-pub(crate) fn answer(tables: &BTreeMap<String, ServedTable>, id: &str) -> Answer {
-    let told = number(id).and_then(|id| tables.values().find_map(|table| table.outcomes.tell(id)));
+pub(crate) fn answer(served: &Served, id: &str) -> Answer {
+    let mut all = served.tables.values().map(|table| &table.outcomes).chain(&served.past);
+    let told = number(id).and_then(|id| all.find_map(|outcomes| outcomes.tell(id)));
     let response = match told {
         Some(told) => json(Value::Object(told).to_string().into_bytes()),
         None => {
@@ -102,8 +104,6 @@ fn number(id: &str) -> Option<u128> {
 pub(crate) struct Outcomes {
     table: String,
     clock: Arc<dyn Clock>,
-    most: usize,
-    kept_for: Duration,
     /// Their keys are the system's random numbers.
     random: [RandomState; 2],
     state: Mutex<State>,
@@ -111,6 +111,8 @@ pub(crate) struct Outcomes {
 
 #[derive(Default)]
 struct State {
+    most: usize,
+    kept_for: Duration,
     begun: u64,
     writes: HashMap<u128, Answered>,
     /// Those that have ended, in that order.
@@ -156,11 +158,35 @@ impl Outcomes {
         Arc::new(Self {
             table: table.to_owned(),
             clock,
-            most: config.outcomes,
-            kept_for: config.outcomes_for,
             random: [RandomState::new(), RandomState::new()],
-            state: Mutex::new(State::default()),
+            state: Mutex::default(),
         })
+        .bounded(config)
+    }
+
+    /// With other bounds from now on.
+    pub(crate) fn bounded(self: Arc<Self>, config: &OptimisticConfig) -> Arc<Self> {
+        let mut state = self.state();
+        (state.most, state.kept_for) = (config.outcomes, config.outcomes_for);
+        drop(state);
+        self
+    }
+
+    pub(crate) fn clock(&self) -> Arc<dyn Clock> {
+        Arc::clone(&self.clock)
+    }
+
+    /// The table whose writes they are of.
+    pub(crate) fn table(&self) -> &str {
+        &self.table
+    }
+
+    /// There is none, and none is kept.
+    pub(crate) fn is_empty(&self) -> bool {
+        let now = self.clock.now();
+        let mut state = self.state();
+        state.forget(now);
+        state.writes.is_empty()
     }
 
     /// A write is pending: the id that tells what becomes of it.
@@ -181,13 +207,13 @@ impl Outcomes {
             answered.ended = Some(ended);
             state.ended.push_back((now, id));
         }
-        state.forget(self.most, self.kept_for, now);
+        state.forget(now);
     }
 
     fn tell(&self, id: u128) -> Option<Map<String, Value>> {
         let now = self.clock.now();
         let mut state = self.state();
-        state.forget(self.most, self.kept_for, now);
+        state.forget(now);
         let Answered { key, since, ended } = state.writes.get(&id)?;
         let name = ended.as_ref().map_or("pending", |ended| ended.state);
         let mut told = Map::new();
@@ -221,9 +247,9 @@ impl Outcomes {
 }
 
 impl State {
-    fn forget(&mut self, most: usize, kept_for: Duration, now: Tick) {
+    fn forget(&mut self, now: Tick) {
         while let Some((at, id)) = self.ended.front().copied() {
-            if self.ended.len() <= most && now < at.after(kept_for) {
+            if self.ended.len() <= self.most && now < at.after(self.kept_for) {
                 return;
             }
             self.ended.pop_front();

@@ -3,6 +3,7 @@
 //! At the end no connection is accepted any more, requests under way are answered, and then the caches are closed, so that writes that
 //! were sent or are pending run to their outcome.
 
+use std::fmt::Display;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -11,6 +12,7 @@ use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
+use wtcache::CloseReport;
 use wtcache::tokio::Pool;
 
 use crate::config::{Admin, Config};
@@ -18,7 +20,7 @@ use crate::connections;
 use crate::front::Front;
 use crate::own::Side;
 use crate::schema::Schema;
-use crate::table::{ServedTable, origin_of};
+use crate::table::{Earlier, ServedTable, origin_of};
 use crate::trace;
 
 /// Origin calls at once, of one table: an origin that hangs takes no places from another's.
@@ -28,7 +30,7 @@ const CALLS_AT_ONCE: usize = 64;
 const CALLS_WAITING: usize = 1024;
 
 /// How long requests under way, and then writes that were sent or are pending, get at the end.
-const DRAIN: Duration = Duration::from_secs(10);
+pub(crate) const DRAIN: Duration = Duration::from_secs(10);
 
 /// The same of the admin address.
 const ADMIN_DRAIN: Duration = Duration::from_secs(1);
@@ -59,11 +61,10 @@ pub fn front_of(schema: &Schema, config: &Config) -> Result<Front, String> {
     }
     for table in schema.tables.iter().filter(|table| table.exported) {
         let Some(config) = config.table(&table.name) else { continue };
-        let origin = origin_of(table, &config.origin).map_err(|error| format!("{}: {error}", table.name))?;
-        let origin = Arc::new(origin);
-        let served = ServedTable::open(table, config, Arc::clone(&origin), &pool())
-            .map_err(|error| format!("{}: {error}", table.name))?;
-        let served = served.told_by(&origin, config).map_err(|error| format!("{}: {error}", table.name))?;
+        let named = |error: &dyn Display| format!("{}: {error}", table.name);
+        let origin = Arc::new(origin_of(table, &config.origin).map_err(|error| named(&error))?);
+        let served = ServedTable::over(table, config, &origin, Earlier::default()).map_err(|error| named(&error))?;
+        served.subscribe(&origin, config).map_err(|error| named(&error))?;
         front = front.table(served);
     }
     Ok(front)
@@ -152,23 +153,23 @@ impl Listening {
                 abort.abort();
             }
         }
-        for (table, report) in reports {
-            let tell = |keys: &[Box<[u8]>], what: &str| {
-                let names: Vec<String> = keys.iter().map(|key| format!("{}", key.escape_ascii())).collect();
-                format!("{table}: {what}: {}", names.join(", "))
-            };
-            if !report.unfinished.is_empty() {
-                left.push(tell(&report.unfinished, "sent, without an outcome"));
-            }
-            if !report.in_doubt.is_empty() {
-                left.push(tell(&report.in_doubt, "in doubt"));
-            }
-            if !report.rolled_back.is_empty() {
-                left.push(tell(&report.rolled_back, "pending, not sent, rolled back"));
-            }
-        }
+        left.extend(reports.iter().flat_map(|(table, report)| left_of(table, report)));
         Ok(left)
     }
+}
+
+/// A line for each thing that was left unfinished when a table's cache was closed.
+pub(crate) fn left_of(table: &str, report: &CloseReport<Box<[u8]>>) -> Vec<String> {
+    let told = [
+        (&report.unfinished, "sent, without an outcome"),
+        (&report.in_doubt, "in doubt"),
+        (&report.rolled_back, "pending, not sent, rolled back"),
+    ];
+    let tell = |(keys, what): (&Vec<Box<[u8]>>, &str)| {
+        let names: Vec<String> = keys.iter().map(|key| format!("{}", key.escape_ascii())).collect();
+        format!("{table}: {what}: {}", names.join(", "))
+    };
+    told.into_iter().filter(|(keys, _)| !keys.is_empty()).map(tell).collect()
 }
 
 async fn listen(address: SocketAddr) -> io::Result<(TcpListener, SocketAddr)> {

@@ -5,6 +5,7 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use axum::http::StatusCode;
 use serde_json::{Map, Value};
 use tracing::Level;
 use wtcache::tokio::{AsyncCache, Pool};
@@ -12,19 +13,24 @@ use wtcache::{
     Audit, ByteCache, Bytes, Clock, EventKind, KeyEvent, LoadMany, Optimistic, OptionError, Rows, Source, SystemClock,
     Tags,
 };
-use wtcache_http_source::{BuildError, HttpSource, Subscription, SubscriptionState, SubscriptionStats, WhileCutOff};
+use wtcache_http_source::{
+    BuildError, HttpSource, Subscribe, Subscription, SubscriptionState, SubscriptionStats, WhileCutOff,
+};
 
 use crate::changes::Told;
 use crate::config::{
     Capacity, FeedKind, Freshness, Idempotency, InDoubtWrites, OriginConfig, Patches, Preconditions, TableConfig,
 };
+use crate::current::Current;
 use crate::events::Hub;
 use crate::latency::Latency;
 use crate::pending::Outcomes;
+use crate::problem::Problem;
 use crate::query::Passthrough;
 use crate::record::NULL;
 use crate::schema::{Stamp, Table};
 use crate::stamped::Stamped;
+use crate::turnstile::Turnstile;
 
 /// A table with the cache that answers for it. Cloning gives another handle on the same.
 #[derive(Clone)]
@@ -51,10 +57,25 @@ pub struct ServedTable {
     /// Where its own events come together, if they are told.
     pub(crate) hub: Option<Arc<Hub>>,
     /// Its origin, where that is known to be one over HTTP.
-    pub(crate) origin: Option<Arc<HttpSource>>,
+    pub(crate) origin: Option<Arc<Current>>,
     /// How clients' queries go to its origin, if it lists records.
     pub(crate) passthrough: Option<Passthrough>,
+    /// Where what changes something goes in.
+    pub(crate) turnstile: Arc<Turnstile>,
+    /// By which its cache counts time.
+    pub(crate) clock: Arc<dyn Clock>,
     subscription: Arc<Mutex<Option<Subscription>>>,
+}
+
+/// What a table that is opened while others are served takes over from earlier caches.
+#[derive(Default)]
+pub(crate) struct Earlier {
+    /// The table of this name that it takes the place of, if there is one: what is counted of requests, and told of writes, goes on.
+    pub(crate) of: Option<ServedTable>,
+    /// What became of writes of a table of this name that was served before.
+    pub(crate) outcomes: Option<Arc<Outcomes>>,
+    /// So long writes may still land that were sent from here, if there are such.
+    pub(crate) strays: Option<Duration>,
 }
 
 impl ServedTable {
@@ -84,9 +105,23 @@ impl ServedTable {
         pool: &Pool,
         clock: Arc<dyn Clock>,
     ) -> Result<Self, OptionError> {
+        Self::open_after(schema, config, source, pool, (clock, Earlier::default()))
+    }
+
+    fn open_after(
+        schema: &Table,
+        config: &TableConfig,
+        source: impl Source<Bytes>,
+        pool: &Pool,
+        (clock, earlier): (Arc<dyn Clock>, Earlier),
+    ) -> Result<Self, OptionError> {
         let schema = Arc::new(schema.clone());
         let (rows_of, tags_of) = (Arc::clone(&schema), Arc::clone(&schema));
-        let outcomes = Outcomes::new(&schema.name, &config.optimistic, Arc::clone(&clock));
+        let before = earlier.of.as_ref().map(|table| Arc::clone(&table.outcomes));
+        let outcomes = match before.or(earlier.outcomes) {
+            Some(outcomes) => outcomes.bounded(&config.optimistic),
+            None => Outcomes::new(&schema.name, &config.optimistic, Arc::clone(&clock)),
+        };
         let (has_rule, creates) = (source.declared().has_rule, source.declared().creates);
         let most_together = source.load_many().map_or(1, LoadMany::most_keys);
         let (created, updated) = (schema.stamp(Stamp::Created), schema.stamp(Stamp::Updated));
@@ -96,7 +131,7 @@ impl ServedTable {
             ByteCache::builder(Stamped { source, created, updated })
         };
         let mut builder = builder
-            .clock(clock)
+            .clock(Arc::clone(&clock))
             .negative_lifetime(config.negative_lifetime)
             .stale_while_revalidate(config.stale_while_revalidate)
             .stale_if_error(config.stale_if_error)
@@ -104,7 +139,8 @@ impl ServedTable {
             .jitter(f64::from(config.jitter_percent) / 100.0)
             .deadline(config.origin.timeout)
             .absent_after_delete(config.absent_after_delete)
-            .clean_start(config.clean_start)
+            .clean_start(config.clean_start && earlier.strays.is_none())
+            .stray_window(earlier.strays.unwrap_or_default())
             .in_doubt_writes(match config.in_doubt_writes {
                 InDoubtWrites::Send => wtcache::InDoubtWrites::Send,
                 InDoubtWrites::Wait => wtcache::InDoubtWrites::Wait,
@@ -142,12 +178,9 @@ impl ServedTable {
             });
         }
         let cache = builder.build()?.on_tokio(pool);
-        let latency = Arc::default();
+        let latency = earlier.of.map(|table| table.latency).unwrap_or_default();
         let OriginConfig { max_body_bytes, timeout, .. } = config.origin;
-        let of_table = Arc::clone(&schema);
-        let form = config.changes.form().checked(move |key, body| checked(&of_table, key, &body));
         Ok(Self {
-            schema,
             cache,
             max_body_bytes,
             timeout,
@@ -157,10 +190,13 @@ impl ServedTable {
             merges: config.origin.patch == Patches::Merge && !has_rule,
             most_together,
             latency,
-            told: Arc::new(Told::new(&config.changes, form)),
+            told: told(&schema, config),
+            schema,
             hub,
             origin: None,
             passthrough: None,
+            turnstile: Arc::default(),
+            clock,
             subscription: Arc::default(),
         })
     }
@@ -171,24 +207,88 @@ impl ServedTable {
     /// # Errors
     /// The subscription cannot be started; the error names the option.
     pub fn told_by(mut self, origin: &Arc<HttpSource>, config: &TableConfig) -> Result<Self, BuildError> {
-        self.origin = Some(Arc::clone(origin));
-        self.passthrough = config.origin.list.as_ref().map(|_| Passthrough::new(origin, config.origin.max_in_flight));
-        if let Some(subscribe) = &config.subscribe {
-            let feed = match subscribe.kind {
-                FeedKind::Sse => origin.subscribe_sse(&subscribe.url).resumes(subscribe.resumes),
-                FeedKind::Poll => origin.subscribe_poll(&subscribe.url),
-            };
-            let while_cut_off =
-                subscribe.forget_after.map_or(WhileCutOff::Serve, |after| WhileCutOff::Forget { after });
-            let subscription = feed
-                .form(self.told.form.clone())
-                .silence(subscribe.silence)
-                .while_cut_off(while_cut_off)
-                .most_bytes(subscribe.max_event_bytes)
-                .start(self.cache())?;
-            *self.feed() = Some(subscription);
-        }
+        self.origin = Some(Arc::new(Current::new(Arc::clone(origin))));
+        self.passthrough = passthrough(origin, config);
+        self.subscribe(origin, config)?;
         Ok(self)
+    }
+
+    /// Opens the cache of a table over its HTTP origin, after what there was. [`ServedTable::subscribe`] is left to be done.
+    ///
+    /// # Errors
+    /// As [`ServedTable::open`].
+    pub(crate) fn over(
+        schema: &Table,
+        config: &TableConfig,
+        origin: &Arc<HttpSource>,
+        earlier: Earlier,
+    ) -> Result<Self, OptionError> {
+        let current = Arc::new(Current::new(Arc::clone(origin)));
+        // By the same clock: the times of writes that are told of are its.
+        let clock = earlier.of.as_ref().map(|table| Arc::clone(&table.clock));
+        let clock = clock.or_else(|| earlier.outcomes.as_ref().map(|outcomes| outcomes.clock()));
+        let clock = clock.unwrap_or_else(|| Arc::new(SystemClock::new()));
+        let mut table =
+            Self::open_after(schema, config, Arc::clone(&current), &crate::serve::pool(), (clock, earlier))?;
+        table.origin = Some(current);
+        table.passthrough = passthrough(origin, config);
+        Ok(table)
+    }
+
+    /// The same cache, served with what another configuration says that leaves its records what they are: see [`crate::reload`]. `origin`: what asks
+    /// for them from then on, where that is another. [`ServedTable::goes_on`] is left to be done.
+    pub(crate) fn with(&self, schema: &Table, config: &TableConfig, origin: Option<&Arc<HttpSource>>) -> Self {
+        let schema = Arc::new(schema.clone());
+        let mut table = Self {
+            max_body_bytes: config.origin.max_body_bytes,
+            timeout: config.origin.timeout,
+            merges: config.origin.patch == Patches::Merge && !self.has_rule,
+            told: told(&schema, config),
+            schema,
+            subscription: Arc::clone(&self.subscription),
+            ..self.clone()
+        };
+        if let Some(origin) = origin {
+            table.creates = origin.declared().creates;
+            table.passthrough = passthrough(origin, config);
+        }
+        table
+    }
+
+    /// What asks for its records from now on, how long that may take, and how many outcomes are kept. Given by [`ServedTable::with`].
+    pub(crate) fn goes_on(&self, config: &TableConfig, origin: Option<&Arc<HttpSource>>) {
+        let _ = Arc::clone(&self.outcomes).bounded(&config.optimistic);
+        let timeout = config.origin.timeout;
+        // A cache could be opened with them: they are none that it refuses.
+        let _ = self.cache().set_deadlines(timeout, config.optimistic.timeout.unwrap_or(timeout));
+        if let (Some(current), Some(origin)) = (&self.origin, origin) {
+            current.set(Arc::clone(origin));
+        }
+    }
+
+    /// What asked for its records before and is not in use any more goes, with its connections.
+    pub(crate) fn let_go(&self) {
+        if let Some(current) = &self.origin {
+            current.let_go();
+        }
+    }
+
+    /// Starts its subscription, where the configuration has one, in the place of the one that it has.
+    ///
+    /// # Errors
+    /// It cannot be started; the error names the option.
+    pub(crate) fn subscribe(&self, origin: &HttpSource, config: &TableConfig) -> Result<(), BuildError> {
+        let begun = feed_of(origin, config, &self.told).map(|feed| feed.start(self.cache())).transpose()?;
+        let before = std::mem::replace(&mut *self.feed(), begun);
+        // It ends without the lock.
+        drop(before);
+        Ok(())
+    }
+
+    /// What a write is told that waited in vain to get in.
+    pub(crate) fn is_shut(&self) -> Problem {
+        let detail = format!("{} is being opened anew: its earlier writes have not ended yet", self.schema.name);
+        Problem::new(StatusCode::SERVICE_UNAVAILABLE, detail).retry_in_a_second()
     }
 
     fn feed(&self) -> MutexGuard<'_, Option<Subscription>> {
@@ -233,6 +333,49 @@ impl ServedTable {
     pub fn cache(&self) -> &ByteCache {
         self.cache.blocking()
     }
+}
+
+/// How changes of a table are told, checked against its schema.
+fn told(schema: &Arc<Table>, config: &TableConfig) -> Arc<Told> {
+    let of_table = Arc::clone(schema);
+    let form = config.changes.form().checked(move |key, body| checked(&of_table, key, &body));
+    Arc::new(Told::new(&config.changes, form))
+}
+
+fn passthrough(origin: &Arc<HttpSource>, config: &TableConfig) -> Option<Passthrough> {
+    config.origin.list.as_ref().map(|_| Passthrough::new(origin, config.origin.max_in_flight))
+}
+
+/// The subscription to what its origin tells, not yet started.
+fn feed_of(origin: &HttpSource, config: &TableConfig, told: &Told) -> Option<Subscribe> {
+    let subscribe = config.subscribe.as_ref()?;
+    let feed = match subscribe.kind {
+        FeedKind::Sse => origin.subscribe_sse(&subscribe.url).resumes(subscribe.resumes),
+        FeedKind::Poll => origin.subscribe_poll(&subscribe.url),
+    };
+    let while_cut_off = subscribe.forget_after.map_or(WhileCutOff::Serve, |after| WhileCutOff::Forget { after });
+    Some(
+        feed.form(told.form.clone())
+            .silence(subscribe.silence)
+            .while_cut_off(while_cut_off)
+            .most_bytes(subscribe.max_event_bytes),
+    )
+}
+
+/// The HTTP origin of a table, from which its subscription could be started, and its cache be opened over it. Nothing is asked of it.
+///
+/// # Errors
+/// What of the table's configuration cannot be.
+pub(crate) fn tried(schema: &Table, config: &TableConfig) -> Result<Arc<HttpSource>, String> {
+    let origin = origin_of(schema, &config.origin).map_err(|error| error.to_string())?;
+    let origin = Arc::new(origin);
+    if let Some(feed) = feed_of(&origin, config, &told(&Arc::new(schema.clone()), config)) {
+        feed.check().map_err(|error| error.to_string())?;
+    }
+    // An auditor would ask the origin.
+    let quiet = TableConfig { audit_every: None, ..config.clone() };
+    ServedTable::over(schema, &quiet, &origin, Earlier::default()).map_err(|error| error.to_string())?;
+    Ok(origin)
 }
 
 /// Tells who runs this of what he may want to look into.

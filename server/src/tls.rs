@@ -40,6 +40,19 @@ impl ResolvesServerCert for Pair {
     }
 }
 
+/// A certificate and its key that can take the place of others.
+pub(crate) struct NewPair(Arc<CertifiedKey>);
+
+impl NewPair {
+    /// As the files are now.
+    ///
+    /// # Errors
+    /// As [`Tls::load`].
+    pub(crate) fn read(config: &TlsConfig) -> Result<Self, String> {
+        read(config).map(Self)
+    }
+}
+
 impl Tls {
     /// # Errors
     /// A file cannot be read or is not what it should be, or the key is another certificate's; the message names the file.
@@ -54,14 +67,9 @@ impl Tls {
         Ok(Self { acceptor: TlsAcceptor::from(Arc::new(made)), pair })
     }
 
-    /// Takes another certificate and key, as the files are now.
-    ///
-    /// # Errors
-    /// As [`Tls::load`]; then all stays as it was.
-    pub(crate) fn reload(&self, config: &TlsConfig) -> Result<(), String> {
-        let pair = read(config)?;
-        *self.pair.0.write().unwrap_or_else(PoisonError::into_inner) = pair;
-        Ok(())
+    /// Takes another certificate and key.
+    pub(crate) fn renew(&self, pair: NewPair) {
+        *self.pair.0.write().unwrap_or_else(PoisonError::into_inner) = pair.0;
     }
 
     pub(crate) fn acceptor(&self) -> &TlsAcceptor {

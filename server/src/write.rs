@@ -78,7 +78,7 @@ pub(crate) async fn patch(table: &ServedTable, key: &str, headers: &HeaderMap, b
         return patch_optimistic(table, key, asked, patch, &body).await;
     }
     if let Some(origin) = table.origin.as_ref().filter(|_| table.merges && precondition.is_none()) {
-        return sent_on(table, Arc::clone(origin), patch).await;
+        return sent_on(table, origin.get(), patch).await;
     }
     let merge = move |existing: Option<&Entry<Bytes>>| {
         // RFC 9110 §13.2.1: where there is nothing to be patched, a condition is not looked at.
@@ -102,9 +102,11 @@ async fn sent_on(table: &ServedTable, origin: Arc<HttpSource>, patch: Patch) -> 
         Err(why) => return failed(&WriteError::NotSent(why)),
     };
     let trace = trace::current();
+    // Its client may go away before it is sent.
+    let inside = table.turnstile.stay();
     // On a thread of its own: it goes on should the client go away.
     let sent = tokio::task::spawn_blocking(move || {
-        let _trace = TraceContext::enter_if(trace);
+        let (_trace, _inside) = (TraceContext::enter_if(trace), inside);
         let (left, idempotency_key) = (prepared.remaining(), prepared.idempotency_key());
         let sent = prepared.send().map_err(WriteError::NotSent)?;
         match origin.patch(key.as_bytes(), &body, left, idempotency_key) {

@@ -9,7 +9,6 @@
 mod read;
 mod told;
 
-use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -22,10 +21,13 @@ use wtcache::{
 use self::read::{Asked, Does, Forgets, Undo, Update};
 use crate::answer::{Answer, header};
 use crate::auth::Who;
+use crate::front::Front;
 use crate::incoming::Incoming;
 use crate::invalidate::{Selector, bad, forget};
 use crate::problem::{self, Outcome as Ended, Problem};
+use crate::served::{Served, enter_all};
 use crate::table::ServedTable;
+use crate::turnstile::Inside;
 
 /// The largest body.
 const MAX_BODY_BYTES: usize = 4 * 1024 * 1024;
@@ -34,24 +36,44 @@ const MAX_BODY_BYTES: usize = 4 * 1024 * 1024;
 const LONGEST: Duration = Duration::from_secs(60);
 
 /// The answer to a request for a transaction.
-pub(crate) async fn answer(tables: &BTreeMap<String, ServedTable>, who: &Who, body: &mut Incoming) -> Answer {
-    let asked = match body.read_whole(MAX_BODY_BYTES, "a transaction").await {
-        Ok(body) => read::asked(tables, &body),
+pub(crate) async fn answer(front: &Front, served: &Arc<Served>, who: &Who, body: &mut Incoming) -> Answer {
+    let planned = match body.read_whole(MAX_BODY_BYTES, "a transaction").await {
+        Ok(body) => planned(front, Arc::clone(served), who, &body).await,
         Err(problem) => Err(problem),
     };
-    let planned = asked.and_then(|asked| allowed(who, asked)).and_then(Plan::of);
     let refused = |problem: Problem| {
         let response = problem.outcome(Ended::RolledBack).response();
         Answer::new(response, header("wtcache; detail=invalid-request"), "refused")
     };
-    let plan = match planned {
-        Ok(plan) => plan,
+    let (plan, inside) = match planned {
+        Ok(planned) => planned,
         Err(problem) => return refused(problem),
     };
+    let run = async move {
+        let _inside = inside;
+        plan.run().await
+    };
     // On its own: what it forgets does not depend on whether its client waits for it.
-    match tokio::spawn(plan.run()).await {
+    match tokio::spawn(run).await {
         Ok(answer) => answer,
         Err(_) => refused(Problem::new(StatusCode::SERVICE_UNAVAILABLE, "the server is ending")),
+    }
+}
+
+/// What is to be run, within all of its tables, which are of one configuration.
+async fn planned(
+    front: &Front,
+    mut served: Arc<Served>,
+    who: &Who,
+    body: &[u8],
+) -> Result<(Plan, Vec<Inside>), Problem> {
+    loop {
+        let asked = allowed(who, read::asked(&served.tables, body)?)?;
+        match enter_all(asked.tables()).await {
+            Ok(inside) => return Ok((Plan::of(asked)?, inside)),
+            Err(Some(problem)) => return Err(problem),
+            Err(None) => served = front.served(),
+        }
     }
 }
 

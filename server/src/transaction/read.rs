@@ -2,7 +2,7 @@
 //!
 //! Invariant: what is understood is checked whole: tables, keys, records, patches, conditions. Nothing has been sent then.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use axum::http::header::{IF_MATCH, IF_NONE_MATCH};
@@ -15,6 +15,7 @@ use crate::invalidate::{Selector, bad, key, selector, table_of, text};
 use crate::precondition::Precondition;
 use crate::problem::Problem;
 use crate::record::object;
+use crate::served::Tables;
 use crate::table::ServedTable;
 use crate::write::{Patch, bytes_of};
 
@@ -30,6 +31,14 @@ pub(super) struct Asked {
     /// At least one, no two of one record.
     pub(super) updates: Vec<Update>,
     pub(super) forgets: Vec<Forgets>,
+}
+
+impl Asked {
+    /// The tables that it changes something in.
+    pub(super) fn tables(&self) -> impl Iterator<Item = &ServedTable> {
+        let updated = self.updates.iter().map(|update| &update.table);
+        updated.chain(self.forgets.iter().map(|forgets| &forgets.table))
+    }
 }
 
 /// What is to be forgotten of a table.
@@ -73,7 +82,7 @@ pub(super) enum Undo {
 }
 
 /// Reads a body. The problem names the member that is at fault.
-pub(super) fn asked(tables: &BTreeMap<String, ServedTable>, body: &[u8]) -> Result<Asked, Problem> {
+pub(super) fn asked(tables: &Tables, body: &[u8]) -> Result<Asked, Problem> {
     let asked = object(body)
         .map_err(|error| Problem::new(StatusCode::BAD_REQUEST, error.to_string()).field(error.field.as_deref()))?;
     known("", &asked, &MEMBERS)?;
@@ -122,7 +131,7 @@ fn known(at: &str, asked: &Map<String, Value>, known: &[&'static str]) -> Result
     Err(bad(&format!("{at}{}{name}", if at.is_empty() { "" } else { "." }), &why))
 }
 
-fn update(tables: &BTreeMap<String, ServedTable>, at: &str, asked: &Map<String, Value>) -> Result<Update, Problem> {
+fn update(tables: &Tables, at: &str, asked: &Map<String, Value>) -> Result<Update, Problem> {
     known(at, asked, &OF_AN_UPDATE)?;
     let table = table_of(tables, asked).map_err(|problem| problem.within(at))?;
     let own = |name: &str| format!("{at}.{name}");

@@ -4,6 +4,8 @@
 
 #![allow(clippy::unwrap_used, dead_code, reason = "shared by several test crates")]
 
+pub(crate) mod serving;
+
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::sync::{Arc, mpsc};

@@ -208,7 +208,7 @@ fn stats_are_those_of_the_caches_by_their_names() {
     let told = stage.ask("GET", "/-/stats", &[], "").expect(200).json();
     for (name, cache) in stage.front.caches() {
         for stat in cache.stats().named() {
-            assert_eq!(told["tables"][name][stat.name], stat.value, "{name} {}", stat.name);
+            assert_eq!(told["tables"][&name][stat.name], stat.value, "{name} {}", stat.name);
         }
     }
     let of = |name: &str| told["tables"]["InventoryItem"][name].as_u64();
