@@ -145,6 +145,8 @@ fn lint() -> Result<(), String> {
     run(cargo(&["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"]))?;
     // Core without its features compiles too, for those who want no runtime.
     run(cargo(&["clippy", "--package", "wtcache", "--", "-D", "warnings"]))?;
+    // And the server's parsers without the server: all that the fuzzers build of it.
+    run(cargo(&["clippy", "--package", "wtcache-server", "--no-default-features", "--", "-D", "warnings"]))?;
     fuzz::lint()?;
     rivals::lint()?;
     let mut doc = cargo(&["doc", "--workspace", "--no-deps", "--quiet"]);

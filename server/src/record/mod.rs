@@ -6,6 +6,7 @@
 //! Invariant: a stored value and a query value are equal exactly if their canonical bytes are.
 
 mod json;
+#[cfg(feature = "serve")]
 mod patch;
 
 use std::error::Error;
