@@ -168,13 +168,14 @@ fn last_words(status: StatusCode, header: &str, detail: &str) -> Vec<u8> {
 async fn accepted_one(stream: TcpStream, front: Arc<Front>, side: Side, mut ending: watch::Receiver<bool>) {
     let _open = Open::new(&front);
     let Some(tls) = front.speaks() else { return connection(stream, front, side, ending).await };
-    let handshake = timeout(front.limits().head_timeout, handshake(stream, tls));
+    let handshake = Box::pin(timeout(front.limits().head_timeout, handshake(stream, tls)));
     let shaken = tokio::select! {
         _ = ending.wait_for(|ending| *ending) => return,
         shaken = handshake => shaken,
     };
     match shaken {
-        Ok(Ok(stream)) => connection(stream, front, side, ending).await,
+        // Its room is its own: one in the clear, which most are, needs no room for it.
+        Ok(Ok(stream)) => Box::pin(connection(stream, front, side, ending)).await,
         Ok(Err(_)) => {
             front.connections().no_tls.fetch_add(1, Ordering::Relaxed);
         }

@@ -152,7 +152,7 @@ pub(crate) async fn answer(front: &Front, side: Side, who: &Who, request: &Parts
     match page {
         Page::Healthz => Answer::local(text("ok\n".to_owned(), "text/plain"), "health"),
         Page::Readyz => readyz(front),
-        Page::Openapi => openapi::answer(front.tables(), front.has_auth()),
+        Page::Openapi => openapi::answer(front.tables(), front.lets_the_nameless()),
         Page::Stats => {
             let stats = exposition::stats(front.tables()).to_string();
             Answer::local(json(stats.into_bytes()), "stats")

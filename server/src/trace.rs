@@ -13,8 +13,8 @@ tokio::task_local! {
 }
 
 /// Answers a request with these headers as part of its trace, if it names one.
-pub(crate) async fn within<F: Future>(headers: &HeaderMap, answer: F) -> F::Output {
-    CONTEXT.scope(of(headers), answer).await
+pub(crate) fn within<F: Future>(headers: &HeaderMap, answer: F) -> impl Future<Output = F::Output> + use<F> {
+    CONTEXT.scope(of(headers), answer)
 }
 
 /// What the task is part of, for a thread that works for it to enter.

@@ -14,6 +14,7 @@ mod creates;
 mod events;
 mod formats;
 mod freshness;
+mod hostile;
 mod index;
 mod invalidate;
 mod keys;
