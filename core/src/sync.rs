@@ -13,8 +13,27 @@ pub(crate) struct Door<'a> {
     pub(crate) turn: u64,
 }
 
+/// What a gate knows.
+#[derive(Default)]
+struct AtGate {
+    /// How often it was turned.
+    turn: u64,
+    /// Threads that sleep there, or are about to, or are about to leave.
+    sleepers: usize,
+}
+
+impl AtGate {
+    /// Turns it, and says whether anyone has to be woken: who comes to sleep later sees that it was turned.
+    fn turned(&mut self) -> bool {
+        self.turn += 1;
+        self.sleepers > 0
+    }
+}
+
 #[cfg(not(wtcache_shuttle))]
 mod real {
+    use super::AtGate;
+
     pub(crate) use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Ordering, fence};
     pub(crate) use std::thread::{Thread, current, park, park_timeout};
     pub(crate) use std::thread_local;
@@ -42,36 +61,40 @@ mod real {
         }
     }
 
-    /// What a crowd of threads sleeps at. The standard library's, for its word to all is one call of the kernel.
+    /// What a crowd of threads sleeps at. The standard library's, for its word to all is one call of the kernel; it is one also where
+    /// nobody sleeps, so that those who do are counted.
     pub(crate) struct Gate {
-        turn: std::sync::Mutex<u64>,
+        state: std::sync::Mutex<AtGate>,
         turned: std::sync::Condvar,
     }
 
     impl Gate {
         pub(crate) fn new() -> Self {
-            Self { turn: std::sync::Mutex::new(0), turned: std::sync::Condvar::new() }
+            Self { state: std::sync::Mutex::new(AtGate::default()), turned: std::sync::Condvar::new() }
         }
 
         /// How often it was turned.
         pub(crate) fn turn(&self) -> u64 {
-            *self.at_turn()
+            self.state().turn
         }
 
         /// Sleeps until it was turned since it stood at `turn`, for this long at most.
         pub(crate) fn sleep(&self, turn: u64, most: std::time::Duration) {
-            let guard = self.turned.wait_timeout_while(self.at_turn(), most, |now| *now == turn);
-            drop(guard.unwrap_or_else(std::sync::PoisonError::into_inner));
+            let mut state = self.state();
+            state.sleepers += 1;
+            let woken = self.turned.wait_timeout_while(state, most, |state| state.turn == turn);
+            woken.unwrap_or_else(std::sync::PoisonError::into_inner).0.sleepers -= 1;
         }
 
         /// Wakes all who sleep.
         pub(crate) fn open(&self) {
-            *self.at_turn() += 1;
-            self.turned.notify_all();
+            if self.state().turned() {
+                self.turned.notify_all();
+            }
         }
 
-        fn at_turn(&self) -> std::sync::MutexGuard<'_, u64> {
-            self.turn.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+        fn state(&self) -> std::sync::MutexGuard<'_, AtGate> {
+            self.state.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
         }
     }
 
@@ -141,6 +164,8 @@ mod explored {
 
     use std::time::Duration;
 
+    use super::AtGate;
+
     pub(crate) use shuttle::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Ordering, fence};
     pub(crate) use shuttle::sync::{MutexGuard, RwLockReadGuard, RwLockWriteGuard};
     pub(crate) use shuttle::thread::{Thread, current, park};
@@ -182,29 +207,33 @@ mod explored {
 
     /// Who sleeps at it for a while sleeps until it is opened.
     pub(crate) struct Gate {
-        turn: Mutex<u64>,
+        state: Mutex<AtGate>,
         turned: Condvar,
     }
 
     impl Gate {
         pub(crate) fn new() -> Self {
-            Self { turn: Mutex::new(0), turned: Condvar::new() }
+            Self { state: Mutex::new(AtGate::default()), turned: Condvar::new() }
         }
 
         pub(crate) fn turn(&self) -> u64 {
-            *self.turn.lock()
+            self.state.lock().turn
         }
 
         pub(crate) fn sleep(&self, turn: u64, most: Duration) {
-            let mut now = self.turn.lock();
-            while *now == turn && !most.is_zero() {
-                now = self.turned.wait(now);
+            let mut state = self.state.lock();
+            state.sleepers += 1;
+            while state.turn == turn && !most.is_zero() {
+                state = self.turned.wait(state);
             }
+            state.sleepers -= 1;
         }
 
         pub(crate) fn open(&self) {
-            *self.turn.lock() += 1;
-            self.turned.notify_all();
+            let sleep = self.state.lock().turned();
+            if sleep {
+                self.turned.notify_all();
+            }
         }
     }
 

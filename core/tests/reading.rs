@@ -139,7 +139,7 @@ fn g2_threads_that_sleep_by_the_systems_time_are_told_of_the_end_of_a_load_of_a_
         ("a move", |w| w.cache.invalidate("k"), true),
         ("the close", |w| drop(w.cache.close(Duration::ZERO)), false),
     ];
-    for (what, event, served) in events {
+    for ((what, event, served), crowd) in events.into_iter().flat_map(|event| [(event, 1), (event, 20)]) {
         let clock = ManualClock::new();
         let hourly = Arc::new(HourlyClock(clock.clone()));
         let w = World { clock, ..world_with(Script::new(), |builder| builder.clock(hourly)) };
@@ -147,7 +147,7 @@ fn g2_threads_that_sleep_by_the_systems_time_are_told_of_the_end_of_a_load_of_a_
         let gate = w.script.hold(Op::Get, "k", When::After);
         let leader = w.start(|cache| cache.get("k"));
         gate.wait_arrived();
-        let waiters: Vec<_> = (0..20).map(|_| w.until_it_waits(|cache| cache.get("k"))).collect();
+        let waiters: Vec<_> = (0..crowd).map(|_| w.until_it_waits(|cache| cache.get("k"))).collect();
         event(&w);
         let (waits, not) = if what == "its end" { (waiters, Vec::new()) } else { (Vec::new(), waiters) };
         for waiter in not {

@@ -78,11 +78,13 @@ impl Credentials {
         Ok(Self { recipes, values, reading: Mutex::default(), begun: AtomicU64::new(0) })
     }
 
+    /// There is nothing to put into a request, nor to read again.
+    pub(crate) fn are_none(&self) -> bool {
+        self.recipes.is_empty()
+    }
+
     /// Puts them into the headers of a request, and says which generation they are.
     pub(crate) fn add_to(&self, headers: &mut HeaderMap) -> u64 {
-        if self.recipes.is_empty() {
-            return 0;
-        }
         let values = self.values();
         for (recipe, value) in self.recipes.iter().zip(&values.of) {
             headers.insert(&recipe.name, value.clone());
@@ -92,9 +94,6 @@ impl Credentials {
 
     /// A request with the values of `generation` was answered 401: whether there are others now.
     pub(crate) fn are_others_than(&self, generation: u64) -> bool {
-        if self.recipes.is_empty() {
-            return false;
-        }
         let before = self.begun.load(Ordering::SeqCst);
         let _reading = self.reading.lock().unwrap_or_else(PoisonError::into_inner);
         let values = self.values();

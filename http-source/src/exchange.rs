@@ -31,6 +31,9 @@ impl Exchanges {
         mut headers: HeaderMap,
         body: impl AsSendBody + Copy,
     ) -> Result<Response<Body>, ureq::Error> {
+        if self.credentials.are_none() {
+            return self.send_once(method, uri, headers, body);
+        }
         let generation = self.credentials.add_to(&mut headers);
         let mut response = self.send_once(method.clone(), uri, headers.clone(), body)?;
         if response.status() == StatusCode::UNAUTHORIZED

@@ -12,6 +12,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
+use rustix::io::Errno;
+use rustix::net::{RecvFlags, recv};
 use ureq::unversioned::transport::{
     Buffers, ChainedConnector, ConnectionDetails, Connector, Either, LazyBuffers, NextTimeout, RustlsConnector,
     Transport,
@@ -224,13 +226,13 @@ impl Transport for TcpTransport {
 
     /// Open means: the peer has neither closed it nor sent anything that nobody asked for.
     fn is_open(&mut self) -> bool {
-        let quiet = |stream: &TcpStream| -> io::Result<bool> {
-            stream.set_nonblocking(true)?;
-            let quiet = matches!(stream.peek(&mut [0]), Err(e) if e.kind() == ErrorKind::WouldBlock);
-            stream.set_nonblocking(false)?;
-            Ok(quiet)
-        };
-        quiet(&self.stream).unwrap_or(false)
+        let mut first = [0];
+        loop {
+            match recv(&self.stream, &mut first, RecvFlags::PEEK | RecvFlags::DONTWAIT) {
+                Err(Errno::INTR) => {}
+                looked => return looked == Err(Errno::WOULDBLOCK),
+            }
+        }
     }
 }
 
@@ -299,15 +301,17 @@ impl<T: Transport> Transport for Counted<T> {
     }
 
     fn is_open(&mut self) -> bool {
-        let allowed = call::current().is_none_or(|call| {
-            // Asked on its way back to the pool: the call's own.
-            self.served == call.id
-                || match call.reuse {
-                    Reuse::Any => true,
-                    Reuse::IdleFor(limit) => self.last_used.elapsed() < limit,
-                    Reuse::Never => false,
-                }
-        });
+        let Some(call) = call::current() else { return self.inner.is_open() };
+        // On its way back to the pool, the call's own: it is looked at when it is taken out again, and ureq has seen whether the answer was
+        // followed by anything that has come already.
+        if self.served == call.id {
+            return true;
+        }
+        let allowed = match call.reuse {
+            Reuse::Any => true,
+            Reuse::IdleFor(limit) => self.last_used.elapsed() < limit,
+            Reuse::Never => false,
+        };
         allowed && self.inner.is_open()
     }
 
