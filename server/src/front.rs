@@ -512,3 +512,16 @@ fn origin_code(error: &LoadError) -> Option<i32> {
         _ => None,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// hyper keeps room for it beside each connection, idle or not.
+    #[test]
+    fn an_answer_under_way_takes_little_room() {
+        let front = Arc::new(Front::new());
+        let answer = front.answer(Side::All, Request::new(Body::empty()));
+        assert!(size_of_val(&answer) <= 4096, "{}", size_of_val(&answer));
+    }
+}
