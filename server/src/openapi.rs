@@ -20,8 +20,8 @@ const READ: [&str; 5] =
 
 const WRITTEN: [&str; 4] = ["application/json", "application/cbor", "application/msgpack", "application/x-msgpack"];
 
-/// A list of entity tags, as a condition of a write is one.
-const TAGS: &str = r#"^(\*|(W/)?"[!#-~]*"( *, *(W/)?"[!#-~]*")*)$"#;
+/// A list of entity tags, of which a condition of a write is made.
+const TAGS: &str = r#"^(W/)?"[!#-~]*"( *, *(W/)?"[!#-~]*")*$"#;
 
 /// What may come to any request is said once.
 const ABOUT: &str = "Records of tables, cached before their origins. A write is answered once the origin has confirmed it. Any request may be answered \
@@ -378,6 +378,14 @@ fn record(table: &Table, used: Use) -> Value {
             for (name, value) in members.into_iter().filter_map(|(name, value)| Some((name, value?))) {
                 of[name] = value;
             }
+            if is_key(attribute) {
+                // Its own pattern is the narrower one.
+                for name in ["minLength", "maxLength", "pattern"] {
+                    if of.get(name).is_none() {
+                        of[name] = key()[name].clone();
+                    }
+                }
+            }
         }
         if attribute.list {
             of = json!({ "type": "array", "items": of });
@@ -407,7 +415,7 @@ fn key() -> Value {
 }
 
 fn tags() -> Value {
-    json!({ "type": "string", "pattern": TAGS })
+    json!({ "anyOf": [{ "const": "*" }, { "type": "string", "pattern": TAGS }] })
 }
 
 fn scalar(scalar: Scalar) -> Value {
