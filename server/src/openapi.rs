@@ -268,7 +268,12 @@ fn table_path(table: &Table, can: Can) -> Value {
     for attribute in table.attributes.iter().filter(|a| a.indexed && a.name != table.primary_key) {
         let about =
             "A condition, by index. Operators, groups and the calls select(), sort() and limit() are in the manual.";
-        parameters.push(parameter(&attribute.name, "query", scalar(attribute.scalar), about));
+        parameters.push(parameter(
+            &attribute.name,
+            "query",
+            json!({ "anyOf": [scalar(attribute.scalar), { "const": "null" }] }),
+            about,
+        ));
     }
     if can.list {
         let about = "All else in the query goes to the origin as it stands; the answer is its list, whose records are kept as loaded.";

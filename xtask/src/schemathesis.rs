@@ -44,9 +44,14 @@ pub(crate) fn task(args: impl Iterator<Item = String>) -> Result<(), String> {
         Served::start(Command::new(&wtcache).args(["demo", "--port", "0", "--origin-port", "0"]), "before it at ")?;
     against(&demo, &[])?;
     drop(demo);
-    let origin = Served::start(Command::new(&wtcache).args(["origin", "--port", "0"]), "origin is at ")?;
     let mut serve = Command::new(&wtcache);
-    serve.args(["serve", "--config"]).arg(&folder).env("ORIGIN", origin.url.trim_end_matches("/items/{id}"));
+    serve.args(["serve", "--config"]).arg(&folder);
+    let mut origins = Vec::new();
+    for name in ["ITEMS", "PARTS", "VISITS"] {
+        let origin = Served::start(Command::new(&wtcache).args(["origin", "--port", "0"]), "origin is at ")?;
+        serve.env(name, origin.url.trim_end_matches("/{id}"));
+        origins.push(origin);
+    }
     let front = Served::start(&mut serve, " on ")?;
     against(&front, &["--header", &format!("Authorization: Bearer {TOKEN}")])
 }
