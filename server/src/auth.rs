@@ -77,6 +77,11 @@ impl Auth {
         Ok(Arc::new(Self { anonymous: config.anonymous.clone(), principals, key, places, waiting, challenge }))
     }
 
+    /// Whether somebody who does not say who he is may do something.
+    pub(crate) fn lets_the_nameless(&self) -> bool {
+        !self.anonymous.is_none()
+    }
+
     /// Who sent these headers.
     ///
     /// # Errors

@@ -186,7 +186,7 @@ pub(crate) async fn serve(listener: TcpListener, front: Arc<Front>, side: Side, 
 }
 
 /// Says these last words, and hears the client out: closed with something unread, the connection would be reset, and the answer lost.
-async fn turn_away(mut stream: TcpStream, words: &[u8]) -> io::Result<()> {
+async fn turn_away(mut stream: impl AsyncRead + AsyncWrite + Unpin, words: &[u8]) -> io::Result<()> {
     stream.write_all(words).await?;
     stream.shutdown().await?;
     let mut rest = [0; 1024];
@@ -212,13 +212,14 @@ fn last_words(status: StatusCode, header: &str, detail: &str) -> Vec<u8> {
 async fn accepted_one(stream: TcpStream, front: Arc<Front>, side: Side, mut ending: watch::Receiver<bool>) {
     let _open = Open::new(&front);
     let Some(tls) = front.speaks() else { return connection(stream, front, side, ending).await };
-    let handshake = timeout(front.served().limits.head_timeout, handshake(stream, tls));
+    let handshake = Box::pin(timeout(front.served().limits.head_timeout, handshake(stream, tls)));
     let shaken = tokio::select! {
         _ = ending.wait_for(|ending| *ending) => return,
         shaken = handshake => shaken,
     };
     match shaken {
-        Ok(Ok(stream)) => connection(stream, front, side, ending).await,
+        // Its room is its own: one in the clear, which most are, needs no room for it.
+        Ok(Ok(stream)) => Box::pin(connection(stream, front, side, ending)).await,
         Ok(Err(_)) => {
             front.connections().no_tls.fetch_add(1, Ordering::Relaxed);
         }
@@ -262,7 +263,7 @@ where
             Ok::<_, Infallible>(response)
         }
     });
-    let io = TokioIo::new(Watched { stream, progress: Arc::clone(&progress) });
+    let io = TokioIo::new(Watched { stream, progress: Arc::clone(&progress), unread: None });
     let mut builder = http1::Builder::new();
     // The head's time is counted here, apart from that of a connection on which nothing happens.
     builder.header_read_timeout(None).max_header_size(limits.head_bytes).max_buf_size(limits.head_bytes.max(8192));
@@ -271,10 +272,9 @@ where
     let look = limits.head_timeout.min(limits.keep_alive);
     let mut late = std::pin::pin!(sleep(look));
     let mut is_ending = false;
-    loop {
+    let ended = loop {
         tokio::select! {
-            // An error is the client's affair: there is nobody left to be told.
-            _ = &mut serving => return,
+            ended = &mut serving => break Some(ended),
             _ = ending.wait_for(|ending| *ending), if !is_ending => {
                 is_ending = true;
                 Pin::new(&mut serving).graceful_shutdown();
@@ -282,19 +282,51 @@ where
             () = &mut late => {
                 let (now, until) = (Instant::now(), progress.until(limits));
                 if until <= now {
-                    break;
+                    break None;
                 }
                 late.as_mut().reset(until.min(now + look));
             }
         }
+    };
+    match ended {
+        None => {
+            front.connections().late.fetch_add(1, Ordering::Relaxed);
+            if progress.waits() == Waits::Head {
+                let mut stream = serving.into_parts().io.into_inner().stream;
+                let detail = format!("the head of the request took longer than {} ms", limits.head_timeout.as_millis());
+                let words = last_words(StatusCode::REQUEST_TIMEOUT, "", &detail);
+                let _ = timeout(TURNED_AWAY_FOR, stream.write_all(&words)).await;
+            }
+        }
+        Some(Err(error)) => {
+            let Watched { stream, unread, .. } = serving.into_parts().io.into_inner();
+            // Any other error is the client's affair: there is nobody left to be told.
+            let Some(status) = unread else { return };
+            let words = last_words(status, "", &why_unread(status, &error, limits));
+            let _ = timeout(TURNED_AWAY_FOR, turn_away(stream, &words)).await;
+        }
+        Some(Ok(())) => {}
     }
-    front.connections().late.fetch_add(1, Ordering::Relaxed);
-    if progress.waits() == Waits::Head {
-        let mut stream = serving.into_parts().io.into_inner().stream;
-        let detail = format!("the head of the request took longer than {} ms", limits.head_timeout.as_millis());
-        let words = last_words(StatusCode::REQUEST_TIMEOUT, "", &detail);
-        let _ = timeout(TURNED_AWAY_FOR, stream.write_all(&words)).await;
+}
+
+/// Why the head of a request cannot be read.
+fn why_unread(status: StatusCode, error: &hyper::Error, limits: &Limits) -> String {
+    match status {
+        StatusCode::BAD_REQUEST => format!("the head of the request cannot be read: {error}"),
+        StatusCode::URI_TOO_LONG => "the target of the request is longer than any may be".to_owned(),
+        _ => format!("the head of the request has more than {} bytes, or more than 100 headers", limits.head_bytes),
     }
+}
+
+/// The status, if this is hyper's own answer to a head that it cannot read. It has no body, and hyper takes none for it; each answer of the
+/// front has a Cache-Status.
+fn of_unread(answer: &[u8]) -> Option<StatusCode> {
+    let head = answer.strip_prefix(b"HTTP/1.1 ")?.strip_suffix(b"\r\n\r\n")?;
+    let status = StatusCode::from_bytes(head.get(..3)?).ok()?;
+    let head = str::from_utf8(head).ok()?;
+    let empty = head.lines().any(|line| line.eq_ignore_ascii_case("content-length: 0"));
+    let ours = head.lines().any(|line| line.starts_with("cache-status:"));
+    matches!(status.as_u16(), 400 | 414 | 431).then_some(status).filter(|_| empty && !ours)
 }
 
 /// Whom a connection waits for.
@@ -374,10 +406,12 @@ impl Progress {
     }
 }
 
-/// A stream that notes what the client does.
+/// A stream that notes what the client does. It keeps hyper's own answers to itself, and with them the stream open, for an answer that says more.
 struct Watched<S> {
     stream: S,
     progress: Arc<Progress>,
+    /// What hyper would have answered to a head that it cannot read.
+    unread: Option<StatusCode>,
 }
 
 impl<S: AsyncRead + Unpin> AsyncRead for Watched<S> {
@@ -393,6 +427,9 @@ impl<S: AsyncRead + Unpin> AsyncRead for Watched<S> {
 
 impl<S: AsyncWrite + Unpin + OverTcp> AsyncWrite for Watched<S> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        if self.keeps(bytes) {
+            return Poll::Ready(Ok(bytes.len()));
+        }
         self.before_write();
         let written = Pin::new(&mut self.stream).poll_write(cx, bytes);
         self.note(written)
@@ -403,6 +440,9 @@ impl<S: AsyncWrite + Unpin + OverTcp> AsyncWrite for Watched<S> {
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if self.unread.is_some() {
+            return Poll::Ready(Ok(()));
+        }
         Pin::new(&mut self.stream).poll_shutdown(cx)
     }
 
@@ -411,6 +451,11 @@ impl<S: AsyncWrite + Unpin + OverTcp> AsyncWrite for Watched<S> {
         cx: &mut Context<'_>,
         slices: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
+        if let [only] = slices
+            && self.keeps(only)
+        {
+            return Poll::Ready(Ok(only.len()));
+        }
         self.before_write();
         let written = Pin::new(&mut self.stream).poll_write_vectored(cx, slices);
         self.note(written)
@@ -427,6 +472,17 @@ impl<S: OverTcp> Watched<S> {
             // Where the system does not, a reader that has stopped is seen later.
             let _ = SockRef::from(self.stream.tcp()).set_send_buffer_size(HELD_OF_STREAM);
         }
+    }
+}
+
+impl<S> Watched<S> {
+    /// Whether this is not to be sent.
+    fn keeps(&mut self, bytes: &[u8]) -> bool {
+        // While we answer, what goes out is ours.
+        if self.progress.waits() != Waits::Us {
+            self.unread = self.unread.or_else(|| of_unread(bytes));
+        }
+        self.unread.is_some()
     }
 
     /// A client that takes its answer slowly is not idle.

@@ -19,28 +19,40 @@ const READ: [&str; 5] =
 
 const WRITTEN: [&str; 4] = ["application/json", "application/cbor", "application/msgpack", "application/x-msgpack"];
 
-/// `asks`: who comes is asked who he is.
-pub(crate) fn answer(tables: &Tables, asks: bool) -> Answer {
+/// A list of entity tags, of which a condition of a write is made.
+const TAGS: &str = r#"^(W/)?"[!#-~]*"( *, *(W/)?"[!#-~]*")*$"#;
+
+/// What may come to any request is said once.
+const ABOUT: &str = "Records of tables, cached before their origins. A write is answered once the origin has confirmed it. Any request may be answered \
+                     with 400, 408, 414 or 431 if its head cannot be read, is late or too large, and with 503 where there are too many connections.";
+
+/// `nameless`: whether who does not say who he is may do something; `None` where nobody is asked.
+pub(crate) fn answer(tables: &Tables, nameless: Option<bool>) -> Answer {
     let can = |table: &ServedTable| Can { create: table.creates, list: table.passthrough.is_some() };
     let tables: Vec<(&Table, Can)> = tables.values().map(|table| (&*table.schema, can(table))).collect();
     let mut document = document(&tables);
-    if asks {
-        guard(&mut document);
+    if let Some(nameless) = nameless {
+        guard(&mut document, nameless);
     }
     Answer::local(json_answer(document.to_string().into_bytes()), "description")
 }
 
 /// Says how to say who one is, and what is answered to who does not, or may not.
-fn guard(document: &mut Value) {
+fn guard(document: &mut Value, nameless: bool) {
     let scheme = |name: &str| json!({ "type": "http", "scheme": name });
     document["components"]["securitySchemes"] = json!({ "token": scheme("bearer"), "password": scheme("basic") });
     // The last: some may be asked for by who says nothing.
-    document["security"] = json!([{ "token": [] }, { "password": [] }, {}]);
+    document["security"] = match nameless {
+        true => json!([{ "token": [] }, { "password": [] }, {}]),
+        false => json!([{ "token": [] }, { "password": [] }]),
+    };
     let refusals = responses(None, &[401, 403]);
     let paths = document["paths"].as_object_mut().into_iter().flatten();
-    for (_, path) in paths.filter(|(path, _)| !own::is_open(path)) {
+    for (name, path) in paths {
         for (_, operation) in path.as_object_mut().into_iter().flatten() {
-            if let Some(all) = operation.get_mut("responses").and_then(Value::as_object_mut) {
+            if own::is_open(name) {
+                operation["security"] = json!([]);
+            } else if let Some(all) = operation.get_mut("responses").and_then(Value::as_object_mut) {
                 all.extend(refusals.clone());
             }
         }
@@ -57,8 +69,9 @@ struct Can {
 }
 
 fn document(tables: &[(&Table, Can)]) -> Value {
-    let mut paths = own_paths();
-    let mut schemas = own_schemas();
+    let names: Vec<&str> = tables.iter().map(|(table, _)| table.name.as_str()).collect();
+    let mut paths = own_paths(&names);
+    let mut schemas = own_schemas(&names);
     for (table, can) in tables.iter().copied() {
         let name = &table.name;
         paths.insert(format!("/{name}/"), table_path(table, can));
@@ -72,14 +85,14 @@ fn document(tables: &[(&Table, Can)]) -> Value {
         "info": {
             "title": "wtcache",
             "version": env!("CARGO_PKG_VERSION"),
-            "description": "Records of tables, cached before their origins. A write is answered once the origin has confirmed it.",
+            "description": ABOUT,
         },
         "paths": paths,
         "components": { "schemas": schemas },
     })
 }
 
-fn own_paths() -> Map<String, Value> {
+fn own_paths(tables: &[&str]) -> Map<String, Value> {
     let reads = |id: &str, summary: &str, ok: Value, statuses: &[u16]| {
         let get = operation(id, summary, vec![], &responses(Some(("200", ok.clone())), statuses));
         let head = operation(&format!("{id}Head"), summary, vec![], &responses(Some(("200", bare(&ok))), statuses));
@@ -125,7 +138,11 @@ fn own_paths() -> Map<String, Value> {
         "content": { "application/json": { "schema": { "$ref": "#/components/schemas/Transaction" } } },
     });
     paths.insert("/-/transaction".to_owned(), json!({ "post": transaction }));
-    let table = || parameter("table", "query", json!({ "type": "string" }), "The table; it has to be given.");
+    let table = || {
+        let mut table = parameter("table", "query", json!({ "enum": tables }), "The table.");
+        table["required"] = json!(true);
+        table
+    };
     let mut changes = operation(
         "changes",
         "Takes changes that the origin, or who writes to it past this server, tells of",
@@ -149,8 +166,9 @@ fn own_paths() -> Map<String, Value> {
     paths
 }
 
-fn own_schemas() -> Map<String, Value> {
+fn own_schemas(tables: &[&str]) -> Map<String, Value> {
     let text = json!({ "type": "string" });
+    let (table, key) = (json!({ "enum": tables }), key());
     let problem = json!({
         "description": "Problem details (RFC 9457).",
         "type": "object",
@@ -182,8 +200,8 @@ fn own_schemas() -> Map<String, Value> {
         "required": ["table"],
         "additionalProperties": false,
         "properties": {
-            "table": text, "key": text, "prefix": text, "pattern": text, "tag": text,
-            "keys": { "type": "array", "items": text },
+            "table": table, "key": key, "prefix": text, "pattern": text, "tag": text,
+            "keys": { "type": "array", "items": key },
             "all": { "const": true },
         },
         "oneOf": one_of,
@@ -200,9 +218,9 @@ fn own_schemas() -> Map<String, Value> {
         "required": ["table", "key"],
         "additionalProperties": false,
         "properties": {
-            "table": text, "key": text,
+            "table": table, "key": key,
             "put": { "type": "object" }, "patch": { "type": "object" }, "delete": { "const": true },
-            "if_match": text, "if_none_match": text,
+            "if_match": tags(), "if_none_match": tags(),
             "undo": undo, "undo_in_doubt": { "type": "boolean" },
         },
         "oneOf": one_of,
@@ -241,8 +259,7 @@ fn own_schemas() -> Map<String, Value> {
 
 fn table_path(table: &Table, can: Can) -> Value {
     let name = &table.name;
-    let keys =
-        json!({ "type": "array", "items": { "type": "string", "minLength": 1 }, "minItems": 1, "maxItems": 1000 });
+    let keys = json!({ "type": "array", "items": key(), "minItems": 1, "maxItems": 1000 });
     let mut keys =
         parameter(&table.primary_key, "query", keys, "The records of these keys, loaded where they are not here.");
     keys["explode"] = json!(false);
@@ -250,7 +267,12 @@ fn table_path(table: &Table, can: Can) -> Value {
     for attribute in table.attributes.iter().filter(|a| a.indexed && a.name != table.primary_key) {
         let about =
             "A condition, by index. Operators, groups and the calls select(), sort() and limit() are in the manual.";
-        parameters.push(parameter(&attribute.name, "query", scalar(attribute.scalar), about));
+        parameters.push(parameter(
+            &attribute.name,
+            "query",
+            json!({ "anyOf": [scalar(attribute.scalar), { "const": "null" }] }),
+            about,
+        ));
     }
     if can.list {
         let about = "All else in the query goes to the origin as it stands; the answer is its list, whose records are kept as loaded.";
@@ -290,21 +312,22 @@ fn table_path(table: &Table, can: Can) -> Value {
 fn record_path(table: &Table) -> Value {
     let name = &table.name;
     let schema = json!({ "$ref": format!("#/components/schemas/{name}") });
-    let key = json!({ "type": "string", "minLength": 1, "maxLength": MAX_KEY_BYTES });
-    let key = parameter("key", "path", key, "The primary key, percent-encoded.");
-    let tags = |header: &str| parameter(header, "header", json!({ "type": "string" }), "* or a list of entity tags.");
+    let key = parameter("key", "path", key(), "The primary key, percent-encoded; 1024 bytes at most.");
+    let about = "* or a list of entity tags.";
+    let known = parameter("If-None-Match", "header", json!({ "type": "string" }), about);
+    let condition = |header: &str| parameter(header, "header", tags(), about);
     let prefer = parameter("Prefer", "header", json!({ "type": "string" }), "respond-async, wait=N (RFC 7240).");
     let confirmed = json!({ "enum": ["", "true", "false"] });
     let mut confirmed = parameter("confirmed", "query", confirmed, "What the origin confirmed, whatever is pending.");
     confirmed["allowEmptyValue"] = json!(true);
-    let conditions = vec![tags("If-Match"), tags("If-None-Match"), prefer];
+    let conditions = vec![condition("If-Match"), condition("If-None-Match"), prefer];
 
     let found = records("The record.", &schema);
     let reads = [400, 404, 406, 422, 500, 502, 503, 504];
     let read = |id: &str, ok: Value| {
         let mut answers = responses(Some(("200", ok)), &reads);
         answers.insert("304".to_owned(), json!({ "description": "As the client has it." }));
-        operation(id, &format!("A record of {name}"), vec![confirmed.clone(), tags("If-None-Match")], &answers)
+        operation(id, &format!("A record of {name}"), vec![confirmed.clone(), known.clone()], &answers)
     };
     let write = |id: &str, summary: &str, statuses: &[u16], has_record: bool| {
         let mut answers = responses(has_record.then(|| ("200", found.clone())), statuses);
@@ -359,6 +382,14 @@ fn record(table: &Table, used: Use) -> Value {
             for (name, value) in members.into_iter().filter_map(|(name, value)| Some((name, value?))) {
                 of[name] = value;
             }
+            if is_key(attribute) {
+                // Its own pattern is the narrower one.
+                for name in ["minLength", "maxLength", "pattern"] {
+                    if of.get(name).is_none() {
+                        of[name] = key()[name].clone();
+                    }
+                }
+            }
         }
         if attribute.list {
             of = json!({ "type": "array", "items": of });
@@ -380,6 +411,15 @@ fn record(table: &Table, used: Use) -> Value {
         schema["additionalProperties"] = json!(false);
     }
     schema
+}
+
+/// A key of a record. Its bytes are counted, which no schema can say.
+fn key() -> Value {
+    json!({ "type": "string", "minLength": 1, "maxLength": MAX_KEY_BYTES, "pattern": r"^(?!\.{1,2}$)[^\x00-\x1f\x7f-\x9f]+$" })
+}
+
+fn tags() -> Value {
+    json!({ "anyOf": [{ "const": "*" }, { "type": "string", "pattern": TAGS }] })
 }
 
 fn scalar(scalar: Scalar) -> Value {

@@ -183,7 +183,7 @@ pub(crate) async fn answer(
     match page {
         Page::Healthz => Answer::local(text("ok\n".to_owned(), "text/plain"), "health"),
         Page::Readyz => readyz(front),
-        Page::Openapi => openapi::answer(tables, served.auth.is_some()),
+        Page::Openapi => openapi::answer(tables, served.auth.as_ref().map(|auth| auth.lets_the_nameless())),
         Page::Stats => {
             let stats = exposition::stats(tables).to_string();
             Answer::local(json(stats.into_bytes()), "stats")

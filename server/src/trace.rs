@@ -13,8 +13,8 @@ tokio::task_local! {
 }
 
 /// Answers a request as part of this trace, or of none.
-pub(crate) async fn within<F: Future>(context: Option<TraceContext>, answer: F) -> F::Output {
-    CONTEXT.scope(context, answer).await
+pub(crate) fn within<F: Future>(context: Option<TraceContext>, answer: F) -> impl Future<Output = F::Output> {
+    CONTEXT.scope(context, answer)
 }
 
 /// What the task is part of, for a thread that works for it to enter.

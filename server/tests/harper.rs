@@ -1,7 +1,6 @@
 //! What Harper 4.7.29 was seen to do, and what a write-through cache must do instead: a test a row, over real sockets.
 //!
-//! Left to others: restart after a crash, PATCH, several keys in one request, If-Match on writes, refetches by an index,
-//! throughput.
+//! Some rows are held by tests of `front`, and some by commands: docs/testing.md has the list.
 
 #![allow(clippy::unwrap_used, reason = "tests")]
 
@@ -280,6 +279,27 @@ fn harper_five_gets_of_a_missing_record_make_one_call() {
     stage.origin.seed("a", json!({ "quantity": 1 }));
     stage.get("a").expect(200);
     assert_eq!(stage.saw(), ["GET a"]);
+}
+
+/// T2: what comes behind a refused write is not sent, and both keys stay what they were, here and at the origin.
+#[test]
+fn harper_of_two_keys_in_one_request_the_other_is_not_written_if_the_first_is_refused() {
+    let stage = stage();
+    for key in ["a", "b"] {
+        stage.put_quantity(key, 1).expect(200);
+    }
+    stage.origin.fault(Fault::on(Method::Put, "a").kind(FaultKind::Answer(Answer::new(422).body("no"))));
+    stage.saw();
+    let put = |key: &str| json!({ "table": "InventoryItem", "key": key, "put": { "quantity": 2 }, "undo": "restore" });
+    let body = json!({ "updates": [put("a"), put("b")] }).to_string();
+    let answer = stage.ask("POST", "/-/transaction", &[], &body).expect_outcome(422, "rolled-back").json();
+    let outcomes: Vec<_> = answer["updates"].as_array().unwrap().iter().map(|update| &update["outcome"]).collect();
+    assert_eq!(outcomes, ["rejected", "not-run"], "{answer}");
+    assert_eq!(stage.saw(), ["PUT a"]);
+    for key in ["a", "b"] {
+        assert_eq!(stage.origin.record(key).unwrap()["quantity"], 1, "{key}");
+        assert_eq!(resident(&stage, key).expect(200).quantity(), 1, "{key}");
+    }
 }
 
 /// RFC 9110 §13.1.2: lists, `*` and weak tags, and a 304 that carries the tag.

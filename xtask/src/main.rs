@@ -15,6 +15,7 @@ mod outcomes;
 mod outside;
 mod rivals;
 mod sanitize;
+mod schemathesis;
 mod tidy;
 
 use std::path::{Path, PathBuf};
@@ -61,6 +62,9 @@ Usage: cargo xtask TASK
   load [--rounds N]
              the REST front under load: ten thousand connections, the origin killed and
              started again, the front killed and started again. Not part of ci
+  schemathesis [--examples N]
+             the front held against what it says of itself, with N inputs for each operation (20): two
+             minutes; wants schemathesis, by pip. Not part of ci
   page       the front's page in a headless Chromium, and pictures of it. Not part of ci
   c-hits     a hit through the C ABI beside one in Rust. Not part of ci
   attack [--minutes N] [--seed S]
@@ -88,6 +92,7 @@ fn main() -> ExitCode {
         Some("python-rivals") => bindings::rivals(std::env::args().skip(2)),
         Some("front-rivals") => rivals::front(std::env::args().skip(2)),
         Some("load") => outside::load(std::env::args().skip(2)),
+        Some("schemathesis") => schemathesis::task(std::env::args().skip(2)),
         Some("page") => outside::page(),
         Some("c-hits") => bindings::hits(),
         Some("install") => install::task(std::env::args().skip(2)),
@@ -145,6 +150,8 @@ fn lint() -> Result<(), String> {
     run(cargo(&["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"]))?;
     // Core without its features compiles too, for those who want no runtime.
     run(cargo(&["clippy", "--package", "wtcache", "--", "-D", "warnings"]))?;
+    // And the server's parsers without the server: all that the fuzzers build of it.
+    run(cargo(&["clippy", "--package", "wtcache-server", "--no-default-features", "--", "-D", "warnings"]))?;
     fuzz::lint()?;
     rivals::lint()?;
     let mut doc = cargo(&["doc", "--workspace", "--no-deps", "--quiet"]);

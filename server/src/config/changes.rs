@@ -73,7 +73,9 @@ impl Default for ChangesConfig {
 }
 
 impl ChangesConfig {
-    pub(crate) fn form(&self) -> ChangeForm {
+    /// What a change looks like, by these names.
+    #[must_use]
+    pub fn form(&self) -> ChangeForm {
         let mut form = ChangeForm::default();
         form.op.clone_from(&self.op);
         form.key.clone_from(&self.key);

@@ -6,6 +6,7 @@
 //! Invariant: a stored value and a query value are equal exactly if their canonical bytes are.
 
 mod json;
+#[cfg(feature = "serve")]
 mod patch;
 
 use std::error::Error;
@@ -146,7 +147,7 @@ impl Table {
     /// Checks the body of a record whose key the origin names. It may have one of its own; none is added.
     ///
     /// # Errors
-    /// As [`Table::check_body`], but for the primary key, which may be missing.
+    /// As [`Table::check_body`], but for the primary key, which may be missing; and if it is there, what [`check_key`] refuses.
     pub fn check_new(&self, body: &[u8]) -> Result<Map<String, Value>, BodyError> {
         let record = object(body)?;
         for attribute in &self.attributes {
@@ -157,7 +158,12 @@ impl Table {
                     Some(Value::Null) => {
                         return Err(BodyError::of(&attribute.name, "a key cannot be null; leave it out"));
                     }
-                    Some(value) => attribute.check(Some(value))?,
+                    Some(value) => {
+                        attribute.check(Some(value))?;
+                        // A record of such a key could be asked for by nobody.
+                        let is_one = value.as_str().map_or(Ok(()), check_key);
+                        is_one.map_err(|error| BodyError::of(&attribute.name, error.to_string()))?;
+                    }
                 }
             } else {
                 attribute.check(value)?;

@@ -367,7 +367,7 @@ pub(crate) struct Response {
 }
 
 impl Response {
-    fn parse(bytes: &[u8]) -> Self {
+    pub(crate) fn parse(bytes: &[u8]) -> Self {
         let end = bytes.windows(4).position(|window| window == b"\r\n\r\n").expect("an answer with a head");
         let head = String::from_utf8(bytes[..end].to_vec()).unwrap();
         let bytes = bytes[end + 4..].to_vec();

@@ -162,6 +162,8 @@ fn where_nobody_may_anything_nameless_the_description_is_for_those_with_a_name()
         let path = document["paths"][path].as_object().unwrap();
         path.values().filter_map(|operation| operation.get("responses")).all(|all| all.get("401").is_some())
     };
+    assert_eq!(document["security"], json!([{ "token": [] }, { "password": [] }]));
+    assert_eq!(document["paths"]["/-/healthz"]["get"]["security"], json!([]));
     assert!(said("/InventoryItem/{key}") && said("/InventoryItem/") && said("/-/transaction") && !said("/-/healthz"));
     let open = setup().start().ask("GET", "/-/openapi.json", &[], "").expect(200).json();
     assert!(open["components"].get("securitySchemes").is_none() && open.get("security").is_none());

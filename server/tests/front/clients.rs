@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use wtcache_server::config::Limits;
 
 use crate::NOTHING;
-use crate::common::{PATIENCE, Stage, setup, stage};
+use crate::common::{PATIENCE, Response, Stage, setup, stage};
 
 /// So short that a test waits it out.
 const SHORT: Duration = Duration::from_millis(150);
@@ -149,11 +149,46 @@ fn a_head_that_is_too_large_is_431() {
     ] {
         let mut stream = connect(&stage);
         stream.write_all(head.as_bytes()).unwrap();
-        let answer = rest(&mut stream);
-        assert!(answer.starts_with("HTTP/1.1 431 ") || answer.starts_with("HTTP/1.1 414 "), "{answer}");
+        let answer = Response::parse(rest(&mut stream).as_bytes()).checked().expect(431).json();
+        assert!(answer["detail"].as_str().unwrap().contains("16384 bytes, or more than 100 headers"), "{answer}");
     }
     let fits = "x".repeat(15 * 1024);
     stage.ask("GET", "/-/healthz", &[("X", &fits)], "").expect(200);
+    assert_eq!(stage.saw(), NOTHING);
+}
+
+/// What is no HTTP is told so in the front's own words, on a connection of its own or behind other requests.
+#[test]
+fn a_head_that_cannot_be_read_is_400_and_says_why() {
+    let stage = stage();
+    let good = "GET /-/healthz HTTP/1.1\r\nHost: f\r\n\r\n";
+    for (bad, why) in [
+        ("G@T / HTTP/1.1\r\nHost: f\r\n\r\n", "method"),
+        ("GET / HTTP/7.3\r\nHost: f\r\n\r\n", "version"),
+        ("GET / HTTP/1.1\r\nHo st: f\r\n\r\n", "header"),
+        ("GET /a\u{1}b HTTP/1.1\r\nHost: f\r\n\r\n", "URI"),
+        (
+            "PUT /InventoryItem/a HTTP/1.1\r\nHost: f\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\n{}",
+            "content-length",
+        ),
+        ("PUT /InventoryItem/a HTTP/1.1\r\nHost: f\r\nContent-Length: +2\r\n\r\n{}", "content-length"),
+        ("PUT /InventoryItem/a HTTP/1.1\r\nHost: f\r\nTransfer-Encoding: x\r\n\r\n{}", "transfer-encoding"),
+    ] {
+        for before in [0, 1, 3] {
+            let mut stream = connect(&stage);
+            // The rest of it, which nobody reads, must not cost the client its answer.
+            let sent = format!("{}{bad}{}", good.repeat(before), "x".repeat(100_000));
+            stream.write_all(sent.as_bytes()).unwrap();
+            let mut all = String::new();
+            stream.read_to_string(&mut all).expect("all of the answer, and no reset");
+            let (first, last) = all.split_at(all.rfind("HTTP/1.1 ").unwrap());
+            assert_eq!(first.matches("HTTP/1.1 200 OK").count(), before, "{all}");
+            let answer = Response::parse(last.as_bytes()).checked().expect(400);
+            assert_eq!(answer.header("connection"), Some("close"), "{answer:?}");
+            let detail = answer.json()["detail"].as_str().unwrap().to_owned();
+            assert!(detail.contains(why), "{bad:?}: {detail}");
+        }
+    }
     assert_eq!(stage.saw(), NOTHING);
 }
 

@@ -15,6 +15,7 @@ mod creates;
 mod events;
 mod formats;
 mod freshness;
+mod hostile;
 mod index;
 mod invalidate;
 mod keys;

@@ -67,7 +67,8 @@ fn the_description_keeps_the_rules_of_openapi() {
             let (name, place_of) = (parameter["name"].as_str().unwrap(), parameter["in"].as_str().unwrap());
             assert!(names.insert((name, place_of)), "{place}: {name} is given twice");
             assert!(["path", "query", "header"].contains(&place_of), "{place}: {parameter}");
-            assert_eq!(parameter["required"], place_of == "path", "{place}: {parameter}");
+            let required = place_of == "path" || (name, place_of) == ("table", "query");
+            assert_eq!(parameter["required"], required, "{place}: {parameter}");
             assert!(parameter["schema"].is_object(), "{place}: {parameter}");
         }
         let in_path: BTreeSet<&str> = path.split(['{', '}']).skip(1).step_by(2).collect();
@@ -112,6 +113,7 @@ fn each_table_is_described_as_its_schema_has_it() {
     let count = &part["properties"]["count"]["anyOf"];
     assert_eq!((&count[0]["type"], &count[1]["type"]), (&"integer".into(), &"null".into()));
     assert_eq!(part["properties"]["marks"]["anyOf"][0]["items"]["type"], "string");
+    assert_eq!(schemas["Invalidation"]["properties"]["table"]["enum"], serde_json::json!(["InventoryItem", "Part"]));
     let query = document["paths"]["/Part/"]["get"]["parameters"].as_array().unwrap();
     let names: Vec<&str> = query.iter().map(|parameter| parameter["name"].as_str().unwrap()).collect();
     assert_eq!(names, ["id", "sku", "count", "weight", "spare", "number", "marks"]);

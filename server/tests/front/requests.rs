@@ -184,6 +184,10 @@ fn methods_that_are_not_served_are_405_with_what_is() {
             assert_eq!(stage.ask(method, path, &[], "").expect(405).header("allow"), Some("GET, HEAD, OPTIONS"));
         }
     }
+    for method in ["PUT", "PATCH", "DELETE"] {
+        let table = stage.ask(method, "/InventoryItem/", &[], "{}").expect_outcome(405, "rejected");
+        assert_eq!(table.header("allow"), Some("GET, HEAD, OPTIONS"));
+    }
     for method in ["POST", "PUT", "DELETE"] {
         let health = stage.ask(method, "/-/healthz", &[], "").expect(405);
         assert_eq!(health.header("allow"), Some("GET, HEAD, OPTIONS"));
