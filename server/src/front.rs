@@ -19,6 +19,7 @@ use wtcache::{ByteCache, Bytes, Call, CloseReport, Entry, How, LoadError, Passed
 
 use crate::answer::{Answer, header, record};
 use crate::asked::Asked;
+use crate::asker;
 use crate::auth::{Auth, Who};
 use crate::config::{AuthConfig, Config, Limits, TlsConfig};
 use crate::connections::Connections;
@@ -288,8 +289,11 @@ impl Front {
         let mut body = Incoming::new(&request.headers, body, self.limits.body_timeout);
         let (table, answer, principal) = match self.enter(&mut request).await {
             Ok((who, door)) => {
-                let (table, answer) =
-                    trace::within(&request.headers, self.route(side, &who, &request, &mut body)).await;
+                let (table, answer) = trace::within(
+                    &request.headers,
+                    asker::within(who.name(), self.route(side, &who, &request, &mut body)),
+                )
+                .await;
                 (table, answer.through(door).await, who.name())
             }
             Err(problem) => (None, Answer::refused(&request.method, problem), None),

@@ -6,6 +6,7 @@
 
 mod answer;
 mod asked;
+mod asker;
 mod auth;
 mod changes;
 pub mod config;
@@ -15,6 +16,7 @@ pub mod demo;
 pub mod diagnostic;
 mod etag;
 mod events;
+mod expiry;
 mod exposition;
 pub mod folder;
 mod foreign;

@@ -170,7 +170,7 @@ pub(crate) async fn answer(front: &Front, side: Side, who: &Who, request: &Parts
             Ok(table) => events::answer(table, method, front.ending()),
             Err(problem) => Answer::refused(method, problem),
         },
-        Page::Transaction => transaction::answer(front.tables(), who, body).await,
+        Page::Transaction => transaction::answer(front.tables(), who, &request.headers, body).await,
         Page::Pending(id) => pending::answer(front.tables(), id),
     }
 }

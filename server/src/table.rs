@@ -4,7 +4,7 @@
 
 use std::io::{self, Write};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use serde_json::{Map, Value};
 use wtcache::tokio::{AsyncCache, Pool};
@@ -19,6 +19,7 @@ use crate::config::{
     Capacity, FeedKind, Freshness, Idempotency, InDoubtWrites, OriginConfig, Patches, Preconditions, TableConfig,
 };
 use crate::events::Hub;
+use crate::expiry;
 use crate::latency::Latency;
 use crate::pending::Outcomes;
 use crate::query::Passthrough;
@@ -126,6 +127,13 @@ impl ServedTable {
         };
         if let Some(expiration) = schema.expiration {
             builder = builder.lifetime(expiration);
+        }
+        if let Some(eviction) = schema.eviction {
+            builder = builder.keep_expired(eviction);
+        }
+        if let Some(name) = schema.expires_at() {
+            let name = name.to_owned();
+            builder = builder.own_end(move |_, value| expiry::left(&name, value, SystemTime::now()));
         }
         if let Some(every) = config.audit_every {
             builder = builder.audit(Audit::new().every(every));

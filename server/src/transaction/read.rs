@@ -32,6 +32,13 @@ pub(super) struct Asked {
     pub(super) forgets: Vec<Forgets>,
 }
 
+impl Asked {
+    /// What it writes may be shown before its turn: no condition has to hold for it, and no rule of a table's source.
+    pub(super) fn may_be_shown(&self) -> bool {
+        self.updates.iter().all(|update| update.precondition.is_none() && !update.table.has_rule)
+    }
+}
+
 /// What is to be forgotten of a table.
 pub(super) struct Forgets {
     pub(super) table: ServedTable,

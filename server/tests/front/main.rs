@@ -4,6 +4,7 @@
 
 mod asked;
 mod auth;
+mod bodies;
 mod changes;
 mod clients;
 mod codings;
@@ -12,6 +13,7 @@ mod common;
 mod conditions;
 mod creates;
 mod events;
+mod expiry;
 mod formats;
 mod freshness;
 mod index;
@@ -33,6 +35,7 @@ mod stamps;
 mod tls;
 mod trace;
 mod transactions;
+mod transactions_pending;
 mod writes;
 
 const NOTHING: [&str; 0] = [];
