@@ -116,16 +116,14 @@ fn ending(builder: Builder<Records>, clock: &ManualClock) -> Builder<Records> {
 /// F1: the earlier of the two, however the record came here.
 #[test]
 fn f1_a_record_ends_when_it_says_or_earlier() {
-    let loads = |cache: &Cache<u32, u64>| drop(read(cache, &Call::new()).unwrap());
-    let puts = |cache: &Cache<u32, u64>, value: u64| drop(cache.put(&1, value).unwrap());
     for (value, end) in [(20, 20), (70, 60), (0, 60)] {
         for put in [false, true] {
             let (origin, clock) = (Origin::new(value), ManualClock::new());
             let cache = cache(&origin, &clock, |b| ending(b, &clock));
             if put {
-                puts(&cache, value)
+                cache.put(&1, value).unwrap();
             } else {
-                loads(&cache)
+                read(&cache, &Call::new()).unwrap();
             }
             clock.advance(end * SECOND - Duration::from_nanos(1));
             assert!(cache.peek(&1).is_some(), "{value}");
@@ -206,7 +204,10 @@ fn a_record_whose_end_panics_is_given_and_not_kept() {
     let counted = Arc::clone(&calls);
     let cache = cache(&origin, &clock, |b| {
         b.own_end(move |_, _| {
-            assert!(counted.fetch_add(1, Ordering::Relaxed) % 2 == 0, "a function that panics each other time");
+            assert!(
+                counted.fetch_add(1, Ordering::Relaxed).is_multiple_of(2),
+                "a function that panics each other time"
+            );
             None
         })
     });

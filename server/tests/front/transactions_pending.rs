@@ -170,7 +170,7 @@ fn what_it_invalidates_elsewhere_is_forgotten() {
     let stage = seeded(setup());
     stage.ask("GET", "/Part/a", &[], "").expect(200);
     let body = json!({
-        "updates": [put("a", 2, "nothing")],
+        "updates": [put("b", 2, "nothing")],
         "invalidate": [{ "table": "Part", "key": "a" }],
     });
     let answer = stage.ask("POST", "/-/transaction", &[("Prefer", ASYNC)], &body.to_string());
