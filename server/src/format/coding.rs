@@ -33,7 +33,7 @@ const LEVEL: Compression = Compression::fast();
 /// Likewise.
 const QUALITY: u32 = 1;
 
-/// The window of brotli, as a power of two: larger ones take longer to set up, and answers are small.
+/// The window of brotli, as a power of two: most answers are within it.
 const WINDOW: u32 = 18;
 
 /// So many bytes are compressed on the thread that serves; more elsewhere.
