@@ -474,6 +474,7 @@ impl<L: Layout> CacheOf<L> {
             for stored in state.store.index().find(number, value) {
                 match Entry::of(stored.clone()).filter(|_| state.fresh_until(stored) > now) {
                     Some(entry) => found.entries.push(entry),
+                    None if self.0.lifetimes.gone(stored.header().expires()) <= now => {}
                     None => {
                         found.expired += 1;
                         found.expired_keys.push(ExpiredKey(stored.clone()));

@@ -38,6 +38,7 @@ use crate::tags::{TagMemory, Tags};
 
 pub(crate) type Weigher<L> = Box<dyn Fn(&<L as Layout>::Key, Option<&<L as Layout>::View>) -> u64 + Send + Sync>;
 pub(crate) type Tagger<L> = Box<dyn Fn(&<L as Layout>::Key, &<L as Layout>::View, &mut Tags<'_>) + Send + Sync>;
+pub(crate) type OwnEnd<L> = Box<dyn Fn(&<L as Layout>::Key, &<L as Layout>::View) -> Option<Duration> + Send + Sync>;
 pub(crate) type Extractor<L> = Box<dyn Fn(&<L as Layout>::Key, &<L as Layout>::View, &mut Rows) + Send + Sync>;
 
 /// What the options bring beside plain values.
@@ -45,6 +46,7 @@ pub(crate) struct Extras<L: Layout> {
     pub(crate) weigher: Option<Weigher<L>>,
     pub(crate) extractor: Option<Extractor<L>>,
     pub(crate) tagger: Option<Tagger<L>>,
+    pub(crate) own_end: Option<OwnEnd<L>>,
     pub(crate) key_index: Option<ToBytes<L>>,
     pub(crate) listener: Option<Listener<L>>,
     pub(crate) auditor: Option<Auditor>,
@@ -71,6 +73,7 @@ pub(crate) struct Engine<L: Layout> {
     /// For creates, whose keys nobody knows before their answers.
     pub(crate) moves: Moves,
     tagger: Option<Tagger<L>>,
+    own_end: Option<OwnEnd<L>>,
     /// Sends that have not ended, and those who wait for them in `close`.
     pub(crate) open_sends: AtomicUsize,
     pub(crate) closers: Mutex<Vec<Waker>>,
@@ -146,6 +149,7 @@ impl<L: Layout> Engine<L> {
             tags: TagMemory::new(options.tag_memory),
             moves: Moves::new(),
             tagger: extras.tagger,
+            own_end: extras.own_end,
             open_sends: AtomicUsize::new(0),
             closers: Mutex::new(Vec::new()),
             closed: AtomicBool::new(false),
@@ -160,6 +164,7 @@ impl<L: Layout> Engine<L> {
                 refresh_ahead: options.refresh_ahead,
                 stale_while_revalidate: options.stale_while_revalidate,
                 stale_if_error: options.stale_if_error,
+                keep_expired: options.keep_expired,
             },
             background: Background::new(options.refresh_threads, options.refresh_queue),
             pending: PendingPlaces::new(options.optimistic.most, options.optimistic.weight.unwrap_or(L::CAPACITY)),
@@ -457,6 +462,7 @@ impl<L: Layout> Engine<L> {
         let times = self.lifetimes.of_record(since, lifetime, self.chance());
         let extracted = catch_unwind(AssertUnwindSafe(|| {
             let view = L::view(&value);
+            let times = self.cut(times, key, view);
             let mut rows = Rows::default();
             if let Some(extract) = &self.extractor {
                 extract(key, view, &mut rows);
@@ -465,9 +471,10 @@ impl<L: Layout> Engine<L> {
                 tagger(key, view, &mut Tags::new(&mut rows));
             }
             tags.iter().for_each(|tag| rows.add_tag(tag));
-            (self.weigh(key, Some(view), version.as_ref()), (!rows.is_empty()).then(|| Box::new(rows)))
+            (times, (self.weigh(key, Some(view), version.as_ref()), (!rows.is_empty()).then(|| Box::new(rows))))
         }));
-        self.make(hash, key, Some(value), version, times, since, extracted.ok())
+        let (times, extracted) = extracted.map_or((times, None), |(times, extracted)| (times, Some(extracted)));
+        self.make(hash, key, Some(value), version, times, since, extracted)
     }
 
     /// Makes what pending writes show, or the absence that they show. The key's clone is the program's code: no lock is held.
@@ -493,7 +500,22 @@ impl<L: Layout> Engine<L> {
 
     /// The times of a record that the origin confirmed unchanged.
     pub(crate) fn renewed(&self, since: Tick, lifetime: Lifetime, stored: &L::Stored) -> Option<Times> {
-        self.lifetimes.of_unchanged(since, lifetime, stored.header().times(), self.chance())
+        let times = self.lifetimes.of_unchanged(since, lifetime, stored.header().times(), self.chance());
+        let Some(view) = stored.value() else { return times };
+        let cut = catch_unwind(AssertUnwindSafe(|| self.cut(times, stored.key(), view)));
+        cut.unwrap_or_else(|_| {
+            self.counters.count(Event::ExtractorPanicked);
+            None
+        })
+    }
+
+    /// The times of a record that may say itself when it ends.
+    fn cut(&self, times: Option<Times>, key: &L::Key, view: &L::View) -> Option<Times> {
+        let (times, own_end) = (times?, self.own_end.as_ref());
+        match own_end.and_then(|own_end| own_end(key, view)) {
+            Some(left) => self.lifetimes.ended(times, self.clock.now().after(left)),
+            None => Some(times),
+        }
     }
 
     #[allow(clippy::too_many_arguments)]

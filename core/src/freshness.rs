@@ -27,6 +27,8 @@ pub(crate) struct Lifetimes {
     pub(crate) stale_while_revalidate: Duration,
     /// For how long an expired record may be served in place of an error.
     pub(crate) stale_if_error: Duration,
+    /// For how long an expired record is kept at most; `None`: until room is wanted.
+    pub(crate) keep_expired: Option<Duration>,
 }
 
 impl Lifetimes {
@@ -60,6 +62,25 @@ impl Lifetimes {
         // What was shortened by chance when it was given is not shortened again.
         let (fresh, chance) = if before.own { (Some(was.saturating_sub(older)), 0.0) } else { (None, chance) };
         self.of_record(since, Lifetime::With(before.windows.with_fresh(fresh)), chance)
+    }
+
+    /// The times of a record that says itself that it ends at `end`; `None` where that is no later than its request.
+    ///
+    /// It is not stale either, but where nothing that has expired is kept to that end.
+    pub(crate) fn ended(&self, times: Times, end: Tick) -> Option<Times> {
+        let expires = times.expires.min(end);
+        let mut times = Times { expires, ..times };
+        if self.gone(expires) > end {
+            let none = Some(Duration::ZERO);
+            times.windows = OwnWindows::of(&Windows { fresh: None, while_revalidate: none, if_error: none });
+        }
+        times.refresh = self.refresh_from(times);
+        (end > times.since).then_some(times)
+    }
+
+    /// From when on a record that expires then is not kept any more.
+    pub(crate) fn gone(&self, expires: Tick) -> Tick {
+        self.keep_expired.map_or(Tick::NEVER, |kept| expires.after(kept))
     }
 
     /// The times of an absent mark. It is not refreshed, and not stale.
@@ -139,6 +160,7 @@ mod tests {
         refresh_ahead: 0.0,
         stale_while_revalidate: Duration::ZERO,
         stale_if_error: Duration::ZERO,
+        keep_expired: None,
     };
 
     fn end(times: Option<Times>) -> Option<u64> {
@@ -156,6 +178,23 @@ mod tests {
         assert_eq!(end(PLAIN.of_absent(since, Lifetime::Default, 0.5)), Some(15));
         let endless = Lifetimes { default: None, ..PLAIN };
         assert_eq!(end(endless.of_record(since, Lifetime::Default, 0.5)), Some(u64::MAX));
+    }
+
+    #[test]
+    fn f1_a_record_that_says_its_end_is_served_no_longer_and_not_stale() {
+        let stale = Duration::from_nanos(8);
+        let windows = Lifetimes { stale_if_error: stale, ..PLAIN };
+        let of = |lifetimes: Lifetimes, end| {
+            let times = lifetimes.of_record(Tick::from_nanos(5), Lifetime::Default, 0.0).expect("kept");
+            let times = lifetimes.ended(times, Tick::from_nanos(end))?;
+            Some((times.expires.as_nanos(), lifetimes.window(times.windows, Stale::IfError, Some(stale)).as_nanos()))
+        };
+        assert_eq!(of(windows, 50), Some((50, 0)), "its own end");
+        assert_eq!(of(windows, 200), Some((105, 0)), "the cache's, and nothing says that it is gone by its own");
+        assert_eq!((of(windows, 5), of(windows, 3)), (None, None), "none at all");
+        let kept = Lifetimes { keep_expired: Some(Duration::from_nanos(20)), ..windows };
+        assert_eq!((of(kept, 125), of(kept, 124)), (Some((105, 8)), Some((105, 0))));
+        assert_eq!(of(kept, 50), Some((50, 0)));
     }
 
     #[test]

@@ -3,6 +3,8 @@
 //! Lower rooms are handed the plain values that they need, never this struct. Invariant: a cache that was built has options
 //! that make sense together.
 
+mod ends;
+
 use std::collections::HashSet;
 use std::time::Duration;
 
@@ -54,6 +56,7 @@ pub(crate) struct Options {
     pub(crate) tag_memory: usize,
     pub(crate) stale_while_revalidate: Duration,
     pub(crate) stale_if_error: Duration,
+    pub(crate) keep_expired: Option<Duration>,
     pub(crate) refresh_ahead: f64,
     pub(crate) refresh_threads: usize,
     pub(crate) refresh_queue: usize,
@@ -166,6 +169,7 @@ impl<L: Layout> Builder<L> {
                 tag_memory: 1_024,
                 stale_while_revalidate: Duration::ZERO,
                 stale_if_error: Duration::ZERO,
+                keep_expired: None,
                 refresh_ahead: 0.0,
                 refresh_threads: 2,
                 refresh_queue: 1_024,
@@ -175,6 +179,7 @@ impl<L: Layout> Builder<L> {
                 weigher: None,
                 extractor: None,
                 tagger: None,
+                own_end: None,
                 key_index: None,
                 listener: None,
                 auditor: None,

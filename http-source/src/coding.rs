@@ -15,11 +15,23 @@ pub(crate) const TAKEN: &str = "gzip, br";
 /// What is asked for else.
 pub(crate) const NONE: &str = "identity";
 
-/// How a body is coded.
+/// How a body is coded, by its `Content-Encoding`.
+///
+/// # Example
+/// ```
+/// use wtcache_http_source::{Coding, Undecoded};
+///
+/// assert_eq!(Coding::Identity.decode(b"as it is".to_vec(), 8), Ok(b"as it is".to_vec()));
+/// assert!(matches!(Coding::Gzip.decode(b"as it is".to_vec(), 8), Err(Undecoded::Broken(_))));
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Coding {
+#[non_exhaustive]
+pub enum Coding {
+    /// It stands as it is.
     Identity,
+    /// gzip (RFC 1952), of one member or several.
     Gzip,
+    /// Brotli (RFC 7932).
     Brotli,
     /// Another one, or several: as the headers name it.
     Other(String),
@@ -27,7 +39,7 @@ pub(crate) enum Coding {
 
 /// Why a body was not decoded.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) enum Undecoded {
+pub enum Undecoded {
     /// It is longer than the limit, decoded.
     TooLarge,
     /// What is wrong with it.
@@ -35,7 +47,9 @@ pub(crate) enum Undecoded {
 }
 
 impl Coding {
-    pub(crate) fn of(headers: &HeaderMap) -> Self {
+    /// As these headers say.
+    #[must_use]
+    pub fn of(headers: &HeaderMap) -> Self {
         let mut named: Vec<String> = headers
             .get_all(header::CONTENT_ENCODING)
             .iter()
@@ -56,7 +70,8 @@ impl Coding {
     }
 
     /// How many bytes of a body are read whose record may have `limit`. A coding makes what it cannot make shorter a little longer.
-    pub(crate) fn longest(&self, limit: usize) -> usize {
+    #[must_use]
+    pub fn longest(&self, limit: usize) -> usize {
         match self {
             Self::Identity => limit,
             _ => limit.saturating_add(limit / 8).saturating_add(1024),
@@ -67,7 +82,7 @@ impl Coding {
     ///
     /// # Errors
     /// It is more than `limit` bytes, broken, or of a coding that is not known here.
-    pub(crate) fn decode(&self, coded: Vec<u8>, limit: usize) -> Result<Vec<u8>, Undecoded> {
+    pub fn decode(&self, coded: Vec<u8>, limit: usize) -> Result<Vec<u8>, Undecoded> {
         // Servers name a coding of bodies that are empty, too.
         if *self == Self::Identity || coded.is_empty() {
             return Ok(coded);

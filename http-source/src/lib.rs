@@ -89,6 +89,7 @@ pub use batch::BatchGet;
 pub use breaker::{Breaker, BreakerState};
 pub use builder::{BuildError, HttpSourceBuilder};
 pub use changes::{ChangeEnd, ChangeForm, OriginChange};
+pub use coding::{Coding, Undecoded};
 pub use create::CreatePost;
 pub use durations::AttemptDurations;
 pub use freshness::Freshness;

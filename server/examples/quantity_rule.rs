@@ -13,7 +13,7 @@ use serde_json::{Map, Value, json};
 use wtcache_origin::{Origin, OriginOptions};
 use wtcache_server::config::{OriginConfig, TableConfig};
 use wtcache_server::front::Front;
-use wtcache_server::hook::hooked;
+use wtcache_server::hook::{RuleCx, hooked};
 use wtcache_server::record::BodyError;
 use wtcache_server::schema::Schema;
 use wtcache_server::serve::{Listening, asked_to_end, pool};
@@ -22,11 +22,8 @@ use wtcache_server::table::{ServedTable, origin_of};
 const SCHEMA: &str = include_str!("../demo/schema.graphql");
 
 /// What is not sent stays as it is, and nobody takes out more than there is.
-pub(crate) fn rule(
-    existing: Option<&Map<String, Value>>,
-    sent: Map<String, Value>,
-) -> Result<Map<String, Value>, BodyError> {
-    let mut record = existing.cloned().unwrap_or_default();
+pub(crate) fn rule(cx: &RuleCx<'_>, sent: Map<String, Value>) -> Result<Map<String, Value>, BodyError> {
+    let mut record = cx.existing().cloned().unwrap_or_default();
     record.extend(sent);
     match record.get("quantity").and_then(Value::as_i64) {
         Some(quantity) if quantity < 0 => Err(BodyError {

@@ -19,6 +19,7 @@ use wtcache::{ByteCache, Bytes, Call, CloseReport, Entry, How, LoadError, Passed
 use crate::access::{self, Access, Route};
 use crate::answer::{Answer, header, record};
 use crate::asked::Asked;
+use crate::asker;
 use crate::auth::{Auth, Who};
 use crate::config::{AccessLog, AuthConfig, Limits, LogFormat, TelemetryConfig, TlsConfig};
 use crate::connections::Connections;
@@ -346,7 +347,7 @@ impl Front {
         loop {
             let (table, mut answer, principal) = match who {
                 Ok(ref known) => {
-                    let routed = self.route(&served, (side, known), &request, &mut body);
+                    let routed = asker::within(known.name(), self.route(&served, (side, known), &request, &mut body));
                     let Some((table, answer)) = trace::within(context.clone(), routed).await else {
                         // It has not begun with anything: it goes by what is served now.
                         served = self.served();

@@ -14,6 +14,8 @@ mod answer;
 #[cfg(feature = "serve")]
 mod asked;
 #[cfg(feature = "serve")]
+mod asker;
+#[cfg(feature = "serve")]
 mod auth;
 #[cfg(feature = "serve")]
 mod changes;
@@ -31,6 +33,8 @@ pub mod diagnostic;
 mod etag;
 #[cfg(feature = "serve")]
 mod events;
+#[cfg(feature = "serve")]
+mod expiry;
 #[cfg(feature = "serve")]
 mod exposition;
 #[cfg(feature = "serve")]

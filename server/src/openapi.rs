@@ -127,12 +127,13 @@ fn own_paths(tables: &[&str]) -> Map<String, Value> {
     let mut transaction = operation(
         "transaction",
         "Updates of several records, made one after the other and undone where one is refused",
-        vec![],
+        vec![parameter("Prefer", "header", json!({ "type": "string" }), "respond-async, wait=N (RFC 7240).")],
         &responses(
             Some(("200", object("What came of each update."))),
             &[400, 404, 408, 412, 413, 415, 422, 500, 502, 503, 504],
         ),
     );
+    transaction["responses"]["202"] = object("Not settled yet; Location tells the outcome.");
     transaction["requestBody"] = json!({
         "required": true,
         "content": { "application/json": { "schema": { "$ref": "#/components/schemas/Transaction" } } },
@@ -147,7 +148,7 @@ fn own_paths(tables: &[&str]) -> Map<String, Value> {
         "changes",
         "Takes changes that the origin, or who writes to it past this server, tells of",
         vec![table()],
-        &responses(Some(("200", object("What became of each change."))), &[400, 401, 408, 413, 503]),
+        &responses(Some(("200", object("What became of each change."))), &[400, 401, 408, 413, 415, 503]),
     );
     let change = json!({ "$ref": "#/components/schemas/Change" });
     let schema = json!({ "anyOf": [change, { "type": "array", "items": change }] });
@@ -187,9 +188,11 @@ fn own_schemas(tables: &[&str]) -> Map<String, Value> {
     });
     let outcome = json!({
         "type": "object",
-        "required": ["state", "table", "key", "since"],
+        "required": ["state", "since"],
         "properties": {
-            "state": { "enum": ["pending", "settled", "rolled-back", "in-doubt"] },
+            "state": { "enum": ["pending", "settled", "rolled-back", "partial", "in-doubt"] },
+            "outcome": text,
+            "updates": { "type": "array", "description": "Of a transaction: what came of each update." },
             "table": text, "key": text, "since": text, "ended": text, "etag": text, "detail": text,
             "status": { "type": "integer" },
         },
@@ -390,6 +393,9 @@ fn record(table: &Table, used: Use) -> Value {
                     }
                 }
             }
+        }
+        if attribute.expires_at {
+            of["description"] = "When the record ends, in milliseconds since 1970.".into();
         }
         if attribute.list {
             of = json!({ "type": "array", "items": of });

@@ -201,7 +201,7 @@ pub(crate) async fn answer(
             Ok(table) => events::answer(table, method, front.ending(), served.limits.keep_alive),
             Err(problem) => Answer::refused(method, problem),
         },
-        Page::Transaction => transaction::answer(front, served, who, body).await,
+        Page::Transaction => transaction::answer(front, served, who, (&request.headers, body)).await,
         Page::Pending(id) => pending::answer(served, id),
     }
 }

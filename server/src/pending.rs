@@ -1,8 +1,9 @@
-//! Writes that are answered before they are settled: the answer, and `GET /-/pending/{id}` for what became of them.
+//! Writes and transactions that are answered before they are settled: the answer, and `GET /-/pending/{id}` for what became of them.
 //!
 //! The outcome of one that has ended is kept for a while, in the words of the plain answer. Its id is drawn at random: one that counts
 //! would be another write's after a restart, and would let anybody list the keys that are written. Invariant: what is kept of ended
-//! writes is bounded in number, size and time; what is pending is bounded by the cache.
+//! writes is bounded in number, size and time; what is pending is bounded by the cache, and of transactions, whose cache does not count all that they
+//! hold, here. A transaction counts for as many writes as it has updates.
 
 use std::collections::{HashMap, VecDeque};
 use std::hash::{BuildHasher, RandomState};
@@ -65,20 +66,26 @@ impl Shown<'_> {
         {
             return plain(result).with(APPLIED, header(&format!("wait={}", asked.wait_seconds)));
         }
-        let id = outcomes.begins(key, &since);
+        let about = vec![("table", outcomes.table.as_str().into()), ("key", key.into())];
+        let id = outcomes.begins(about, &since, Held { writes: 1, bytes: None });
         let keeps = Arc::clone(outcomes);
-        tokio::spawn(async move { keeps.ended(id, &pending.await) });
+        tokio::spawn(async move { keeps.ended(id, Told::of(&pending.await)) });
         let tag = record.as_deref().map(etag::of_pending);
         let mut response = record.map_or_else(|| Response::new(Body::empty()), json);
-        *response.status_mut() = StatusCode::ACCEPTED;
-        let headers = response.headers_mut();
-        headers.extend(tag.map(|tag| (ETAG, tag)));
-        headers.insert(LOCATION, header(&format!("{PATH}{id:032x}")));
-        headers.insert(APPLIED, header(&asked.to_string()));
-        headers.insert(OUTCOME, HeaderValue::from_static("pending"));
-        let answer = Answer::new(response, HeaderValue::from_static("wtcache; detail=pending"), "pending");
-        marked(answer, Some(since))
+        response.headers_mut().extend(tag.map(|tag| (ETAG, tag)));
+        accepted(response, id, asked, since)
     }
+}
+
+/// The answer before the outcome: where that will be told.
+pub(crate) fn accepted(mut response: Response<Body>, id: u128, asked: RespondAsync, since: String) -> Answer {
+    *response.status_mut() = StatusCode::ACCEPTED;
+    let headers = response.headers_mut();
+    headers.insert(LOCATION, header(&format!("{PATH}{id:032x}")));
+    headers.insert(APPLIED, header(&asked.to_string()));
+    headers.insert(OUTCOME, HeaderValue::from_static("pending"));
+    let answer = Answer::new(response, HeaderValue::from_static("wtcache; detail=pending"), "pending");
+    marked(answer, Some(since))
 }
 
 /// What became of the write with this id.
@@ -100,7 +107,7 @@ fn number(id: &str) -> Option<u128> {
     u128::from_str_radix(id, 16).ok().filter(|_| is_id)
 }
 
-/// The pending writes of a table that were answered, and the outcomes that are kept of them.
+/// What is pending of a table and was answered, and the outcomes that are kept of it.
 pub(crate) struct Outcomes {
     table: String,
     clock: Arc<dyn Clock>,
@@ -115,41 +122,65 @@ struct State {
     kept_for: Duration,
     begun: u64,
     writes: HashMap<u128, Answered>,
-    /// Those that have ended, in that order.
-    ended: VecDeque<(Tick, u128)>,
+    /// Those that have ended, in that order, with the writes that each counts for.
+    ended: VecDeque<(Tick, u128, usize)>,
+    ended_writes: usize,
+    /// What pending transactions hold: writes, and bytes.
+    held: (usize, u64),
+    /// What they may hold.
+    most_held: (usize, u64),
+}
+
+/// What something pending counts for.
+#[derive(Clone, Copy)]
+struct Held {
+    writes: usize,
+    /// Of a transaction; the cache counts those of a write.
+    bytes: Option<u64>,
 }
 
 struct Answered {
-    key: String,
+    /// What it is about: members of what is told.
+    about: Vec<(&'static str, Value)>,
     since: String,
+    held: Held,
     ended: Option<Ended>,
 }
 
+/// What became of something that was pending, for who asks later.
+pub(crate) struct Told {
+    pub(crate) state: &'static str,
+    /// The status of the plain answer, and what it said.
+    pub(crate) members: Map<String, Value>,
+    /// How long the doubt lasts yet by itself.
+    pub(crate) settles_in: Option<Duration>,
+}
+
 struct Ended {
-    state: &'static str,
+    told: Told,
     at: String,
-    /// The status of the plain answer, and what it said where the write was not applied.
-    told: Map<String, Value>,
-    /// When the doubt ends by itself.
     settles: Option<Tick>,
 }
 
-impl Ended {
-    fn of(result: &Result<Written<Bytes>, WriteError<Bytes>>, now: Tick, at: String) -> Self {
-        let (state, told, settles) = match result {
+impl Told {
+    fn of(result: &Result<Written<Bytes>, WriteError<Bytes>>) -> Self {
+        let (state, settles_in) = match result {
+            Ok(_) => ("settled", None),
+            Err(WriteError::InDoubt(doubt)) => ("in-doubt", Some(doubt.settles_in())),
+            Err(_) => ("rolled-back", None),
+        };
+        let members = match result {
             Ok(written) => {
                 let status = if written.entry.is_some() { StatusCode::OK } else { StatusCode::NO_CONTENT };
                 let mut told = Map::from_iter([("status".to_owned(), status.as_u16().into())]);
                 if let Some(tag) = written.entry.as_ref().map(etag::of) {
                     told.insert("etag".to_owned(), String::from_utf8_lossy(tag.as_bytes()).into());
                 }
-                ("settled", told, None)
+                told
             }
-            Err(WriteError::InDoubt(doubt)) => ("in-doubt", Map::new(), Some(now.after(doubt.settles_in()))),
-            Err(_) => ("rolled-back", Map::new(), None),
+            Err(error) => told_later(error),
         };
-        let told = if let Err(error) = result { told_later(error) } else { told };
-        Self { state, at, told, settles }
+        Self { state, members, settles_in }
     }
 }
 
@@ -168,6 +199,7 @@ impl Outcomes {
     pub(crate) fn bounded(self: Arc<Self>, config: &OptimisticConfig) -> Arc<Self> {
         let mut state = self.state();
         (state.most, state.kept_for) = (config.outcomes, config.outcomes_for);
+        state.most_held = (config.writes, config.weight_bytes);
         drop(state);
         self
     }
@@ -189,23 +221,55 @@ impl Outcomes {
         state.writes.is_empty()
     }
 
-    /// A write is pending: the id that tells what becomes of it.
-    fn begins(&self, key: &str, since: &str) -> u128 {
-        let mut state = self.state();
+    /// It is pending: the id that tells what becomes of it.
+    fn begins(&self, about: Vec<(&'static str, Value)>, since: &str, held: Held) -> u128 {
+        self.begins_in(&mut self.state(), about, since, held)
+    }
+
+    fn begins_in(&self, state: &mut State, about: Vec<(&'static str, Value)>, since: &str, held: Held) -> u128 {
         state.begun += 1;
         let [high, low] = self.random.each_ref().map(|random| u128::from(random.hash_one(state.begun)));
         let id = high << 64 | low;
-        state.writes.insert(id, Answered { key: key.to_owned(), since: since.to_owned(), ended: None });
+        state.writes.insert(id, Answered { about, since: since.to_owned(), held, ended: None });
         id
     }
 
-    fn ended(&self, id: u128, result: &Result<Written<Bytes>, WriteError<Bytes>>) {
+    /// The same of a transaction with these updates, whose body had so many bytes.
+    ///
+    /// # Errors
+    /// Too much is pending.
+    pub(crate) fn begins_transaction(&self, updates: Vec<Value>, bytes: u64, since: &str) -> Result<u128, NotSent> {
+        let mut state = self.state();
+        let (writes, held_bytes) = (state.held.0 + updates.len(), state.held.1.saturating_add(bytes));
+        if writes > state.most_held.0 || held_bytes > state.most_held.1 {
+            return Err(NotSent::TooManyPending);
+        }
+        state.held = (writes, held_bytes);
+        let held = Held { writes: updates.len(), bytes: Some(bytes) };
+        Ok(self.begins_in(&mut state, vec![("updates", updates.into())], since, held))
+    }
+
+    /// Nobody will ask.
+    pub(crate) fn forget(&self, id: u128) {
+        let mut state = self.state();
+        if let Some(answered) = state.writes.remove(&id)
+            && answered.ended.is_none()
+        {
+            state.gives_back(answered.held);
+        }
+    }
+
+    pub(crate) fn ended(&self, id: u128, told: Told) {
         let now = self.clock.now();
-        let ended = Ended::of(result, now, self.wall(now));
+        let settles = told.settles_in.map(|left| now.after(left));
+        let ended = Ended { at: self.wall(now), settles, told };
         let mut state = self.state();
         if let Some(answered) = state.writes.get_mut(&id) {
             answered.ended = Some(ended);
-            state.ended.push_back((now, id));
+            let held = answered.held;
+            state.ended.push_back((now, id, held.writes));
+            state.ended_writes += held.writes;
+            state.gives_back(held);
         }
         state.forget(now);
     }
@@ -214,17 +278,18 @@ impl Outcomes {
         let now = self.clock.now();
         let mut state = self.state();
         state.forget(now);
-        let Answered { key, since, ended } = state.writes.get(&id)?;
-        let name = ended.as_ref().map_or("pending", |ended| ended.state);
+        let Answered { about, since, ended, .. } = state.writes.get(&id)?;
+        let name = ended.as_ref().map_or("pending", |ended| ended.told.state);
         let mut told = Map::new();
         let mut tell = |member: &str, value: Value| told.insert(member.to_owned(), value);
         tell("state", name.into());
-        tell("table", self.table.as_str().into());
-        tell("key", key.as_str().into());
+        for (member, value) in about {
+            tell(member, value.clone());
+        }
         tell("since", since.as_str().into());
-        if let Some(Ended { at, told: answer, settles, .. }) = ended {
+        if let Some(Ended { at, told: Told { members, .. }, settles }) = ended {
             tell("ended", at.as_str().into());
-            for (member, value) in answer {
+            for (member, value) in members {
                 tell(member, value.clone());
             }
             if let Some(settles) = settles {
@@ -247,12 +312,21 @@ impl Outcomes {
 }
 
 impl State {
+    fn gives_back(&mut self, held: Held) {
+        if let Some(bytes) = held.bytes {
+            self.held = (self.held.0 - held.writes, self.held.1 - bytes);
+        }
+    }
+
+    /// One that alone counts for more than are kept is kept until another has ended.
     fn forget(&mut self, now: Tick) {
-        while let Some((at, id)) = self.ended.front().copied() {
-            if self.ended.len() <= self.most && now < at.after(self.kept_for) {
+        while let Some((at, id, writes)) = self.ended.front().copied() {
+            let fits = self.ended_writes <= self.most || self.ended.len() == 1;
+            if fits && now < at.after(self.kept_for) {
                 return;
             }
             self.ended.pop_front();
+            self.ended_writes -= writes;
             self.writes.remove(&id);
         }
     }

@@ -55,6 +55,7 @@ impl Outcome {
 }
 
 /// A problem to be told to the client.
+#[derive(Clone)]
 pub(crate) struct Problem {
     status: StatusCode,
     detail: String,

@@ -35,7 +35,7 @@ pub(crate) const DRAIN: Duration = Duration::from_secs(10);
 /// The same of the admin address.
 const ADMIN_DRAIN: Duration = Duration::from_secs(1);
 
-/// A pool for the origin calls of a table. They are part of the trace that the client's request names.
+/// A pool for the origin calls of a table. They are part of the trace that the client's request names, and a [rule](crate::hook) in them is told who asks.
 #[must_use]
 pub fn pool() -> Pool {
     trace::passed_on(Pool::new(CALLS_AT_ONCE, CALLS_WAITING))

@@ -8,6 +8,8 @@ use axum::http::HeaderMap;
 use wtcache::tokio::Pool;
 use wtcache_http_source::TraceContext;
 
+use crate::asker;
+
 tokio::task_local! {
     static CONTEXT: Option<TraceContext>;
 }
@@ -22,11 +24,16 @@ pub(crate) fn current() -> Option<TraceContext> {
     CONTEXT.try_with(Clone::clone).ok().flatten()
 }
 
-/// The pool, whose calls are part of the trace of the task that asked for them.
+/// Work for the same request in a task of its own.
+pub(crate) fn along<F: Future>(work: F) -> impl Future<Output = F::Output> {
+    CONTEXT.scope(current(), asker::within(asker::current(), work))
+}
+
+/// The pool, whose calls are part of the trace of the task that asked for them, and know who asked.
 pub(crate) fn passed_on(pool: Pool) -> Pool {
     pool.carrying(|| {
-        let context = current();
-        Box::new(move || Box::new(TraceContext::enter_if(context)) as Box<dyn Any>)
+        let (context, asker) = (current(), asker::current());
+        Box::new(move || Box::new((TraceContext::enter_if(context), asker::enter(asker))) as Box<dyn Any>)
     })
 }
 

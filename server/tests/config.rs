@@ -610,3 +610,22 @@ proptest! {
         let _ = Config::parse("c", text.as_bytes(), &schema(), &environment);
     }
 }
+
+/// What is not kept for so long cannot be served stale.
+#[test]
+fn no_window_is_longer_than_the_eviction_that_the_schema_says() {
+    let schema = Schema::parse("s", b"type I @table(expiration: 5, eviction: 30) { id: ID @primaryKey }").unwrap();
+    let parse = |window: &str| {
+        let text = format!("tables:\n  I:\n    origin: {{ url: \"http://h/{{id}}\" }}\n    {window}\n");
+        Config::parse("c", text.as_bytes(), &schema, &|_| None).map_err(|errors| errors.to_string())
+    };
+    for key in ["stale_if_error", "stale_while_revalidate"] {
+        assert!(parse(&format!("{key}: 30s")).is_ok());
+        let column = key.len() + 7;
+        let expected = format!(
+            "c:4:{column}: {key}: longer than the eviction of 30 s that the schema says\n  \
+             hint: what has expired is not kept for so long: make eviction longer"
+        );
+        assert_eq!(parse(&format!("{key}: 31s")).unwrap_err(), expected);
+    }
+}

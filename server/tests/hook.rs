@@ -11,9 +11,10 @@ use std::thread;
 use std::time::Duration;
 
 use common::{PATIENCE, Response, Stage, setup};
-use serde_json::json;
+use serde_json::{Map, Value, json};
 use wtcache_origin::{Answer, Fault, FaultKind, Method, When};
-use wtcache_server::hook::hooked;
+use wtcache_server::hook::{RuleCx, hooked};
+use wtcache_server::record::BodyError;
 use wtcache_server::table::{ServedTable, origin_of};
 
 const NOTHING: [&str; 0] = [];
@@ -181,4 +182,51 @@ fn in_doubt_the_existing_record_is_asked_for() {
     assert_eq!(stage.saw(), ["GET a", "PUT a"]);
     stage.clock.advance(Duration::from_secs(10));
     assert_eq!(stage.get("a").expect(200).quantity(), 3);
+}
+
+/// Writes down who asks, and what was there.
+fn signs(cx: &RuleCx<'_>, mut sent: Map<String, Value>) -> Result<Map<String, Value>, BodyError> {
+    sent.insert("by".to_owned(), cx.principal().into());
+    sent.insert("was".to_owned(), cx.existing().and_then(|record| record.get("quantity").cloned()).unwrap_or_default());
+    Ok(sent)
+}
+
+/// P5: with its name of the configuration, whichever way a write goes; nobody's name is taken for another's.
+#[test]
+fn the_rule_is_told_who_asks_and_what_was_there() {
+    let hash = ring::digest::digest(&ring::digest::SHA256, b"a-token");
+    let hash: String = hash.as_ref().iter().map(|byte| format!("{byte:02x}")).collect();
+    let auth = format!(
+        "auth:\n  anonymous: {{ \"*\": \"read, write\" }}\n  principals:\n    \
+         shop: {{ token_sha256: {hash}, tables: {{ \"*\": \"read, write\" }} }}"
+    );
+    let stage = setup().top(&auth).start_with(|table, config, pool, clock| {
+        let source = hooked(origin_of(table, &config.origin).unwrap(), signs);
+        ServedTable::open_with_clock(table, config, source, pool, clock.shared()).unwrap()
+    });
+    let shop = ("Authorization", "Bearer a-token");
+    let merge = ("Content-Type", "application/merge-patch+json");
+    let ask = |method: &str, headers: &[(&str, &str)], quantity: i64| {
+        let body = json!({ "quantity": quantity }).to_string();
+        stage.ask(method, "/InventoryItem/a", headers, &body).expect(200).json()
+    };
+    let signed = |record: &Value| (record["by"].clone(), record["was"].clone());
+    for round in 0..3 {
+        let was = if round == 0 { Value::Null } else { json!(4) };
+        assert_eq!(signed(&ask("PUT", &[shop], 1)), (json!("shop"), was));
+        assert_eq!(signed(&ask("PUT", &[], 2)), (Value::Null, json!(1)));
+        assert_eq!(signed(&ask("PATCH", &[shop, merge], 3)), (json!("shop"), json!(2)));
+        // A step of the transaction's own table, and one of another.
+        let update = |table: &str, key: &str| json!({ "table": table, "key": key, "put": { "quantity": 4 } });
+        let part = json!({ "table": "Part", "key": "c", "put": { "sku": "x" } });
+        let updates = [update("InventoryItem", "a"), update("InventoryItem", "b"), part];
+        let body = json!({ "updates": updates }).to_string();
+        for headers in [&[shop][..], &[]] {
+            let done = stage.ask("POST", "/-/transaction", headers, &body).expect(200).json();
+            let name = if headers.is_empty() { Value::Null } else { json!("shop") };
+            for update in done["updates"].as_array().unwrap() {
+                assert_eq!(update["record"]["by"], name, "{update}");
+            }
+        }
+    }
 }

@@ -33,10 +33,12 @@ fn the_inventory_schema_reads_as_it_is_written() {
         indexed,
         bounds: Bounds::default(),
         stamp: None,
+        expires_at: false,
     };
     let expected = Table {
         name: "InventoryItem".into(),
         expiration: Some(Duration::from_secs(300)),
+        eviction: None,
         exported: true,
         sealed: false,
         primary_key: "id".into(),
@@ -84,7 +86,11 @@ fn every_schema_error_names_its_place() {
         ),
         (field("a: Bytes"), "s:3:5: a: type Bytes is not supported\n  hint: JSON has no bytes; write them as a String, in base64".into()),
         (field("a: Any"), "s:3:5: a: type Any is not supported\n  hint: leave the attribute out: what is not listed may be anything".into()),
-        (field("a: Long @expiresAt"), "s:3:10: @expiresAt is not supported\n  hint: say it by @table(expiration: SECONDS), or let the origin say it: freshness: origin".into()),
+        (field("a: String @expiresAt"), "s:3:12: a: @expiresAt is for a Long or a Float: milliseconds since 1970".into()),
+        (field("a: [Long] @expiresAt"), "s:3:12: a: @expiresAt is for a Long or a Float: milliseconds since 1970".into()),
+        (field("a: Long @expiresAt(in: 5)"), "s:3:21: unknown argument in of @expiresAt\n  hint: @expiresAt takes no argument".into()),
+        (field("a: Long @expiresAt b: Long @expiresAt"), "s:3:29: a has @expiresAt already".into()),
+        (field("a: Long @expiresAt @createdTime"), "s:3:2: a: who writes a record says when it ends, not this server".into()),
         (field("a: String @min(value: 1)"), "s:3:12: @min is for numbers, not for String".into()),
         (field("a: Int @pattern(regex: \"a\")"), "s:3:9: @pattern is for texts, not for Int".into()),
         (field("a: Int @min"), "s:3:9: @min lacks value\n  hint: write: @min(value: 0)".into()),
@@ -155,8 +161,16 @@ fn every_schema_error_names_its_place() {
             "s:1:15: unknown argument expiraton of @table\n  hint: did you mean expiration?".into(),
         ),
         (
-            "type T @table(eviction: 5) { a: ID @primaryKey }".into(),
-            "s:1:15: unknown argument eviction of @table\n  hint: an expired record goes where room is wanted; how long it may be served stale, config.yaml says: stale_if_error, stale_while_revalidate".into(),
+            "type T @table(scanInterval: 5) { a: ID @primaryKey }".into(),
+            "s:1:15: unknown argument scanInterval of @table\n  hint: nothing is scanned: what has expired goes when its key is asked for, or for room; leave it out".into(),
+        ),
+        (
+            "type T @table(eviction: -5) { a: ID @primaryKey }".into(),
+            "s:1:25: eviction: expected a whole number of seconds from 0 to 3153600000, got -5\n  hint: write: @table(eviction: 300)".into(),
+        ),
+        (
+            "type T @table(eviction: 5, eviction: 6) { a: ID @primaryKey }".into(),
+            "s:1:28: argument eviction of @table is given twice".into(),
         ),
         (
             "type T @table(expiration: 5, expiration: 6) { a: ID @primaryKey }".into(),
@@ -265,4 +279,16 @@ proptest! {
         let _ = Schema::parse("s", tokens.concat().as_bytes());
         let _ = Schema::parse("s", format!("type T @table {{ {} }}", tokens.join(" ")).as_bytes());
     }
+}
+
+#[test]
+fn a_table_says_how_long_its_records_live_and_are_kept() {
+    let schema = schema(
+        "type A @table(eviction: 0) { a: ID @primaryKey b: Long! @expiresAt @indexed }\n\
+         type B @table(expiration: 1, eviction: 2) { a: ID @primaryKey b: Float @expiresAt }",
+    );
+    let times = |name: &str| schema.table(name).map(|table| (table.expiration, table.eviction)).unwrap();
+    assert_eq!(times("A"), (None, Some(Duration::ZERO)));
+    assert_eq!(times("B"), (Some(Duration::from_secs(1)), Some(Duration::from_secs(2))));
+    assert!(schema.tables.iter().all(|table| table.attributes[1].expires_at && !table.attributes[0].expires_at));
 }

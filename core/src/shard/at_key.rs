@@ -80,6 +80,13 @@ impl<'a, L: Layout> AtKey<'a, L> {
                 self.note(EventKind::Expired);
             }
         }
+        if engine.lifetimes.keep_expired.is_some()
+            && self.resident().is_some_and(|stored| self.has_come(engine.lifetimes.gone(stored.header().expires())))
+        {
+            let key = self.key;
+            let same = |other: &L::Key| L::same_key(other, key);
+            self.state.store.remove(self.hash, same, &engine.budget, &mut self.after.left);
+        }
     }
 
     pub(crate) fn engine(&self) -> &'a Engine<L> {

@@ -9,6 +9,7 @@ mod wire;
 
 use std::collections::HashSet;
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use wtcache::VersionOrder;
 use wtcache_http_source::{Breaker, Retries};
@@ -210,6 +211,9 @@ impl Reader<'_> {
         self.set(fields, "negative_lifetime", &mut table.negative_lifetime, value::duration);
         self.set(fields, "stale_while_revalidate", &mut table.stale_while_revalidate, value::duration);
         self.set(fields, "stale_if_error", &mut table.stale_if_error, value::duration);
+        if let Some(eviction) = schema.and_then(|schema| schema.table(&name.raw)?.eviction) {
+            self.within_eviction(fields, eviction, &table);
+        }
         self.set(fields, "refresh_ahead", &mut table.refresh_ahead_percent, |value| value::percent(value, 0..=99));
         self.set(fields, "jitter", &mut table.jitter_percent, |value| value::percent(value, 0..=100));
         self.set(fields, "in_doubt_writes", &mut table.in_doubt_writes, |value| {
@@ -229,6 +233,21 @@ impl Reader<'_> {
         }
         self.set(fields, "events", &mut table.events, value::flag);
         Some(table)
+    }
+
+    /// What is not kept any more cannot be served stale.
+    fn within_eviction(&mut self, fields: Fields<'_>, eviction: Duration, table: &TableConfig) {
+        let windows =
+            [("stale_while_revalidate", table.stale_while_revalidate), ("stale_if_error", table.stale_if_error)];
+        for (key, window) in windows {
+            if let Some((_, node)) = fields.get(key)
+                && window > eviction
+            {
+                let seconds = eviction.as_secs();
+                let message = format!("{key}: longer than the eviction of {seconds} s that the schema says");
+                self.add(node.at, &message, Some("what has expired is not kept for so long: make eviction longer"));
+            }
+        }
     }
 
     fn optimistic(&mut self, node: &Node, capacity: Capacity, optimistic: &mut OptimisticConfig) {

@@ -9,7 +9,7 @@ use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode};
 use serde_json::Value;
 
-use super::coding::{self, Coding};
+use super::coding::{self, Codings};
 use super::{Format, OFFERS, Offer, accept, csv, encode};
 use crate::etag;
 use crate::problem::Problem;
@@ -20,7 +20,7 @@ pub(crate) struct Door {
     /// It is about records, which come in several formats; what the server says of itself does not.
     varies: bool,
     reads: bool,
-    coding: Coding,
+    codings: Codings,
 }
 
 impl Door {
@@ -29,10 +29,10 @@ impl Door {
     /// # Errors
     /// 406: it wants none of the formats.
     pub(crate) fn enter(request: &mut Parts, compress: Option<usize>) -> Result<Self, Problem> {
-        let coding = Coding::enter(request, compress);
+        let codings = Codings::enter(request, compress);
         let reads = matches!(request.method, Method::GET | Method::HEAD);
         if request.uri.path().starts_with("/-/") {
-            return Ok(Self { offer: OFFERS[0], varies: false, reads, coding });
+            return Ok(Self { offer: OFFERS[0], varies: false, reads, codings });
         }
         let offer = accept::chosen(&request.headers).map_err(|problem| problem.header(VARY, ACCEPT))?;
         if reads && offer.format != Format::Json {
@@ -40,13 +40,13 @@ impl Door {
         } else if !reads {
             take_conditions(&mut request.headers);
         }
-        Ok(Self { offer, varies: true, reads, coding })
+        Ok(Self { offer, varies: true, reads, codings })
     }
 
     /// The answer as the client wants it.
     pub(crate) async fn leave(self, response: Response<Body>) -> Response<Body> {
         let response = self.formatted(response).await;
-        self.coding.leave(response).await
+        self.codings.leave(response).await
     }
 
     async fn formatted(&self, mut response: Response<Body>) -> Response<Body> {

@@ -37,6 +37,9 @@ pub struct Table {
     pub name: String,
     /// How long a record is fresh (`@table(expiration: seconds)`); `None`: the table sets no bound.
     pub expiration: Option<Duration>,
+    /// How long an expired record is kept at most (`@table(eviction: seconds)`): for the origin to confirm it, and to be served stale; `None`:
+    /// until room is wanted.
+    pub eviction: Option<Duration>,
     /// Whether the table is served (`@export`).
     pub exported: bool,
     /// Whether a write may hold only the declared attributes (`@sealed`).
@@ -64,6 +67,8 @@ pub struct Attribute {
     pub bounds: Bounds,
     /// The time that this server writes into it.
     pub stamp: Option<Stamp>,
+    /// Whether its value is when the record ends, in milliseconds since 1970 (`@expiresAt`).
+    pub expires_at: bool,
 }
 
 /// A time that this server writes into a record, in milliseconds since 1970.
@@ -150,6 +155,11 @@ impl Table {
     pub(crate) fn stamp(&self, stamp: Stamp) -> Option<String> {
         let has = |attribute: &&Attribute| attribute.stamp == Some(stamp);
         self.attributes.iter().find(has).map(|attribute| attribute.name.clone())
+    }
+
+    /// The name of the attribute that says when a record ends.
+    pub(crate) fn expires_at(&self) -> Option<&str> {
+        self.attributes.iter().find(|attribute| attribute.expires_at).map(|attribute| attribute.name.as_str())
     }
 
     /// The attributes with their numbers.

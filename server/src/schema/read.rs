@@ -24,10 +24,11 @@ const MAX_TABLES: usize = 1024;
 const MAX_NAME_BYTES: usize = 128;
 
 /// A hundred years: longer than any record lives, and far from the end of any clock.
-const MAX_EXPIRATION_SECONDS: u64 = 100 * 365 * 24 * 60 * 60;
+const MAX_SECONDS: u64 = 100 * 365 * 24 * 60 * 60;
 
 const ON_TYPE: [&str; 3] = ["table", "export", "sealed"];
-const ON_FIELD: [&str; 7] = ["primaryKey", "indexed", "min", "max", "pattern", "createdTime", "updatedTime"];
+const ON_FIELD: [&str; 8] =
+    ["primaryKey", "indexed", "min", "max", "pattern", "createdTime", "updatedTime", "expiresAt"];
 const EXAMPLE: &str = "a table is written: type Item @table @export { id: ID @primaryKey }";
 
 /// Reads a schema.
@@ -101,6 +102,7 @@ fn table(definition: &TypeDefinition, findings: &mut Findings<'_>) -> Option<Tab
     let mut table = Table {
         name: name.node.to_string(),
         expiration: None,
+        eviction: None,
         exported: false,
         sealed: false,
         primary_key: String::new(),
@@ -111,7 +113,7 @@ fn table(definition: &TypeDefinition, findings: &mut Findings<'_>) -> Option<Tab
         match directive.node.name.node.as_str() {
             "table" => {
                 is_table = true;
-                table.expiration = expiration(&directive.node, findings);
+                times(&directive.node, &mut table, findings);
             }
             "export" => {
                 table.exported = true;
@@ -197,7 +199,7 @@ fn attribute(field: &FieldDefinition, table: &mut Table, findings: &mut Findings
         };
         findings.add(place(field.ty.pos), message, Some(hint));
     }
-    let (mut indexed, mut bounds, mut stamp) = (false, Bounds::default(), None);
+    let (mut indexed, mut bounds, mut stamp, mut expires_at) = (false, Bounds::default(), None, false);
     for directive in once_each(&field.directives, findings) {
         match directive.node.name.node.as_str() {
             "primaryKey" => {
@@ -220,8 +222,9 @@ fn attribute(field: &FieldDefinition, table: &mut Table, findings: &mut Findings
                 stamp = which.or(stamp);
             }
             "expiresAt" => {
-                let hint = "say it by @table(expiration: SECONDS), or let the origin say it: freshness: origin";
-                findings.add(place(directive.pos), "@expiresAt is not supported", Some(hint.to_owned()));
+                no_arguments(&directive.node, None, findings);
+                expires_at = true;
+                own_end(directive.pos, &name, scalar.filter(|_| !list), table, findings);
             }
             other => {
                 let at = directive.pos;
@@ -235,8 +238,13 @@ fn attribute(field: &FieldDefinition, table: &mut Table, findings: &mut Findings
     if list && table.primary_key == name {
         findings.add(place(field.ty.pos), format!("{}: a primary key is no list", shown(&name)), None);
     }
+    if stamp.is_some() && expires_at {
+        let message = format!("{}: who writes a record says when it ends, not this server", shown(&name));
+        findings.add(place(field.name.pos), message, None);
+    }
     bounds.settle(&name, field.name.pos, findings);
-    Some(Attribute { name, scalar: scalar?, list, required: !field.ty.node.nullable, indexed, bounds, stamp })
+    let required = !field.ty.node.nullable;
+    Some(Attribute { name, scalar: scalar?, list, required, indexed, bounds, stamp, expires_at })
 }
 
 /// Which time an attribute is to have. `scalar`: its type, if that is known and it is no list.
@@ -265,6 +273,17 @@ fn stamped(
     Some(stamp)
 }
 
+/// `scalar`: the attribute's type, if that is known and it is no list.
+fn own_end(at: Pos, name: &str, scalar: Option<Scalar>, table: &Table, findings: &mut Findings<'_>) {
+    if !matches!(scalar, Some(Scalar::Long | Scalar::Float)) {
+        let message = format!("{}: @expiresAt is for a Long or a Float: milliseconds since 1970", shown(name));
+        findings.add(place(at), message, None);
+    }
+    if let Some(other) = table.expires_at() {
+        findings.add(place(at), format!("{} has @expiresAt already", shown(other)), None);
+    }
+}
+
 fn primary_key(at: Pos, name: &str, scalar: Option<Scalar>, table: &mut Table, findings: &mut Findings<'_>) {
     if !table.primary_key.is_empty() {
         let message = format!(
@@ -283,42 +302,41 @@ fn primary_key(at: Pos, name: &str, scalar: Option<Scalar>, table: &mut Table, f
     }
 }
 
-fn expiration(directive: &ConstDirective, findings: &mut Findings<'_>) -> Option<Duration> {
-    let mut seen = false;
-    let mut seconds = None;
+/// How long a table's records live, and how long they are kept after that.
+fn times(directive: &ConstDirective, table: &mut Table, findings: &mut Findings<'_>) {
+    const KNOWN: [&str; 2] = ["expiration", "eviction"];
+    let mut seen = HashSet::new();
     for (name, value) in &directive.arguments {
-        if name.node != "expiration" {
-            let message = format!("unknown argument {} of @table", shown(&name.node));
-            let hint = match name.node.as_str() {
-                "eviction" => {
-                    "an expired record goes where room is wanted; how long it may be served stale, config.yaml says: \
-                               stale_if_error, stale_while_revalidate"
-                        .to_owned()
-                }
-                "scanInterval" => "nothing is scanned: leave it out".to_owned(),
-                unknown => hint_of_known(unknown, "", &["expiration"]),
+        let argument = name.node.as_str();
+        if !KNOWN.contains(&argument) {
+            let message = format!("unknown argument {} of @table", shown(argument));
+            let hint = match argument {
+                "scanInterval" => "nothing is scanned: what has expired goes when its key is asked for, or for room; \
+                                   leave it out"
+                    .to_owned(),
+                unknown => hint_of_known(unknown, "", &KNOWN),
             };
             findings.add(place(name.pos), message, Some(hint));
             continue;
         }
-        if seen {
-            findings.add(place(name.pos), "argument expiration of @table is given twice", None);
+        if !seen.insert(argument) {
+            findings.add(place(name.pos), format!("argument {argument} of @table is given twice"), None);
             continue;
         }
-        seen = true;
+        let (time, least) =
+            if argument == "expiration" { (&mut table.expiration, 1) } else { (&mut table.eviction, 0) };
         let written = shown(&value.node.to_string());
         let number = value.node.clone().into_json().ok().filter(serde_json::Value::is_number);
         match number.as_ref().and_then(serde_json::Value::as_u64) {
-            Some(whole) if (1..=MAX_EXPIRATION_SECONDS).contains(&whole) => seconds = Some(Duration::from_secs(whole)),
+            Some(whole) if (least..=MAX_SECONDS).contains(&whole) => *time = Some(Duration::from_secs(whole)),
             _ => {
                 let message = format!(
-                    "expiration: expected a whole number of seconds from 1 to {MAX_EXPIRATION_SECONDS}, got {written}"
+                    "{argument}: expected a whole number of seconds from {least} to {MAX_SECONDS}, got {written}"
                 );
-                findings.add(place(value.pos), message, Some("write: @table(expiration: 300)".to_owned()));
+                findings.add(place(value.pos), message, Some(format!("write: @table({argument}: 300)")));
             }
         }
     }
-    seconds
 }
 
 fn no_arguments(directive: &ConstDirective, why: Option<&str>, findings: &mut Findings<'_>) {

@@ -1,7 +1,7 @@
 //! A table with the cache that answers for it.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use axum::http::StatusCode;
 use serde_json::{Map, Value};
@@ -19,6 +19,7 @@ use crate::changes::Told;
 use crate::config::{Capacity, FeedKind, InDoubtWrites, OriginConfig, Patches, TableConfig};
 use crate::current::Current;
 use crate::events::Hub;
+use crate::expiry;
 use crate::latency::Latency;
 use crate::pending::Outcomes;
 use crate::problem::Problem;
@@ -160,6 +161,13 @@ impl ServedTable {
         };
         if let Some(expiration) = schema.expiration {
             builder = builder.lifetime(expiration);
+        }
+        if let Some(eviction) = schema.eviction {
+            builder = builder.keep_expired(eviction);
+        }
+        if let Some(name) = schema.expires_at() {
+            let name = name.to_owned();
+            builder = builder.own_end(move |_, value| expiry::left(&name, value, SystemTime::now()));
         }
         if let Some(every) = config.audit_every {
             builder = builder.audit(Audit::new().every(every));

@@ -12,21 +12,26 @@ mod told;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use axum::http::{Method, StatusCode};
+use axum::http::{HeaderMap, Method, StatusCode};
+use serde_json::{Value, json};
+use tokio::sync::oneshot;
 use wtcache::{
-    Bytes, Call, Change, Entry, Outcome, PatternError, SourceError, Step, StepCx, StepDone, StepEnd, Transacted,
-    Transaction, WriteError, Written,
+    Bytes, Call, Change, Entry, NotSent, Outcome, PatternError, SourceError, Step, StepCx, StepDone, StepEnd,
+    Transacted, Transaction, WriteError, Written,
 };
 
 use self::read::{Asked, Does, Forgets, Undo, Update};
-use crate::answer::{Answer, header};
+use crate::answer::{self, Answer, header};
 use crate::auth::Who;
 use crate::front::Front;
 use crate::incoming::Incoming;
 use crate::invalidate::{Selector, bad, forget};
+use crate::pending::accepted;
+use crate::prefer::{APPLIED, RespondAsync};
 use crate::problem::{self, Outcome as Ended, Problem};
 use crate::served::{Served, enter_all};
 use crate::table::ServedTable;
+use crate::trace;
 use crate::turnstile::Inside;
 
 /// The largest body.
@@ -36,41 +41,59 @@ const MAX_BODY_BYTES: usize = 4 * 1024 * 1024;
 const LONGEST: Duration = Duration::from_secs(60);
 
 /// The answer to a request for a transaction.
-pub(crate) async fn answer(front: &Front, served: &Arc<Served>, who: &Who, body: &mut Incoming) -> Answer {
-    let planned = match body.read_whole(MAX_BODY_BYTES, "a transaction").await {
-        Ok(body) => planned(front, Arc::clone(served), who, &body).await,
-        Err(problem) => Err(problem),
+pub(crate) async fn answer(
+    front: &Front,
+    served: &Arc<Served>,
+    who: &Who,
+    (headers, body): (&HeaderMap, &mut Incoming),
+) -> Answer {
+    let (planned, bytes) = match body.read_whole(MAX_BODY_BYTES, "a transaction").await {
+        Ok(body) => (planned(front, Arc::clone(served), (who, headers), &body).await, body.len() as u64),
+        Err(problem) => (Err(problem), 0),
     };
     let refused = |problem: Problem| {
         let response = problem.outcome(Ended::RolledBack).response();
         Answer::new(response, header("wtcache; detail=invalid-request"), "refused")
     };
-    let (plan, inside) = match planned {
+    let Planned { plan, shown, inside } = match planned {
         Ok(planned) => planned,
         Err(problem) => return refused(problem),
     };
+    if let Some(asked) = shown {
+        return plan.run_shown(asked, bytes, inside).await;
+    }
     let run = async move {
         let _inside = inside;
         plan.run().await
     };
     // On its own: what it forgets does not depend on whether its client waits for it.
-    match tokio::spawn(run).await {
+    match tokio::spawn(trace::along(run)).await {
         Ok(answer) => answer,
         Err(_) => refused(Problem::new(StatusCode::SERVICE_UNAVAILABLE, "the server is ending")),
     }
 }
 
 /// What is to be run, within all of its tables, which are of one configuration.
+struct Planned {
+    plan: Plan,
+    /// Its client does not wait for the end.
+    shown: Option<RespondAsync>,
+    inside: Vec<Inside>,
+}
+
 async fn planned(
     front: &Front,
     mut served: Arc<Served>,
-    who: &Who,
+    (who, headers): (&Who, &HeaderMap),
     body: &[u8],
-) -> Result<(Plan, Vec<Inside>), Problem> {
+) -> Result<Planned, Problem> {
     loop {
         let asked = allowed(who, read::asked(&served.tables, body)?)?;
         match enter_all(asked.tables()).await {
-            Ok(inside) => return Ok((Plan::of(asked)?, inside)),
+            Ok(inside) => {
+                let shown = RespondAsync::of(headers).filter(|_| asked.may_be_shown());
+                return Ok(Planned { plan: Plan::of(asked, shown.is_some())?, shown, inside });
+            }
             Err(Some(problem)) => return Err(problem),
             Err(None) => served = front.served(),
         }
@@ -114,7 +137,7 @@ struct Plan {
 impl Plan {
     /// # Errors
     /// The problem for the client: a pattern is none.
-    fn of(asked: Asked) -> Result<Self, Problem> {
+    fn of(asked: Asked, shown: bool) -> Result<Self, Problem> {
         let Asked { updates, forgets } = asked;
         let home = home(&updates).clone();
         let is_home = |table: &ServedTable| table.schema.name == home.schema.name;
@@ -142,6 +165,14 @@ impl Plan {
             let words = Words::default();
             let (table, key) = (update.table.schema.name.clone(), update.key.clone());
             let at_home = is_home(&update.table);
+            if shown && at_home && update.reads() {
+                // It is known all the same. What else is put or deleted is shown by its step.
+                transaction = match &update.does {
+                    Does::Put(value) => transaction.update(key.as_str(), value.clone()),
+                    Does::Delete => transaction.remove(key.as_str()),
+                    Does::Patch(_) => transaction,
+                };
+            }
             let step = if at_home { step_here(update) } else { step_elsewhere(update, &words) };
             transaction = transaction.step(step);
             named.push(Named { table, key, words });
@@ -159,13 +190,60 @@ impl Plan {
     async fn run(self) -> Answer {
         let Self { home, transaction, named, elsewhere } = self;
         let ended = home.cache.transact(transaction).await;
-        let wrote = |end: &StepEnd<Bytes>| matches!(end, StepEnd::Applied { .. } | StepEnd::Unknown { .. });
-        if matches!(ended, Transacted::InDoubt { .. }) || ended.steps().iter().any(wrote) {
-            // Nothing, where the last step has done it. Only a runtime that ends does not run it.
-            let _ = tokio::task::spawn_blocking(move || forget_all(&elsewhere)).await;
-        }
-        told::answer(&named, ended)
+        let ended = forgotten(ended, elsewhere).await;
+        told::answer(&named, &ended)
     }
+
+    /// Shows what it can at once, and goes on in the background, within its tables to its end. `bytes`: of the body.
+    async fn run_shown(self, asked: RespondAsync, bytes: u64, inside: Vec<Inside>) -> Answer {
+        let Self { home, transaction, named, elsewhere } = self;
+        let outcomes = Arc::clone(&home.outcomes);
+        let since = outcomes.wall(home.cache().now());
+        let updates: Vec<Value> = named.iter().map(|named| json!({ "table": named.table, "key": named.key })).collect();
+        let told = json!({ "outcome": "pending", "updates": &updates });
+        let refused = |why: NotSent| {
+            let problem = problem::in_words(&why.into()).outcome(Ended::RolledBack);
+            Answer::new(problem.response(), header("wtcache; detail=not-sent"), "not sent")
+        };
+        let id = match outcomes.begins_transaction(updates, bytes, &since) {
+            Ok(id) => id,
+            Err(why) => return refused(why),
+        };
+        let pending = match transaction.start() {
+            Ok(pending) => pending,
+            Err(why) => {
+                outcomes.forget(id);
+                return refused(why);
+            }
+        };
+        let (tell, plain) = oneshot::channel();
+        let keeps = Arc::clone(&outcomes);
+        // On its own, whoever waits for it.
+        tokio::spawn(async move {
+            let ended = forgotten(pending.await, elsewhere).await;
+            drop(inside);
+            keeps.ended(id, told::later(&named, &ended));
+            // Nobody may wait for it any more.
+            let _ = tell.send(told::answer(&named, &ended));
+        });
+        if let Some(wait) = asked.wait()
+            && let Ok(Ok(answer)) = tokio::time::timeout(wait, plain).await
+        {
+            outcomes.forget(id);
+            return answer.with(APPLIED, header(&format!("wait={}", asked.wait_seconds)));
+        }
+        accepted(answer::json(told.to_string().into_bytes()), id, asked, since)
+    }
+}
+
+/// Forgets what is to be forgotten of other tables, where something was written.
+async fn forgotten(ended: Transacted<Bytes>, elsewhere: Arc<Mutex<Vec<Forgets>>>) -> Transacted<Bytes> {
+    let wrote = |end: &StepEnd<Bytes>| matches!(end, StepEnd::Applied { .. } | StepEnd::Unknown { .. });
+    if matches!(ended, Transacted::InDoubt { .. }) || ended.steps().iter().any(wrote) {
+        // Nothing, where the last step has done it. Only a runtime that ends does not run it.
+        let _ = tokio::task::spawn_blocking(move || forget_all(&elsewhere)).await;
+    }
+    ended
 }
 
 /// The table whose records are shown together: that with the most updates; of several, the one that is named first.

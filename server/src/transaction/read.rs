@@ -39,6 +39,11 @@ impl Asked {
         let updated = self.updates.iter().map(|update| &update.table);
         updated.chain(self.forgets.iter().map(|forgets| &forgets.table))
     }
+
+    /// What it writes may be shown before its turn: no condition has to hold for it, and no rule of a table's source.
+    pub(super) fn may_be_shown(&self) -> bool {
+        self.updates.iter().all(|update| update.precondition.is_none() && !update.table.has_rule)
+    }
 }
 
 /// What is to be forgotten of a table.

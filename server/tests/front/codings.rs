@@ -6,7 +6,8 @@ use serde_json::{Value, json};
 
 use crate::common::{Response, Stage, setup};
 
-const GZIP: (&str, &str) = ("Accept-Encoding", "br, gzip");
+const GZIP: (&str, &str) = ("Accept-Encoding", "deflate, gzip");
+const BROTLI: (&str, &str) = ("Accept-Encoding", "br, gzip;q=0.9");
 
 /// `large` is compressed, `small` is not.
 fn compressing() -> Stage {
@@ -23,6 +24,12 @@ fn get(stage: &Stage, key: &str, headers: &[(&str, &str)]) -> Response {
 fn unzipped(answer: &Response) -> Vec<u8> {
     let mut out = Vec::new();
     flate2::read::GzDecoder::new(answer.bytes.as_slice()).read_to_end(&mut out).unwrap();
+    out
+}
+
+fn unsqueezed(answer: &Response) -> Vec<u8> {
+    let mut out = Vec::new();
+    brotli::Decompressor::new(answer.bytes.as_slice(), 4096).read_to_end(&mut out).unwrap();
     out
 }
 
@@ -46,7 +53,7 @@ fn a_large_answer_is_compressed_for_who_takes_it() {
             assert_eq!(head.header(name), zipped.header(name), "{name}");
         }
     }
-    for (key, headers) in [("small", vec![GZIP]), ("large", vec![("Accept-Encoding", "gzip;q=0, *")])] {
+    for (key, headers) in [("small", vec![GZIP]), ("large", vec![("Accept-Encoding", "gzip;q=0, br;q=0, *")])] {
         let answer = get(&stage, key, &headers).expect(200);
         assert!(answer.header("content-encoding").is_none() && varies(&answer), "{answer:?}");
     }
@@ -58,6 +65,29 @@ fn a_large_answer_is_compressed_for_who_takes_it() {
     assert!(written.header("content-encoding").is_none() && !varies(&written), "answers to writes are as they are");
 }
 
+#[test]
+fn brotli_is_given_to_who_would_rather_have_it() {
+    let stage = compressing();
+    let plain = get(&stage, "large", &[]).expect(200);
+    let squeezed = get(&stage, "large", &[BROTLI]).expect(200);
+    assert_eq!(squeezed.header("content-encoding"), Some("br"));
+    assert!(varies(&squeezed) && squeezed.bytes.len() < 500);
+    assert_eq!(unsqueezed(&squeezed), plain.bytes);
+    let tag = squeezed.header("etag").unwrap().to_owned();
+    assert_eq!(tag, format!("{};br\"", plain.header("etag").unwrap().strip_suffix('"').unwrap()));
+    // Who holds one that he still takes has what there is, also where the other would be sent now.
+    for accepted in ["br", "br, gzip", "br;q=0.1, gzip"] {
+        let same = get(&stage, "large", &[("Accept-Encoding", accepted), ("If-None-Match", &tag)]).expect(304);
+        assert_eq!(same.header("etag"), Some(tag.as_str()), "{accepted}");
+    }
+    let other = get(&stage, "large", &[("Accept-Encoding", "gzip"), ("If-None-Match", &tag)]).expect(200);
+    assert_eq!(other.header("content-encoding"), Some("gzip"));
+    let put = stage.ask("PUT", "/InventoryItem/large", &[("If-None-Match", &tag)], "{\"quantity\":2}");
+    put.expect_outcome(412, "rejected");
+    let small = get(&stage, "small", &[BROTLI]).expect(200);
+    assert!(small.header("content-encoding").is_none());
+}
+
 /// What cannot become smaller is sent as it is; what is larger than is compressed on the spot comes whole.
 #[test]
 fn a_very_large_answer_comes_whole() {
@@ -65,9 +95,12 @@ fn a_very_large_answer_comes_whole() {
     let text: String =
         (0..100_000_u32).map(|n| char::from(b'a' + (n.wrapping_mul(2_654_435_761) >> 28) as u8)).collect();
     stage.origin.seed("huge", json!({ "sku": text }));
-    let zipped = get(&stage, "huge", &[GZIP]).expect(200);
-    let record: Value = serde_json::from_slice(&unzipped(&zipped)).unwrap();
-    assert_eq!(record["sku"], text);
+    for decoded in
+        [unzipped(&get(&stage, "huge", &[GZIP]).expect(200)), unsqueezed(&get(&stage, "huge", &[BROTLI]).expect(200))]
+    {
+        let record: Value = serde_json::from_slice(&decoded).unwrap();
+        assert_eq!(record["sku"], text);
+    }
 }
 
 #[test]

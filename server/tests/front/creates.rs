@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value, json};
 use wtcache_origin::{Answer, Fault, FaultKind, Method, Target};
-use wtcache_server::hook::hooked;
+use wtcache_server::hook::{RuleCx, hooked};
 use wtcache_server::record::BodyError;
 use wtcache_server::table::{ServedTable, origin_of};
 
@@ -134,8 +134,8 @@ fn a_table_says_whether_its_origin_makes_records() {
 
 #[test]
 fn a_rule_of_the_table_runs_before_a_create() {
-    let rule = |existing: Option<&Map<String, Value>>, mut sent: Map<String, Value>| {
-        assert!(existing.is_none());
+    let rule = |cx: &RuleCx<'_>, mut sent: Map<String, Value>| {
+        assert!(cx.existing().is_none());
         if sent.get("quantity").and_then(Value::as_i64).is_none_or(|quantity| quantity < 0) {
             return Err(BodyError { field: None, message: "quantity is not to be negative".into() });
         }

@@ -5,6 +5,7 @@
 mod access;
 mod asked;
 mod auth;
+mod bodies;
 mod changes;
 mod clients;
 mod codings;
@@ -13,6 +14,7 @@ mod common;
 mod conditions;
 mod creates;
 mod events;
+mod expiry;
 mod formats;
 mod freshness;
 mod hostile;
@@ -36,6 +38,7 @@ mod telemetry;
 mod tls;
 mod trace;
 mod transactions;
+mod transactions_pending;
 mod writes;
 
 const NOTHING: [&str; 0] = [];

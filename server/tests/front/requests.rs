@@ -203,19 +203,3 @@ fn healthz_asks_nobody() {
     assert_eq!(stage.ask("GET", "/-/healthz?x", &[], "").expect(200).body, "ok\n");
     assert_eq!(stage.saw(), NOTHING);
 }
-
-/// RFC 9110 §15.5.16: with what would be taken. What is not read is no record.
-#[test]
-fn a_body_with_a_content_encoding_is_415_with_what_is_taken() {
-    let stage = stage();
-    let put = |coding| stage.ask("PUT", "/InventoryItem/a", &[("Content-Encoding", coding)], "{\"quantity\":1}");
-    for coding in ["gzip", "br", "identity, gzip", ""] {
-        let refused = put(coding).expect_outcome(415, "rejected");
-        assert_eq!(refused.header("accept-encoding"), Some("identity"), "{coding}");
-    }
-    for path in ["/-/invalidate", "/-/transaction"] {
-        stage.ask("POST", path, &[("Content-Encoding", "gzip")], "{}").expect(415);
-    }
-    assert_eq!(stage.saw(), NOTHING);
-    put("Identity").expect(200);
-}
