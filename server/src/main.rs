@@ -233,7 +233,7 @@ fn reload(reloading: &Reloading) {
         Ok(reloaded) => {
             demo::line(&reloaded.to_string());
             let Reloaded { taken, opened, opened_anew, closed, waits, left } = reloaded;
-            let names = |names: Vec<String>| names.join(", ");
+            let names = |names: Vec<String>| (!names.is_empty()).then(|| names.join(", "));
             tracing::info!(
                 name: "reloaded",
                 taken = names(taken),

@@ -13,7 +13,7 @@ use std::process::{Command, Output, Stdio};
 use std::time::Duration;
 
 use common::ask_at;
-use common::serving::{Folder, PATIENCE, Serving, address_in, within_patience, wtcache};
+use common::serving::{Folder, PATIENCE, Serving, address_in, warnings, within_patience, wtcache};
 use serde_json::json;
 use wtcache_origin::{Origin, OriginOptions};
 use wtcache_server::config::{Config, Credential, OriginConfig, TableConfig};
@@ -111,7 +111,7 @@ fn a_port_that_is_taken_is_named() {
         let (code, _, err) = run(command);
         assert_eq!(code, Some(1), "{arguments:?}: {err}");
         assert!(err.contains(&port) && err.contains("127.0.0.1") && err.contains("in use"), "{arguments:?}: {err}");
-        let plain = log::warnings(&err).join("\n");
+        let plain = warnings(&err).join("\n");
         assert!(plain.starts_with("wtcache: ") && !err.contains("panicked"), "{err}");
     }
 }
@@ -265,7 +265,7 @@ fn a_folder_is_served_with_what_the_environment_says() {
     }
     front.signal("-TERM");
     let (status, out, err) = front.end();
-    assert_eq!((status.code(), out.as_str(), log::warnings(&err)), (Some(0), "", vec![]));
+    assert_eq!((status.code(), out.as_str(), warnings(&err)), (Some(0), "", vec![]));
 }
 
 /// Somebody writes to the origin and tells nobody: the auditor does.
@@ -293,7 +293,7 @@ fn audit_a_record_that_differs_for_long_is_told_on_standard_error() {
     assert!(ask_at(address, "GET", "/InventoryItem/a", "").1.contains("\"quantity\":1"), "it changes nothing");
     front.signal("-TERM");
     let (status, _, err) = front.end();
-    assert_eq!((status.code(), log::warnings(&err)), (Some(0), vec![]));
+    assert_eq!((status.code(), warnings(&err)), (Some(0), vec![]));
 }
 
 /// What is in doubt at the end is said, and is no failure of the command.

@@ -152,9 +152,28 @@ fn every_schema_error_names_its_place() {
             "s:1:6: type T is not a table\n  hint: write: type T @table { … }".into(),
         ),
         (
-            "type T @table @export(name: \"x\") { a: ID @primaryKey }".into(),
-            "s:1:23: unknown argument name of @export\n  hint: @export takes no argument; the path is the type's name"
-                .into(),
+            "type T @table @export(as: \"x\") { a: ID @primaryKey }".into(),
+            "s:1:23: unknown argument as of @export\n  hint: known: name".into(),
+        ),
+        (
+            "type T @table @export(name: 5) { a: ID @primaryKey }".into(),
+            "s:1:29: name: expected a text, got 5\n  hint: write: @export(name: \"parts\")".into(),
+        ),
+        (
+            "type T @table @export(name: \"x\", name: \"y\") { a: ID @primaryKey }".into(),
+            "s:1:34: argument name of @export is given twice".into(),
+        ),
+        (
+            "type T @table @export(name: \"-\") { a: ID @primaryKey }".into(),
+            "s:1:29: name: expected a letter, then letters, digits, _ and -, 128 at most, got \"-\"\n  hint: it is one segment of a path".into(),
+        ),
+        (
+            "type T @table @export(name: \"a/b\") { a: ID @primaryKey }".into(),
+            "s:1:29: name: expected a letter, then letters, digits, _ and -, 128 at most, got \"a/b\"\n  hint: it is one segment of a path".into(),
+        ),
+        (
+            "type T @table { a: ID @primaryKey } type U @table @export(name: \"T\") { a: ID @primaryKey }".into(),
+            "s:1:42: type U: another table has the name T\n  hint: give one of them another: @export(name: \"…\")".into(),
         ),
         (
             "type T @table(expiraton: 5) { a: ID @primaryKey }".into(),

@@ -6,6 +6,7 @@
 //! and no two attributes, and no two tables, have one name.
 
 mod bounds;
+mod export;
 mod guard;
 mod read;
 
@@ -33,7 +34,7 @@ pub struct Schema {
 /// One type of the schema: what its records look like.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Table {
-    /// The type's name, and the table's path segment.
+    /// The table's name, as the configuration, its path and all else have it: the type's, or that of its `@export(name: "…")`.
     pub name: String,
     /// How long a record is fresh (`@table(expiration: seconds)`); `None`: the table sets no bound.
     pub expiration: Option<Duration>,

@@ -11,7 +11,7 @@ use async_graphql_parser::types::{
 };
 use async_graphql_parser::{Error, Pos, Positioned, parse_schema};
 
-use super::{Attribute, Bounds, Scalar, Schema, Stamp, Table, guard};
+use super::{Attribute, Bounds, Scalar, Schema, Stamp, Table, export, guard};
 use crate::diagnostic::{Diagnostics, Findings, Position, hint_of_known, nearest, shown, text};
 
 /// Attribute numbers are 16 bits wide; no table comes near.
@@ -21,7 +21,7 @@ const MAX_ATTRIBUTES: usize = 1024;
 const MAX_TABLES: usize = 1024;
 
 /// A table's name is a segment of a URL, an attribute's a key of its query.
-const MAX_NAME_BYTES: usize = 128;
+pub(super) const MAX_NAME_BYTES: usize = 128;
 
 /// A hundred years: longer than any record lives, and far from the end of any clock.
 const MAX_SECONDS: u64 = 100 * 365 * 24 * 60 * 60;
@@ -62,10 +62,16 @@ pub(super) fn schema(file: &str, bytes: &[u8]) -> Result<Schema, Diagnostics> {
             continue;
         };
         let name = &definition.name;
-        if !names.insert(name.node.as_str()) {
+        let is_first = names.insert(name.node.as_str());
+        if !is_first {
             findings.add(place(name.pos), format!("type {} is declared twice", shown(&name.node)), None);
         }
-        tables.extend(table(definition, &mut findings));
+        let Some(table) = table(definition, &mut findings) else { continue };
+        if is_first && tables.iter().any(|other| other.name == table.name) {
+            let message = format!("type {}: another table has the name {}", shown(&name.node), shown(&table.name));
+            findings.add(place(name.pos), message, Some("give one of them another: @export(name: \"…\")".to_owned()));
+        }
+        tables.push(table);
     }
     findings.or(Schema { tables })
 }
@@ -108,7 +114,7 @@ fn table(definition: &TypeDefinition, findings: &mut Findings<'_>) -> Option<Tab
         primary_key: String::new(),
         attributes: Vec::new(),
     };
-    let mut is_table = false;
+    let (mut is_table, mut own_name) = (false, None);
     for directive in once_each(&definition.directives, findings) {
         match directive.node.name.node.as_str() {
             "table" => {
@@ -117,11 +123,11 @@ fn table(definition: &TypeDefinition, findings: &mut Findings<'_>) -> Option<Tab
             }
             "export" => {
                 table.exported = true;
-                no_arguments(&directive.node, Some("the path is the type's name"), findings);
+                own_name = export::own_name(&directive.node, findings);
             }
             "sealed" => {
                 table.sealed = true;
-                no_arguments(&directive.node, None, findings);
+                no_arguments(&directive.node, findings);
             }
             other => {
                 let at = directive.pos;
@@ -135,6 +141,8 @@ fn table(definition: &TypeDefinition, findings: &mut Findings<'_>) -> Option<Tab
         findings.add(place(name.pos), format!("type {} is not a table", shown(&name.node)), Some(hint));
     }
     read_fields(name, object, &mut table, findings);
+    // What is wrong with the type was told by the type's name.
+    table.name = own_name.unwrap_or(table.name);
     Some(table)
 }
 
@@ -203,16 +211,16 @@ fn attribute(field: &FieldDefinition, table: &mut Table, findings: &mut Findings
     for directive in once_each(&field.directives, findings) {
         match directive.node.name.node.as_str() {
             "primaryKey" => {
-                no_arguments(&directive.node, None, findings);
+                no_arguments(&directive.node, findings);
                 primary_key(directive.pos, &name, scalar, table, findings);
             }
             "indexed" => {
                 indexed = true;
-                no_arguments(&directive.node, None, findings);
+                no_arguments(&directive.node, findings);
             }
             "min" | "max" | "pattern" => bounds.read(directive, scalar, findings),
             "createdTime" | "updatedTime" => {
-                no_arguments(&directive.node, None, findings);
+                no_arguments(&directive.node, findings);
                 let nullable = field.ty.node.nullable;
                 let which = stamped(directive, &name, scalar.filter(|_| !list), nullable, table, findings);
                 if which.is_some() && stamp.is_some() {
@@ -222,7 +230,7 @@ fn attribute(field: &FieldDefinition, table: &mut Table, findings: &mut Findings
                 stamp = which.or(stamp);
             }
             "expiresAt" => {
-                no_arguments(&directive.node, None, findings);
+                no_arguments(&directive.node, findings);
                 expires_at = true;
                 own_end(directive.pos, &name, scalar.filter(|_| !list), table, findings);
             }
@@ -339,13 +347,10 @@ fn times(directive: &ConstDirective, table: &mut Table, findings: &mut Findings<
     }
 }
 
-fn no_arguments(directive: &ConstDirective, why: Option<&str>, findings: &mut Findings<'_>) {
+fn no_arguments(directive: &ConstDirective, findings: &mut Findings<'_>) {
     for (name, _) in &directive.arguments {
         let message = format!("unknown argument {} of @{}", shown(&name.node), directive.name.node);
-        let hint = match why {
-            Some(why) => format!("@{} takes no argument; {why}", directive.name.node),
-            None => format!("@{} takes no argument", directive.name.node),
-        };
+        let hint = format!("@{} takes no argument", directive.name.node);
         findings.add(place(name.pos), message, Some(hint));
     }
 }

@@ -10,12 +10,7 @@ use serde_json::{Value, json};
 use wtcache_origin::{Answer, Fault, FaultKind, Method, Origin, OriginOptions};
 
 use super::common::ask_at;
-use super::{Folder, Serving, address_in, run, wtcache};
-
-/// The lines that tell of more than how things go.
-pub(super) fn warnings(err: &str) -> Vec<&str> {
-    err.lines().filter(|line| !line.contains(" INFO  ")).collect()
-}
+use super::{Folder, Serving, address_in, run, warnings, wtcache};
 
 const SECRET: &str = "s3cret";
 

@@ -160,3 +160,8 @@ pub(crate) fn address_in(text: &str) -> SocketAddr {
     let end = rest.find(|c: char| !c.is_ascii_digit() && c != '.' && c != ':').unwrap_or(rest.len());
     rest[..end].trim_end_matches('.').parse().unwrap()
 }
+
+/// The lines of a log that tell of more than how things go.
+pub(crate) fn warnings(err: &str) -> Vec<&str> {
+    err.lines().filter(|line| !line.contains(" INFO  ")).collect()
+}

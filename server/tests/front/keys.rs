@@ -1,7 +1,9 @@
 //! What a key may be, and how it goes to the origin.
 
+use serde_json::json;
+
 use crate::NOTHING;
-use crate::common::stage;
+use crate::common::{setup, stage};
 
 /// A key is decoded here, checked, and encoded again for the origin: what names a record there is what was asked for.
 #[test]
@@ -90,4 +92,29 @@ fn keys_that_cannot_name_a_record_are_400_and_never_sent() {
         stage.ask("DELETE", path, &[], "").expect_outcome(405, "rejected");
     }
     assert_eq!(stage.saw(), NOTHING);
+}
+
+/// A table has one name everywhere: its type's, or that of its export.
+#[test]
+fn a_table_is_called_as_its_export_says() {
+    let types = "type SparePart @table(expiration: 60) @export(name: \"spare-parts\") { id: ID @primaryKey sku: String @indexed }";
+    let stage = setup().types(types).start();
+    stage.origin.seed("a", json!({ "sku": "S1" }));
+    stage.ask("GET", "/spare-parts/a", &[], "").expect(200);
+    let unknown = stage.ask("GET", "/SparePart/a", &[], "").expect(404).json();
+    let detail = unknown["detail"].as_str().unwrap();
+    assert!(detail.contains("served here: InventoryItem, Part, spare-parts"), "{detail}");
+    assert_eq!(stage.ask("GET", "/spare-parts/?sku=S1", &[], "").expect(200).json()[0]["id"], "a");
+    let update = r#"{"updates":[{"table":"spare-parts","key":"a","put":{"sku":"S2"}}]}"#;
+    stage.ask("POST", "/-/transaction", &[], update).expect(200);
+    let forget = r#"{"table":"spare-parts","key":"a"}"#;
+    assert_eq!(stage.ask("POST", "/-/invalidate", &[], forget).expect(200).json()["forgotten"], 1);
+    let described = stage.ask("GET", "/-/openapi.json", &[], "").expect(200).json();
+    assert!(
+        described["paths"].get("/spare-parts/{key}").is_some(),
+        "{:?}",
+        described["paths"].as_object().unwrap().keys()
+    );
+    let metrics = stage.ask("GET", "/-/metrics", &[], "").expect(200);
+    assert!(metrics.body.contains("table=\"spare-parts\""));
 }
