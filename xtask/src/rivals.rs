@@ -49,10 +49,11 @@ pub(crate) fn front(args: impl Iterator<Item = String>) -> Result<(), String> {
     crate::run(compare)
 }
 
-/// Formatting only: clippy would compile the rivals.
+/// Formatting, and that the lock file fits what the workspace's crates depend on now: clippy would compile the rivals.
 pub(crate) fn lint() -> Result<(), String> {
     for manifest in [CACHES, CLIENTS, FRONT] {
         crate::run(cargo(&["fmt", "--manifest-path", manifest, "--check"]))?;
+        crate::run(cargo(&["update", "--quiet", "--workspace", "--locked", "--manifest-path", manifest]))?;
     }
     Ok(())
 }
