@@ -188,12 +188,12 @@ impl<L: Layout> Drop for Alone<'_, L> {
 impl<L: Layout> Existing<L> for Alone<'_, L> {
     fn existing(&self) -> Result<Option<Entry<L>>, LoadError> {
         let Self { engine, hash, deadline, .. } = *self;
-        finish(get::existing(&OwnLoad { engine, hash, key: &self.shared(), deadline }), engine.source.runtime())
+        finish(get::existing(&OwnLoad { engine, hash, key: self.key, deadline }), engine.source.runtime())
     }
 
     #[cfg(feature = "tokio")]
     fn awaited(&self) -> Pin<Box<dyn Future<Output = Result<Option<Entry<L>>, LoadError>> + Send + '_>> {
         let Self { engine, hash, deadline, .. } = *self;
-        Box::pin(async move { get::existing(&OwnLoad { engine, hash, key: &self.shared(), deadline }).await })
+        Box::pin(async move { get::existing(&OwnLoad { engine, hash, key: self.key, deadline }).await })
     }
 }

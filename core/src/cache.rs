@@ -14,7 +14,7 @@ use crate::engine::Engine;
 use crate::entry::sealed::Stored;
 use crate::entry::{Bytes, Entry, Layout, Lookup, Typed};
 use crate::error::{LoadError, NotSent, WriteError};
-use crate::get::{self, Get, GetMany, Read, Wants};
+use crate::get::{self, GetMany, Read, Wants};
 use crate::invalidate::{self, Forgotten};
 use crate::metrics::Stats;
 use crate::options::{Builder, Call};
@@ -113,9 +113,10 @@ impl<L: Layout> CacheOf<L> {
     /// # Errors
     /// It is not resident and could not be loaded. Nothing is changed.
     pub fn get<Q: Lookup<L> + ?Sized>(&self, key: &Q) -> Result<Option<Entry<L>>, LoadError> {
-        match self.hit(key, &Wants::default())? {
+        let hash = self.0.hash(key);
+        match self.hit((hash, key), &Wants::default())? {
             Some(read) => Ok(read.entry),
-            None => self.miss(key, &Call::new()).map(|read| read.entry),
+            None => self.miss((hash, key), &Call::new(), false).map(|read| read.entry),
         }
     }
 
@@ -124,16 +125,22 @@ impl<L: Layout> CacheOf<L> {
     /// # Errors
     /// As `get`.
     pub fn read<Q: Lookup<L> + ?Sized>(&self, key: &Q, call: &Call) -> Result<Read<L>, LoadError> {
-        match self.hit(key, &call.wants)? {
+        let hash = self.0.hash(key);
+        match self.hit((hash, key), &call.wants)? {
             Some(read) => Ok(read),
-            None => self.miss(key, call),
+            None => self.miss((hash, key), call, false),
         }
     }
 
     /// Apart from those above, so that a hit makes no room for what only a miss needs.
     #[inline(never)]
-    fn miss<Q: Lookup<L> + ?Sized>(&self, key: &Q, call: &Call) -> Result<Read<L>, LoadError> {
-        self.run(self.get_story(key, call))
+    pub(crate) fn miss<Q: Lookup<L> + ?Sized>(
+        &self,
+        key: (u64, &Q),
+        call: &Call,
+        confirmed: bool,
+    ) -> Result<Read<L>, LoadError> {
+        get::get_now(&self.0, key, call, confirmed)
     }
 
     /// The records of many keys: an answer for each, in the order of the keys, as [`CacheOf::get`] gives it. Those that are
@@ -187,7 +194,7 @@ impl<L: Layout> CacheOf<L> {
     /// for in the background.
     #[must_use]
     pub fn read_resident<Q: Lookup<L> + ?Sized>(&self, key: &Q, call: &Call) -> Option<Read<L>> {
-        let found = self.hit(key, &call.wants).ok()?;
+        let found = self.hit((self.0.hash(key), key), &call.wants).ok()?;
         found.or_else(|| get::stale(&self.0, self.0.hash(key), Arc::new(key.to_key()), &call.wants))
     }
 
@@ -498,27 +505,37 @@ impl<L: Layout> CacheOf<L> {
     }
 
     /// A hit, or nothing.
-    pub(crate) fn hit<Q: Lookup<L> + ?Sized>(&self, key: &Q, wants: &Wants) -> Result<Option<Read<L>>, LoadError> {
-        if self.0.is_closed() {
-            return Err(LoadError::Closed);
-        }
-        Ok(get::hit(&self.0, self.0.hash(key), key, false, wants))
-    }
-
-    /// The same, whatever is pending.
-    pub(crate) fn confirmed_hit<Q: Lookup<L> + ?Sized>(
+    pub(crate) fn hit<Q: Lookup<L> + ?Sized>(
         &self,
-        key: &Q,
+        (hash, key): (u64, &Q),
         wants: &Wants,
     ) -> Result<Option<Read<L>>, LoadError> {
         if self.0.is_closed() {
             return Err(LoadError::Closed);
         }
-        Ok(get::hit(&self.0, self.0.hash(key), key, true, wants))
+        Ok(get::hit(&self.0, hash, key, false, wants))
     }
 
-    pub(crate) fn get_story<Q: Lookup<L> + ?Sized>(&self, key: &Q, call: &Call) -> Get<L> {
-        Get::new(&self.0, self.0.hash(key), Arc::new(key.to_key()), call)
+    /// The same, whatever is pending.
+    pub(crate) fn confirmed_hit<Q: Lookup<L> + ?Sized>(
+        &self,
+        (hash, key): (u64, &Q),
+        wants: &Wants,
+    ) -> Result<Option<Read<L>>, LoadError> {
+        if self.0.is_closed() {
+            return Err(LoadError::Closed);
+        }
+        Ok(get::hit(&self.0, hash, key, true, wants))
+    }
+
+    #[cfg(feature = "tokio")]
+    pub(crate) fn get_story<Q: Lookup<L> + ?Sized>(
+        &self,
+        (hash, key): (u64, &Q),
+        call: &Call,
+        confirmed: bool,
+    ) -> get::Get<L> {
+        get::Get::new(&self.0, hash, Arc::new(key.to_key()), call, confirmed)
     }
 
     pub(crate) fn get_many_story<'q, Q: Lookup<L> + ?Sized + 'q>(

@@ -97,7 +97,7 @@ impl<L: Layout> Prepared<L> {
     /// See [`Prepared::existing`].
     pub(crate) async fn read(&self) -> Result<Option<Entry<L>>, LoadError> {
         let permit = self.permit();
-        let (engine, key) = (&permit.engine, &permit.key);
+        let (engine, key) = (&permit.engine, L::key(&permit.key));
         get::existing(&OwnLoad { engine, hash: permit.hash, key, deadline: permit.deadline }).await
     }
 
@@ -354,7 +354,7 @@ impl<L: Layout> Sent<L> {
 
     pub(crate) fn own_load(&self) -> OwnLoad<'_, L> {
         let permit = self.permit();
-        OwnLoad { engine: &permit.engine, hash: permit.hash, key: &permit.key, deadline: permit.deadline }
+        OwnLoad { engine: &permit.engine, hash: permit.hash, key: L::key(&permit.key), deadline: permit.deadline }
     }
 
     fn permit(&self) -> &Permit<L> {

@@ -243,12 +243,19 @@ impl<L: Layout> Engine<L> {
     ) -> Option<bool> {
         let mut left = Left::default();
         let (kept, _ended) = self.shard(hash).write().lone_applied(self, permit, stored, &mut left)?;
-        let is_over = kept && self.budget.is_over();
-        if is_over || left.evicted.len() > 0 {
-            let mut after = After::of(left, is_over.then(|| stored.clone()));
-            self.finish(&mut after, key);
-        }
+        self.finish_alone(key, left, kept.then_some(stored));
         Some(kept)
+    }
+
+    /// What is left to do for a key after a step that met nobody, and of which nobody is told, once no lock is held: `kept` is its
+    /// record now.
+    pub(crate) fn finish_alone(&self, key: &L::Key, left: Left<L>, kept: Option<&L::Stored>) {
+        let evicted = left.evicted.len() as u64;
+        match kept.filter(|_| self.budget.is_over()) {
+            Some(newcomer) => self.finish(&mut After::of(left, newcomer.clone()), key),
+            None if evicted > 0 => self.counters.add(Event::Evicted, evicted),
+            None => {}
+        }
     }
 
     /// The same on what the shards know of many keys, each given once, in one step: under the locks of all their shards.

@@ -5,6 +5,7 @@
 //! the same step what is here is forgotten, so that nobody sees older values after it.
 //! Invariant: a value is returned only if no write or invalidation that ended before the read began is newer.
 
+mod alone;
 mod load;
 mod many;
 mod refresh;
@@ -29,6 +30,7 @@ use crate::store::Store;
 use crate::sync::{Arc, Door};
 use crate::windows::Stale;
 
+pub(crate) use alone::get_now;
 #[cfg(feature = "tokio")]
 pub(crate) use load::Existing;
 pub(crate) use load::{LoadCall, LoadReply, OwnLoad, existing};
@@ -209,7 +211,8 @@ pub(crate) struct Get<L: Layout> {
 }
 
 impl<L: Layout> Get<L> {
-    pub(crate) fn new(engine: &Arc<Engine<L>>, hash: u64, key: SharedKey<L>, call: &Call) -> Self {
+    /// `confirmed`: it is blind to what is pending.
+    pub(crate) fn new(engine: &Arc<Engine<L>>, hash: u64, key: SharedKey<L>, call: &Call, confirmed: bool) -> Self {
         let now = engine.clock.now();
         Self {
             hash,
@@ -217,7 +220,7 @@ impl<L: Layout> Get<L> {
             deadline: engine.deadline_of(call, now),
             nesting: Nesting::of(engine.frame(hash), call.scope.as_ref()),
             scope: call.scope.clone(),
-            confirmed: false,
+            confirmed,
             wants: call.wants,
             oldest: call.wants.oldest(now),
             passed: Passed::Nothing,
@@ -226,12 +229,6 @@ impl<L: Layout> Get<L> {
             reply: None,
             engine: Arc::clone(engine),
         }
-    }
-
-    /// The same, blind to what is pending.
-    pub(crate) fn confirmed(mut self) -> Self {
-        self.confirmed = true;
-        self
     }
 
     /// What a load brought, with what is pending above it.

@@ -203,9 +203,10 @@ impl<L: Layout> CacheOf<L> {
     /// # Errors
     /// As `get_confirmed`.
     pub fn read_confirmed<Q: Lookup<L> + ?Sized>(&self, key: &Q, call: &Call) -> Result<Read<L>, LoadError> {
+        let key = (self.engine().hash(key), key);
         match self.confirmed_hit(key, &call.wants)? {
             Some(read) => Ok(read),
-            None => self.run(self.get_story(key, call).confirmed()),
+            None => self.miss(key, call, true),
         }
     }
 

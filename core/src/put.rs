@@ -436,7 +436,7 @@ impl<'a, L: Layout> Told<'a, L> {
             existing: Some(&own),
             stray: AtomicBool::new(false),
         };
-        let key = L::key(own.key);
+        let key = own.key;
         let outcome = match sending {
             Sending::Put(value) => engine.source.put(key, L::view(value), &cx).await.map(Done::Put),
             Sending::Delete => engine.source.delete(key, &cx).await.map(|()| Done::Deleted),

@@ -17,6 +17,7 @@ mod at_key;
 mod at_keys;
 mod forget;
 mod lone;
+mod lone_load;
 
 use std::collections::VecDeque;
 use std::task::Waker;
@@ -44,6 +45,8 @@ use crate::sync::{Arc, AtomicU64, Ordering};
 pub(crate) use at_key::{AtKey, PushStanding};
 pub(crate) use at_keys::AtKeys;
 use lone::{AtHand, Lone};
+pub(crate) use lone_load::LoneEnd;
+use lone_load::LoneLoads;
 
 pub(crate) struct Shard<L: Layout> {
     state: StripedLock<State<L>>,
@@ -56,6 +59,7 @@ pub(crate) struct State<L: Layout> {
     slots: HashTable<Cell<L>>,
     /// Writes that nobody has met.
     lone: Vec<Lone<L>>,
+    loads: LoneLoads<L>,
     at_hand: AtHand,
     /// How often a transaction on a key of this shard became visible, began to send, or ended.
     pub(crate) transactions: u64,
@@ -125,8 +129,8 @@ impl<L: Layout> Default for After<L> {
 
 impl<L: Layout> After<L> {
     /// What left, and what was admitted though its shard had no room for it.
-    pub(crate) fn of(left: Left<L>, newcomer: Option<L::Stored>) -> Self {
-        Self { left, newcomer, ..Self::default() }
+    pub(crate) fn of(left: Left<L>, newcomer: L::Stored) -> Self {
+        Self { left, newcomer: Some(newcomer), ..Self::default() }
     }
 
     /// Notes an event, if somebody listens. Called under the shard's exclusive lock.
@@ -166,7 +170,14 @@ impl<L: Layout> After<L> {
 
 impl<L: Layout> Shard<L> {
     pub(crate) fn new(store: Store<L>, threads: usize) -> Self {
-        let state = State { store, slots: HashTable::new(), lone: Vec::new(), at_hand: AtHand::new(), transactions: 0 };
+        let state = State {
+            store,
+            slots: HashTable::new(),
+            lone: Vec::new(),
+            loads: LoneLoads::new(),
+            at_hand: AtHand::new(),
+            transactions: 0,
+        };
         Self { state: StripedLock::new(state, threads), events: AtomicU64::new(0) }
     }
 

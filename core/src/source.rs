@@ -22,7 +22,7 @@ use crate::nesting::Scope;
 use crate::pushed::VersionOrder;
 use crate::sync::{Arc, AtomicBool, Ordering};
 
-pub(crate) use any::{AnySource, caught, panic_message};
+pub(crate) use any::{AnySource, caught, load_now, panic_message};
 #[cfg(feature = "tokio")]
 pub use awaited::{AsyncSource, AsyncWriteCx};
 #[cfg(feature = "tokio")]

@@ -103,10 +103,11 @@ impl<L: Layout> AsyncCache<L> {
     /// # Errors
     /// As [`AsyncCache::get`].
     pub async fn read<Q: Lookup<L> + ?Sized>(&self, key: &Q, call: &Call) -> Result<Read<L>, LoadError> {
-        if let Some(read) = self.cache.hit(key, &call.wants)? {
+        let hash = self.cache.engine().hash(key);
+        if let Some(read) = self.cache.hit((hash, key), &call.wants)? {
             return Ok(read);
         }
-        let mut story = self.cache.get_story(key, &carried(call));
+        let mut story = self.cache.get_story((hash, key), &carried(call), false);
         match self.drive(&mut story).await {
             Ok(result) => result,
             Err(refused) => Err(refused.into()),
@@ -118,10 +119,11 @@ impl<L: Layout> AsyncCache<L> {
     /// # Errors
     /// As [`AsyncCache::get`].
     pub async fn read_confirmed<Q: Lookup<L> + ?Sized>(&self, key: &Q, call: &Call) -> Result<Read<L>, LoadError> {
-        if let Some(read) = self.cache.confirmed_hit(key, &call.wants)? {
+        let hash = self.cache.engine().hash(key);
+        if let Some(read) = self.cache.confirmed_hit((hash, key), &call.wants)? {
             return Ok(read);
         }
-        let mut story = self.cache.get_story(key, &carried(call)).confirmed();
+        let mut story = self.cache.get_story((hash, key), &carried(call), true);
         match self.drive(&mut story).await {
             Ok(result) => result,
             Err(refused) => Err(refused.into()),

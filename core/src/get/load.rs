@@ -19,7 +19,7 @@ use crate::metrics::Event;
 use crate::nesting::{self, DEEPEST, Nesting, Scope};
 use crate::shard::AtKey;
 use crate::slot::{Answer, LoadEnd};
-use crate::source::{Failure, Lifetime, LoadCx, Loaded, SourceError};
+use crate::source::{Failure, Lifetime, LoadCx, Loaded, Source, SourceError, load_now};
 use crate::sync::Arc;
 use crate::tags::Running;
 
@@ -55,7 +55,8 @@ impl<L: Layout> SourceCall for LoadCall<L> {
         match self.role.take() {
             Some(Role::Leader { flight, replaced, moved }) => self.lead(&flight, replaced.as_ref(), moved).await,
             Some(Role::Alone) | None => {
-                let own = OwnLoad { engine: &self.engine, hash: self.hash, key: &self.key, deadline: self.deadline };
+                let own =
+                    OwnLoad { engine: &self.engine, hash: self.hash, key: L::key(&self.key), deadline: self.deadline };
                 let result = own.load_beneath_pending(self.scope.as_ref()).await;
                 LoadReply::Done(result.map(|based| (based, How::Loaded { kept: false })))
             }
@@ -82,10 +83,10 @@ impl<L: Layout> Spawned for LoadCall<L> {
 
 impl<L: Layout> LoadCall<L> {
     async fn lead(&self, flight: &Arc<Flight<L>>, replaced: Option<&Entry<L>>, moved: bool) -> LoadReply<L> {
-        let guard = Leading { call: self, flight };
-        let own = OwnLoad { engine: &self.engine, hash: self.hash, key: &self.key, deadline: self.deadline };
+        let own = OwnLoad { engine: &self.engine, hash: self.hash, key: L::key(&self.key), deadline: self.deadline };
+        let guard = Leading { engine: own.engine, hash: own.hash, key: own.key, flight };
         let asked = own.ask(replaced, self.scope.as_ref()).await;
-        guard.ends(&own, moved, asked)
+        guard.ends(&own, moved, asked.map(|asked| asked.kept_if(self.keep)))
     }
 }
 
@@ -99,7 +100,9 @@ impl<L: Layout> Drop for LoadCall<L> {
 
 /// Gives the load up when dropped: also when something unwinds.
 pub(super) struct Leading<'a, L: Layout> {
-    pub(super) call: &'a LoadCall<L>,
+    pub(super) engine: &'a Engine<L>,
+    pub(super) hash: u64,
+    pub(super) key: &'a L::Key,
     pub(super) flight: &'a Flight<L>,
 }
 
@@ -111,15 +114,15 @@ impl<L: Layout> Leading<'_, L> {
             Err(error) if own.is_late() => return LoadReply::Done(Err(error)),
             _ => {}
         }
-        let (flight, keep) = (self.flight, self.call.keep);
+        let flight = self.flight;
         std::mem::forget(self);
-        own.ends(flight, moved, if keep { asked } else { asked.map(Asked::not_kept) })
+        own.ends(flight, moved, asked)
     }
 }
 
 impl<L: Layout> Drop for Leading<'_, L> {
     fn drop(&mut self) {
-        give_up(&self.call.engine, self.call.hash, L::key(&self.call.key), self.flight);
+        give_up(self.engine, self.hash, self.key, self.flight);
     }
 }
 
@@ -135,7 +138,7 @@ pub(super) fn give_up<L: Layout>(engine: &Engine<L>, hash: u64, key: &L::Key, fl
 /// The existing record of a key, from inside its turn: the resident one, else a load of its own.
 pub(crate) async fn existing<L: Layout>(own: &OwnLoad<'_, L>) -> Result<Option<Entry<L>>, LoadError> {
     let engine = own.engine;
-    let fresh = engine.at_key(own.hash, L::key(own.key), |at| at.fresh().map(|stored| stored.clone()));
+    let fresh = engine.at_key(own.hash, own.key, |at| at.fresh().map(|stored| stored.clone()));
     match fresh {
         Some(stored) => Ok(Entry::of(stored)),
         None => own.load(None).await.map(|based| based.entry),
@@ -157,7 +160,7 @@ impl<L: Layout> SourceCall for Existing<L> {
     type Reply = Result<Option<Entry<L>>, LoadError>;
 
     async fn run(self) -> Self::Reply {
-        let own = OwnLoad { engine: &self.engine, hash: self.hash, key: &self.key, deadline: self.deadline };
+        let own = OwnLoad { engine: &self.engine, hash: self.hash, key: L::key(&self.key), deadline: self.deadline };
         nesting::within(&[], self.scope.as_ref(), existing(&own)).await
     }
 
@@ -181,14 +184,14 @@ impl<L: Layout> Spawned for Existing<L> {
 pub(crate) struct OwnLoad<'a, L: Layout> {
     pub(crate) engine: &'a Arc<Engine<L>>,
     pub(crate) hash: u64,
-    pub(crate) key: &'a SharedKey<L>,
+    pub(crate) key: &'a L::Key,
     pub(crate) deadline: Tick,
 }
 
 /// What the source found, and when it was asked.
 pub(super) struct Asked<L: Layout> {
     /// `None` is an absent mark to be made.
-    stored: Option<L::Stored>,
+    pub(super) stored: Option<L::Stored>,
     keep: bool,
     /// The new times of a resident record that is unchanged.
     renewed: Option<Times>,
@@ -197,8 +200,14 @@ pub(super) struct Asked<L: Layout> {
 }
 
 impl<L: Layout> Asked<L> {
-    fn not_kept(self) -> Self {
-        Self { keep: false, renewed: None, ..self }
+    /// Where the call says so, it is not kept.
+    pub(super) fn kept_if(self, keep: bool) -> Self {
+        if keep { self } else { Self { keep: false, renewed: None, ..self } }
+    }
+
+    /// What may become the key's record, and whether it may be kept.
+    pub(super) fn brought(&self) -> Option<(&L::Stored, bool, Running)> {
+        self.stored.as_ref().map(|stored| (stored, self.keep, self.running))
     }
 }
 
@@ -218,7 +227,7 @@ impl<L: Layout> OwnLoad<'_, L> {
             return Err(LoadError::TooDeep);
         }
         let asked = self.ask(None, scope).await?;
-        let (over, seen) = self.engine.at_key(self.hash, L::key(self.key), |at| {
+        let (over, seen) = self.engine.at_key(self.hash, self.key, |at| {
             at.returned_unretained();
             (at.over(), look(at))
         });
@@ -234,7 +243,7 @@ impl<L: Layout> OwnLoad<'_, L> {
     /// may lack it.
     async fn load_beneath_pending(&self, scope: Option<&Scope>) -> Result<Based<L>, LoadError> {
         loop {
-            let before = self.engine.at_key(self.hash, L::key(self.key), |at| at.pending());
+            let before = self.engine.at_key(self.hash, self.key, |at| at.pending());
             let (based, now) = self.load_and_look(scope, |at| at.pending()).await?;
             if before.iter().all(|write| now.contains(write)) {
                 return Ok(based);
@@ -249,7 +258,6 @@ impl<L: Layout> OwnLoad<'_, L> {
     /// Calls the source. An answer that comes after the deadline is none.
     async fn ask(&self, replaced: Option<&Entry<L>>, scope: Option<&Scope>) -> Result<Asked<L>, LoadError> {
         let engine = self.engine;
-        let key = L::key(self.key);
         let since = engine.clock.now();
         if since >= self.deadline {
             return Err(LoadError::Deadline);
@@ -259,10 +267,26 @@ impl<L: Layout> OwnLoad<'_, L> {
         let cx = LoadCx { clock: &*engine.clock, deadline: self.deadline, replaced };
         // To the end of this function: the weigher, the extractor and the key's clone must not wait for this load either.
         let asked = pin!(async {
-            let answer = engine.source.get(key, &cx).await;
+            let answer = engine.source.get(self.key, &cx).await;
             self.made(answer, replaced, since, running)
         });
         nesting::within(&[engine.frame(self.hash)], scope, asked).await
+    }
+
+    /// The same of a blocking source, in this thread, asked at `since`, which is before the deadline. It is offered nothing.
+    pub(super) fn ask_now(
+        &self,
+        source: &dyn Source<L>,
+        since: Tick,
+        scope: Option<&Scope>,
+    ) -> Result<Asked<L>, LoadError> {
+        let engine = self.engine;
+        engine.counters.count(Event::Load);
+        let running = engine.tags.begins();
+        let cx = LoadCx { clock: &*engine.clock, deadline: self.deadline, replaced: None };
+        // To the end of this function, as in `ask`.
+        let _inside = nesting::enter(engine.frame(self.hash), scope);
+        self.made(load_now(source, self.key, &cx), None, since, running)
     }
 
     /// Makes a record of what the source answered.
@@ -294,10 +318,10 @@ impl<L: Layout> OwnLoad<'_, L> {
                     );
                     return failed(LoadError::Source(error));
                 }
-                engine.record(self.hash, L::key(self.key), record, since)
+                engine.record(self.hash, self.key, record, since)
             }
-            (Loaded::Absent, _) => engine.absent(self.hash, L::key(self.key), Lifetime::Default, since),
-            (Loaded::AbsentFor(lifetime), _) => engine.absent(self.hash, L::key(self.key), lifetime, since),
+            (Loaded::Absent, _) => engine.absent(self.hash, self.key, Lifetime::Default, since),
+            (Loaded::AbsentFor(lifetime), _) => engine.absent(self.hash, self.key, lifetime, since),
             (Loaded::Unchanged(lifetime), Some(entry)) => {
                 renewed = engine.renewed(since, lifetime, entry.stored());
                 (entry.stored().clone(), renewed.is_some())
@@ -323,7 +347,7 @@ impl<L: Layout> OwnLoad<'_, L> {
             Some(_) => Answer::Absent,
             None => Answer::Failed,
         };
-        let (end, kept, over) = engine.at_key(self.hash, L::key(self.key), |at| {
+        let (end, kept, over) = engine.at_key(self.hash, self.key, |at| {
             let (end, kept) = at.load_ends(flight, answer, stored.as_ref(), renewed, keep, running);
             (end, kept, at.over())
         });

@@ -124,7 +124,7 @@ impl<L: Layout> GetMany<L> {
             let is_key = |read: &usize| L::same_key(L::key(&reads[*read].story.key), L::key(key));
             let number = known.find(*hash, is_key).copied().unwrap_or_else(|| {
                 let number = reads.len();
-                let mut story = Get::new(engine, *hash, Arc::clone(key), call);
+                let mut story = Get::new(engine, *hash, Arc::clone(key), call, false);
                 story.deadline = *deadline;
                 reads.push(Missing { story, answer: None, waits });
                 known.insert_unique(*hash, number, |read| reads[*read].story.hash);
@@ -372,8 +372,10 @@ fn together<L: Layout>(mut calls: Vec<LoadCall<L>>) -> Vec<LoadReply<L>> {
     let mut leads = Vec::with_capacity(calls.len());
     for (call, role) in calls.iter().zip(&roles) {
         if let Role::Leader { flight, replaced, moved } = role {
-            let own = OwnLoad { engine: &call.engine, hash: call.hash, key: &call.key, deadline: call.deadline };
-            leads.push((Leading { call, flight }, own, replaced.as_ref(), *moved));
+            let own =
+                OwnLoad { engine: &call.engine, hash: call.hash, key: L::key(&call.key), deadline: call.deadline };
+            let leading = Leading { engine: own.engine, hash: own.hash, key: own.key, flight };
+            leads.push((leading, call.keep, own, replaced.as_ref(), *moved));
         }
     }
     let (engine, deadline, scope) = (&calls[0].engine, calls[0].deadline, calls[0].scope.as_ref());
@@ -384,11 +386,11 @@ fn together<L: Layout>(mut calls: Vec<LoadCall<L>>) -> Vec<LoadReply<L>> {
     engine.counters.add(Event::Load, leads.len() as u64);
     let running = engine.tags.begins();
     let mut batch = Batch::new(&*engine.clock, deadline);
-    for (_, own, replaced, _) in &leads {
-        batch.add(L::key(own.key), *replaced);
+    for (_, _, own, replaced, _) in &leads {
+        batch.add(own.key, *replaced);
     }
     // To the end of this function: see `OwnLoad::ask`.
-    let _inside = nesting::enter_all(leads.iter().map(|(_, own, ..)| engine.frame(own.hash)), scope);
+    let _inside = nesting::enter_all(leads.iter().map(|(_, _, own, ..)| engine.frame(own.hash)), scope);
     let asked = catch_unwind(AssertUnwindSafe(|| match engine.source.load_many() {
         Some(many) => many.get_many(&mut batch),
         None => Err(SourceError::new(Failure::Failed, "the source does not load many any more")),
@@ -399,12 +401,12 @@ fn together<L: Layout>(mut calls: Vec<LoadCall<L>>) -> Vec<LoadReply<L>> {
     };
     let answers = batch.into_answers(asked);
     let mut replies = Vec::with_capacity(leads.len());
-    for ((guard, own, replaced, moved), answer) in leads.into_iter().zip(answers) {
+    for ((guard, keep, own, replaced, moved), answer) in leads.into_iter().zip(answers) {
         let answer = match &panic {
             Some(message) => Err(LoadError::Panicked(message.clone())),
             None => answer.map_err(LoadError::Source),
         };
-        let made = own.made(answer, replaced, since, running);
+        let made = own.made(answer, replaced, since, running).map(|asked| asked.kept_if(keep));
         replies.push(guard.ends(&own, moved, made));
     }
     replies

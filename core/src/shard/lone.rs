@@ -67,10 +67,11 @@ impl AtHand {
 
 impl<L: Layout> State<L> {
     /// Nothing goes on for a key with this hash.
-    fn is_quiet(&self, hash: u64) -> bool {
+    pub(super) fn is_quiet(&self, hash: u64) -> bool {
         let is_of_hash = |cell: &Cell<L>| cell.hash == hash;
         (self.slots.is_empty() || self.slots.find(hash, is_of_hash).is_none())
             && self.lone.iter().all(|lone| lone.hash != hash)
+            && !self.loads.has(hash)
     }
 
     /// A write takes the turn of a key with nothing going on, and counts as sent from now on. Gives its permit, and the resident record, if there is
@@ -156,6 +157,7 @@ impl<L: Layout> State<L> {
 
     /// Somebody comes to the keys with this hash.
     pub(crate) fn meet(&mut self, engine: &Engine<L>, hash: u64) {
+        self.meet_load(engine, hash);
         if let Some(place) = self.lone.iter().position(|lone| lone.hash == hash) {
             let lone = self.lone.swap_remove(place);
             self.make_cell(engine, lone);
@@ -164,6 +166,7 @@ impl<L: Layout> State<L> {
 
     /// Somebody looks through all cells.
     pub(crate) fn meet_all(&mut self, engine: &Engine<L>) {
+        self.meet_all_loads(engine);
         while let Some(lone) = self.lone.pop() {
             self.make_cell(engine, lone);
         }

@@ -59,16 +59,10 @@ impl<L: Layout> AnySource<L> {
     }
 
     pub(crate) async fn get(&self, key: &L::Key, cx: &LoadCx<'_, L>) -> Result<Loaded<L::Value>, LoadError> {
-        let answer = match self {
-            Self::Blocking(source) => caught(|| source.get(key, cx)),
+        match self {
+            Self::Blocking(source) => load_now(&**source, key, cx),
             #[cfg(feature = "tokio")]
-            Self::Async(source, _) => Awaited::new(source.get(key, cx), cx.clock, cx.deadline).await,
-        };
-        match answer {
-            Ok(answer) => answer.map_err(LoadError::Source),
-            Err(NoAnswer::Panicked(message)) => Err(LoadError::Panicked(message)),
-            #[cfg(feature = "tokio")]
-            Err(NoAnswer::Late) => Err(LoadError::Deadline),
+            Self::Async(source, _) => loaded(Awaited::new(source.get(key, cx), cx.clock, cx.deadline).await),
         }
     }
 
@@ -97,6 +91,24 @@ impl<L: Layout> AnySource<L> {
             Self::Async(source, _) => Awaited::new(source.delete(key, cx), cx.clock, cx.deadline).await,
         };
         answer.unwrap_or_else(|why| Outcome::Unknown(why.cause()))
+    }
+}
+
+/// [`AnySource::get`] of a blocking source, in this thread.
+pub(crate) fn load_now<L: Layout>(
+    source: &dyn Source<L>,
+    key: &L::Key,
+    cx: &LoadCx<'_, L>,
+) -> Result<Loaded<L::Value>, LoadError> {
+    loaded(caught(|| source.get(key, cx)))
+}
+
+fn loaded<V>(answer: Result<Result<Loaded<V>, SourceError>, NoAnswer>) -> Result<Loaded<V>, LoadError> {
+    match answer {
+        Ok(answer) => answer.map_err(LoadError::Source),
+        Err(NoAnswer::Panicked(message)) => Err(LoadError::Panicked(message)),
+        #[cfg(feature = "tokio")]
+        Err(NoAnswer::Late) => Err(LoadError::Deadline),
     }
 }
 

@@ -245,7 +245,7 @@ impl<L: Layout> Run<L> {
     async fn change(&mut self, keys: &Keys, f: Makes<L>, deadline: Tick) -> Result<Write<L>, Ran<L>> {
         let number = *keys.first().expect("an update is of one key");
         let seat = &self.seats.list[number];
-        let own = OwnLoad { engine: &self.engine, hash: seat.hash, key: &seat.key, deadline };
+        let own = OwnLoad { engine: &self.engine, hash: seat.hash, key: L::key(&seat.key), deadline };
         let existing = match self.keys[number].last {
             Last::Untouched | Last::Refused { .. } => get::existing(&own).await,
             // What is resident is from before the transaction.
@@ -281,7 +281,7 @@ impl<L: Layout> Run<L> {
         let Write { sending, condition } = write;
         let number = *keys.first().expect("a write is of one key");
         let seat = &self.seats.list[number];
-        let own = OwnLoad { engine: &self.engine, hash: seat.hash, key: &seat.key, deadline };
+        let own = OwnLoad { engine: &self.engine, hash: seat.hash, key: L::key(&seat.key), deadline };
         let told = Told { own, idempotency_key, condition: condition.clone(), replaced: None };
         let (outcome, stray) = told.call_source(&sending).await;
         let unsettled = |cause, sending| Unsettled { cause, since, idempotency_key, sending, condition };
