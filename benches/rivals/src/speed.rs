@@ -25,8 +25,11 @@ pub(crate) fn run(asked: &Asked) -> Result<(), String> {
     let mut times = Table::new(["time over wtcache's (ns an operation)"].into_iter().chain(names).chain(["spread"]));
     let mut hits = Table::new(["hits, %"].into_iter().chain(names));
     let mut chart = Chart::new("Time of an operation over wtcache's; shorter is faster", &names);
-    let is_asked = |name: &str| name.contains(&asked.only);
-    let workloads: Vec<_> = Workload::all(asked.quick).into_iter().filter(|line| is_asked(&line.name())).collect();
+    let all = Workload::all(asked.quick);
+    // The line of just that name, if there is one; else those that have it in their names.
+    let is_one = all.iter().any(|line| line.name() == asked.only);
+    let is_asked = |name: &str| if is_one { name == asked.only } else { name.contains(&asked.only) };
+    let workloads: Vec<_> = all.into_iter().filter(|line| is_asked(&line.name())).collect();
     if workloads.is_empty() && !is_asked(MEMORY) {
         return Err(format!("no line has {:?} in its name", asked.only));
     }
