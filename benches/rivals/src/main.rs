@@ -28,7 +28,8 @@ Usage: cargo xtask rivals [--hit-ratio] [--quick] [--write] [--processor-time] [
   --processor-time  counts the time that the threads were on a processor, for a machine with
                     other work; waiting for a lock then does not count
   --only PATTERN    of time and memory, only the lines whose name has PATTERN in it, as \"puts\",
-                    \"1M keys, 1 thread\" or \"memory\"; not with --write
+                    \"1M keys, 1 thread\" or \"memory\", or whose whole name it is, where there is
+                    one; not with --write
 ";
 
 /// What the command line asked for.

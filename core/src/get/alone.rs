@@ -16,7 +16,6 @@ use crate::shard::LoneEnd;
 use crate::source::Source;
 use crate::store::Left;
 use crate::sync::Arc;
-use crate::tags::Running;
 
 /// Reads what was no hit, from this thread. `confirmed`: what is pending is not shown.
 pub(crate) fn get_now<L: Layout, Q: Lookup<L> + ?Sized>(
@@ -123,13 +122,13 @@ impl<'a, L: Layout> Alone<'a, L> {
         }
     }
 
-    fn take_back(&mut self, brought: Option<(&L::Stored, bool, Running)>) -> Option<LoneEnd<L>> {
+    fn take_back(&mut self, brought: Option<(&L::Stored, bool)>) -> Option<LoneEnd<L>> {
         let OwnLoad { engine, hash, key, .. } = self.own;
         let note = self.note.take()?;
         let mut left = Left::default();
         let (end, _key) = engine.shard(hash).write().end_lone_load(engine, note, brought, &mut left);
         let kept = matches!(end, LoneEnd::Alone { kept: true });
-        engine.finish_alone(key, left, brought.filter(|_| kept).map(|(stored, ..)| stored));
+        engine.finish_alone(key, left, brought.filter(|_| kept).map(|(stored, _)| stored));
         Some(end)
     }
 }

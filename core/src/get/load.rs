@@ -206,8 +206,8 @@ impl<L: Layout> Asked<L> {
     }
 
     /// What may become the key's record, and whether it may be kept.
-    pub(super) fn brought(&self) -> Option<(&L::Stored, bool, Running)> {
-        self.stored.as_ref().map(|stored| (stored, self.keep, self.running))
+    pub(super) fn brought(&self) -> Option<(&L::Stored, bool)> {
+        self.stored.as_ref().map(|stored| (stored, self.keep))
     }
 }
 

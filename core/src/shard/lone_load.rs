@@ -15,7 +15,6 @@ use crate::entry::sealed::Stored;
 use crate::entry::{Layout, SharedKey};
 use crate::store::Left;
 use crate::sync::Arc;
-use crate::tags::Running;
 
 /// Whoever comes to a key looks at all notes of its shard, so that they are to be few: what is more is a load as any.
 const MOST: usize = 64;
@@ -98,7 +97,7 @@ impl<L: Layout> State<L> {
         &mut self,
         engine: &Engine<L>,
         number: u64,
-        brought: Option<(&L::Stored, bool, Running)>,
+        brought: Option<(&L::Stored, bool)>,
         left: &mut Left<L>,
     ) -> (LoneEnd<L>, impl Sized + use<L>) {
         let note = self.loads.take(number);
@@ -107,14 +106,15 @@ impl<L: Layout> State<L> {
             return (LoneEnd::Met(flight), None);
         };
         let mut kept = false;
-        if let Some((stored, keep, running)) = brought {
+        if let Some((stored, keep)) = brought {
             let has_come = |at| has_come_by(&*engine.clock, at, engine.clock.recent());
             // Creates and listings that are out are told of it, as of every move of a key.
-            let told = engine.moves.is_watched() || engine.tags.is_against::<L>(running, stored);
+            let told = engine.moves.is_watched();
             if told || engine.is_closed() || (keep && has_come(stored.header().expires())) {
                 let hash = stored.header().hash;
                 return (LoneEnd::Met(self.make_load(engine, hash, key, (began, deadline))), None);
             }
+            // A tag that was invalidated since it began either met it, or has yet to come by, and finds the record then.
             kept = keep && self.store.admit(stored, &engine.budget, left);
         }
         (LoneEnd::Alone { kept }, Some(key))

@@ -92,6 +92,11 @@ impl Two {
         }
     }
 
+    fn get(&self, client: usize, key: usize) {
+        let begun = self.histories[key].begins(client);
+        begun.read(self.cache.get(KEYS[key]).expect("no load fails").map(|entry| *entry));
+    }
+
     fn put(&self, client: usize, key: usize) {
         let value = self.next.fetch_add(1, Ordering::Relaxed);
         let begun = self.histories[key].begins(client);
@@ -184,6 +189,31 @@ fn i1_p3_lone_writes_are_met_by_who_forgets_many_keys() {
     explore(|| {
         written_beside(|cache| assert!(!cache.invalidate_tag("t").scanned));
         written_beside(|cache| drop(cache.invalidate_pattern("k:*").map(|forgotten| assert!(!forgotten.scanned))));
+    });
+}
+
+/// Loads that nobody has met but who looks through all keys, a writer, and each other.
+fn loaded_beside(forget: fn(&Cache<String, u64>)) {
+    let two = Two::new();
+    run_all(
+        &two,
+        vec![
+            client(move |two: &Two| two.change_outside(1, forget)),
+            client(|two: &Two| (0..2).for_each(|_| two.get(2, 0))),
+            client(|two: &Two| (0..2).for_each(|_| two.get(3, 0))),
+            client(|two: &Two| (0..2).for_each(|key| two.get(4, key))),
+            client(|two: &Two| two.put(5, 1)),
+        ],
+    );
+    two.check_at_rest();
+}
+
+#[test]
+fn i1_g3_lone_loads_are_met_by_who_forgets_many_keys() {
+    explore(|| {
+        loaded_beside(|cache| assert!(!cache.invalidate_tag("t").scanned));
+        loaded_beside(|cache| drop(cache.invalidate_pattern("k:*").map(|forgotten| assert!(!forgotten.scanned))));
+        loaded_beside(|cache| KEYS.iter().for_each(|key| cache.invalidate(*key)));
     });
 }
 
