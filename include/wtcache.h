@@ -1509,6 +1509,32 @@ struct wtcache_doubt *wtcache_error_doubt(const struct wtcache_error *error);
 struct wtcache_entry *wtcache_error_existing(const struct wtcache_error *error);
 
 /**
+ * What the HTTP origin answered in place of what was asked for: the body, decoded, of at most 64 KiB, and its length in `*len`, which may be NULL.
+ * `wtcache_error_source_code` is its status. Of `WTCACHE_ERR_CONFLICT` it is the record as it stands there, where the origin sends that. Valid as
+ * long as the error. NULL where the origin answered nothing; not NULL where its answer has no body.
+ */
+const void *wtcache_error_answer(const struct wtcache_error *error,
+                                 size_t *len);
+
+/**
+ * The content type of that answer, as `wtcache_error_answer` gives its body. NULL where the origin named none.
+ */
+const void *wtcache_error_answer_type(const struct wtcache_error *error,
+                                      size_t *len);
+
+/**
+ * The ETag of that answer, the same way: of `WTCACHE_ERR_CONFLICT` the version that the record has now, where the origin says so, for another
+ * `wtcache_put_if`. NULL where it gave none.
+ */
+const void *wtcache_error_answer_version(const struct wtcache_error *error,
+                                         size_t *len);
+
+/**
+ * 1 if the body of that answer is longer than what is kept of it, or ended early, or could not be decoded; else 0.
+ */
+int32_t wtcache_error_answer_truncated(const struct wtcache_error *error);
+
+/**
  * Frees an error, and releases its cause if no other error has it. NULL is fine.
  */
 void wtcache_error_free(struct wtcache_error *error);
@@ -1536,6 +1562,7 @@ void wtcache_config_free(struct wtcache_config *config);
  *   "deadline_ms": 5000,
  *   "stale_while_revalidate_ms": 0,
  *   "stale_if_error_ms": 0,
+ *   "keep_expired_ms": 86400000,
  *   "refresh_ahead": 0.0,
  *   "refresh_threads": 2,
  *   "refresh_queue": 1024,
@@ -1543,6 +1570,7 @@ void wtcache_config_free(struct wtcache_config *config);
  *   "in_doubt_writes_wait": false,
  *   "absent_after_delete": false,
  *   "clean_start": false,
+ *   "stray_window_ms": 0,
  *   "most_doubts": 65536,
  *   "turn_queue": 1024,
  *   "load_queue": 65536,
@@ -1561,9 +1589,12 @@ void wtcache_config_free(struct wtcache_config *config);
  *     "headers": { "Authorization": "Bearer secret" },
  *     "timeout_ms": 5000,
  *     "connect_timeout_ms": 1000,
+ *     "name_ttl_ms": 30000,
  *     "max_in_flight": 64,
  *     "max_queued": 1024,
  *     "max_idle_connections": 16,
+ *     "max_idle_age_ms": 15000,
+ *     "write_max_idle_age_ms": 2000,
  *     "body_limit_bytes": 1048576,
  *     "freshness": "table",
  *     "heuristic_share": 0.0,
@@ -1601,7 +1632,7 @@ void wtcache_config_free(struct wtcache_config *config);
  * }
  * ```
  *
- * These are the defaults, but for `lifetime_ms`, which is without end, `shards`, which depend on the machine, `audit_every_ms`, which is off,
+ * These are the defaults, but for `lifetime_ms`, which is without end, `keep_expired_ms`, which is not set, `shards`, which depend on the machine, `audit_every_ms`, which is off,
  * and url and headers, which have none. What a member means, its setter says; of those that have none:
  *
  * - `heuristic_share`, from 0 to 1: with `freshness` of the origin, an answer that says when its record was last modified, and nothing of how
@@ -1625,9 +1656,13 @@ void wtcache_config_free(struct wtcache_config *config);
  *   `wtcache_open` until the cache is closed, or gone with its last handle. Its members, with their defaults: `url`, a path or a whole URL of the origin's own host; `kind`
  *   `"sse"`, a stream of Server-Sent Events, or `"poll"`, asked again and again; `resumes` false: whether the stream goes on after a `Last-Event-ID` or says
  *   reset; `silence_ms` 30,000: if it says nothing for so long, it is cut off; `while_cut_off` `"serve"`: what is held is served for its lifetime, or
- *   `{"forget_after_ms": 5000}`: all is forgotten once it is cut off for so long; `max_event_bytes` 1 MiB; and `form`, how a change is written, the names of its members: `op`,
+ *   `{"forget_after_ms": 5000}`: all is forgotten once it is cut off for so long; `max_event_bytes` 1 MiB; of a poll, `cursor` `"cursor"`, the name that
+ *   it has in the query, and `poll_every_ms` 1,000, from one to the next after an answer without changes; and `form`, how a change is written, the names of its members: `op`,
  *   `key`, `record`, `version`, and `version_as` `"{version}"`, how an ETag is made of that. A record that is told is taken where one is held and `versions` says that it is
  *   newer; else its key is forgotten. Whenever something may have been missed, all is.
+ * - `name_ttl_ms`: how long the addresses of the origin's name are kept. `max_idle_connections` are kept, each for `max_idle_age_ms` without a request;
+ *   one that had none for `write_max_idle_age_ms` is not used for a write, which would be in doubt where the origin closes it just then. Have both
+ *   below the time after which the origin closes what is idle.
  * - `max_in_flight` requests are at the origin at once, and `max_queued` calls wait for one of them to end; what is more is refused.
  * - `retries`: a load is attempted so many times more, a write only where that is safe. `attempt_timeout_ms`, which is not set by default, is the
  *   longest that an attempt may take which is not the last one; without it, an attempt has all the time that is left.
@@ -1693,6 +1728,15 @@ int32_t wtcache_config_set_stale_if_error_ms(struct wtcache_config *config,
                                              struct wtcache_error **err);
 
 /**
+ * For this long after it expired, a record is kept at most: to be offered to the origin, and to be served stale, whatever the windows and calls
+ * say. After that it is as if it were not there; the room that it takes is given back at the next call of its key, or where room is wanted.
+ * Default: until room is wanted.
+ */
+int32_t wtcache_config_set_keep_expired_ms(struct wtcache_config *config,
+                                           uint64_t time_ms,
+                                           struct wtcache_error **err);
+
+/**
  * In this last share of its lifetime, from 0 to less than 1, a record that is read is refreshed in the background before it expires. Default
  * 0: not at all.
  */
@@ -1743,6 +1787,15 @@ int32_t wtcache_config_set_absent_after_delete(struct wtcache_config *config,
 int32_t wtcache_config_set_clean_start(struct wtcache_config *config,
                                        int32_t yes,
                                        struct wtcache_error **err);
+
+/**
+ * How long after the opening writes of an earlier cache of the same origin may still land, where that is longer than the source's settle
+ * window: the earlier one had a longer one, say. What is read or written in that time is served no longer than to its end. Without a meaning with
+ * `wtcache_config_set_clean_start`. Default 0: the settle window.
+ */
+int32_t wtcache_config_set_stray_window_ms(struct wtcache_config *config,
+                                           uint64_t window_ms,
+                                           struct wtcache_error **err);
 
 /**
  * How many keys in doubt and writes on their way there may be at once; when it is met, writes are refused. Default 65,536.
@@ -1844,7 +1897,7 @@ int32_t wtcache_config_set_audit_every_ms(struct wtcache_config *config,
                                           struct wtcache_error **err);
 
 /**
- * The URL of the HTTP origin's records: absolute, http or https, with `{id}` once in its path, where the key is put, percent-encoded. It
+ * The URL of the HTTP origin's records: absolute, http or https, with `{id}` once in its path or query, where the key is put, percent-encoded. It
  * is checked when the cache is opened.
  */
 int32_t wtcache_config_set_http_url(struct wtcache_config *config,
@@ -1997,6 +2050,15 @@ void wtcache_cache_free(struct wtcache_cache *cache);
 int32_t wtcache_close(const struct wtcache_cache *cache,
                       uint64_t timeout_ms,
                       struct wtcache_close_report **report,
+                      struct wtcache_error **err);
+
+/**
+ * Waits until no write of the cache is out or pending, for `timeout_ms` at most: each that was sent has its outcome, or is in doubt. Gives
+ * `WTCACHE_PENDING` if that is not so by then. Calls go on as before; whoever calls this sees to it that nobody writes meanwhile. So a program
+ * puts another cache in the place of one: it drains the first, opens the second, and closes the first.
+ */
+int32_t wtcache_drain(const struct wtcache_cache *cache,
+                      uint64_t timeout_ms,
                       struct wtcache_error **err);
 
 /**
@@ -3121,6 +3183,24 @@ int32_t wtcache_get_stats_json(const struct wtcache_cache *cache,
  * Frees a string of this library. NULL is fine.
  */
 void wtcache_string_free(char *string);
+
+/* ---- What an HTTP origin was asked ---- */
+
+/**
+ * What the HTTP origin was asked so far, and how it fared, as a JSON object; `*json` and `*json_len` are as of `wtcache_get_stats_json`. Never waits.
+ * Over a source of the program's own it is `WTCACHE_ERR_ARGUMENT`.
+ *
+ * Its members: `attempts`, requests that were begun, and of these `retries`; `retries_over_budget`, which were not made; `outcomes` of attempts, how
+ * many by `2xx`, `3xx`, `4xx`, `5xx`, `broken`, `timed_out` and `unreachable`; `in_flight` and `queued`, how many now; `queue_refused`, calls that
+ * were refused where the queue was `full`, or `timed_out` there; `connections` that are open now, and `connections_made`; `credentials_renewed`, times that those in files
+ * were others after a 401; `attempt_seconds` with `count`, `sum` and `up_to`, pairs of a time in seconds and how many attempts took no longer;
+ * and `breaker`, null where there is none: its `state`, `"closed"`, `"open"` or `"half-open"`, its `openings`, the `probes` that it let
+ * through, and the calls that it `refused`.
+ */
+int32_t wtcache_get_origin_json(const struct wtcache_cache *cache,
+                                char **json,
+                                size_t *json_len,
+                                struct wtcache_error **err);
 
 /* ---- The origin's feed ---- */
 

@@ -225,6 +225,17 @@ class cache;
 class doubt;
 class value;
 
+/** What an HTTP origin answered in place of what was asked for. It shows bytes of the error that it is of, and is valid as long as that. */
+struct origin_answer {
+    /** Decoded; of at most 64 KiB. Of `status::conflict` the record as it stands there, where the origin sends that. */
+    std::string_view body;
+    std::optional<std::string_view> content_type;
+    /** The ETag. */
+    std::optional<std::string_view> version;
+    /** The body is longer than this, or ended early, or could not be decoded. */
+    bool truncated = false;
+};
+
 /** Why a call failed, and what is now true. Copies are of the same error. */
 class error {
 public:
@@ -261,6 +272,20 @@ public:
     std::optional<wtcache::doubt> doubt() const noexcept;
     /** Of `status::unmet`: the record that is there. */
     std::optional<wtcache::value> existing() const noexcept;
+    /** What the HTTP origin answered, where it did; its status is the `source_code`. */
+    std::optional<origin_answer> answer() const noexcept
+    {
+        const auto part = [this](const void *(*get)(const wtcache_error *, std::size_t *)) -> std::optional<std::string_view> {
+            std::size_t len = 0;
+            const void *start = get(handle_.get(), &len);
+            if (start == nullptr) return std::nullopt;
+            return detail::bytes(start, len);
+        };
+        const auto body = part(wtcache_error_answer);
+        if (!body) return std::nullopt;
+        const bool truncated = wtcache_error_answer_truncated(handle_.get()) != 0;
+        return origin_answer{*body, part(wtcache_error_answer_type), part(wtcache_error_answer_version), truncated};
+    }
     const wtcache_error *native() const noexcept { return handle_.get(); }
 
 private:
@@ -730,6 +755,8 @@ public:
     }
     /** For this long after it expired, a record is served stale where its load fails. */
     config &stale_if_error(milliseconds window) { return set(wtcache_config_set_stale_if_error_ms, detail::count(window)); }
+    /** For this long after it expired, a record is kept at most. */
+    config &keep_expired(milliseconds time) { return set(wtcache_config_set_keep_expired_ms, detail::count(time)); }
     /** In this last share of its lifetime, 0 to less than 1, a record that is read is refreshed in the background. */
     config &refresh_ahead(double share) { return set(wtcache_config_set_refresh_ahead, share); }
     /** How many threads refresh records. */
@@ -744,6 +771,8 @@ public:
     config &absent_after_delete(bool yes) { return set(wtcache_config_set_absent_after_delete, yes ? 1 : 0); }
     /** Asserts that no write of an earlier process can still be under way at the origin. */
     config &clean_start(bool yes) { return set(wtcache_config_set_clean_start, yes ? 1 : 0); }
+    /** How long after the opening writes of an earlier cache may still land, where that is longer than the settle window. */
+    config &stray_window(milliseconds window) { return set(wtcache_config_set_stray_window_ms, detail::count(window)); }
     /** How many keys in doubt and writes on their way there may be at once. */
     config &most_doubts(std::size_t keys) { return set(wtcache_config_set_most_doubts, keys); }
     /** How many writes of one key may wait for their turn. */
@@ -2249,6 +2278,16 @@ public:
         if (wtcache_get_stats(handle_.get(), &counts, &err) < 0) return error(err);
         return counts;
     }
+    /** What the HTTP origin was asked, and how it fared, as a JSON object: see wtcache_get_origin_json. */
+    result<std::string> origin_json() const
+    {
+        char *text = nullptr;
+        std::size_t len = 0;
+        wtcache_error *err = nullptr;
+        if (wtcache_get_origin_json(handle_.get(), &text, &len, &err) < 0) return error(err);
+        const detail::owned<char, wtcache_string_free> freed(text);
+        return std::string(text, len);
+    }
     /** Where the feed that the cache follows stands, and what it did; nothing where it follows none. */
     result<std::optional<wtcache_feed>> feed() const
     {
@@ -2280,6 +2319,11 @@ public:
         if (wtcache_get_stats_json(handle_.get(), &text, &len, &err) < 0) return error(err);
         const detail::owned<char, wtcache_string_free> freed(text);
         return std::string(text, len);
+    }
+    /** Waits until no write is out or pending: `ok` where that is so, else `pending`. Calls go on as before. */
+    result<wtcache::status> drain(milliseconds timeout) const
+    {
+        return detail::told(wtcache_drain, handle_.get(), detail::count(timeout));
     }
     /**
      * Ends the cache, also for its other handles: no call begins any more, those who wait are told `closed`, and writes that were sent get up

@@ -17,7 +17,7 @@ use crate::feed::Feed;
 use crate::fork::Owned;
 use crate::options::Options;
 use crate::source::{CallbackSource, wtcache_source};
-use crate::status::WTCACHE_OK;
+use crate::status::{WTCACHE_OK, WTCACHE_PENDING};
 
 /// A cache. Every function that takes it as `const` may be called from any thread at once.
 pub struct wtcache_cache(Owned<Opened>);
@@ -192,6 +192,24 @@ pub unsafe extern "C" fn wtcache_close(
                 *report = border::give(wtcache_close_report(closed));
             }
             Ok(WTCACHE_OK)
+        })
+    }
+}
+
+/// Waits until no write of the cache is out or pending, for `timeout_ms` at most: each that was sent has its outcome, or is in doubt. Gives
+/// `WTCACHE_PENDING` if that is not so by then. Calls go on as before; whoever calls this sees to it that nobody writes meanwhile. So a program
+/// puts another cache in the place of one: it drains the first, opens the second, and closes the first.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn wtcache_drain(
+    cache: *const wtcache_cache,
+    timeout_ms: u64,
+    err: *mut *mut wtcache_error,
+) -> i32 {
+    // SAFETY: the caller keeps the rules at the header's top.
+    unsafe {
+        border::call(err, || {
+            let is_drained = wtcache_cache::opened(cache)?.cache.drain(Duration::from_millis(timeout_ms));
+            Ok(if is_drained { WTCACHE_OK } else { WTCACHE_PENDING })
         })
     }
 }

@@ -43,6 +43,7 @@ pub unsafe extern "C" fn wtcache_config_free(config: *mut wtcache_config) {
 ///   "deadline_ms": 5000,
 ///   "stale_while_revalidate_ms": 0,
 ///   "stale_if_error_ms": 0,
+///   "keep_expired_ms": 86400000,
 ///   "refresh_ahead": 0.0,
 ///   "refresh_threads": 2,
 ///   "refresh_queue": 1024,
@@ -50,6 +51,7 @@ pub unsafe extern "C" fn wtcache_config_free(config: *mut wtcache_config) {
 ///   "in_doubt_writes_wait": false,
 ///   "absent_after_delete": false,
 ///   "clean_start": false,
+///   "stray_window_ms": 0,
 ///   "most_doubts": 65536,
 ///   "turn_queue": 1024,
 ///   "load_queue": 65536,
@@ -68,9 +70,12 @@ pub unsafe extern "C" fn wtcache_config_free(config: *mut wtcache_config) {
 ///     "headers": { "Authorization": "Bearer secret" },
 ///     "timeout_ms": 5000,
 ///     "connect_timeout_ms": 1000,
+///     "name_ttl_ms": 30000,
 ///     "max_in_flight": 64,
 ///     "max_queued": 1024,
 ///     "max_idle_connections": 16,
+///     "max_idle_age_ms": 15000,
+///     "write_max_idle_age_ms": 2000,
 ///     "body_limit_bytes": 1048576,
 ///     "freshness": "table",
 ///     "heuristic_share": 0.0,
@@ -108,7 +113,7 @@ pub unsafe extern "C" fn wtcache_config_free(config: *mut wtcache_config) {
 /// }
 /// ```
 ///
-/// These are the defaults, but for `lifetime_ms`, which is without end, `shards`, which depend on the machine, `audit_every_ms`, which is off,
+/// These are the defaults, but for `lifetime_ms`, which is without end, `keep_expired_ms`, which is not set, `shards`, which depend on the machine, `audit_every_ms`, which is off,
 /// and url and headers, which have none. What a member means, its setter says; of those that have none:
 ///
 /// - `heuristic_share`, from 0 to 1: with `freshness` of the origin, an answer that says when its record was last modified, and nothing of how
@@ -132,9 +137,13 @@ pub unsafe extern "C" fn wtcache_config_free(config: *mut wtcache_config) {
 ///   `wtcache_open` until the cache is closed, or gone with its last handle. Its members, with their defaults: `url`, a path or a whole URL of the origin's own host; `kind`
 ///   `"sse"`, a stream of Server-Sent Events, or `"poll"`, asked again and again; `resumes` false: whether the stream goes on after a `Last-Event-ID` or says
 ///   reset; `silence_ms` 30,000: if it says nothing for so long, it is cut off; `while_cut_off` `"serve"`: what is held is served for its lifetime, or
-///   `{"forget_after_ms": 5000}`: all is forgotten once it is cut off for so long; `max_event_bytes` 1 MiB; and `form`, how a change is written, the names of its members: `op`,
+///   `{"forget_after_ms": 5000}`: all is forgotten once it is cut off for so long; `max_event_bytes` 1 MiB; of a poll, `cursor` `"cursor"`, the name that
+///   it has in the query, and `poll_every_ms` 1,000, from one to the next after an answer without changes; and `form`, how a change is written, the names of its members: `op`,
 ///   `key`, `record`, `version`, and `version_as` `"{version}"`, how an ETag is made of that. A record that is told is taken where one is held and `versions` says that it is
 ///   newer; else its key is forgotten. Whenever something may have been missed, all is.
+/// - `name_ttl_ms`: how long the addresses of the origin's name are kept. `max_idle_connections` are kept, each for `max_idle_age_ms` without a request;
+///   one that had none for `write_max_idle_age_ms` is not used for a write, which would be in doubt where the origin closes it just then. Have both
+///   below the time after which the origin closes what is idle.
 /// - `max_in_flight` requests are at the origin at once, and `max_queued` calls wait for one of them to end; what is more is refused.
 /// - `retries`: a load is attempted so many times more, a write only where that is safe. `attempt_timeout_ms`, which is not set by default, is the
 ///   longest that an attempt may take which is not the last one; without it, an attempt has all the time that is left.
@@ -233,6 +242,19 @@ pub unsafe extern "C" fn wtcache_config_set_stale_if_error_ms(
     unsafe { border::call(err, || change(config, |options| set(&mut options.stale_if_error_ms, window_ms))) }
 }
 
+/// For this long after it expired, a record is kept at most: to be offered to the origin, and to be served stale, whatever the windows and calls
+/// say. After that it is as if it were not there; the room that it takes is given back at the next call of its key, or where room is wanted.
+/// Default: until room is wanted.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn wtcache_config_set_keep_expired_ms(
+    config: *mut wtcache_config,
+    time_ms: u64,
+    err: *mut *mut wtcache_error,
+) -> i32 {
+    // SAFETY: the caller keeps the rules at the header's top.
+    unsafe { border::call(err, || change(config, |options| set(&mut options.keep_expired_ms, time_ms))) }
+}
+
 /// In this last share of its lifetime, from 0 to less than 1, a record that is read is refreshed in the background before it expires. Default
 /// 0: not at all.
 #[unsafe(no_mangle)]
@@ -313,6 +335,19 @@ pub unsafe extern "C" fn wtcache_config_set_clean_start(
 ) -> i32 {
     // SAFETY: the caller keeps the rules at the header's top.
     unsafe { border::call(err, || change(config, |options| set(&mut options.clean_start, flag("yes", yes)?))) }
+}
+
+/// How long after the opening writes of an earlier cache of the same origin may still land, where that is longer than the source's settle
+/// window: the earlier one had a longer one, say. What is read or written in that time is served no longer than to its end. Without a meaning with
+/// `wtcache_config_set_clean_start`. Default 0: the settle window.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn wtcache_config_set_stray_window_ms(
+    config: *mut wtcache_config,
+    window_ms: u64,
+    err: *mut *mut wtcache_error,
+) -> i32 {
+    // SAFETY: the caller keeps the rules at the header's top.
+    unsafe { border::call(err, || change(config, |options| set(&mut options.stray_window_ms, window_ms))) }
 }
 
 /// How many keys in doubt and writes on their way there may be at once; when it is met, writes are refused. Default 65,536.
@@ -466,7 +501,7 @@ pub unsafe extern "C" fn wtcache_config_set_audit_every_ms(
     unsafe { border::call(err, || change(config, |options| set(&mut options.audit_every_ms, interval_ms))) }
 }
 
-/// The URL of the HTTP origin's records: absolute, http or https, with `{id}` once in its path, where the key is put, percent-encoded. It
+/// The URL of the HTTP origin's records: absolute, http or https, with `{id}` once in its path or query, where the key is put, percent-encoded. It
 /// is checked when the cache is opened.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn wtcache_config_set_http_url(

@@ -10,10 +10,11 @@ use std::time::Duration;
 
 use wtcache::{
     Bytes, CreateError, Entry, Failure, InDoubt, LoadError, NotSent, OptionError, PatternError, Rejection, ReplayError,
-    SourceError, WriteError,
+    SourceError, Version, WriteError,
 };
+use wtcache_http_source::OriginAnswer;
 
-use crate::arguments::Refused;
+use crate::arguments::{Refused, optional_output};
 use crate::border;
 use crate::doubt::wtcache_doubt;
 use crate::read::wtcache_entry;
@@ -116,6 +117,53 @@ pub unsafe extern "C" fn wtcache_error_existing(error: *const wtcache_error) -> 
     existing.map_or(ptr::null_mut(), wtcache_entry::give)
 }
 
+/// What the HTTP origin answered in place of what was asked for: the body, decoded, of at most 64 KiB, and its length in `*len`, which may be NULL.
+/// `wtcache_error_source_code` is its status. Of `WTCACHE_ERR_CONFLICT` it is the record as it stands there, where the origin sends that. Valid as
+/// long as the error. NULL where the origin answered nothing; not NULL where its answer has no body.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn wtcache_error_answer(error: *const wtcache_error, len: *mut usize) -> *const c_void {
+    // SAFETY: the caller keeps the rules at the header's top.
+    unsafe { part_of_answer(error, len, |answer| Some(&answer.body)) }
+}
+
+/// The content type of that answer, as `wtcache_error_answer` gives its body. NULL where the origin named none.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn wtcache_error_answer_type(error: *const wtcache_error, len: *mut usize) -> *const c_void {
+    // SAFETY: the caller keeps the rules at the header's top.
+    unsafe { part_of_answer(error, len, |answer| answer.content_type.as_deref().map(str::as_bytes)) }
+}
+
+/// The ETag of that answer, the same way: of `WTCACHE_ERR_CONFLICT` the version that the record has now, where the origin says so, for another
+/// `wtcache_put_if`. NULL where it gave none.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn wtcache_error_answer_version(error: *const wtcache_error, len: *mut usize) -> *const c_void {
+    // SAFETY: the caller keeps the rules at the header's top.
+    unsafe { part_of_answer(error, len, |answer| answer.version.as_ref().map(Version::as_bytes)) }
+}
+
+/// 1 if the body of that answer is longer than what is kept of it, or ended early, or could not be decoded; else 0.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn wtcache_error_answer_truncated(error: *const wtcache_error) -> i32 {
+    // SAFETY: the caller keeps the rules at the header's top.
+    unsafe { error.as_ref() }.and_then(wtcache_error::answer).map_or(0, |answer| answer.truncated.into())
+}
+
+/// # Safety
+/// As of the functions above.
+unsafe fn part_of_answer(
+    error: *const wtcache_error,
+    len: *mut usize,
+    part: impl FnOnce(&OriginAnswer) -> Option<&[u8]>,
+) -> *const c_void {
+    // SAFETY: the caller's promise.
+    let (error, len) = unsafe { (error.as_ref(), optional_output(len, 0)) };
+    let Some(part) = error.and_then(wtcache_error::answer).and_then(part) else { return ptr::null() };
+    if let Some(len) = len {
+        *len = part.len();
+    }
+    part.as_ptr().cast()
+}
+
 /// Frees an error, and releases its cause if no other error has it. NULL is fine.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn wtcache_error_free(error: *mut wtcache_error) {
@@ -157,6 +205,10 @@ impl wtcache_error {
     pub(crate) fn unknown(cause: &SourceError, doubt: Option<&InDoubt<Bytes>>) -> Self {
         let (message, doubt) = (format!("in doubt: {cause}"), doubt.cloned());
         Self { outcome: WTCACHE_OUTCOME_IN_DOUBT, doubt, ..Self::of_source(WTCACHE_ERR_IN_DOUBT, message, cause) }
+    }
+
+    fn answer(&self) -> Option<&OriginAnswer> {
+        self.source.as_ref()?.source()?.downcast_ref()
     }
 
     fn retryable(self) -> Self {

@@ -167,6 +167,8 @@ pub(crate) struct HttpSubscribe {
     pub(crate) silence: Option<Duration>,
     pub(crate) while_cut_off: Option<WhileCutOff>,
     pub(crate) max_event_bytes: Option<usize>,
+    pub(crate) cursor: Option<String>,
+    pub(crate) poll_every: Option<Duration>,
     pub(crate) form: ChangeForm,
 }
 
@@ -179,6 +181,10 @@ impl HttpSubscribe {
                 return Err(refuse("http.subscribe.resumes: a poll goes on by its cursor"));
             }
             Some(true) => source.subscribe_poll(url),
+            _ if self.cursor.is_some() => return Err(refuse("http.subscribe.cursor: a stream has none")),
+            _ if self.poll_every.is_some() => {
+                return Err(refuse("http.subscribe.poll_every_ms: a stream is not polled"));
+            }
             _ => source.subscribe_sse(url),
         };
         subscribe = subscribe.form(self.form.clone());
@@ -193,6 +199,12 @@ impl HttpSubscribe {
         }
         if let Some(bytes) = self.max_event_bytes {
             subscribe = subscribe.most_bytes(bytes);
+        }
+        if let Some(name) = &self.cursor {
+            subscribe = subscribe.cursor(name);
+        }
+        if let Some(time) = self.poll_every {
+            subscribe = subscribe.poll_every(time);
         }
         Ok(subscribe)
     }
@@ -261,6 +273,7 @@ fn member(option: &str) -> &str {
     match option {
         "subscribe.silence" => "subscribe.silence_ms",
         "subscribe.while_cut_off" => "subscribe.while_cut_off.forget_after_ms",
+        "subscribe.poll_every" => "subscribe.poll_every_ms",
         "subscribe.most_bytes" => "subscribe.max_event_bytes",
         other => other,
     }

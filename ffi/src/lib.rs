@@ -2,7 +2,7 @@
 //!
 //! Each file is one theme, and its public functions are the header's, in the header's order: `abi`, `status`, `error`, `config`,
 //! `listener`, `extract`, `cache`, `call`, `read`, `many`, `list`, `write`, `create`, `patch`, `update`, `invalidate`, `doubt`, `permit`, `optimistic`, `transaction`,
-//! `transacted`, `queue`, `stats`, `feed`, `source`, `reply`, `python`. Below them: `options` and `json` are behind a configuration, `pool` runs a
+//! `transacted`, `queue`, `stats`, `origin`, `feed`, `source`, `reply`, `python`. Below them: `options` and `json` are behind a configuration, `pool` runs a
 //! queue's calls, `watch` waits for what is pending, `arguments` and `border` stand between the caller's pointers and safe code, `fork` knows
 //! in which process we are.
 //!
@@ -35,6 +35,7 @@ mod listener;
 mod many;
 mod optimistic;
 mod options;
+mod origin;
 mod patch;
 mod permit;
 mod pool;
@@ -66,6 +67,7 @@ pub use list::*;
 pub use listener::*;
 pub use many::*;
 pub use optimistic::*;
+pub use origin::*;
 pub use patch::*;
 pub use permit::*;
 pub use python::*;

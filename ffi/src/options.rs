@@ -21,6 +21,7 @@ pub(crate) struct Options {
     pub(crate) deadline_ms: Option<u64>,
     pub(crate) stale_while_revalidate_ms: Option<u64>,
     pub(crate) stale_if_error_ms: Option<u64>,
+    pub(crate) keep_expired_ms: Option<u64>,
     pub(crate) refresh_ahead: Option<f64>,
     pub(crate) refresh_threads: Option<usize>,
     pub(crate) refresh_queue: Option<usize>,
@@ -28,6 +29,7 @@ pub(crate) struct Options {
     pub(crate) in_doubt_writes_wait: Option<bool>,
     pub(crate) absent_after_delete: Option<bool>,
     pub(crate) clean_start: Option<bool>,
+    pub(crate) stray_window_ms: Option<u64>,
     pub(crate) most_doubts: Option<usize>,
     pub(crate) turn_queue: Option<usize>,
     pub(crate) load_queue: Option<usize>,
@@ -51,6 +53,7 @@ pub(crate) struct Http {
     pub(crate) headers: Vec<(String, String)>,
     pub(crate) timeout_ms: Option<u64>,
     pub(crate) connect_timeout_ms: Option<u64>,
+    pub(crate) name_ttl_ms: Option<u64>,
     pub(crate) body_limit_bytes: Option<usize>,
     pub(crate) freshness: Option<Freshness>,
     pub(crate) heuristic_share: Option<f64>,
@@ -72,6 +75,8 @@ pub(crate) struct Http {
     pub(crate) max_in_flight: Option<usize>,
     pub(crate) max_queued: Option<usize>,
     pub(crate) max_idle_connections: Option<usize>,
+    pub(crate) max_idle_age_ms: Option<u64>,
+    pub(crate) write_max_idle_age_ms: Option<u64>,
     pub(crate) idempotency_header: Option<String>,
     pub(crate) retries: Retries,
     pub(crate) breaker: Breaker,
@@ -186,6 +191,7 @@ impl Options {
             .set(self.deadline_ms.map(ms), Builder::deadline)
             .set(self.stale_while_revalidate_ms.map(ms), Builder::stale_while_revalidate)
             .set(self.stale_if_error_ms.map(ms), Builder::stale_if_error)
+            .set(self.keep_expired_ms.map(ms), Builder::keep_expired)
             .set(self.refresh_ahead, Builder::refresh_ahead)
             .set(self.refreshers(), |builder, (threads, waiting)| builder.refreshers(threads, waiting))
             .set(self.jitter, Builder::jitter)
@@ -194,6 +200,7 @@ impl Options {
             })
             .set(self.absent_after_delete, Builder::absent_after_delete)
             .set(self.clean_start, Builder::clean_start)
+            .set(self.stray_window_ms.map(ms), Builder::stray_window)
             .set(self.most_doubts, Builder::most_doubts)
             .set(self.turn_queue, Builder::turn_queue)
             .set(self.load_queue, Builder::load_queue)
@@ -260,6 +267,9 @@ impl Options {
         if let Some(ms) = http.connect_timeout_ms {
             source = source.connect_timeout(Duration::from_millis(ms));
         }
+        if let Some(ms) = http.name_ttl_ms {
+            source = source.name_ttl(Duration::from_millis(ms));
+        }
         if let Some(bytes) = http.body_limit_bytes {
             source = source.body_limit(bytes);
         }
@@ -319,6 +329,12 @@ impl Options {
         if let Some(connections) = http.max_idle_connections {
             source = source.max_idle_connections(connections);
         }
+        if let Some(ms) = http.max_idle_age_ms {
+            source = source.max_idle_age(Duration::from_millis(ms));
+        }
+        if let Some(ms) = http.write_max_idle_age_ms {
+            source = source.write_max_idle_age(Duration::from_millis(ms));
+        }
         if let Some(name) = &http.idempotency_header {
             source = source.idempotency_header(name.as_str());
         }
@@ -339,6 +355,9 @@ impl Options {
                     "heuristic_lifetime" => return refuse(format!("http.heuristic_share: {message}")),
                     "timeout"
                     | "connect_timeout"
+                    | "name_ttl"
+                    | "max_idle_age"
+                    | "write_max_idle_age"
                     | "retries.cap"
                     | "retries.attempt_timeout"
                     | "breaker.window"

@@ -14,7 +14,7 @@ use std::process::Command;
 use common::{Kind, artifact, output_of, root, scratch, skipped};
 
 /// The themes, in the header's order, with what stands above the functions of those that have some.
-const THEMES: [(&str, &str); 27] = [
+const THEMES: [(&str, &str); 28] = [
     ("abi", "The number of the ABI"),
     ("status", ""),
     ("error", "Errors"),
@@ -38,6 +38,7 @@ const THEMES: [(&str, &str); 27] = [
     ("transacted", "Transactions: what came of them"),
     ("queue", "Event loops: calls that complete in a queue"),
     ("stats", "Counts"),
+    ("origin", "What an HTTP origin was asked"),
     ("feed", "The origin's feed"),
     ("source", "A source of the program's own"),
     ("reply", "Its answers"),

@@ -196,7 +196,7 @@ impl HttpSourceBuilder {
         self
     }
 
-    /// How long the addresses of the origin's name are kept. Default 30 s.
+    /// How long the addresses of the origin's name are kept. Default 30 s; with 0 each connection looks it up.
     pub fn name_ttl(mut self, ttl: Duration) -> Self {
         self.name_ttl = ttl;
         self
@@ -370,14 +370,15 @@ impl HttpSourceBuilder {
         self
     }
 
-    /// Declares [`Declared::honours_idempotency`]. Then writes carry their key, 32 hexadecimal digits, the same in all attempts
+    /// Declares [`Declared::honours_idempotency`]. Then writes carry their key, 32 hexadecimal digits in quotes, the same in all attempts
     /// and replays. (With retries of writes they do so undeclared too; but then nothing is concluded from it.)
     pub fn honours_idempotency(mut self, declared: bool) -> Self {
         self.declared.honours_idempotency = declared;
         self
     }
 
-    /// The name of the header with a write's key. Default `Idempotency-Key`.
+    /// The name of the header with a write's key. Default `Idempotency-Key`, where the key stands in quotes, as the IETF's draft has it; under
+    /// another name it stands without.
     pub fn idempotency_header(mut self, name: impl Into<String>) -> Self {
         self.idempotency_header = name.into();
         self
@@ -407,6 +408,15 @@ impl HttpSourceBuilder {
             if time.is_zero() || time > MAX_TIME {
                 let message = format!("{time:?} is not between 1 ns and {MAX_TIME:?}");
                 return Err(BuildError::Option { option, message });
+            }
+        }
+        for (option, time) in [
+            ("name_ttl", self.name_ttl),
+            ("max_idle_age", self.max_idle_age),
+            ("write_max_idle_age", self.write_max_idle_age),
+        ] {
+            if time > MAX_TIME {
+                return Err(BuildError::Option { option, message: format!("{time:?} is more than {MAX_TIME:?}") });
             }
         }
         self.check_traffic()?;

@@ -21,7 +21,7 @@ use crate::template::Template;
 /// [`HttpSourceBuilder::create`](crate::HttpSourceBuilder::create).
 ///
 /// A record is sent with `POST`. The key is where [`key_at`](Self::key_at) says in the record that the answer brings, or in its `Location`, as that is the
-/// URL of a record; where both are there, they name one key. A 2xx without a key that can be read is [`Made::KeyUnknown`]. Whether a status
+/// URL of a record, be it a relative one, with or without the query that all records' URLs have; where both are there, they name one key. A 2xx without a key that can be read is [`Made::KeyUnknown`]. Whether a status
 /// says that a record was made is told as for a put: 202, 207, 303, 408 and 5xx leave that unknown.
 ///
 /// # Example
@@ -127,7 +127,7 @@ impl HttpSource {
             let record: &RawValue = serde_json::from_slice(record).ok()?;
             find(record, &creates.key_at).and_then(key_text).map(String::into_bytes)
         });
-        let key = match (told, self.located(headers)) {
+        let key = match (told, self.located(creates, headers)) {
             (Some(told), Some(located)) if told != located => return Made::KeyUnknown,
             (Some(key), _) | (None, Some(key)) if !key.is_empty() => key,
             _ => return Made::KeyUnknown,
@@ -141,9 +141,9 @@ impl HttpSource {
     }
 
     /// The key that the answer's one Location is the URL of.
-    fn located(&self, headers: &HeaderMap) -> Option<Vec<u8>> {
+    fn located(&self, creates: &Creates, headers: &HeaderMap) -> Option<Vec<u8>> {
         let mut locations = headers.get_all(header::LOCATION).iter();
         let location = locations.next()?.to_str().ok()?;
-        if locations.next().is_some() { None } else { self.template.key_of(location) }
+        if locations.next().is_some() { None } else { self.template.key_of(location, &creates.template) }
     }
 }

@@ -167,9 +167,11 @@ pub(crate) fn add_condition(headers: &mut HeaderMap, condition: Option<&Conditio
     Ok(())
 }
 
+/// Under its own name the key is a string of structured fields (RFC 8941, 3.3.3), as draft-ietf-httpapi-idempotency-key-header has it; under
+/// another one it is what it is.
 pub(crate) fn add_idempotency_key(headers: &mut HeaderMap, name: &HeaderName, key: IdempotencyKey) {
-    let value = HeaderValue::from_str(&key.to_string()).expect("an idempotency key is hexadecimal");
-    headers.insert(name, value);
+    let text = if *name == IDEMPOTENCY_KEY { format!("\"{key}\"") } else { key.to_string() };
+    headers.insert(name, HeaderValue::from_str(&text).expect("an idempotency key is hexadecimal"));
 }
 
 /// The version that an answer gives its record: its ETag, or, `by_date`, its Last-Modified where it has no ETag.

@@ -19,7 +19,7 @@ use crate::classify::{self, Got, Unanswered};
 use crate::headers;
 use crate::report;
 use crate::shape;
-use crate::source::HttpSource;
+use crate::source::{HttpSource, unanswered_for};
 use crate::template::Template;
 
 /// An origin that lists records by queries of its own: for [`HttpSourceBuilder::list`](crate::HttpSourceBuilder::list), asked with
@@ -331,7 +331,8 @@ impl HttpSource {
             Err(Unread::Coded(why)) => return Err(broken(why)),
             Err(Unread::Broken(e)) => {
                 let (Unanswered::NotSent(failure) | Unanswered::Sent(failure)) = attempt.unanswered();
-                let why = format!("GET of a list: the answer was not received whole: {e}");
+                let why = unanswered_for(failure, &e);
+                let why = format!("GET of a list: the answer was not received whole: {why}");
                 return Err(SourceError::new(failure, why).with_code(200).with_cause(e));
             }
         };

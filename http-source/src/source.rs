@@ -241,7 +241,8 @@ impl HttpSource {
             Err(Unread::Coded(why)) => return Err(unusable(Failure::Broken, format!("GET: the record: {why}"))),
             Err(Unread::Broken(e)) => {
                 let (Unanswered::NotSent(failure) | Unanswered::Sent(failure)) = attempt.unanswered();
-                return Err(unusable(failure, format!("GET: the record was not received whole: {e}")).with_cause(e));
+                let why = unanswered_for(failure, &e);
+                return Err(unusable(failure, format!("GET: the record was not received whole: {why}")).with_cause(e));
             }
         };
         let asked = attempt.asked();
@@ -514,7 +515,15 @@ pub(crate) fn rejection(operation: &str, stale: bool, response: Response<Body>) 
 }
 
 fn transport_error(failure: Failure, what: &str, e: ureq::Error) -> SourceError {
-    SourceError::new(failure, format!("{what}: {e}")).with_cause(e)
+    SourceError::new(failure, format!("{what}: {}", unanswered_for(failure, &e))).with_cause(e)
+}
+
+/// In words, why there is no whole answer. Of several timeouts the client names the one that the call's deadline is for it.
+pub(crate) fn unanswered_for(failure: Failure, error: &dyn std::error::Error) -> String {
+    match failure {
+        Failure::TimedOut => "the deadline passed".to_owned(),
+        _ => error.to_string(),
+    }
 }
 
 impl fmt::Debug for HttpSource {

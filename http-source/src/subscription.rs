@@ -187,6 +187,7 @@ impl Subscribe {
             ("subscribe.silence", self.silence),
             ("subscribe.backoff", self.backoff.0),
             ("subscribe.backoff", self.backoff.1),
+            ("subscribe.poll_every", self.poll_every),
         ];
         if let WhileCutOff::Forget { after } = self.while_cut_off {
             times.push(("subscribe.while_cut_off", after));

@@ -108,11 +108,12 @@ impl Template {
         self.filled(&encoded)
     }
 
-    /// The key whose URL this is: absolute, or from the root of this one's host.
-    pub(crate) fn key_of(&self, location: &str) -> Option<Vec<u8>> {
-        let target = match location.split_once("://") {
-            Some(_) => {
-                let uri: Uri = location.parse().ok()?;
+    /// The key whose URL this is, absolute or as it stands to `asked`, a URL of the same host without a hole. The query that is the same in the
+    /// URLs of all records may be missing.
+    pub(crate) fn key_of(&self, location: &str, asked: &Self) -> Option<Vec<u8>> {
+        let target = match asked.resolved(location)? {
+            Resolved::Whole(url) => {
+                let uri: Uri = url.parse().ok()?;
                 let (scheme, authority) = (uri.scheme()?, uri.authority()?);
                 let default = if *scheme == Scheme::HTTPS { 443 } else { 80 };
                 let same_place = authority.host().eq_ignore_ascii_case(self.host())
@@ -122,11 +123,33 @@ impl Template {
                 }
                 uri.path_and_query()?.as_str().to_owned()
             }
-            None => location.to_owned(),
+            Resolved::Target(target) => target,
         };
-        let encoded = target.strip_prefix(&self.before)?.strip_suffix(&self.after)?;
+        let rest = target.strip_prefix(&self.before)?;
+        let without_query = || rest.strip_suffix(self.after.split_once('?')?.0);
+        let encoded = rest.strip_suffix(&self.after).or_else(without_query)?;
         let ends = if self.in_query { ['&', '#', '='] } else { ['/', '?', '#'] };
         if encoded.contains(ends) { None } else { decoded(encoded).filter(|key| self.uri(key).is_ok()) }
+    }
+
+    /// What a reference in an answer to a request of this URL, which has no hole, refers to (RFC 3986, 5.2). `None`: it is no reference to
+    /// a resource behind HTTP.
+    fn resolved(&self, reference: &str) -> Option<Resolved> {
+        let first = reference.split(['/', '?', '#']).next().unwrap_or_default();
+        if first.contains(':') {
+            return reference.contains("://").then(|| Resolved::Whole(reference.to_owned()));
+        }
+        if reference.starts_with("//") {
+            return Some(Resolved::Whole(format!("{}:{reference}", self.scheme)));
+        }
+        let (path, query) = reference.split_at(reference.find(['?', '#']).unwrap_or(reference.len()));
+        let own = self.before.split_once('?').map_or(&*self.before, |(path, _)| path);
+        let path = match path {
+            "" => own.to_owned(),
+            path if path.starts_with('/') => without_dots(path),
+            path => without_dots(&format!("{}/{path}", own.rsplit_once('/').map_or("", |(folder, _)| folder))),
+        };
+        Some(Resolved::Target(path + query))
     }
 
     /// Whether that many bytes can stand in the hole.
@@ -230,6 +253,35 @@ fn parse_authority(text: &str, hole: &str) -> Result<Authority, String> {
         return Err(format!("the port in {text:?} is none of 1 to 65535"));
     }
     Ok(authority)
+}
+
+/// What a reference refers to.
+enum Resolved {
+    /// A URL with its scheme and host.
+    Whole(String),
+    /// A path, and what stands behind it, of the same host.
+    Target(String),
+}
+
+/// A path that begins with a slash, without its segments `.` and `..` (RFC 3986, 5.2.4).
+fn without_dots(path: &str) -> String {
+    let mut kept: Vec<&str> = Vec::new();
+    let mut segments = path.split('/').skip(1).peekable();
+    while let Some(segment) = segments.next() {
+        match segment {
+            "." | ".." => {
+                if segment == ".." {
+                    kept.pop();
+                }
+                // What ends in them is a folder.
+                if segments.peek().is_none() {
+                    kept.push("");
+                }
+            }
+            segment => kept.push(segment),
+        }
+    }
+    format!("/{}", kept.join("/"))
 }
 
 /// The bytes of percent-encoded text.

@@ -281,6 +281,11 @@ impl<T: Transport> Transport for Counted<T> {
     }
 
     fn await_input(&mut self, timeout: NextTimeout) -> Result<bool, Error> {
+        // What is read into no room looks like the end.
+        if self.inner.buffers().input_append_buf().is_empty() {
+            let why = format!("the answer's head, or a line between its chunks, is longer than {BUFFER_BYTES} bytes");
+            return Err(Error::Io(io::Error::other(why)));
+        }
         match self.inner.await_input(timeout) {
             Ok(progress) => {
                 self.last_used = Instant::now();

@@ -39,7 +39,7 @@ fn a_record_is_posted_as_it_is_and_named_by_the_body_of_the_answer() {
     let seen = server.seen().remove(0);
     assert_eq!((seen.line.as_str(), &*seen.body), ("POST /items?for=all HTTP/1.1", &br#"{"n":1}"#[..]));
     assert_eq!(seen.header("content-type"), Some("application/json"));
-    assert_eq!(seen.header("idempotency-key").map(str::len), Some(32));
+    assert_eq!(seen.header("idempotency-key").map(str::len), Some(34));
     assert_eq!((seen.header("if-match"), seen.header("if-none-match")), (None, None));
 }
 
@@ -59,6 +59,14 @@ fn a_key_is_where_the_answer_has_it() {
         (201, "Location: /items/\r\n", "", None, Confirmed::Unseen),
         (201, "Location: /items/%zz\r\n", "", None, Confirmed::Unseen),
         (201, "Location: http://elsewhere:1/items/x\r\n", "", None, Confirmed::Unseen),
+        (201, "Location: //elsewhere:1/items/x\r\n", "", None, Confirmed::Unseen),
+        (201, "Location: items/a%2Fb\r\n", "", Some("a/b"), Confirmed::Unseen),
+        (201, "Location: ./other/../items/x\r\n", "", Some("x"), Confirmed::Unseen),
+        (201, "Location: ../../items/x\r\n", "", Some("x"), Confirmed::Unseen),
+        (201, "Location: items/x/..\r\n", "", None, Confirmed::Unseen),
+        (201, "Location: x\r\n", "", None, Confirmed::Unseen),
+        (201, "Location: items/x?for=all\r\n", "", None, Confirmed::Unseen),
+        (201, "Location: items:x\r\n", "", None, Confirmed::Unseen),
         (201, "", r#"{"id":""}"#, None, Confirmed::Unseen),
         (201, "", r#"{"id":null}"#, None, Confirmed::Unseen),
         (201, "", r#"{"id":1.5}"#, None, Confirmed::Unseen),
@@ -82,6 +90,30 @@ fn a_key_is_where_the_answer_has_it() {
     let builder = one_attempt(&format!("http://{}/items?id=eq.{{id}}", server.address));
     let source = builder.create(CreatePost::new(format!("http://{}/items", server.address))).build().unwrap();
     assert_eq!(made(&source), Some(("a&b".to_owned(), Confirmed::Unseen)));
+    // As it stands to where the record was sent to; and without the query that all records' URLs have.
+    for (one, all, location, key) in [
+        ("/items/{id}", "/items/", "7", Some("7")),
+        ("/items/{id}", "/items", "7", None),
+        ("/v1/items/{id}.json", "/v1/items?for=all", "items/a%20b.json", Some("a b")),
+        ("/items/{id}?full=1", "/items", "/items/7", Some("7")),
+        ("/items/{id}?full=1", "/items", "/items/7?full=1", Some("7")),
+        ("/items/{id}?full=1", "/items", "/items/7?full=0", None),
+        ("/items?id=eq.{id}", "/items", "?id=eq.7", Some("7")),
+        ("/items?id=eq.{id}&full=1", "/items", "?id=eq.7", None),
+    ] {
+        let server = Server::answering(answer(201, &format!("Location: {location}\r\n"), ""));
+        let builder = one_attempt(&format!("http://{}{one}", server.address));
+        let source = builder.create(CreatePost::new(format!("http://{}{all}", server.address))).build().unwrap();
+        let wanted = key.map(|key| (key.to_owned(), Confirmed::Unseen));
+        assert_eq!(made(&source), wanted, "{one} {all} {location}");
+    }
+    let server = Server::new(|_, conn| {
+        while conn.request().is_some() {
+            let address = conn.stream.local_addr().unwrap();
+            conn.write(answer(201, &format!("Location: //{address}/items/x\r\n"), ""));
+        }
+    });
+    assert_eq!(made(&making(&server).build().unwrap()), Some(("x".to_owned(), Confirmed::Unseen)));
 }
 
 #[test]

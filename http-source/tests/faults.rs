@@ -118,6 +118,18 @@ fn a2_an_endless_head_is_unknown() {
 }
 
 #[test]
+fn b2_a_head_that_is_too_long_is_an_error_that_says_so() {
+    let long = format!("X-Long: {}\r\n", "x".repeat(16 * 1024));
+    let server = Server::answering(answer(200, &long, "{}"));
+    let error = unknown(put(&server.source(), b"k", b"{}"), Failure::Broken);
+    assert!(error.message().contains("head, or a line between its chunks, is longer than 16384 bytes"), "{error}");
+    let error = get(&server.source(), b"k").unwrap_err();
+    assert!(error.message().contains("longer than 16384 bytes"), "{error}");
+    let server = Server::answering(answer(200, &format!("{}\r\n", &long[..8 * 1024]), "{}"));
+    get(&server.source(), b"k").unwrap();
+}
+
+#[test]
 fn a2_an_answer_cut_short_in_its_body_keeps_its_verdict() {
     for cut in ["Content-Length: 10\r\n\r\n{\"n\"", "Transfer-Encoding: chunked\r\n\r\n4\r\n{\"n\"\r\n"] {
         let server = |status: &'static str| {
@@ -155,7 +167,7 @@ fn a_reset_does_not_end_a_body_that_the_close_delimits() {
 fn a2_no_answer_by_the_deadline_is_unknown() {
     let server = Server::new(|_, conn| conn.hold());
     let source = server.builder().timeout(SHORT).build().unwrap();
-    let _ = unknown(put(&source, b"k", b"{}"), Failure::TimedOut);
+    assert_eq!(unknown(put(&source, b"k", b"{}"), Failure::TimedOut).message(), "PUT: the deadline passed");
     let _ = unknown(delete(&source, b"k"), Failure::TimedOut);
     assert_eq!(get(&source, b"k").unwrap_err().failure(), Failure::TimedOut);
     let _ = unknown(put_within(&server.source(), b"k", b"{}", SHORT), Failure::TimedOut);
@@ -185,7 +197,9 @@ fn one_deadline_bounds_what_drips() {
     };
     let start = Instant::now();
     let body = "HTTP/1.1 200 OK\r\nContent-Length: 1000000\r\n\r\n";
-    assert_eq!(get_within(&drip(body).source(), SHORT).unwrap_err().failure(), Failure::TimedOut);
+    let error = get_within(&drip(body).source(), SHORT).unwrap_err();
+    assert_eq!(error.failure(), Failure::TimedOut);
+    assert!(error.message().ends_with("was not received whole: the deadline passed"), "{error}");
     let applied_unseen = put_within(&drip(body).source(), b"k", b"{}", SHORT);
     assert_eq!(applied(applied_unseen), wtcache::Confirmed::Unseen, "the status had been read");
     let head = "HTTP/1.1 200 OK\r\nX-Long: ";

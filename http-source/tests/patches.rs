@@ -29,7 +29,7 @@ fn a_patch_goes_out_as_one_under_its_key_and_its_record_comes_back() {
     let seen = server.seen().remove(0);
     assert_eq!((seen.line.as_str(), &*seen.body), ("PATCH /items/a%20b HTTP/1.1", &br#"{"n":1}"#[..]));
     assert_eq!(seen.header("content-type"), Some("application/merge-patch+json"));
-    assert_eq!(seen.header("idempotency-key"), Some("00000000000000000000000000000007"));
+    assert_eq!(seen.header("idempotency-key"), Some("\"00000000000000000000000000000007\""));
     assert_eq!((seen.header("if-match"), seen.header("if-none-match")), (None, None));
 }
 

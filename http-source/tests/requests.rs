@@ -168,6 +168,9 @@ fn options_are_checked_when_the_source_is_built() {
     assert_eq!(option(builder().timeout(Duration::ZERO).build()), "timeout");
     assert_eq!(option(builder().timeout(Duration::MAX).build()), "timeout");
     assert_eq!(option(builder().connect_timeout(Duration::ZERO).build()), "connect_timeout");
+    assert_eq!(option(builder().name_ttl(Duration::MAX).build()), "name_ttl");
+    assert_eq!(option(builder().max_idle_age(Duration::MAX).build()), "max_idle_age");
+    assert_eq!(option(builder().write_max_idle_age(Duration::MAX).build()), "write_max_idle_age");
     assert_eq!(option(builder().body_limit(0).build()), "body_limit");
     assert_eq!(option(builder().root_certificates_pem("nothing").build()), "root_certificates");
     assert!(matches!(HttpSource::builder("http://h/x").build().unwrap_err(), BuildError::Url(_)));

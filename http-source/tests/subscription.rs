@@ -505,7 +505,7 @@ fn i3_a_poll_goes_on_by_its_cursor_and_starts_anew_where_that_is_gone() {
 fn options_that_make_no_sense_are_refused_by_name() {
     let (_origin, source, cache) = stage();
     let address = source.url_of(b"k").unwrap();
-    let rows: [(Subscribe, &str); 9] = [
+    let rows: [(Subscribe, &str); 10] = [
         (source.subscribe_sse("http://elsewhere/items/_changes"), "subscribe.url: it is not at http://127.0.0.1"),
         (source.subscribe_sse("https://127.0.0.1/x"), "subscribe.url"),
         (source.subscribe_sse("/a b"), "subscribe.url: ' ' at byte 2"),
@@ -514,6 +514,7 @@ fn options_that_make_no_sense_are_refused_by_name() {
         (source.subscribe_sse(FEED).backoff(AMPLE, QUICK), "subscribe.backoff"),
         (source.subscribe_sse(FEED).most_bytes(10), "subscribe.most_bytes"),
         (source.subscribe_poll(FEED).cursor("a&b"), "subscribe.cursor"),
+        (source.subscribe_poll(FEED).poll_every(Duration::ZERO), "subscribe.poll_every"),
         (
             source.subscribe_sse(FEED).while_cut_off(WhileCutOff::Forget { after: Duration::ZERO }),
             "subscribe.while_cut_off",

@@ -122,6 +122,13 @@ fn a_tls_stream_without_its_farewell_does_not_end_a_body_that_the_close_delimits
 }
 
 #[test]
+fn b2_a_head_that_is_too_long_is_an_error_that_says_so() {
+    let address = server(answer(200, &format!("X-Long: {}\r\n", "x".repeat(16 * 1024)), "{}"), true);
+    let error = get(&trusting(address).build().unwrap(), b"k").unwrap_err();
+    assert!(error.message().contains("longer than 16384 bytes"), "{error}");
+}
+
+#[test]
 fn a_client_shows_its_certificate_where_it_is_asked_for_one() {
     for demanding in [None, Some(&TLS12), Some(&TLS13)] {
         for key in [CLIENT_KEY, CLIENT_KEY_SEC1] {

@@ -11,7 +11,7 @@ use axum::body::Body;
 use axum::http::header::{ALLOW, CONTENT_TYPE, ETAG, HeaderName, RETRY_AFTER};
 use axum::http::{HeaderValue, Response, StatusCode};
 use serde_json::{Map, Value, json};
-use wtcache::{Bytes, Failure, InDoubt, LoadError, NotSent, Rejection, SourceError, WriteError};
+use wtcache::{Bytes, Failure, InDoubt, LoadError, NotSent, Rejection, SourceError, Version, WriteError};
 use wtcache_http_source::{NotTried, OriginAnswer};
 
 use crate::etag;
@@ -359,6 +359,14 @@ fn of_source(error: &SourceError, outcome: Option<Outcome>) -> Response<Body> {
     }
     if let Some(outcome) = outcome {
         headers.insert(OUTCOME, HeaderValue::from_static(outcome.name()));
+    }
+    // Of the record that is there: with it, the client can make its next write conditional.
+    let version =
+        answer.version.as_ref().map(Version::as_bytes).filter(|tag| tag.starts_with(b"\"") && etag::is_tag(tag));
+    if let (StatusCode::CONFLICT | StatusCode::PRECONDITION_FAILED, Some(tag)) = (status, version)
+        && let Ok(tag) = HeaderValue::from_bytes(tag)
+    {
+        headers.insert(ETAG, tag);
     }
     if let Some(after) = error.retry_after() {
         headers.insert(RETRY_AFTER, seconds(after));

@@ -33,6 +33,10 @@ tables:
       max_in_flight: 64          # default
       max_queued: 1024           # default
       max_idle_connections: 16   # default
+      max_idle_age: 15s          # default
+      write_max_idle_age: 2s     # default
+      name_ttl: 30s              # default
+      versions_never_reused: false
       idempotency: unchecked     # unchecked (default) | honoured
       idempotency_header: Idempotency-Key
       retries:
@@ -129,6 +133,7 @@ fn every_setting_is_read() {
         "      headers: { X-A: 0123, X-B: 'true', X-C: \"a$$b\", X-D: { file: key } }\n      connect_timeout: 250ms\n      timeout: 2m\n      \
          settle_window: 0s\n      max_body: 512 KiB\n      freshness: origin\n      preconditions: honoured\n      patch: merge\n      \
          stores_verbatim: true\n      max_in_flight: 3\n      max_queued: 0\n      max_idle_connections: 0\n      \
+         max_idle_age: 0s\n      write_max_idle_age: 5s\n      name_ttl: 1m\n      versions_never_reused: true\n      \
          idempotency: honoured\n      idempotency_header: X-Key\n      \
          retries: { loads: 0, writes: 4, base: 0ms, cap: 2s, budget: 0%, burst: 0, attempt_timeout: 1s }\n      \
          breaker: { window: 1m, calls: 5, failures: 75%, open_for: 2s }\n      \
@@ -171,6 +176,9 @@ fn every_setting_is_read() {
     subscribe.forget_after = Some(Duration::from_secs(2));
     assert_eq!(table.subscribe, Some(subscribe));
     let changes = &table.changes;
+    let text = with("", "    subscribe: { url: /feed, kind: poll, cursor: since, poll_every: 50ms }\n");
+    let polled = parse(&text).unwrap().tables.remove(0).subscribe.unwrap();
+    assert_eq!((&*polled.cursor, polled.poll_every), ("since", Duration::from_millis(50)));
     let names = [&changes.op, &changes.key, &changes.record, &changes.version, &changes.version_as];
     assert_eq!(names, ["type", "id", "item", "rev", "r{version}"]);
     assert_eq!(changes.secret.as_ref().map(|secret| secret.0.as_str()), Some("0123456789abcdef"));
@@ -203,6 +211,9 @@ fn every_setting_is_read() {
     assert_eq!((table.origin.preconditions, table.origin.patch), (Preconditions::Honoured, Patches::Merge));
     let origin = &table.origin;
     assert_eq!((origin.max_in_flight, origin.max_queued, origin.max_idle_connections), (3, 0, 0));
+    let ages = [origin.max_idle_age, origin.write_max_idle_age, origin.name_ttl];
+    assert_eq!(ages, [0, 5, 60].map(Duration::from_secs));
+    assert!(origin.versions_never_reused);
     assert_eq!((origin.idempotency, origin.idempotency_header.as_str()), (Idempotency::Honoured, "X-Key"));
     let seconds = Duration::from_secs;
     let retries = Retries::new().loads(0).writes(4).backoff(Duration::ZERO, seconds(2)).budget(0, 0);
@@ -301,6 +312,9 @@ fn every_error_names_its_place() {
         ("admin: nowhere\ntables: {InventoryItem: {origin: {url: 'http://h/{id}'}}}".into(), "1:8: admin: \"nowhere\" is not an address and a port\n  hint: write an IP address and a port, none, or same (as listen)".into()),
         ("limits: {head: 1B}\ntables: {InventoryItem: {origin: {url: 'http://h/{id}'}}}".into(), "1:16: head: \"1B\" is not from 1KiB to 1MiB\n  hint: write a size such as 16KiB".into()),
         ("listen: localhost:80\ntables: {InventoryItem: {origin: {url: 'http://h/{id}'}}}".into(), "1:9: listen: \"localhost:80\" is not an address and a port\n  hint: write an IP address and a port: 127.0.0.1:9926".into()),
+        (table("subscribe: { url: /c, cursor: since }"), "5:27: cursor: a stream is not polled\n  hint: leave it out, or write kind: poll".into()),
+        (table("subscribe: { url: /c, kind: poll, cursor: a&b }"), "5:47: cursor: letters, digits and - . _ ~ are taken\n  hint: write a name: cursor".into()),
+        (table("subscribe: { url: /c, kind: poll, poll_every: 0s }"), "5:51: poll_every: a deadline cannot be zero\n  hint: write a whole number and a unit: 500ms, 5s".into()),
         (origin("timeout: 5"), format!("5:16: timeout: \"5\" is not a duration\n  {duration}")),
         (origin("timeout: 1.5s"), format!("5:16: timeout: \"1.5s\" is not a duration\n  {duration}")),
         (origin("timeout: -5s"), format!("5:16: timeout: \"-5s\" is not a duration\n  {duration}")),

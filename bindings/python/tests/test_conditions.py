@@ -24,10 +24,13 @@ class OnACondition(unittest.TestCase):
         self.assertIsInstance(raised.exception, wtcache.UnmetError)
         self.assertEqual((raised.exception.existing.value, raised.exception.existing.version), (b"2", b"v2"))
         self.assertEqual(self.shelf.calls, [])
-        self.assertEqual(self.cache.put_if("k", b"3", version=[version, b"v2"]), b"3")
+        self.assertEqual(self.cache.put_if("k", b"3", version=[version, "v2"]), b"3")
+        self.assertEqual(self.cache.put_if("k", b"3", version="v3"), b"3")
+        with self.assertRaisesRegex(TypeError, "str or bytes, not int"):
+            self.cache.put_if("k", b"4", version=[4])
         with self.assertRaises(wtcache.UnmetError):
             self.cache.delete_if("k", version=b"v2")
-        self.cache.delete_if("k", version=b"v3")
+        self.cache.delete_if("k", version=b"v4")
         self.assertEqual(self.shelf.records, {})
 
     def test_p6_absent_and_exists(self):

@@ -237,6 +237,91 @@ class OfAnotherShape(unittest.TestCase):
             self.assertEqual(self.origin.seen[-1], ("GET", "/items?id=eq.screw", since))
 
 
+class Refusing(http.server.BaseHTTPRequestHandler):
+    """Another wrote its records, which it tells of most. Counts the connections that it has."""
+
+    protocol_version = "HTTP/1.1"
+
+    def setup(self):
+        super().setup()
+        self.server.connections += 1
+
+    def do_PUT(self):
+        self.rfile.read(int(self.headers["Content-Length"]))
+        body = b"" if self.path == "/items/bare" else b'{"n": 2}'
+        self.send_response(412)
+        if body:
+            self.send_header("Content-Type", "application/json")
+            self.send_header("ETag", '"r2"')
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_):
+        pass
+
+
+class WrittenByOthers(unittest.TestCase):
+    def setUp(self):
+        self.origin = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Refusing)
+        self.origin.connections = 0
+        runs = threading.Thread(target=self.origin.serve_forever)
+        runs.start()
+        self.addCleanup(runs.join)
+        self.addCleanup(self.origin.server_close)
+        self.addCleanup(self.origin.shutdown)
+
+    def open(self, **members):
+        cache = wtcache.Cache.http(f"http://127.0.0.1:{self.origin.server_port}/items/{{id}}", timeout=60, **members)
+        self.addCleanup(cache.close)
+        return cache
+
+    def test_p2_a_conflict_has_the_record_that_the_origin_answers_with(self):
+        cache = self.open()
+        with self.assertRaises(wtcache.ConflictError) as raised:
+            cache.put("screw", b'{"n": 1}')
+        answer = wtcache.OriginAnswer(b'{"n": 2}', "application/json", b'"r2"', truncated=False)
+        self.assertEqual((raised.exception.code, raised.exception.answer), (412, answer))
+        with self.assertRaises(wtcache.ConflictError) as raised:
+            cache.put("bare", b'{"n": 1}')
+        self.assertEqual(raised.exception.answer, wtcache.OriginAnswer(b"", None, None, truncated=False))
+        with wtcache.Cache.http("http://127.0.0.1:1/{id}", timeout=60) as nowhere, self.assertRaises(wtcache.RejectedError) as raised:
+            nowhere.put("screw", b"1")
+        self.assertIsNone(raised.exception.answer)
+
+    def test_what_the_origin_was_asked_is_counted(self):
+        cache = self.open(retries={"loads": 1, "base_ms": 0}, breaker={"calls": 2, "open_for_ms": 3_600_000})
+        with self.assertRaises(wtcache.ConflictError):
+            cache.put("screw", b"1")
+        told = cache.origin()
+        self.assertEqual((told["attempts"], told["outcomes"]["4xx"], told["connections_made"]), (1, 1, 1))
+        self.assertEqual(told["breaker"], {"state": "closed", "openings": 0, "probes": 0, "refused": 0})
+        self.assertEqual(told["attempt_seconds"]["count"], 1)
+        # It knows no GET: 501.
+        with self.assertRaises(wtcache.SourceError):
+            cache["screw"]
+        with self.assertRaises(wtcache.RejectedError):
+            cache.put("screw", b"1")
+        told = cache.origin()
+        self.assertEqual((told["outcomes"]["5xx"], told["in_flight"], told["queued"]), (told["attempts"] - 1, 0, 0))
+        self.assertEqual(told["breaker"], {"state": "open", "openings": 1, "probes": 0, "refused": 1})
+        with wtcache.Cache(wtcache.Source()) as own, self.assertRaisesRegex(wtcache.ArgumentError, "no HTTP origin"):
+            own.origin()
+
+    def test_which_kept_connections_a_write_takes_is_said(self):
+        for members, connections in [
+            ({"max_idle_age_ms": 3_600_000, "write_max_idle_age_ms": 3_600_000}, 1),
+            ({"max_idle_age_ms": 3_600_000, "write_max_idle_age_ms": 0}, 3),
+            ({"max_idle_age_ms": 0, "write_max_idle_age_ms": 3_600_000}, 3),
+        ]:
+            self.origin.connections = 0
+            cache = self.open(name_ttl_ms=0, **members)
+            for _ in range(3):
+                with self.assertRaises(wtcache.ConflictError):
+                    cache.put("screw", b"1")
+            self.assertEqual(self.origin.connections, connections, members)
+
+
 class Telling(http.server.BaseHTTPRequestHandler):
     """Gives each record as it is at first, and tells of what changes: that is what the test puts into `events`."""
 
@@ -252,7 +337,7 @@ class Telling(http.server.BaseHTTPRequestHandler):
         elif self.path.startswith("/items/_poll"):
             self.end_headers()
             # Who asks for the first time is told where he is.
-            event = self.server.events.get() if "cursor=" in self.path else None
+            event = self.server.events.get() if "since=" in self.path else None
             told = {"changes": [event] if event else [], "cursor": 1}
             with contextlib.suppress(ConnectionError):
                 self.wfile.write(json.dumps(told).encode())
@@ -312,7 +397,7 @@ class FollowingAFeed(unittest.TestCase):
         told = queue.Queue()
         cache = wtcache.Cache.http(
             f"http://127.0.0.1:{self.origin.server_port}/items/{{id}}",
-            subscribe={"url": "/items/_poll", "kind": "poll"},
+            subscribe={"url": "/items/_poll", "kind": "poll", "cursor": "since", "poll_every_ms": 10},
             listener=told.put,
         )
         self.addCleanup(cache.close)

@@ -61,6 +61,20 @@ class Optimistic(unittest.TestCase):
         self.assertIsNone(pending.result(timeout=30))
         self.assertEqual(self.shelf.records, {})
 
+    def test_a_cache_is_drained_once_no_write_is_out_or_pending(self):
+        self.cache.drain(timeout=0)
+        gate = self.shelf.does["k"] = Gate()
+        self.addCleanup(gate.open)
+        pending = self.cache.put_optimistic("k", b"1")
+        gate.wait()
+        with self.assertRaises(wtcache.NotEndedError):
+            self.cache.drain(timeout=0.01)
+        gate.open()
+        self.cache.drain(timeout=None)
+        self.assertTrue(pending.done())
+        # Calls go on.
+        self.assertEqual(self.cache.put("k", b"2"), b"2")
+
     def test_o2_a_write_is_taken_back_while_it_waits_for_its_turn(self):
         gate = self.shelf.does["k"] = Gate()
         self.addCleanup(gate.open)

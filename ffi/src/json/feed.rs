@@ -21,6 +21,8 @@ pub(super) fn load(subscribe: &mut HttpSubscribe, object: &At) -> Result<(), Ref
             "http.subscribe.silence_ms" => subscribe.silence = Some(at.millis()?),
             "http.subscribe.while_cut_off" => subscribe.while_cut_off = Some(while_cut_off(&at)?),
             "http.subscribe.max_event_bytes" => subscribe.max_event_bytes = Some(at.whole()?),
+            "http.subscribe.cursor" => subscribe.cursor = Some(at.text()?),
+            "http.subscribe.poll_every_ms" => subscribe.poll_every = Some(at.millis()?),
             "http.subscribe.form" => form(subscribe, &at)?,
             _ => return Err(at.unknown()),
         }

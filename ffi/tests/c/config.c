@@ -26,6 +26,8 @@ static void options_that_make_no_sense(void)
     NULL_IS_REFUSED(wtcache_config_set_in_doubt_writes_wait(NULL, 1, &error));
     NULL_IS_REFUSED(wtcache_config_set_absent_after_delete(NULL, 1, &error));
     NULL_IS_REFUSED(wtcache_config_set_clean_start(NULL, 1, &error));
+    NULL_IS_REFUSED(wtcache_config_set_keep_expired_ms(NULL, 1, &error));
+    NULL_IS_REFUSED(wtcache_config_set_stray_window_ms(NULL, 1, &error));
     NULL_IS_REFUSED(wtcache_config_set_most_doubts(NULL, 1, &error));
     NULL_IS_REFUSED(wtcache_config_set_turn_queue(NULL, 1, &error));
     NULL_IS_REFUSED(wtcache_config_set_load_queue(NULL, 1, &error));
@@ -143,6 +145,24 @@ static void options_do_what_they_say(void)
     }
 }
 
+static void c0_writes_of_an_earlier_cache_have_a_window_of_their_own(void)
+{
+    for (int by_json = 0; by_json <= 1; by_json++) {
+        shelf self;
+        wtcache_config *config = wtcache_config_new();
+        wtcache_entry *entry = NULL;
+        if (by_json) SUCCEEDS(wtcache_config_load_json(config, BYTES("{\"stray_window_ms\": 3600000}"), &error));
+        else SUCCEEDS(wtcache_config_set_stray_window_ms(config, 3600000, &error));
+        wtcache_cache *cache = open_with(config, &self);
+        wtcache_config_free(config);
+        SUCCEEDS(wtcache_put(cache, "k", 1, "v", 1, NULL, &entry, &error));
+        uint64_t left = wtcache_entry_remaining_ms(entry, cache);
+        CHECK(left > 1800000 && left <= 3600000);
+        wtcache_entry_free(entry);
+        free_shelf(cache, &self);
+    }
+}
+
 /* What a listener was told, in letters. */
 typedef struct diary {
     pthread_mutex_t lock;
@@ -208,6 +228,7 @@ static void a_listener_is_told(void)
 const test_case config_cases[] = {
     {"options_that_make_no_sense", options_that_make_no_sense},
     {"options_do_what_they_say", options_do_what_they_say},
+    {"c0_writes_of_an_earlier_cache_have_a_window_of_their_own", c0_writes_of_an_earlier_cache_have_a_window_of_their_own},
     {"a_listener_is_told", a_listener_is_told},
     {NULL, NULL},
 };

@@ -49,6 +49,15 @@ static const char *merged(const char *patch)
     return "HTTP/1.1 500 Oh\r\nContent-Length: 0\r\nConnection: close\r\n\r\n";
 }
 
+/* To a PUT: another wrote the record, and it is told or not. */
+static const char *refused(char key)
+{
+    if (key == 'k')
+        return "HTTP/1.1 412 Not that\r\nETag: \"r2\"\r\nContent-Type: application/json\r\nContent-Length: 8\r\nConnection: close\r\n\r\n{\"n\": 2}";
+    if (key == 'l') return "HTTP/1.1 409 Not that\r\nContent-Length: 9\r\nConnection: close\r\n\r\nshort";
+    return "HTTP/1.1 412 Not that\r\nContent-Length: 0\r\nConnection: close\r\n\r\n";
+}
+
 /* To a query of its list. */
 static const char *listed(const char *query)
 {
@@ -96,6 +105,10 @@ static void *answer_all(void *argument)
         } else if (strncmp(head, "GET /items?", 11) == 0) {
             __atomic_add_fetch(&self->lists, 1, __ATOMIC_SEQ_CST);
             send_all(connection, listed(head + 11));
+            close(connection);
+        } else if (strncmp(head, "PUT /items/", 11) == 0) {
+            body_of(connection, head, sizeof head, len);
+            send_all(connection, refused(head[11]));
             close(connection);
         } else if (strncmp(head, "PATCH /items/k ", 15) == 0) {
             CHECK(strstr(head, ": application/merge-patch+json\r\n") != NULL);
@@ -352,6 +365,58 @@ static void the_origin_names_the_records_that_it_makes(void)
     SUCCEEDS(wtcache_create(cache, BYTES("{\"secret\": 1}"), NULL, NULL, &error));
     wtcache_cache_free(cache);
     end(&origin);
+}
+
+static int is(const void *part, size_t len, const char *wanted)
+{
+    return part != NULL && len == strlen(wanted) && memcmp(part, wanted, len) == 0;
+}
+
+static void p2_a_conflict_gives_the_record_that_the_origin_answers_with(void)
+{
+    teller origin;
+    begin(&origin);
+    wtcache_cache *cache = open_makes(&origin);
+    size_t len = 9;
+    int32_t status = wtcache_put(cache, "k", 1, "{}", 2, NULL, NULL, &error);
+    const void *part = wtcache_error_answer(error, &len);
+    CHECK(is(part, len, "{\"n\": 2}") && wtcache_error_answer(error, NULL) == part && wtcache_error_answer_truncated(error) == 0);
+    part = wtcache_error_answer_type(error, &len);
+    CHECK(is(part, len, "application/json"));
+    part = wtcache_error_answer_version(error, &len);
+    CHECK(is(part, len, "\"r2\"") && wtcache_error_source_code(error) == 412);
+    FAILS(status, WTCACHE_ERR_CONFLICT, "412");
+    status = wtcache_put(cache, "l", 1, "{}", 2, NULL, NULL, &error);
+    part = wtcache_error_answer(error, &len);
+    CHECK(is(part, len, "short") && wtcache_error_answer_truncated(error) == 1);
+    CHECK(wtcache_error_answer_type(error, &len) == NULL && len == 0 && wtcache_error_answer_version(error, NULL) == NULL);
+    FAILS(status, WTCACHE_ERR_CONFLICT, "409");
+    status = wtcache_put(cache, "m", 1, "{}", 2, NULL, NULL, &error);
+    CHECK(wtcache_error_answer(error, &len) != NULL && len == 0);
+    FAILS(status, WTCACHE_ERR_CONFLICT, "412");
+    wtcache_cache_free(cache);
+    end(&origin);
+    /* Nobody answered, and nobody is over HTTP. */
+    cache = open_makes(&origin);
+    len = 9;
+    status = wtcache_put(cache, "k", 1, "{}", 2, NULL, NULL, &error);
+    CHECK(wtcache_error_answer(error, &len) == NULL && len == 0 && wtcache_error_answer_truncated(error) == 0);
+    FAILS(status, WTCACHE_ERR_REJECTED, "nothing was sent");
+    char *json = NULL;
+    SUCCEEDS(wtcache_get_origin_json(cache, &json, &len, &error));
+    CHECK(strlen(json) == len && strstr(json, "\"attempts\":1,") != NULL && strstr(json, "\"unreachable\":1") != NULL);
+    CHECK(strstr(json, "\"state\":\"closed\"") != NULL);
+    wtcache_string_free(json);
+    NULL_IS_REFUSED(wtcache_get_origin_json(NULL, &json, &len, &error));
+    NULL_IS_REFUSED(wtcache_get_origin_json(cache, NULL, &len, &error));
+    wtcache_cache_free(cache);
+    shelf self;
+    cache = open_shelf(&self);
+    FAILS(wtcache_get_origin_json(cache, &json, &len, &error), WTCACHE_ERR_ARGUMENT, "a source of the program's own");
+    CHECK(json == NULL && len == 0);
+    free_shelf(cache, &self);
+    CHECK(wtcache_error_answer(NULL, &len) == NULL && wtcache_error_answer_type(NULL, NULL) == NULL);
+    CHECK(wtcache_error_answer_version(NULL, NULL) == NULL && wtcache_error_answer_truncated(NULL) == 0);
 }
 
 static void a_record_that_is_not_made(void)
@@ -644,6 +709,7 @@ const test_case http_cases[] = {
     {"a_feed_ends_with_the_last_handle", a_feed_ends_with_the_last_handle},
     {"a_listener_closes_the_cache_that_tells_it", a_listener_closes_the_cache_that_tells_it},
     {"the_origin_names_the_records_that_it_makes", the_origin_names_the_records_that_it_makes},
+    {"p2_a_conflict_gives_the_record_that_the_origin_answers_with", p2_a_conflict_gives_the_record_that_the_origin_answers_with},
     {"a_record_that_is_not_made", a_record_that_is_not_made},
     {"the_origin_merges_a_patch_and_its_record_is_kept", the_origin_merges_a_patch_and_its_record_is_kept},
     {"a_patch_that_is_not_merged", a_patch_that_is_not_merged},

@@ -87,6 +87,24 @@ static void what_is_refused_leaves_no_trace(void)
     free_shelf(cache, &self);
 }
 
+static void a_cache_is_drained_once_no_write_is_out_or_pending(void)
+{
+    shelf self;
+    wtcache_cache *cache = open_shelf(&self);
+    SUCCEEDS(wtcache_drain(cache, 0, &error));
+    SUCCEEDS(wtcache_put_optimistic(cache, BYTES("gated"), "v", 1, NULL, NULL, &error));
+    CHECK(wtcache_drain(cache, 0, &error) == WTCACHE_PENDING && error == NULL);
+    wait_at_gate(&self, 1);
+    CHECK(wtcache_drain(cache, 1, &error) == WTCACHE_PENDING);
+    open_gate(&self);
+    SUCCEEDS(wtcache_drain(cache, 60000, &error));
+    CHECK(stats_of(cache).writes_applied == 1);
+    /* Calls go on. */
+    SUCCEEDS(wtcache_put(cache, "k", 1, "v", 1, NULL, NULL, &error));
+    NULL_IS_REFUSED(wtcache_drain(NULL, 0, &error));
+    free_shelf(cache, &self);
+}
+
 /* A merge that appends, and what it was given back. */
 typedef struct merger {
     const char *does;
@@ -173,6 +191,7 @@ const test_case optimistic_cases[] = {
     {"what_is_pending_is_shown_and_settles", what_is_pending_is_shown_and_settles},
     {"what_is_pending_can_be_taken_back", what_is_pending_can_be_taken_back},
     {"what_is_refused_leaves_no_trace", what_is_refused_leaves_no_trace},
+    {"a_cache_is_drained_once_no_write_is_out_or_pending", a_cache_is_drained_once_no_write_is_out_or_pending},
     {"merges", merges},
     {NULL, NULL},
 };

@@ -417,6 +417,8 @@ static void configurations(void)
         {"{\"http\": {\"subscribe\": {\"while_cut_off\": {}}}}", "http.subscribe.while_cut_off: is not \"serve\", or {"},
         {"{\"http\": {\"subscribe\": {\"while_cut_off\": {\"after\": 1}}}}", "http.subscribe.while_cut_off.after: is no member"},
         {"{\"http\": {\"subscribe\": {\"form\": {\"prefix\": \"p\"}}}}", "http.subscribe.form.prefix: is no member"},
+        {"{\"http\": {\"subscribe\": {\"cursor\": 1}}}", "http.subscribe.cursor: is a number, not a string"},
+        {"{\"http\": {\"max_idle_age_ms\": \"15s\"}}", "http.max_idle_age_ms: is a string, not a whole number"},
         {"{\"http\": {\"retries\": 2}}", "http.retries: is a number, not an object"},
         {"{\"http\": {\"retries\": {\"reads\": 2}}}", "http.retries.reads: is no member"},
         {"{\"http\": {\"retries\": {\"cap_ms\": \"1s\"}}}", "http.retries.cap_ms: is a string, not a whole number"},
@@ -489,7 +491,13 @@ static void configurations(void)
         {"{\"http\": {\"subscribe\": {\"kind\": \"sse\", \"silence_ms\": 0}}}", "http.subscribe.silence_ms: 0ns"},
         {"{\"http\": {\"subscribe\": {\"silence_ms\": 9, \"while_cut_off\": {\"forget_after_ms\": 0}}}}", "http.subscribe.while_cut_off.forget_after_ms: 0ns"},
         {"{\"http\": {\"subscribe\": {\"while_cut_off\": \"serve\", \"max_event_bytes\": 1}}}", "http.subscribe.max_event_bytes: "},
-        {"{\"http\": {\"subscribe\": {\"max_event_bytes\": 2048, \"form\": {\"version_as\": \"\"}}}}", "http.subscribe.form.version_as: "},
+        {"{\"http\": {\"subscribe\": {\"max_event_bytes\": 2048, \"cursor\": \"since\"}}}", "http.subscribe.cursor: a stream has none"},
+        {"{\"http\": {\"subscribe\": {\"kind\": \"poll\", \"resumes\": false, \"cursor\": \"a&b\"}}}", "http.subscribe.cursor: letters"},
+        {"{\"http\": {\"subscribe\": {\"cursor\": \"since\", \"poll_every_ms\": 0}}}", "http.subscribe.poll_every_ms: 0ns"},
+        {"{\"http\": {\"subscribe\": {\"poll_every_ms\": 9}, \"name_ttl_ms\": 86400001}}", "http.name_ttl_ms: "},
+        {"{\"http\": {\"name_ttl_ms\": 0, \"max_idle_age_ms\": 86400001}}", "http.max_idle_age_ms: "},
+        {"{\"http\": {\"max_idle_age_ms\": 0, \"write_max_idle_age_ms\": 86400001}}", "http.write_max_idle_age_ms: "},
+        {"{\"http\": {\"write_max_idle_age_ms\": 0, \"subscribe\": {\"form\": {\"version_as\": \"\"}}}}", "http.subscribe.form.version_as: "},
     };
     for (size_t i = 0; i < sizeof refused / sizeof *refused; i++) {
         SUCCEEDS(wtcache_config_load_json(config, refused[i].json, strlen(refused[i].json), &error));

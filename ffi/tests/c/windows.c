@@ -46,7 +46,7 @@ static void teller_destroy(void *user_data)
 }
 
 /* Its records have a version. */
-static wtcache_cache *open_teller(teller *self, const char *json)
+static wtcache_cache *open_keeping(teller *self, const char *json, uint64_t keep_expired_ms)
 {
     memset(self, 0, sizeof *self);
     pthread_mutex_init(&self->lock, NULL);
@@ -59,9 +59,15 @@ static wtcache_cache *open_teller(teller *self, const char *json)
     SUCCEEDS(wtcache_config_load_json(config, BYTES(json), &error));
     SUCCEEDS(wtcache_config_set_clean_start(config, 1, &error));
     SUCCEEDS(wtcache_config_set_deadline_ms(config, 60000, &error));
+    if (keep_expired_ms != UINT64_MAX) SUCCEEDS(wtcache_config_set_keep_expired_ms(config, keep_expired_ms, &error));
     SUCCEEDS(wtcache_open_with_source(config, &source, &cache, &error));
     wtcache_config_free(config);
     return cache;
+}
+
+static wtcache_cache *open_teller(teller *self, const char *json)
+{
+    return open_keeping(self, json, UINT64_MAX);
 }
 
 static void free_teller(wtcache_cache *cache, teller *self)
@@ -265,6 +271,31 @@ static void f2_a_record_says_how_stale_it_may_be(void)
     free_teller(cache, &self);
 }
 
+/* By the setter, and in JSON: what has expired is offered to the origin, and stands in for an error, for so long. */
+static void f2_what_has_expired_is_kept_for_as_long_as_the_options_say(void)
+{
+    for (int by_json = 0; by_json <= 1; by_json++) {
+        teller self;
+        wtcache_cache *cache = by_json ? open_teller(&self, "{\"keep_expired_ms\": 3600000}") : open_keeping(&self, "{}", HOUR);
+        tells(&self, WTCACHE_LIFETIME_EXPIRED, 0, HOUR);
+        READS(WTCACHE_OK, 1, .mode = WTCACHE_MODE_DEFAULT);
+        READS(WTCACHE_OK, 2, .mode = WTCACHE_MODE_DEFAULT);
+        CHECK(self.offered == 1);
+        self.failing = 1;
+        READS(WTCACHE_OK, 3, .mode = WTCACHE_MODE_DEFAULT);
+        free_teller(cache, &self);
+
+        cache = by_json ? open_teller(&self, "{\"keep_expired_ms\": 0}") : open_keeping(&self, "{}", 0);
+        tells(&self, WTCACHE_LIFETIME_EXPIRED, 0, HOUR);
+        READS(WTCACHE_OK, 1, .mode = WTCACHE_MODE_DEFAULT);
+        READS(WTCACHE_OK, 2, .mode = WTCACHE_MODE_DEFAULT);
+        CHECK(self.offered == 0);
+        self.failing = 1;
+        READS(WTCACHE_ERR_SOURCE, 3, .mode = WTCACHE_MODE_DEFAULT);
+        free_teller(cache, &self);
+    }
+}
+
 static void f2_a_record_may_stand_in_for_an_error(void)
 {
     teller self;
@@ -426,6 +457,7 @@ const test_case windows_cases[] = {
     {"f5_every_kind_of_read_may_ask", f5_every_kind_of_read_may_ask},
     {"f2_a_read_says_how_stale_its_record_may_be", f2_a_read_says_how_stale_its_record_may_be},
     {"f2_a_record_says_how_stale_it_may_be", f2_a_record_says_how_stale_it_may_be},
+    {"f2_what_has_expired_is_kept_for_as_long_as_the_options_say", f2_what_has_expired_is_kept_for_as_long_as_the_options_say},
     {"f2_a_record_may_stand_in_for_an_error", f2_a_record_may_stand_in_for_an_error},
     {"f1_what_is_unchanged_may_live_as_before", f1_what_is_unchanged_may_live_as_before},
     {"f1_an_absence_holds_for_as_long_as_the_source_says", f1_an_absence_holds_for_as_long_as_the_source_says},

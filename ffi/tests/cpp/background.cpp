@@ -16,6 +16,8 @@ void what_is_pending_is_shown_and_settles()
     CHECK(!pending->has_ended());
     auto waited = pending->wait(1ms);
     CHECK(waited && waited->status == wtcache::status::pending && !waited->value);
+    auto drained = cache.drain(0ms);
+    CHECK(drained && *drained == wtcache::status::pending);
     // It has its turn; those behind it wait for theirs.
     auto late = pending->cancel();
     CHECK(late && *late == wtcache::status::too_late);
@@ -33,6 +35,8 @@ void what_is_pending_is_shown_and_settles()
         CHECK(!waited->value->pending());
     }
     CHECK(pending->has_ended() && origin->puts == 1 && origin->removes == 0);
+    drained = cache.drain(60s);
+    CHECK(drained && *drained == wtcache::status::ok);
     auto removed = cache.remove_optimistic("gated", within(60s));
     CHECK(removed && removed->wait(60s) && origin->removes == 1);
     CHECK(cache.remove_optimistic("k", reading(wtcache::mode::cached)).status() == wtcache::status::argument);

@@ -75,6 +75,11 @@ void options_do_what_they_say()
     CHECK(cache.put("unknown:2", "v").status() == wtcache::status::in_doubt);
     CHECK(cache.put("full", "v").status() == wtcache::status::overloaded);
 
+    // What an earlier cache left behind may land for as long as is said.
+    auto after = opened(wtcache::config().stray_window(1h).keep_expired(1h), origin);
+    put = after.put("k", "v");
+    CHECK(put && *put && (*put)->remaining(after) > 30min && (*put)->remaining(after) <= 1h);
+
     // By default it is otherwise.
     auto plain = opened(wtcache::config(), origin);
     put = plain.put("a/b:c", "v");

@@ -220,7 +220,8 @@ void opening_may_fail()
     wtcache::config http;
     http.http_url("http://127.0.0.1:1/{id}").http_header("X-Key", "1").negative_lifetime(0ms).lifetime(1s).capacity_bytes(0);
     CHECK(wtcache::cache::open(http).status() == wtcache::status::config);
-    CHECK(wtcache::cache::open(http.capacity_bytes(1 << 20)));
+    const auto nowhere = wtcache::cache::open(http.capacity_bytes(1 << 20));
+    CHECK(nowhere && nowhere->origin_json() && nowhere->origin_json()->find("\"attempts\":0,") != std::string::npos);
     CHECK(wtcache::check_abi());
 }
 

@@ -91,6 +91,7 @@ void updates()
         why.code = 9;
         return wtcache::change::refuse(why);
     });
+    CHECK(!refused.error().answer());
     CHECK(refused.status() == wtcache::status::rejected && refused.error().source_code() == 9 && origin->puts == 2);
     CHECK(refused.error().message().find("there are 3 left, and no more than that") != std::string_view::npos);
     CHECK(cache.update("k", count, reading(wtcache::mode::cached)).status() == wtcache::status::argument);

@@ -30,6 +30,10 @@ pub struct SubscribeConfig {
     pub forget_after: Option<Duration>,
     /// The longest event, or answer to a poll; by default 1 MiB.
     pub max_event_bytes: usize,
+    /// The name of the cursor in the query of a poll; by default `cursor`.
+    pub cursor: String,
+    /// The shortest time from one poll to the next after an answer without changes; by default 1 s, not zero.
+    pub poll_every: Duration,
 }
 
 impl SubscribeConfig {
@@ -42,6 +46,8 @@ impl SubscribeConfig {
             silence: Duration::from_secs(30),
             forget_after: None,
             max_event_bytes: 1024 * 1024,
+            cursor: "cursor".to_owned(),
+            poll_every: Duration::from_secs(1),
         }
     }
 }

@@ -149,6 +149,12 @@ pub struct OriginConfig {
     pub max_queued: usize,
     /// How many idle connections are kept; by default 16.
     pub max_idle_connections: usize,
+    /// How long an idle connection is kept; by default 15 s.
+    pub max_idle_age: Duration,
+    /// The idle age from which on a connection is not used for a write; by default 2 s.
+    pub write_max_idle_age: Duration,
+    /// How long the addresses of the origin's name are kept; by default 30 s.
+    pub name_ttl: Duration,
     /// When calls are attempted again; by default loads twice and writes never.
     pub retries: Retries,
     /// When an origin that fails is left alone; `None` for never.
@@ -189,6 +195,8 @@ pub struct OriginConfig {
     /// How the origin's ETags of a record stand to each other, so that what it tells of changes is known to be news; by default they
     /// have no order.
     pub versions: VersionOrder,
+    /// Whether no ETag of a record ever comes back for it, also not after a delete; by default one may.
+    pub versions_never_reused: bool,
     /// Whether the origin stores exactly what it is sent, so that a write's body is the record; by default not.
     pub stores_verbatim: bool,
     /// How it is reached.
@@ -320,6 +328,9 @@ impl OriginConfig {
             max_in_flight: 64,
             max_queued: 1024,
             max_idle_connections: 16,
+            max_idle_age: Duration::from_secs(15),
+            write_max_idle_age: Duration::from_secs(2),
+            name_ttl: Duration::from_secs(30),
             retries: Retries::default(),
             breaker: Some(Breaker::default()),
             idempotency: Idempotency::default(),
@@ -341,6 +352,7 @@ impl OriginConfig {
             preconditions: Preconditions::default(),
             stores_verbatim: false,
             versions: VersionOrder::None,
+            versions_never_reused: false,
             wire: WireConfig::default(),
         }
     }
@@ -403,11 +415,15 @@ impl fmt::Debug for OriginConfig {
             .field("max_in_flight", &self.max_in_flight)
             .field("max_queued", &self.max_queued)
             .field("max_idle_connections", &self.max_idle_connections)
+            .field("max_idle_age", &self.max_idle_age)
+            .field("write_max_idle_age", &self.write_max_idle_age)
+            .field("name_ttl", &self.name_ttl)
             .field("retries", &self.retries)
             .field("breaker", &self.breaker)
             .field("idempotency", &self.idempotency)
             .field("idempotency_header", &self.idempotency_header)
             .field("versions", &self.versions)
+            .field("versions_never_reused", &self.versions_never_reused)
             .field("wire", &self.wire)
             .finish()
     }

@@ -291,9 +291,13 @@ impl Reader<'_> {
             "preconditions",
             "stores_verbatim",
             "versions",
+            "versions_never_reused",
             "max_in_flight",
             "max_queued",
             "max_idle_connections",
+            "max_idle_age",
+            "write_max_idle_age",
+            "name_ttl",
             "idempotency",
             "idempotency_header",
             "retries",
@@ -343,10 +347,14 @@ impl Reader<'_> {
                 &[("opaque", VersionOrder::None), ("number", VersionOrder::Number), ("bytes", VersionOrder::Bytes)],
             )
         });
+        self.set(fields, "versions_never_reused", &mut origin.versions_never_reused, value::flag);
         self.set(fields, "max_in_flight", &mut origin.max_in_flight, |value| value::count(value, MOST_REQUESTS));
         let up_to = |value: &Value| value::whole(value, MOST_REQUESTS);
         self.set(fields, "max_queued", &mut origin.max_queued, up_to);
         self.set(fields, "max_idle_connections", &mut origin.max_idle_connections, up_to);
+        self.set(fields, "max_idle_age", &mut origin.max_idle_age, value::duration);
+        self.set(fields, "write_max_idle_age", &mut origin.write_max_idle_age, value::duration);
+        self.set(fields, "name_ttl", &mut origin.name_ttl, value::duration);
         self.set(fields, "idempotency", &mut origin.idempotency, |value| {
             choice(value, &[("unchecked", Idempotency::Unchecked), ("honoured", Idempotency::Honoured)])
         });

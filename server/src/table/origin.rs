@@ -26,6 +26,9 @@ pub fn origin_of(schema: &Table, config: &OriginConfig) -> Result<HttpSource, Bu
         .max_in_flight(config.max_in_flight)
         .max_queued(config.max_queued)
         .max_idle_connections(config.max_idle_connections)
+        .max_idle_age(config.max_idle_age)
+        .write_max_idle_age(config.write_max_idle_age)
+        .name_ttl(config.name_ttl)
         .retries(config.retries.clone())
         .honours_idempotency(config.idempotency == Idempotency::Honoured)
         .idempotency_header(&config.idempotency_header)
@@ -34,6 +37,7 @@ pub fn origin_of(schema: &Table, config: &OriginConfig) -> Result<HttpSource, Bu
         .record_in_array(config.record_in_array)
         .put_at(&config.put_at)
         .version_order(config.versions)
+        .versions_never_reused(config.versions_never_reused)
         .record_check(move |key, body| checked(&schema, key, &body));
     builder = match &config.breaker {
         Some(breaker) => builder.breaker(breaker.clone()),

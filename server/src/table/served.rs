@@ -357,7 +357,9 @@ fn feed_of(origin: &HttpSource, config: &TableConfig, told: &Told) -> Option<Sub
     let subscribe = config.subscribe.as_ref()?;
     let feed = match subscribe.kind {
         FeedKind::Sse => origin.subscribe_sse(&subscribe.url).resumes(subscribe.resumes),
-        FeedKind::Poll => origin.subscribe_poll(&subscribe.url),
+        FeedKind::Poll => {
+            origin.subscribe_poll(&subscribe.url).cursor(&subscribe.cursor).poll_every(subscribe.poll_every)
+        }
     };
     let while_cut_off = subscribe.forget_after.map_or(WhileCutOff::Serve, |after| WhileCutOff::Forget { after });
     Some(

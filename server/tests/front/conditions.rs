@@ -120,10 +120,12 @@ fn p6_what_the_origin_finds_not_to_hold_drops_the_entry() {
         let stage = setup().origin("preconditions: honoured").start();
         let tag = resident(&stage);
         stage.origin.seed("a", json!({ "quantity": 7 }));
-        write(&stage, method, "a", ("If-Match", &tag)).expect_outcome(412, "rejected");
+        let refused = write(&stage, method, "a", ("If-Match", &tag)).expect_outcome(412, "rejected");
         let sent = if method == "DELETE" { "DELETE a" } else { "PUT a" };
         assert_eq!(stage.saw(), [sent]);
-        assert_eq!((stage.get("a").expect(200).quantity(), stage.saw()), (7, vec!["GET a".to_owned()]));
+        let there = stage.get("a").expect(200);
+        assert_eq!((there.quantity(), stage.saw()), (7, vec!["GET a".to_owned()]));
+        assert_eq!(refused.header("etag"), there.header("etag"), "the tag of what is there");
     }
 }
 

@@ -223,6 +223,10 @@ SIGNATURES: dict[str, tuple[Any, list[Any]]] = {
     "wtcache_error_cause": (_P, [_P]),
     "wtcache_error_doubt": (_P, [_P]),
     "wtcache_error_existing": (_P, [_P]),
+    "wtcache_error_answer": (_P, [_P, _P]),
+    "wtcache_error_answer_type": (_P, [_P, _P]),
+    "wtcache_error_answer_version": (_P, [_P, _P]),
+    "wtcache_error_answer_truncated": (_I, [_P]),
     "wtcache_error_free": (None, [_P]),
     # Open and close
     "wtcache_config_new": (_P, []),
@@ -240,6 +244,7 @@ SIGNATURES: dict[str, tuple[Any, list[Any]]] = {
     "wtcache_open": (_I, [_P, _P, _P]),
     "wtcache_open_with_source": (_I, [_P, POINTER(Source), _P, _P]),
     "wtcache_cache_free": (None, [_P]),
+    "wtcache_drain": (_I, [_P, _U, _P]),
     "wtcache_close": (_I, [_P, _U, _P, _P]),
     "wtcache_close_report_count": (_Z, [_P, _I]),
     "wtcache_close_report_key": (_P, [_P, _I, _Z, _P]),
@@ -371,6 +376,7 @@ SIGNATURES: dict[str, tuple[Any, list[Any]]] = {
     "wtcache_pending_async": (_I, [_P, _P, _P, _P, _P]),
     # Counts
     "wtcache_get_stats_json": (_I, [_P, _P, _P, _P]),
+    "wtcache_get_origin_json": (_I, [_P, _P, _P, _P]),
     "wtcache_get_feed_json": (_I, [_P, _P, _P, _P]),
     "wtcache_string_free": (None, [_P]),
     # Replies

@@ -97,6 +97,7 @@ class Border:
         made.retryable = bool(lib.wtcache_error_retryable(error))
         after = lib.wtcache_error_retry_after_ms(error)
         made.retry_after = after / 1000 if after else None
+        made.answer = answer_of(error)
         if isinstance(made, errors.InDoubtError):
             doubt = lib.wtcache_error_doubt(error)
             made.doubt = Doubt(DoubtHandle(doubt), self) if doubt else None
@@ -123,6 +124,26 @@ class Border:
             # A KeyboardInterrupt or the like, which came while this thread was in the source: it is not ours to rename.
             raise cause
         raise made
+
+
+def answer_of(error: Any) -> errors.OriginAnswer | None:
+    """What the HTTP origin answered, as an error has it, which stays."""
+
+    def part(get: Any) -> bytes | None:
+        size = c_size_t()
+        at = get(error, byref(size))
+        return None if at is None else bytes_at(at, size.value)
+
+    body = part(lib.wtcache_error_answer)
+    if body is None:
+        return None
+    kind = part(lib.wtcache_error_answer_type)
+    return errors.OriginAnswer(
+        body,
+        None if kind is None else kind.decode("latin-1"),
+        part(lib.wtcache_error_answer_version),
+        bool(lib.wtcache_error_answer_truncated(error)),
+    )
 
 
 #: Where all is bytes.

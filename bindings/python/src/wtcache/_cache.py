@@ -16,7 +16,7 @@ from . import _abi, _ending, _errors as errors
 from ._abi import CLOSE_IN_DOUBT, CLOSE_ROLLED_BACK, CLOSE_UNFINISHED, NOT_FOUND
 from ._aio import Aio
 from ._border import Border, Entry, K
-from ._call import Wants, expectation, list_of, options_of_call, options_of_read
+from ._call import Wants, as_bytes, expectation, list_of, options_of_call, options_of_read, wait
 from ._change import Change, changes, merge_call, release_change, update_call
 from ._codec import Codec, V
 from ._doubt import KeyInDoubt, Settlement
@@ -28,7 +28,6 @@ from ._many import answers_of, found_in
 from ._optimistic import Pending
 from ._origin import Created, Listed, created_of, listed_of, patch_of
 from ._permit import Permit
-from ._reply import as_bytes
 from ._source import Attached, Source, attach, sources
 from ._transaction import Transaction
 
@@ -156,7 +155,7 @@ class Cache(Hits, Generic[K, V]):
     ) -> Cache[K, Any]:
         """A cache over an HTTP origin, without Python code between.
 
-        `url` has `{id}` once in its path, where the key goes. `http` are further members of `http` in the library's configuration, such
+        `url` has `{id}` once in its path or query, where the key goes. `http` are further members of `http` in the library's configuration, such
         as `settle_window_ms=2000` or `honours_preconditions=True`.
         """
         members = {**(options or {}), **_options(ttl, negative_ttl, timeout, capacity_bytes)}
@@ -401,7 +400,7 @@ class Cache(Hits, Generic[K, V]):
         key: K,
         value: V,
         *,
-        version: bytes | Iterable[bytes] | None = None,
+        version: str | bytes | Iterable[str | bytes] | None = None,
         exists: bool = False,
         absent: bool = False,
         ttl: float | None = None,
@@ -432,7 +431,7 @@ class Cache(Hits, Generic[K, V]):
         self,
         key: K,
         *,
-        version: bytes | Iterable[bytes] | None = None,
+        version: str | bytes | Iterable[str | bytes] | None = None,
         exists: bool = False,
         timeout: float | None = None,
         idempotency_key: bytes | None = None,
@@ -656,6 +655,19 @@ class Cache(Hits, Generic[K, V]):
         finally:
             lib.wtcache_string_free(text)
 
+    def origin(self) -> dict[str, Any]:
+        """What the HTTP origin was asked so far, and how it fared: attempts, retries, outcomes, connections, and where the breaker stands.
+
+        The members are those of `wtcache_get_origin_json` in the library's header. Over a source of your own: `ArgumentError`.
+        """
+        text, size, error = c_void_p(), c_size_t(), c_void_p()
+        self._check(lib.wtcache_get_origin_json(self._handle, byref(text), byref(size), byref(error)), error)
+        try:
+            told: dict[str, Any] = json.loads(bytes_at(text.value, size.value))
+            return told
+        finally:
+            lib.wtcache_string_free(text)
+
     def feed(self) -> dict[str, Any] | None:
         """Where the feed that this cache follows stands, and what it did, with `subscribe={"url": …}`; else None.
 
@@ -672,6 +684,18 @@ class Cache(Hits, Generic[K, V]):
             return told
         finally:
             lib.wtcache_string_free(text)
+
+    def drain(self, timeout: float | None = 5.0) -> None:
+        """Waits until no write is out or pending: each that was sent has its outcome, or is in doubt.
+
+        Raises `NotEndedError` after `timeout` seconds. Calls go on as before; who calls this sees to it that nobody writes meanwhile.
+        """
+
+        def once(ms: int) -> int:
+            error = c_void_p()
+            return self._check(lib.wtcache_drain(self._handle, ms, byref(error)), error)
+
+        wait(timeout, once)
 
     def close(self, timeout: float = 5.0) -> CloseReport[K]:
         """Ends the cache: calls raise `ClosedError`, and writes that were sent get `timeout` seconds to end."""

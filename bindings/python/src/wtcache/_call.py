@@ -110,13 +110,20 @@ def list_of(parts: Iterable[bytes]) -> Any:
     return (Bytes * len(made))(*made)
 
 
-def expectation(version: bytes | Iterable[bytes] | None, exists: bool | None, absent: bool) -> Any:
+def as_bytes(text: str | bytes) -> bytes:
+    """A version, a tag or the like."""
+    if not isinstance(text, (str, bytes)):
+        raise TypeError(f"this is str or bytes, not {type(text).__name__}")
+    return text.encode("utf-8") if isinstance(text, str) else text
+
+
+def expectation(version: str | bytes | Iterable[str | bytes] | None, exists: bool | None, absent: bool) -> Any:
     """What a write expects: one of the three."""
     if (version is not None) + (exists is not None and exists) + absent != 1:
         raise TypeError("a write expects one thing: version=…, exists=True or absent=True")
     expect = Expect(struct_size=ctypes.sizeof(Expect), kind=EXPECT_ABSENT if absent else EXPECT_EXISTS)
     if version is not None:
-        versions = [version] if isinstance(version, bytes) else list(version)
+        versions = [as_bytes(one) for one in ([version] if isinstance(version, (str, bytes)) else version)]
         expect.kind = EXPECT_VERSION
         expect.versions, expect.version_count = list_of(versions), len(versions)
     return byref(expect)

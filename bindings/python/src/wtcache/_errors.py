@@ -6,11 +6,26 @@ What a source raised itself is the `__cause__`.
 from __future__ import annotations
 
 import builtins
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from ._border import Entry
     from ._doubt import Doubt
+
+
+@dataclass(frozen=True)
+class OriginAnswer:
+    """What an HTTP origin answered in place of what was asked for. Its status is the `code` of the error."""
+
+    #: The body, decoded, of at most 64 KiB. Of a `ConflictError` the record as it stands there, where the origin sends that.
+    body: bytes
+    #: As the origin named it; None where it did not.
+    content_type: str | None
+    #: The ETag, for another `put_if`; None where it gave none.
+    version: bytes | None
+    #: The body is longer than this, or ended early, or could not be decoded.
+    truncated: bool
 
 
 class Error(Exception):
@@ -27,6 +42,8 @@ class Error(Exception):
     retryable: bool = False
     #: When to try again, in seconds; None where nobody said.
     retry_after: float | None = None
+    #: What the HTTP origin answered; None where it answered nothing, or the source is another.
+    answer: OriginAnswer | None = None
 
 
 class RejectedError(Error):

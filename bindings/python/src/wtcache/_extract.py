@@ -9,8 +9,8 @@ from typing import Any, Union
 
 from ._abi import ExtractCall, Release, WeighCall
 from ._border import Border
+from ._call import as_bytes
 from ._library import Table, bytes_at, callback, lib
-from ._reply import as_bytes
 
 #: What says tags or values of a record: none, one or several of them.
 Said = Union[str, bytes, Iterable[Union[str, bytes]], None]

@@ -20,7 +20,7 @@ from ._abi import (
     VERDICT_UNKNOWN,
 )
 from ._border import PLAIN
-from ._call import lifetime, list_of, window
+from ._call import as_bytes, lifetime, list_of, window
 from ._library import causes, lib, milliseconds, release_cause
 
 
@@ -90,13 +90,6 @@ def _lives(record: Record | Unchanged) -> _abi.Record:
         while_revalidate_ms=window(record.stale_while_revalidate, "stale_while_revalidate"),
         if_error_ms=window(record.stale_if_error, "stale_if_error"),
     )
-
-
-def as_bytes(text: str | bytes) -> bytes:
-    """A tag or the like."""
-    if not isinstance(text, (str, bytes)):
-        raise TypeError(f"this is str or bytes, not {type(text).__name__}")
-    return text.encode("utf-8") if isinstance(text, str) else text
 
 
 def reply_record(reply: int | None, answer: bytes | Record) -> None:

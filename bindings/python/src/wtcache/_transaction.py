@@ -14,12 +14,12 @@ from typing import Any, Generic
 from . import _abi, _errors as errors
 from ._abi import DO_CALL, DO_DELETE, DO_NOTHING, DO_PUT, DO_UNDECLARED, OK, Bytes, Callback, Release
 from ._border import Border, K
-from ._call import lifetime, list_of, wait
+from ._call import as_bytes, lifetime, list_of, wait
 from ._change import DELETE, NOTHING
 from ._codec import V
 from ._doubt import Doubt
 from ._library import DoubtHandle, StartedHandle, Table, TransactionHandle, callback, lib, milliseconds
-from ._reply import Record, as_bytes, described, reply_failure, verdict
+from ._reply import Record, described, reply_failure, verdict
 
 
 class Outcome(enum.Enum):

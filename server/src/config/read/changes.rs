@@ -7,7 +7,7 @@ use crate::diagnostic::Position;
 
 impl Reader<'_> {
     pub(super) fn subscribe(&mut self, at: Position, node: &Node, subscribe: &mut Option<SubscribeConfig>) {
-        let known = ["url", "kind", "resumes", "silence", "while_cut_off", "max_event"];
+        let known = ["url", "kind", "resumes", "silence", "while_cut_off", "max_event", "cursor", "poll_every"];
         let Some(fields) = self.fields("subscribe", node, &known) else { return };
         let mut read = SubscribeConfig::new("");
         if fields.get("url").is_none() {
@@ -34,6 +34,19 @@ impl Reader<'_> {
             bytes if bytes >= 1024 => Ok(bytes),
             _ => Err(wrong("1KiB is the least", "write a size: 1MiB")),
         });
+        self.set(fields, "cursor", &mut read.cursor, |value| {
+            let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~".contains(&byte);
+            match value.text.as_str() {
+                name if !name.is_empty() && name.bytes().all(is_plain) => Ok(name.to_owned()),
+                _ => Err(wrong("letters, digits and - . _ ~ are taken", "write a name: cursor")),
+            }
+        });
+        self.set(fields, "poll_every", &mut read.poll_every, value::deadline);
+        for name in ["cursor", "poll_every"] {
+            if let (Some((key, _)), FeedKind::Sse) = (fields.get(name), read.kind) {
+                self.add(key.at, &format!("{name}: a stream is not polled"), Some("leave it out, or write kind: poll"));
+            }
+        }
         if let (Some((key, _)), FeedKind::Poll) = (fields.get("resumes"), read.kind) {
             self.add(key.at, "resumes: a poll goes on by its cursor", Some("leave resumes out, or write kind: sse"));
         }
