@@ -12,6 +12,7 @@ use wtcache::{Bytes, Call, Entry, How, LoadError, Read};
 
 use super::FirstFailure;
 use super::filter::{Filter, Operator};
+use crate::asked::Asked;
 use crate::table::ServedTable;
 
 /// Loads of one request at once: a part of the calls that a table's origin gets, so that a query holds up nobody.
@@ -36,21 +37,28 @@ pub(super) struct ByIndex {
     pub(super) all_failed: bool,
 }
 
-/// The resident records that a filter finds, `None` where no index can tell. What has expired is loaded again.
-pub(super) async fn by_index(table: &ServedTable, filter: &Filter<'_>) -> Option<ByIndex> {
-    let Candidates { entries, expired } = candidates(table, filter)?;
+/// The resident records that a filter finds, `None` where no index can tell. What has expired, or does not do for what the client takes, is loaded
+/// again.
+pub(super) async fn by_index(table: &ServedTable, filter: &Filter<'_>, wants: &Asked) -> Option<ByIndex> {
+    let call = wants.call();
+    let mut found = candidates(table, filter)?;
+    if wants.is_of_freshness() {
+        found.only_those_that_do(table, wants, &call);
+    }
+    let Candidates { entries, expired } = found;
     let seen = entries.len();
     let mut found: BTreeMap<Vec<u8>, Entry<Bytes>> =
         entries.into_iter().filter(|(_, entry)| holds(filter, entry)).collect();
     let mut keys: Vec<String> = expired.into_iter().filter_map(|key| String::from_utf8(key).ok()).collect();
-    let not_tried = keys.len().saturating_sub(MOST_LOADS);
-    keys.truncate(MOST_LOADS);
+    let most = if wants.only_if_cached { 0 } else { MOST_LOADS };
+    let not_tried = keys.len().saturating_sub(most);
+    keys.truncate(most);
     let tried = keys.len();
     let (mut failed, mut failure) = (0, None);
-    for (key, loaded) in keys.iter().zip(load(table, &keys).await) {
+    for (key, loaded) in keys.iter().zip(load(table, &keys, &call).await) {
         // Queries are about what the origin confirmed, and what is pending may lie above it.
         let loaded = match loaded {
-            Ok(read) if read.how == How::Pending => table.cache.read_confirmed(key.as_str(), &Call::new()).await,
+            Ok(read) if read.how == How::Pending => table.cache.read_confirmed(key.as_str(), &call).await,
             loaded => loaded,
         };
         match loaded {
@@ -82,6 +90,25 @@ struct Candidates {
 impl Candidates {
     fn count(&self) -> usize {
         self.entries.len() + self.expired.len()
+    }
+
+    /// What a read of each would not be given by these words of the client's counts as expired, and what it would be given, though expired, does not.
+    fn only_those_that_do(&mut self, table: &ServedTable, wants: &Asked, call: &Call) {
+        let keys: Vec<Vec<u8>> = self.entries.keys().chain(&self.expired).cloned().collect();
+        for key in keys {
+            match table.cache().read_resident(key.as_slice(), call) {
+                // What lies beneath is what was found; how old that is, a load has to tell.
+                Some(read) if read.how == How::Pending && wants.only_if_cached => {}
+                Some(Read { how, entry: Some(entry), .. }) if how != How::Pending => {
+                    self.expired.remove(&key);
+                    self.entries.insert(key, entry);
+                }
+                _ => {
+                    self.entries.remove(&key);
+                    self.expired.insert(key);
+                }
+            }
+        }
     }
 
     fn add(&mut self, other: Self) {
@@ -130,10 +157,29 @@ pub(super) struct ByKeys {
     pub(super) pending: bool,
 }
 
-/// The records of these keys, as `GET` would show each.
-pub(super) async fn by_keys(table: &ServedTable, keys: &[String]) -> ByKeys {
+/// The records of these keys, as `GET` would show each, or what the origin `confirmed` of them.
+pub(super) async fn by_keys(table: &ServedTable, keys: &[String], wants: &Asked, confirmed: bool) -> ByKeys {
     let mut batch = ByKeys { entries: Vec::new(), loaded: 0, absent: 0, failed: 0, failure: None, pending: false };
-    for loaded in load(table, keys).await {
+    let call = wants.call();
+    let answers: Vec<Option<Loaded>> = if wants.only_if_cached {
+        let resident = |key: &String| table.cache().read_resident(key.as_str(), &call).map(Ok);
+        keys.iter().map(resident).collect()
+    } else {
+        load(table, keys, &call).await.into_iter().map(Some).collect()
+    };
+    for (key, loaded) in keys.iter().zip(answers) {
+        let loaded = match loaded {
+            Some(Ok(read)) if confirmed && read.how == How::Pending => match wants.only_if_cached {
+                true => None,
+                false => Some(table.cache.read_confirmed(key.as_str(), &call).await),
+            },
+            loaded => loaded,
+        };
+        // It is not here, and nothing else is taken.
+        let Some(loaded) = loaded else {
+            batch.failed += 1;
+            continue;
+        };
         batch.loaded += usize::from(!matches!(&loaded, Ok(read) if matches!(read.how, How::Hit | How::Pending)));
         match loaded {
             Ok(read) => {
@@ -154,12 +200,12 @@ pub(super) async fn by_keys(table: &ServedTable, keys: &[String]) -> ByKeys {
 
 /// The answer for each key. They are split among a few calls, no more than it takes where the source loads several together; what it
 /// cannot load so, each loads one after the other. Ended with the request.
-async fn load(table: &ServedTable, keys: &[String]) -> Vec<Loaded> {
+async fn load(table: &ServedTable, keys: &[String], call: &Call) -> Vec<Loaded> {
     let mut lanes = JoinSet::new();
     let length = keys.len().div_ceil(AT_ONCE).max(table.most_together);
     for (lane, keys) in keys.chunks(length).enumerate() {
-        let (cache, keys) = (table.cache.clone(), keys.to_vec());
-        lanes.spawn(async move { (lane, cache.get_many(keys.iter().map(String::as_str), &Call::new()).await) });
+        let (cache, keys, call) = (table.cache.clone(), keys.to_vec(), call.clone());
+        lanes.spawn(async move { (lane, cache.get_many(keys.iter().map(String::as_str), &call).await) });
     }
     let mut loaded: BTreeMap<usize, Vec<Loaded>> = BTreeMap::new();
     while let Some(lane) = lanes.join_next().await {

@@ -190,6 +190,7 @@ fn what_is_wrong_with_a_query_is_told_with_its_place() {
         ("sku=a|limit(1)", 6, None, "set apart by &"),
         ("limit(1)|sku=a", 9, None, "set apart by &"),
         ("(limit(1)&sku=a)", 7, None, "expected an operator"),
+        ("sku=a&limit=1", 7, Some("limit"), "limit(end)"),
         ("sku=a&limit(-1)", 13, None, "expected limit("),
         ("sku=a&limit(3,2)", 13, None, "behind the end"),
         ("sku=a&limit(1)&limit(1)", 16, None, "given twice"),
@@ -270,6 +271,11 @@ fn o1_a_named_record_with_a_pending_write_is_marked() {
     assert_eq!(found.json()[0]["sku"], "pending");
     assert_eq!(found.header("wtcache-pending"), Some("?1"));
     assert_eq!(ids(&ask(&stage, "sku=pending").expect(200)), Vec::<String>::new(), "a query knows what is confirmed");
+    for query in ["id=a,b&confirmed", "confirmed&id=a&select(id,sku)"] {
+        let found = ask(&stage, query).expect(200);
+        assert_eq!((&found.json()[0]["sku"], found.header("wtcache-pending")), (&json!("bolt"), None), "{query}");
+    }
+    assert_eq!(ids(&ask(&stage, "sku=bolt&confirmed").expect(200)), ["a", "c"], "as without");
     gate.release();
 }
 
@@ -293,4 +299,53 @@ fn g10_keys_and_expired_records_are_loaded_with_one_request() {
     stage.clock.advance(Duration::from_secs(6));
     assert_eq!(ids(&ask("id=b")), ["b"]);
     assert_eq!(stage.saw(), ["GET b"]);
+}
+
+/// What users of other systems write for the calls is told what it is here.
+#[test]
+fn what_other_systems_call_it_is_told_by_its_name_here() {
+    let stage = parts();
+    for (query, words) in [
+        ("sku=a&limit=5", "limit(end) or limit(start,end)"),
+        ("limit=5", "limit(end) or limit(start,end)"),
+        ("sku=a&offset=5", "limit(end) or limit(start,end)"),
+        ("sku=a&page=2", "limit(end) or limit(start,end)"),
+        ("sku=a&sort=count", "sort(attribute,-attribute)"),
+        ("sku=a&order=count", "sort(attribute,-attribute)"),
+        ("sku=a&select=count", "select(attribute,attribute)"),
+        ("sku=a&fields=count", "select(attribute,attribute)"),
+        ("sku=in=a,b", "[sku=one|sku=other]"),
+        ("maker.name=a", "neither what is within an attribute nor another table"),
+        ("sku=a&select(maker.name)", "neither what is within an attribute nor another table"),
+        ("sku==number:5", "string:number:5"),
+        ("sku=sw=date:5", "string:date:5"),
+        ("sku=a&count==boolean:5", "expected Int"),
+    ] {
+        let refused = ask(&stage, query).expect(400).json();
+        assert!(refused["detail"].as_str().unwrap().contains(words), "{query}: {refused}");
+    }
+    let refused = stage.ask("DELETE", "/Part/?sku=a", &[], "").expect_outcome(405, "rejected").json();
+    assert!(refused["detail"].as_str().unwrap().contains("no records are deleted by a query"), "{refused}");
+    assert_eq!(stage.saw(), NOTHING);
+}
+
+/// A value may say its type, as in the tutorial system.
+#[test]
+fn values_may_say_their_type() {
+    let stage = parts();
+    let all = "[sku=bolt|sku=nut|sku=bolt+(M8)]";
+    for (query, expected) in [
+        ("count==number:5", "a"),
+        ("count=gt=number:5", "c"),
+        ("count!=number:5", "bcd"),
+        ("weight=number:12.5", "b"),
+        ("spare==boolean:true", "a"),
+        ("sku==string:nut", "b"),
+        ("sku=number:5", ""),
+        ("sku===number:5", ""),
+        ("number==string:7", "a"),
+    ] {
+        let found = ask(&stage, &format!("{all}&{query}")).expect(200);
+        assert_eq!(ids(&found).concat(), expected, "{query}");
+    }
 }
