@@ -1,6 +1,6 @@
 //! The records that a query is about: by one index, or by their keys.
 //!
-//! Owns which index is asked, and the loads of what it found that has expired. Invariants: no query goes through all that is resident;
+//! Owns which index is asked, and the loads of what it found that has expired. Invariants: a query looks at what an index has of it, and never at all that is resident;
 //! what is loaded meets the whole filter before it is taken; no request has more loads under way than [`AT_ONCE`], nor begins
 //! more than [`MOST_LOADS`] of expired records.
 
@@ -8,11 +8,13 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Map, Value};
 use tokio::task::JoinSet;
-use wtcache::{Bytes, Call, Entry, How, LoadError, Read};
+use wtcache::{Bytes, Call, Entry, Found, How, LoadError, Read};
 
 use super::FirstFailure;
 use super::filter::{Filter, Operator};
+use super::range::Range;
 use crate::asked::Asked;
+use crate::schema::Attribute;
 use crate::table::ServedTable;
 
 /// Loads of one request at once: a part of the calls that a table's origin gets, so that a query holds up nobody.
@@ -88,6 +90,12 @@ struct Candidates {
 }
 
 impl Candidates {
+    fn of(found: Found<Bytes>) -> Self {
+        let entries = found.entries.into_iter().map(|entry| (entry.key().to_vec(), entry)).collect();
+        let expired = found.expired_keys.iter().map(|expired| expired.key().to_vec()).collect();
+        Self { entries, expired }
+    }
+
     fn count(&self) -> usize {
         self.entries.len() + self.expired.len()
     }
@@ -117,20 +125,27 @@ impl Candidates {
     }
 }
 
-/// All that can hold of the filter: of conditions that must all hold, what the one with the fewest hits finds.
+/// All that can hold of the filter. Of conditions that must all hold: what the equality with the fewest hits finds; without one, the range with
+/// the fewest.
 fn candidates(table: &ServedTable, filter: &Filter<'_>) -> Option<Candidates> {
     match filter {
-        Filter::Is(condition) => {
-            if condition.operator != Operator::Equal || !condition.attribute.indexed {
-                return None;
-            }
+        Filter::Is(condition) if condition.operator == Operator::Equal => {
             let found = table.cache().find(&condition.attribute.name, &condition.operand)?;
-            let entries = found.entries.into_iter().map(|entry| (entry.key().to_vec(), entry)).collect();
-            let expired = found.expired_keys.iter().map(|expired| expired.key().to_vec()).collect();
-            Some(Candidates { entries, expired })
+            condition.attribute.indexed.then(|| Candidates::of(found))
         }
+        Filter::Is(condition) => between(table, condition.attribute, Range::of(condition)?),
         Filter::All(filters) => {
-            filters.iter().filter_map(|filter| candidates(table, filter)).min_by_key(Candidates::count)
+            let (exact, others): (Vec<_>, Vec<_>) = filters.iter().partition(|filter| is_exact(filter));
+            let of = |filters: Vec<&Filter<'_>>| {
+                filters.into_iter().filter_map(|filter| candidates(table, filter)).min_by_key(Candidates::count)
+            };
+            if !exact.is_empty() {
+                return of(exact);
+            }
+            let ranges = ranges(&others).into_iter();
+            let ranges = ranges.filter_map(|(attribute, range)| between(table, attribute, range));
+            let groups = others.into_iter().filter(|filter| !matches!(filter, Filter::Is(_))).collect();
+            ranges.chain(of(groups)).min_by_key(Candidates::count)
         }
         Filter::Any(filters) => {
             let mut all = Candidates::default();
@@ -142,6 +157,38 @@ fn candidates(table: &ServedTable, filter: &Filter<'_>) -> Option<Candidates> {
             Some(all)
         }
     }
+}
+
+/// Whether equality alone finds what can hold of the filter.
+fn is_exact(filter: &Filter<'_>) -> bool {
+    match filter {
+        Filter::Is(condition) => condition.operator == Operator::Equal && condition.attribute.indexed,
+        Filter::All(filters) => filters.iter().any(is_exact),
+        Filter::Any(filters) => filters.iter().all(is_exact),
+    }
+}
+
+/// The ranges of conditions that must all hold: of each attribute one, but of a list, of which another member may be meant by each.
+fn ranges<'t>(filters: &[&Filter<'t>]) -> Vec<(&'t Attribute, Range)> {
+    let mut ranges: Vec<(&Attribute, Range)> = Vec::new();
+    for filter in filters {
+        let Filter::Is(condition) = filter else { continue };
+        let Some(range) = Range::of(condition) else { continue };
+        let attribute = condition.attribute;
+        match ranges.iter().position(|(known, _)| known.name == attribute.name && !attribute.list) {
+            Some(at) => {
+                let (attribute, known) = ranges.swap_remove(at);
+                ranges.push((attribute, known.within(range)));
+            }
+            None => ranges.push((attribute, range)),
+        }
+    }
+    ranges
+}
+
+fn between(table: &ServedTable, attribute: &Attribute, range: Range) -> Option<Candidates> {
+    let (from, to) = (range.from.as_ref().map(Vec::as_slice), range.to.as_ref().map(Vec::as_slice));
+    table.cache().find_between(&attribute.name, from, to).map(Candidates::of)
 }
 
 /// What there is of the named records.

@@ -9,6 +9,7 @@ mod gather;
 mod of_record;
 mod parse;
 mod passthrough;
+mod range;
 mod shape;
 
 use axum::body::Body;
@@ -56,8 +57,8 @@ pub(crate) async fn answer(table: &ServedTable, query: Option<&str>, wants: &Wan
         }
         Asked::Filter(filter) => {
             let Some(found) = gather::by_index(table, filter, wants).await else {
-                let why =
-                    "no condition can be looked up: that is attribute=value of an indexed one, on each side of a |";
+                let why = "no condition can be looked up: that is a value, a range or a beginning (=, =gt=, =sw= …) of an \
+                           indexed attribute, on each side of a |";
                 return Answer::refused(&Method::GET, no_index(table, why));
             };
             let status = match found.loaded {

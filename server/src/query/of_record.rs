@@ -31,11 +31,10 @@ impl<'t> OfRecord<'t> {
         let Some(query) = query.filter(|query| !query.is_empty()) else { return Ok(asked) };
         let mut at = 0;
         for part in query.split('&') {
-            if let Some(value) = part.strip_prefix(CONFIRMED).filter(|rest| rest.starts_with('=') && *rest != "=") {
-                if value != "=true" && value != "=false" {
-                    let problem = Problem::new(StatusCode::BAD_REQUEST, "confirmed is true or false");
-                    return Err(problem.field(Some(CONFIRMED)));
-                }
+            let value = part.strip_prefix(CONFIRMED).and_then(|rest| rest.strip_prefix('='));
+            if value.is_some_and(|value| !["", "true", "false"].contains(&value)) {
+                let problem = Problem::new(StatusCode::BAD_REQUEST, "confirmed is true or false");
+                return Err(problem.field(Some(CONFIRMED)));
             }
             asked.add(table, part, at).map_err(|wrong| wrong.told(query))?;
             at += part.len() + 1;

@@ -133,11 +133,11 @@ fn calls_say_what_is_shown_in_which_order_and_how_much() {
 fn a_query_without_an_index_is_refused_and_says_which_there_are() {
     let stage = parts();
     for query in [
-        "count=gt=5",
         "sku!=bolt",
-        "sku==bolt*",
-        "sku=bolt|count=gt=1",
-        "sku=bolt|(count=gt=1&weight=lt=5)",
+        "sku=ct=bolt",
+        "sku=ew=bolt",
+        "sku=bolt|count!=1",
+        "sku=bolt|(count!=1&sku=ew=t)",
         "id==a",
         "id=sw=a",
         "sort(sku)",
@@ -348,4 +348,60 @@ fn values_may_say_their_type() {
         let found = ask(&stage, &format!("{all}&{query}")).expect(200);
         assert_eq!(ids(&found).concat(), expected, "{query}");
     }
+}
+
+/// A range, or a beginning, is looked up in the order of an index's values: no equality is needed.
+#[test]
+fn ranges_of_indexed_attributes_are_looked_up() {
+    let stage = parts();
+    for (query, expected) in [
+        ("count=gt=5", "c"),
+        ("count=ge=5", "ac"),
+        ("count=lt=5", "b"),
+        ("count=le=5", "ab"),
+        ("count=gt=-4&lt=10", "ab"),
+        ("count=gt=-4&count=lt=10", "ab"),
+        ("count=gt=4&count=gt=9", "c"),
+        ("count=gt=5&lt=5", ""),
+        ("count=gt=10", ""),
+        ("weight=gt=0.5", "bc"),
+        ("weight=le=2&count=gt=5", "c"),
+        ("sku==bolt*", "acd"),
+        ("sku=sw=bolt", "acd"),
+        ("sku=sw=", "abcd"),
+        ("sku=gt=bolt", "bd"),
+        ("sku=lt=c", "acd"),
+        ("spare=lt=true", "bc"),
+        ("marks=sw=n", "a"),
+        ("marks=gt=new&marks=lt=red", "a"),
+        ("sku=nut|count=gt=5", "bc"),
+        ("sku=nut|(count=ge=5&weight=lt=1)", "ab"),
+        ("count=gt=0&[sku=nut|weight=ge=2]", "c"),
+        ("count=gt=0&sku!=x", "ac"),
+        ("number=ge=7", "ab"),
+    ] {
+        let found = ask(&stage, query).expect(200);
+        assert_eq!(ids(&found).concat(), expected, "{query}");
+        assert_eq!(found.header("cache-status"), Some("wtcache; hit; detail=index"));
+    }
+    stage.ask("DELETE", "/Part/c", &[], "").expect(204);
+    assert_eq!(ids(&ask(&stage, "count=ge=5").expect(200)), ["a"]);
+}
+
+/// F1: what has expired and lies in a range is loaded again, and asked again.
+#[test]
+fn f1_expired_records_of_a_range_are_loaded_again() {
+    let stage = setup().expiration(5).start();
+    for (key, sku) in [("a", "s1"), ("b", "s2"), ("c", "t")] {
+        stage.origin.seed(key, json!({ "sku": sku }));
+        stage.get(key).expect(200);
+    }
+    stage.clock.advance(Duration::from_secs(6));
+    stage.origin.seed("a", json!({ "sku": "t" }));
+    stage.saw();
+    let found = stage.ask("GET", "/InventoryItem/?sku=gt=s&lt=t", &[], "").expect(200);
+    assert_eq!(ids(&found), ["b"], "a is another now");
+    let mut saw = stage.saw();
+    saw.sort();
+    assert_eq!(saw, ["GET a", "GET b"]);
 }
