@@ -1,8 +1,11 @@
 //! The public handle: one line an operation. What an operation does, its story tells.
 
+mod finding;
 mod life;
 
 use std::time::Duration;
+
+pub use self::finding::{ExpiredKey, Found};
 
 use crate::alone;
 use crate::bugs::{self, Bug};
@@ -11,7 +14,6 @@ use crate::commit::{Prepared, Written};
 use crate::doubt::{Sending, Settlement};
 use crate::drive::{Story, block_on};
 use crate::engine::Engine;
-use crate::entry::sealed::Stored;
 use crate::entry::{Bytes, Entry, Layout, Lookup, Typed};
 use crate::error::{LoadError, NotSent, WriteError};
 use crate::get::{self, GetMany, Read, Wants};
@@ -58,28 +60,6 @@ struct Nowhere;
 impl<L: Layout> Source<L> for Nowhere {
     fn get(&self, _: &L::Key, _: &LoadCx<'_, L>) -> Result<Loaded<L::Value>, SourceError> {
         Ok(Loaded::Absent)
-    }
-}
-
-/// What an index knows of a value.
-#[non_exhaustive]
-pub struct Found<L: Layout> {
-    /// The resident records with that value, in no order. Records that are not resident are not here.
-    pub entries: Vec<Entry<L>>,
-    /// Resident records with that value that may no longer be served.
-    pub expired: usize,
-    /// Their keys, in no order, for a program that loads them again. What comes of that may have another value.
-    pub expired_keys: Vec<ExpiredKey<L>>,
-}
-
-/// The key of a record that was found and may no longer be served.
-pub struct ExpiredKey<L: Layout>(L::Stored);
-
-impl<L: Layout> ExpiredKey<L> {
-    /// The key.
-    #[must_use]
-    pub fn key(&self) -> &L::Key {
-        Stored::key(&self.0)
     }
 }
 
@@ -463,33 +443,6 @@ impl<L: Layout> CacheOf<L> {
     /// Tags come from [`Builder::tags`] and [`Record::tags`](crate::Record::tags). Costs what it matches, beside what is under way.
     pub fn invalidate_tag(&self, tag: impl AsRef<[u8]>) -> Forgotten {
         invalidate::invalidate_tag(&self.0, tag.as_ref())
-    }
-
-    /// The resident records whose extracted attributes have `value` in the index of that name. It is no list of what the
-    /// origin has: what was never loaded, has expired or is in doubt is not here. Of a key with pending writes, it is what the origin
-    /// confirmed last.
-    ///
-    /// `None` where no index has that name.
-    #[must_use]
-    pub fn find(&self, index: &str, value: &[u8]) -> Option<Found<L>> {
-        let number = self.0.indexes.iter().position(|name| name == index)?;
-        let number = u16::try_from(number).ok()?;
-        let now = self.0.clock.now();
-        let mut found = Found { entries: Vec::new(), expired: 0, expired_keys: Vec::new() };
-        for shard in self.0.shards() {
-            let state = shard.read();
-            for stored in state.store.index().find(number, value) {
-                match Entry::of(stored.clone()).filter(|_| state.fresh_until(stored) > now) {
-                    Some(entry) => found.entries.push(entry),
-                    None if self.0.lifetimes.gone(stored.header().expires()) <= now => {}
-                    None => {
-                        found.expired += 1;
-                        found.expired_keys.push(ExpiredKey(stored.clone()));
-                    }
-                }
-            }
-        }
-        Some(found)
     }
 
     /// What the cache has counted since it was opened, and what it holds now.

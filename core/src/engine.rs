@@ -65,6 +65,7 @@ pub(crate) struct Engine<L: Layout> {
     pub(crate) in_doubt_writes: InDoubtWrites,
     pub(crate) absent_after_delete: bool,
     pub(crate) indexes: Vec<String>,
+    pub(crate) ordered_indexes: bool,
     /// What a star in a pattern of keys does not match.
     pub(crate) separator: u8,
     /// Entries are kept in the order of their keys.
@@ -123,7 +124,9 @@ impl<L: Layout> Engine<L> {
         };
         let count = options.shards.unwrap_or_else(|| shards_for(options.capacity, cores()));
         let count = count.next_power_of_two();
-        let store = |shard| Store::new(shard, Index::new(hasher.clone()), extras.key_index.map(KeyIndex::new));
+        let ordered = if options.ordered_indexes { options.indexes.len() } else { 0 };
+        let index = || Index::new(hasher.clone(), ordered);
+        let store = |shard| Store::new(shard, index(), extras.key_index.map(KeyIndex::new));
         let shards = (0..count).map(|shard| Shard::new(store(shard), cores())).collect();
         let strays = declared.settle_window.max(options.stray_window);
         let unsure_until = if options.clean_start { Tick::ZERO } else { clock.now().after(strays) };
@@ -144,6 +147,7 @@ impl<L: Layout> Engine<L> {
             in_doubt_writes: options.in_doubt_writes,
             absent_after_delete: options.absent_after_delete,
             indexes: options.indexes,
+            ordered_indexes: options.ordered_indexes,
             separator: options.separator,
             key_index: extras.key_index.is_some(),
             tags: TagMemory::new(options.tag_memory),

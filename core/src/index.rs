@@ -2,9 +2,12 @@
 //!
 //! Rows are extracted before the shard's lock is taken, travel in the entry's header, and are added and removed in
 //! the same step as the entry, under the shard's exclusive lock.
-//! Invariant: the index holds exactly the rows of the resident entries; an absent mark has none.
+//! Invariant: the index holds exactly the rows of the resident entries; an absent mark has none. Where it is ordered, it knows the order of
+//! exactly the values that its rows have.
 
+use std::collections::BTreeSet;
 use std::hash::BuildHasher;
+use std::ops::Bound;
 
 use foldhash::fast::SeedableRandomState;
 use hashbrown::HashTable;
@@ -55,12 +58,15 @@ struct Row<S> {
 
 pub(crate) struct Index<L: Layout> {
     rows: HashTable<Row<L::Stored>>,
+    /// The values of each index of the program's, by its number; empty where the options do not ask for them.
+    ordered: Vec<BTreeSet<Box<[u8]>>>,
     seed: SeedableRandomState,
 }
 
 impl<L: Layout> Index<L> {
-    pub(crate) fn new(seed: SeedableRandomState) -> Self {
-        Self { rows: HashTable::new(), seed }
+    /// `ordered`: of so many indexes the values are kept in order, too.
+    pub(crate) fn new(seed: SeedableRandomState, ordered: usize) -> Self {
+        Self { rows: HashTable::new(), ordered: (0..ordered).map(|_| BTreeSet::new()).collect(), seed }
     }
 
     /// Adds the rows of an entry that has just become resident.
@@ -71,8 +77,14 @@ impl<L: Layout> Index<L> {
             let row = self
                 .rows
                 .entry(hash, |row| row.index == *index && row.value == *value, |row| row.hash)
-                .or_insert_with(|| Row { hash, index: *index, value: value.clone(), entries: HashTable::new() });
-            row.into_mut().entries.insert_unique(stored.header().hash, stored.clone(), |s| s.header().hash);
+                .or_insert_with(|| Row { hash, index: *index, value: value.clone(), entries: HashTable::new() })
+                .into_mut();
+            if row.entries.is_empty()
+                && let Some(values) = of(&mut self.ordered, *index)
+            {
+                values.insert(value.clone());
+            }
+            row.entries.insert_unique(stored.header().hash, stored.clone(), |s| s.header().hash);
         }
     }
 
@@ -89,12 +101,31 @@ impl<L: Layout> Index<L> {
             }
             if row.get().entries.is_empty() {
                 row.remove();
+                if let Some(values) = of(&mut self.ordered, *index) {
+                    values.remove(value);
+                }
             }
         }
     }
 
     pub(crate) fn find(&self, index: u16, value: &[u8]) -> impl Iterator<Item = &L::Stored> {
         self.row(index.into(), value)
+    }
+
+    /// By the values within these bounds, one after the other; nothing where the index is not ordered.
+    pub(crate) fn find_between<'i>(
+        &'i self,
+        index: u16,
+        from: Bound<&[u8]>,
+        to: Bound<&[u8]>,
+    ) -> impl Iterator<Item = &'i L::Stored> {
+        let values = self.ordered.get(usize::from(index)).filter(|_| !is_nothing(from, to));
+        let values = values.into_iter().flat_map(move |values| values.range::<[u8], _>((from, to)));
+        values.flat_map(move |value| {
+            let mut row = self.row(index.into(), value).peekable();
+            debug_assert!(row.peek().is_some(), "a value without a row");
+            row
+        })
     }
 
     pub(crate) fn find_tag(&self, tag: &[u8]) -> impl Iterator<Item = &L::Stored> {
@@ -107,5 +138,19 @@ impl<L: Layout> Index<L> {
             .find(hash, |row| row.index == index && &*row.value == value)
             .into_iter()
             .flat_map(|row| row.entries.iter())
+    }
+}
+
+/// Where the values of an index are, if they are kept in order.
+fn of(ordered: &mut [BTreeSet<Box<[u8]>>], index: u32) -> Option<&mut BTreeSet<Box<[u8]>>> {
+    ordered.get_mut(usize::try_from(index).ok()?)
+}
+
+/// Whether no value can lie between these.
+fn is_nothing(from: Bound<&[u8]>, to: Bound<&[u8]>) -> bool {
+    match (from, to) {
+        (Bound::Included(from), Bound::Included(to)) => from > to,
+        (Bound::Included(from) | Bound::Excluded(from), Bound::Included(to) | Bound::Excluded(to)) => from >= to,
+        _ => false,
     }
 }

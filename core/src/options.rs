@@ -52,6 +52,7 @@ pub(crate) struct Options {
     pub(crate) stray_window: Duration,
     pub(crate) seed: Option<u64>,
     pub(crate) indexes: Vec<String>,
+    pub(crate) ordered_indexes: bool,
     pub(crate) separator: u8,
     pub(crate) tag_memory: usize,
     pub(crate) stale_while_revalidate: Duration,
@@ -165,6 +166,7 @@ impl<L: Layout> Builder<L> {
                 stray_window: Duration::ZERO,
                 seed: None,
                 indexes: Vec::new(),
+                ordered_indexes: false,
                 separator: b':',
                 tag_memory: 1_024,
                 stale_while_revalidate: Duration::ZERO,
@@ -311,6 +313,13 @@ impl<L: Layout> Builder<L> {
     ) -> Self {
         self.options.indexes = names.into_iter().map(Into::into).collect();
         self.extras.extractor = Some(Box::new(extract));
+        self
+    }
+
+    /// Keeps the values of each index in order, too, for [`CacheOf::find_between`]. It takes the value's bytes and some 30 more for each value that is
+    /// in a shard, and a search in that order whenever one comes or goes. Default no.
+    pub fn ordered_indexes(mut self, yes: bool) -> Self {
+        self.options.ordered_indexes = yes;
         self
     }
 

@@ -5,6 +5,7 @@
 mod shelf;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Bound::{self, Excluded, Included, Unbounded};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Duration;
@@ -288,4 +289,60 @@ proptest! {
             }
         }
     }
+}
+
+fn between(cache: &Cache<u32, u64>, index: &str, from: Bound<&[u8]>, to: Bound<&[u8]>) -> BTreeSet<u32> {
+    cache.find_between(index, from, to).unwrap().entries.iter().map(|entry| *entry.key()).collect()
+}
+
+#[test]
+fn p1_an_ordered_index_finds_what_lies_between_two_values() {
+    let (clock, shelf) = (ManualClock::new(), Shelf::new());
+    let cache = Cache::builder(shelf.clone()).clock(clock.shared()).clean_start(true).capacity(100);
+    let cache = cache.indexes(["digit", "parity"], digits).ordered_indexes(true).build().unwrap();
+    for (key, value) in [(1, 1), (2, 23), (3, 3), (4, 4), (5, 44)] {
+        cache.put(&key, value).unwrap();
+    }
+    for (from, to, expected) in [
+        (Unbounded, Unbounded, vec![1, 2, 3, 4, 5]),
+        (Included("2"), Unbounded, vec![2, 3, 4, 5]),
+        (Excluded("3"), Unbounded, vec![4, 5]),
+        (Unbounded, Excluded("3"), vec![1, 2]),
+        (Unbounded, Included("3"), vec![1, 2, 3]),
+        (Excluded("1"), Excluded("4"), vec![2, 3]),
+        (Included("3"), Included("3"), vec![2, 3]),
+        (Included("3"), Excluded("3"), vec![]),
+        (Excluded("3"), Excluded("3"), vec![]),
+        (Excluded("3"), Included("3"), vec![]),
+        (Included("4"), Included("1"), vec![]),
+        (Included("5"), Unbounded, vec![]),
+    ] {
+        let found = between(&cache, "digit", from.map(str::as_bytes), to.map(str::as_bytes));
+        assert_eq!(found, BTreeSet::from_iter(expected), "{from:?} {to:?}");
+    }
+    assert_eq!(cache.find_between("digit", Included(b"2"), Included(b"3")).unwrap().entries.len(), 3, "key 2 by both");
+    assert_eq!(between(&cache, "parity", Included(b"f"), Unbounded), set([1, 2, 3]), "indexes are apart");
+    // As entries come and go, so do the values.
+    cache.put(&4, 7).unwrap();
+    cache.invalidate(&5);
+    assert_eq!(between(&cache, "digit", Included(b"4"), Unbounded), set([4]));
+    cache.invalidate(&4);
+    assert_eq!(between(&cache, "digit", Included(b"4"), Unbounded), set([]));
+    cache.put(&6, 9).unwrap();
+    assert_eq!(between(&cache, "digit", Included(b"4"), Unbounded), set([6]));
+    assert!(cache.find_between("hue", Unbounded, Unbounded).is_none());
+    let plain = indexed(&shelf, &clock, 100);
+    assert!(plain.find_between("digit", Unbounded, Unbounded).is_none(), "nobody asked for an order");
+}
+
+#[test]
+fn p1_an_ordered_index_tells_what_has_expired() {
+    let (clock, shelf) = (ManualClock::new(), Shelf::of([(1, 1), (2, 2)]));
+    let cache = Cache::builder(shelf).clock(clock.shared()).clean_start(true).capacity(100).lifetime(SECOND);
+    let cache = cache.indexes(["digit", "parity"], digits).ordered_indexes(true).build().unwrap();
+    cache.get(&1).unwrap();
+    clock.advance(SECOND);
+    cache.get(&2).unwrap();
+    let found = cache.find_between("digit", Unbounded, Unbounded).unwrap();
+    assert_eq!((found.entries.len(), found.expired, *found.expired_keys[0].key()), (1, 1, 1));
 }

@@ -156,6 +156,10 @@ impl ChangeForm {
         if op == "reset" {
             return Ok(OriginChange::Reset);
         }
+        if !["put", "delete", "invalidate"].contains(&op.as_str()) {
+            let other: String = op.chars().take(40).collect();
+            return Err(format!("{} is {other:?}, and not put, delete, invalidate or reset", self.op));
+        }
         let version = text(&self.version)?.filter(|version| !version.is_empty());
         let version = match version.map(|version| self.version_as.replace("{version}", &version)) {
             Some(version) => {
@@ -185,11 +189,7 @@ impl ChangeForm {
                 Some(record) => self.put(&key, record, version),
             },
             "delete" => Pushed::Delete(version),
-            "invalidate" => Pushed::Changed(version),
-            other => {
-                let other: String = other.chars().take(40).collect();
-                return Err(format!("{} is {other:?}, and not put, delete, invalidate or reset", self.op));
-            }
+            _ => Pushed::Changed(version),
         };
         Ok(OriginChange::Key { key, pushed })
     }
@@ -273,6 +273,7 @@ mod tests {
             (r#"{"key":"k"}"#, "no op"),
             (r#"{"op":7.5}"#, "op is neither"),
             (r#"{"op":"upsert","key":"k"}"#, "\"upsert\""),
+            (r#"{"op":"rename"}"#, "\"rename\""),
             (r#"{"op":"put"}"#, "no key"),
             (r#"{"op":"put","key":""}"#, "key is empty"),
             (r#"{"op":"put","key":{}}"#, "key is neither"),

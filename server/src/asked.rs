@@ -63,6 +63,11 @@ impl Asked {
         }
     }
 
+    /// Whether it says how fresh, or how stale, a record may be.
+    pub(crate) fn is_of_freshness(&self) -> bool {
+        self.no_cache || self.max_age.is_some() || self.min_fresh.is_some() || self.max_stale.is_some()
+    }
+
     /// In the cache's words.
     pub(crate) fn call(&self) -> Call {
         let mut call = Call::new();

@@ -48,10 +48,21 @@ pub(crate) fn metrics(tables: &Tables, others: &Latency, connections: &Connectio
         tables.iter().map(|(name, table)| (name.as_str(), table.cache().stats().named().collect())).collect();
     for (at, stat) in Stats::default().named().enumerate() {
         let (kind, end) = if stat.only_grows { ("counter", "_total") } else { ("gauge", "") };
-        let name = format!("wtcache_{}{end}", stat.name);
-        head(&mut out, &name, kind, stat.help);
+        // Prometheus has times in seconds.
+        let millis = stat.name.strip_suffix("_millis");
+        let name = match millis {
+            Some(stem) => format!("wtcache_{stem}_seconds{end}"),
+            None => format!("wtcache_{}{end}", stat.name),
+        };
+        head(&mut out, &name, kind, &stat.help.replace("milliseconds", "seconds"));
         for (table, stats) in &read {
-            line(&mut out, format_args!("{name}{{table=\"{table}\"}} {}", stats[at].value));
+            let value = stats[at].value;
+            match millis {
+                Some(_) => {
+                    line(&mut out, format_args!("{name}{{table=\"{table}\"}} {}.{:03}", value / 1000, value % 1000))
+                }
+                None => line(&mut out, format_args!("{name}{{table=\"{table}\"}} {value}")),
+            }
         }
     }
     origins::metrics(tables, &mut out);

@@ -9,15 +9,15 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
 use axum::body::Body;
-use axum::http::header::{AGE, CONTENT_LENGTH, ETAG, IF_NONE_MATCH};
+use axum::http::header::{AGE, CONTENT_LENGTH, ETAG, HOST, IF_NONE_MATCH, LOCATION};
 use axum::http::request::Parts;
-use axum::http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri};
+use axum::http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri, Version};
 use percent_encoding::percent_decode_str;
 use tokio::sync::watch;
 use wtcache::{ByteCache, Bytes, Call, CloseReport, Entry, How, LoadError, Passed, Read};
 
 use crate::access::{self, Access, Route};
-use crate::answer::{Answer, header, record};
+use crate::answer::{Answer, header, no_content};
 use crate::asked::Asked;
 use crate::asker;
 use crate::auth::{Auth, Who};
@@ -27,7 +27,9 @@ use crate::format::Door;
 use crate::incoming::Incoming;
 use crate::latency::Latency;
 use crate::own::{self, Side};
+use crate::precondition::Precondition;
 use crate::problem::{self, Problem};
+use crate::query::OfRecord;
 use crate::record::check_key;
 use crate::served::Served;
 use crate::table::ServedTable;
@@ -296,7 +298,7 @@ impl Front {
         body: &mut Incoming,
     ) -> Option<(Option<&'s ServedTable>, Answer)> {
         let (method, path) = (&request.method, request.uri.path());
-        if let Err(problem) = foreign::check(request) {
+        if let Err(problem) = names_a_host(request).and_then(|()| foreign::check(request)) {
             return Some((None, Answer::refused(method, problem)));
         }
         if path.starts_with(own::PREFIX) {
@@ -304,6 +306,9 @@ impl Front {
         }
         if *method == Method::OPTIONS && path == "*" {
             return Some((None, Answer::options(EVERY_METHOD)));
+        }
+        if side != Side::Public && matches!(path, "/" | "/-") && matches!(*method, Method::GET | Method::HEAD) {
+            return Some((None, to_the_page()));
         }
         if side == Side::Admin {
             let detail = "records are at this server's other address";
@@ -407,6 +412,24 @@ async fn asked(served: &Served, request: &Parts) -> Result<Who, Problem> {
     }
 }
 
+/// RFC 9112 §3.2: a request of HTTP/1.1 has a Host, and no more than one.
+fn names_a_host(request: &Parts) -> Result<(), Problem> {
+    let mut hosts = request.headers.get_all(HOST).iter();
+    match (hosts.next(), hosts.next()) {
+        (Some(_), None) => Ok(()),
+        (None, _) if request.version < Version::HTTP_11 => Ok(()),
+        (None, _) => Err(Problem::new(StatusCode::BAD_REQUEST, "the request has no Host")),
+        _ => Err(Problem::new(StatusCode::BAD_REQUEST, "the request has more than one Host")),
+    }
+}
+
+/// For who knows the address alone.
+fn to_the_page() -> Answer {
+    let mut response = no_content();
+    *response.status_mut() = StatusCode::PERMANENT_REDIRECT;
+    Answer::local(response, "page").with(LOCATION, HeaderValue::from_static(own::PREFIX))
+}
+
 /// The answer to a request for a table, or for its record of this key.
 ///
 /// Each connection has room for the largest of these futures, be it idle: so all have room of their own but reads, which are what is asked most.
@@ -421,11 +444,14 @@ async fn of_table(table: &ServedTable, key: &str, request: &Parts, body: &mut In
     }
     let reads = matches!(*method, Method::GET | Method::HEAD);
     if key.is_empty() && reads {
-        return Box::pin(query::answer(table, request.uri.query())).await;
+        return Box::pin(query::answer(table, request.uri.query(), &Asked::of(&request.headers))).await;
     }
     if key.is_empty() {
         let detail = match *method {
             Method::POST => "the origin of this table makes no records that it names itself: put one under a key",
+            Method::DELETE if request.uri.query().is_some() => {
+                "no records are deleted by a query: DELETE /{Table}/{key} deletes one"
+            }
             Method::PUT | Method::PATCH | Method::DELETE => "the key is empty: a record is at /{Table}/{key}",
             _ => "a table is asked with GET",
         };
@@ -435,11 +461,18 @@ async fn of_table(table: &ServedTable, key: &str, request: &Parts, body: &mut In
     if let Err(error) = check_key(key) {
         return Answer::refused(method, Problem::new(StatusCode::BAD_REQUEST, error.to_string()));
     }
+    if !reads && request.uri.query().is_some_and(|query| !query.is_empty()) {
+        let detail = format!("{method} takes no query: nothing of it is passed over");
+        return Answer::refused(method, Problem::new(StatusCode::BAD_REQUEST, detail));
+    }
     match *method {
-        Method::GET | Method::HEAD => match confirmed(request.uri.query()) {
-            Ok(confirmed) => read(table, key, &request.headers, confirmed).await,
-            Err(problem) => Answer::refused(method, problem),
-        },
+        Method::GET | Method::HEAD => {
+            let of = OfRecord::read(&table.schema, request.uri.query());
+            match of.and_then(|of| Ok((of, Precondition::of_a_read(&request.headers)?))) {
+                Ok((of, condition)) => read(table, key, &request.headers, &of, &condition).await,
+                Err(problem) => Answer::refused(method, problem),
+            }
+        }
         Method::PUT => Box::pin(write::put(table, key, &request.headers, body)).await,
         Method::PATCH => Box::pin(write::patch(table, key, &request.headers, body)).await,
         Method::DELETE => Box::pin(write::delete(table, key, &request.headers)).await,
@@ -455,6 +488,10 @@ async fn of_table(table: &ServedTable, key: &str, request: &Parts, body: &mut In
 fn split(uri: &Uri) -> Result<(String, String), Problem> {
     let path = uri.path().strip_prefix('/').unwrap_or_default();
     let (table, key) = path.split_once('/').unwrap_or((path, ""));
+    if key.strip_suffix('/').is_some_and(|key| !key.contains('/')) {
+        let detail = "a record's path, /{Table}/{key}, does not end in a slash; a slash within a key is written %2F";
+        return Err(Problem::new(StatusCode::NOT_FOUND, detail));
+    }
     if key.contains('/') {
         let detail = "a path is /{Table}/{key}; a slash within a key is written %2F";
         return Err(Problem::new(StatusCode::NOT_FOUND, detail));
@@ -467,17 +504,14 @@ fn split(uri: &Uri) -> Result<(String, String), Problem> {
     Ok((decode(table)?, decode(key)?))
 }
 
-/// Whether a read of a record asks for what the origin confirmed, whatever is pending above it: `?confirmed`.
-fn confirmed(query: Option<&str>) -> Result<bool, Problem> {
-    let mut pairs = query.unwrap_or_default().split('&').map(|pair| pair.split_once('=').unwrap_or((pair, "")));
-    match pairs.find(|(name, _)| *name == "confirmed") {
-        None | Some((_, "false")) => Ok(false),
-        Some((_, "" | "true")) => Ok(true),
-        Some(_) => Err(Problem::new(StatusCode::BAD_REQUEST, "confirmed is true or false").field(Some("confirmed"))),
-    }
-}
-
-async fn read(table: &ServedTable, key: &str, headers: &HeaderMap, confirmed: bool) -> Answer {
+async fn read(
+    table: &ServedTable,
+    key: &str,
+    headers: &HeaderMap,
+    of: &OfRecord<'_>,
+    condition: &Precondition,
+) -> Answer {
+    let confirmed = of.confirmed == Some(true);
     let timing = Timing::begins();
     let asked = Asked::of(headers);
     let call = asked.call();
@@ -496,7 +530,7 @@ async fn read(table: &ServedTable, key: &str, headers: &HeaderMap, confirmed: bo
         _ => Some(timing.elapsed()),
     };
     let answer = match read {
-        Ok(read) => found(table, key, headers, read),
+        Ok(read) => found(table, key, headers, (of, condition), read),
         Err(error) => {
             let status = match origin_code(&error) {
                 Some(code) => format!("wtcache; fwd=miss; fwd-status={code}"),
@@ -520,14 +554,20 @@ fn not_resident(table: &ServedTable, key: &str) -> Answer {
 }
 
 /// The answer of what a read found.
-fn found(table: &ServedTable, key: &str, headers: &HeaderMap, read: Read<Bytes>) -> Answer {
+fn found(
+    table: &ServedTable,
+    key: &str,
+    headers: &HeaderMap,
+    (of, condition): (&OfRecord<'_>, &Precondition),
+    read: Read<Bytes>,
+) -> Answer {
     let Read { entry, how, passed, .. } = read;
     let is_pending = how == How::Pending;
     let Some(entry) = entry else {
         let name = &table.schema.name;
         let detail = match how {
             How::Pending => format!("a delete of {name} {key:?} is pending"),
-            _ => format!("the origin has no {name} {key:?}"),
+            _ => format!("the origin has no {name} {key:?}{}", of_an_attribute(table, key)),
         };
         let response = Problem::new(StatusCode::NOT_FOUND, detail).response();
         let what = match how {
@@ -541,14 +581,18 @@ fn found(table: &ServedTable, key: &str, headers: &HeaderMap, read: Read<Bytes>)
     let now = table.cache().now();
     let status = cache_status(how, passed, 200, ttl(&entry, now));
     let tag = etag::of(&entry);
-    let mut response = if etag::none_match(headers.get_all(IF_NONE_MATCH), &tag) {
+    let mut response = if !condition.holds(Some(&tag)) {
+        problem::unmet(Some(tag.clone())).response()
+    } else if etag::none_match(headers.get_all(IF_NONE_MATCH), &tag) {
         let mut response = Response::new(Body::empty());
         *response.status_mut() = StatusCode::NOT_MODIFIED;
         // RFC 9110 §8.6: it is that of the 200, if it is given. In answer to a HEAD it would else be the empty body's.
-        response.headers_mut().insert(CONTENT_LENGTH, HeaderValue::from(entry.value().len()));
+        if of.select.is_none() {
+            response.headers_mut().insert(CONTENT_LENGTH, HeaderValue::from(entry.value().len()));
+        }
         response
     } else {
-        record(&entry)
+        of.response(&entry)
     };
     response.headers_mut().insert(ETAG, tag);
     if matches!(how, How::Hit | How::Stale) {
@@ -567,6 +611,14 @@ fn found(table: &ServedTable, key: &str, headers: &HeaderMap, read: Read<Bytes>)
         return answer;
     }
     pending::marked(answer, entry.pending_since().map(|since| table.outcomes.wall(since)))
+}
+
+/// What helps who asks for one attribute by a dot, as the tutorial system has it: here, a key may have one.
+fn of_an_attribute(table: &ServedTable, key: &str) -> String {
+    let attribute = key.rsplit_once('.').and_then(|(_, name)| table.schema.attribute(name));
+    attribute.map_or_else(String::new, |(_, attribute)| {
+        format!("; one attribute of a record is at /{}/{{key}}?select({})", table.schema.name, attribute.name)
+    })
 }
 
 /// The seconds that a record is fresh for yet, less than 0 where it is stale; `None` if it does not expire.

@@ -326,11 +326,16 @@ fn record_path(table: &Table) -> Value {
     let conditions = vec![condition("If-Match"), condition("If-None-Match"), prefer];
 
     let found = records("The record.", &schema);
-    let reads = [400, 404, 406, 422, 500, 502, 503, 504];
+    let reads = [400, 404, 406, 412, 422, 500, 502, 503, 504];
     let read = |id: &str, ok: Value| {
         let mut answers = responses(Some(("200", ok)), &reads);
         answers.insert("304".to_owned(), json!({ "description": "As the client has it." }));
-        operation(id, &format!("A record of {name}"), vec![confirmed.clone(), known.clone()], &answers)
+        operation(
+            id,
+            &format!("A record of {name}"),
+            vec![confirmed.clone(), condition("If-Match"), known.clone()],
+            &answers,
+        )
     };
     let write = |id: &str, summary: &str, statuses: &[u16], has_record: bool| {
         let mut answers = responses(has_record.then(|| ("200", found.clone())), statuses);

@@ -31,17 +31,16 @@ impl Precondition {
     /// # Errors
     /// The problem for the client: a header is no list of tags.
     pub(crate) fn of(headers: &HeaderMap) -> Result<Self, Problem> {
-        let read = |name: &HeaderName, shown: &str| {
-            let lines = headers.get_all(name);
-            if lines.iter().next().is_none() {
-                return Ok(None);
-            }
-            parse(lines).map(Some).ok_or_else(|| {
-                let detail = format!("{shown} is * or a list of entity tags, each in double quotes");
-                Problem::new(StatusCode::BAD_REQUEST, detail)
-            })
-        };
-        Ok(Self { if_match: read(&IF_MATCH, "If-Match")?, if_none_match: read(&IF_NONE_MATCH, "If-None-Match")? })
+        let if_none_match = tags(headers, &IF_NONE_MATCH, "If-None-Match")?;
+        Ok(Self { if_match: tags(headers, &IF_MATCH, "If-Match")?, if_none_match })
+    }
+
+    /// The condition on which a read is answered: its If-None-Match is no such, but decides between 200 and 304.
+    ///
+    /// # Errors
+    /// As [`Precondition::of`].
+    pub(crate) fn of_a_read(headers: &HeaderMap) -> Result<Self, Problem> {
+        Ok(Self { if_match: tags(headers, &IF_MATCH, "If-Match")?, if_none_match: None })
     }
 
     /// Nothing is asked for.
@@ -67,7 +66,8 @@ impl Precondition {
         if self.holds(current.as_ref()) { Ok(()) } else { Err(Refusal::Unmet { current }) }
     }
 
-    fn holds(&self, current: Option<&HeaderValue>) -> bool {
+    /// Whether it holds of the record with this tag, or of there being none.
+    pub(crate) fn holds(&self, current: Option<&HeaderValue>) -> bool {
         let matched = match &self.if_match {
             None => true,
             Some(Tags::Any) => current.is_some(),
@@ -84,6 +84,17 @@ impl Precondition {
         };
         matched && none_matched
     }
+}
+
+fn tags(headers: &HeaderMap, name: &HeaderName, shown: &str) -> Result<Option<Tags>, Problem> {
+    let lines = headers.get_all(name);
+    if lines.iter().next().is_none() {
+        return Ok(None);
+    }
+    parse(lines).map(Some).ok_or_else(|| {
+        let detail = format!("{shown} is * or a list of entity tags, each in double quotes");
+        Problem::new(StatusCode::BAD_REQUEST, detail)
+    })
 }
 
 /// The tags of all lines of a header together; `None` where they are no list.

@@ -300,7 +300,7 @@ impl From<Refusal> for SourceError {
     }
 }
 
-fn unmet(current: Option<HeaderValue>) -> Problem {
+pub(crate) fn unmet(current: Option<HeaderValue>) -> Problem {
     let detail = match &current {
         Some(tag) => {
             format!("the condition does not hold: the record has the ETag {}", String::from_utf8_lossy(tag.as_bytes()))

@@ -37,7 +37,11 @@ impl Door {
         let offer = accept::chosen(&request.headers).map_err(|problem| problem.header(VARY, ACCEPT))?;
         if reads && offer.format != Format::Json {
             take(&mut request.headers, &IF_NONE_MATCH, |tag| bare(tag, offer.format).into_iter().collect());
-        } else if !reads {
+        }
+        if reads {
+            // A condition is of the record, whatever it is shown as.
+            take_formats(&mut request.headers, &IF_MATCH);
+        } else {
             take_conditions(&mut request.headers);
         }
         Ok(Self { offer, varies: true, reads, codings })
@@ -114,15 +118,19 @@ const ACCEPT: HeaderValue = HeaderValue::from_static("accept");
 /// Takes the tags of a write's conditions, which may be of any format, to those of the records.
 pub(crate) fn take_conditions(headers: &mut HeaderMap) {
     for name in [IF_MATCH, IF_NONE_MATCH] {
-        take(headers, &name, |tag| {
-            let formats = |tag: &[u8]| {
-                let own = [Format::Cbor, Format::MessagePack, Format::Csv].into_iter();
-                own.filter_map(|format| bare(tag, format)).chain([tag.to_vec()]).collect::<Vec<_>>()
-            };
-            let uncoded = coding::bare(tag);
-            uncoded.iter().flat_map(|tag| formats(tag)).chain(formats(tag)).collect()
-        });
+        take_formats(headers, &name);
     }
+}
+
+fn take_formats(headers: &mut HeaderMap, name: &HeaderName) {
+    take(headers, name, |tag| {
+        let formats = |tag: &[u8]| {
+            let own = [Format::Cbor, Format::MessagePack, Format::Csv].into_iter();
+            own.filter_map(|format| bare(tag, format)).chain([tag.to_vec()]).collect::<Vec<_>>()
+        };
+        let uncoded = coding::bare(tag);
+        uncoded.iter().flat_map(|tag| formats(tag)).chain(formats(tag)).collect()
+    });
 }
 
 /// The record's tag, if this is one of the format.

@@ -22,6 +22,9 @@ const MOST_CONDITIONS: usize = 64;
 /// As many records may be named in one request.
 const MOST_KEYS: usize = 1000;
 
+/// The word by which what is pending is left out.
+pub(super) const CONFIRMED: &str = "confirmed";
+
 const CALLS: [&str; 3] = ["select", "sort", "limit"];
 
 /// What a query asks for.
@@ -32,6 +35,8 @@ pub(super) struct Query<'t> {
     /// Attributes, and whether the greatest come first.
     pub(super) sort: Vec<(&'t Attribute, bool)>,
     pub(super) limit: Option<Range<usize>>,
+    /// Nothing that is pending is asked for: of a condition that goes without saying.
+    pub(super) confirmed: bool,
 }
 
 /// Which records.
@@ -46,7 +51,7 @@ pub(super) enum Asked<'t> {
 
 /// What of each record is shown.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Select<'t> {
+pub(crate) enum Select<'t> {
     /// One value itself.
     Value(&'t str),
     /// An object of these members.
@@ -62,29 +67,49 @@ pub(super) fn query<'t>(table: &'t Table, text: &str) -> Result<Query<'t>, Probl
         at: 0,
         table,
         conditions: 0,
-        query: Query { of: Asked::Nothing, select: None, sort: Vec::new(), limit: None },
+        query: Query { of: Asked::Nothing, select: None, sort: Vec::new(), limit: None, confirmed: false },
     };
     let result = if text.is_empty() { Ok(None) } else { parser.list(&mut Vec::new()) };
     match result {
         Ok(None) => Ok(parser.query),
         Ok(Some(filter)) => Ok(Query { of: Asked::Filter(filter), ..parser.query }),
-        Err(wrong) => {
-            let place = text[..wrong.at].chars().count() + 1;
-            let detail = format!("{}, at character {place} of the query", wrong.why);
-            Err(Problem::new(StatusCode::BAD_REQUEST, detail).field(wrong.field.as_deref()).position(place))
-        }
+        Err(wrong) => Err(wrong.told(text)),
     }
 }
 
-struct Wrong {
+/// Reads what stands between the brackets of a `select` at this place of a query.
+pub(super) fn select<'t>(table: &'t Table, arguments: &str, at: usize) -> Parsed<Select<'t>> {
+    if let Some(brace) = arguments.find('{') {
+        return wrong(at + brace, "what is within an attribute cannot be selected");
+    }
+    if let Some(inner) = arguments.strip_prefix('[').and_then(|inner| inner.strip_suffix(']')) {
+        return Ok(Select::Values(names(table, inner, at + 1)?));
+    }
+    if let Some(first) = arguments.strip_suffix(',').filter(|first| !first.is_empty()) {
+        return Ok(Select::Members(names(table, first, at)?));
+    }
+    let names = names(table, arguments, at)?;
+    Ok(if let [name] = names.as_slice() { Select::Value(name) } else { Select::Members(names) })
+}
+
+/// What is not understood, and the byte of the query where it stands.
+pub(super) struct Wrong {
     at: usize,
     field: Option<String>,
     why: String,
 }
 
-type Parsed<T> = Result<T, Wrong>;
+impl Wrong {
+    pub(super) fn told(self, query: &str) -> Problem {
+        let place = query[..self.at].chars().count() + 1;
+        let detail = format!("{}, at character {place} of the query", self.why);
+        Problem::new(StatusCode::BAD_REQUEST, detail).field(self.field.as_deref()).position(place)
+    }
+}
 
-fn wrong<T>(at: usize, why: impl Into<String>) -> Parsed<T> {
+pub(super) type Parsed<T> = Result<T, Wrong>;
+
+pub(super) fn wrong<T>(at: usize, why: impl Into<String>) -> Parsed<T> {
     Err(Wrong { at, field: None, why: why.into() })
 }
 
@@ -175,7 +200,7 @@ impl<'q, 't> Parser<'q, 't> {
                 operator = Operator::named(&name).unwrap_or(operator);
                 before.attribute
             }
-            (None, _) => return Err(self.unknown(begun, &name)),
+            (None, _) => return Err(unknown(self.table, begun, &name)),
         };
         let of = |why: String| Wrong { at: place, field: Some(attribute.name.clone()), why };
         if attribute.name == self.table.primary_key && spelled == "=" {
@@ -192,11 +217,20 @@ impl<'q, 't> Parser<'q, 't> {
             (operator, value) = (Operator::Begins, start);
         }
         let value = decoded(value, begun)?;
+        let is_text = matches!(attribute.scalar, Scalar::Id | Scalar::String);
+        // `=`, `===` and `!==` take a text as it stands; to the others, the tutorial system lets it say its type.
+        let kind =
+            value.split_once(':').map(|(kind, _)| kind).filter(|kind| ["number", "boolean", "date"].contains(kind));
+        if let Some(kind) = kind.filter(|_| is_text && !["=", "===", "!=="].contains(&spelled)) {
+            let why = format!("{} is of type {}, and no {kind}", attribute.name, attribute.scalar);
+            let why = format!("{why}; this text is written string:{}", shown(&value));
+            return Err(Wrong { at: begun, ..of(why) });
+        }
         if operator.is_of_text() {
-            if !matches!(attribute.scalar, Scalar::Id | Scalar::String) {
+            if !is_text {
                 return Err(of(format!("{} is of type {}, and no text", attribute.name, attribute.scalar)));
             }
-            let operand = value.into_bytes();
+            let operand = value.strip_prefix("string:").unwrap_or(&value).as_bytes().to_vec();
             return Ok(Some(Filter::Is(Condition { attribute, operator, operand })));
         }
         let operand = attribute.operand(&value).map_err(|why| Wrong { at: begun, ..of(why) })?;
@@ -224,6 +258,13 @@ impl<'q, 't> Parser<'q, 't> {
         if letters > 0 && inner[letters..].starts_with('=') {
             let named = &inner[..letters];
             let Some(operator) = Operator::named(named) else {
+                if named == "in" {
+                    let name = shown(name);
+                    return wrong(
+                        self.at,
+                        format!("there is no operator =in=; one of several is [{name}=one|{name}=other]"),
+                    );
+                }
                 let known = ["eq", "ne", "lt", "le", "gt", "ge", "ct", "sw", "ew"];
                 let why = format!("there is no operator ={}=; {}", shown(named), hint_of_known(named, "", &known));
                 return wrong(self.at, why);
@@ -272,10 +313,15 @@ impl<'q, 't> Parser<'q, 't> {
         Ok(())
     }
 
-    /// Reads a call, if one is here.
+    /// Reads a call, or the word `confirmed`, if one is here.
     fn call(&mut self) -> Parsed<bool> {
         let rest = self.rest();
         let letters = rest.find(|c: char| !c.is_ascii_alphabetic()).unwrap_or(rest.len());
+        if &rest[..letters] == CONFIRMED && matches!(rest.as_bytes().get(letters), None | Some(b'&' | b'|')) {
+            self.query.confirmed = true;
+            self.at += letters;
+            return Ok(true);
+        }
         if letters == 0 || !rest[letters..].starts_with('(') {
             return Ok(false);
         }
@@ -287,7 +333,7 @@ impl<'q, 't> Parser<'q, 't> {
         let twice = || wrong(begun, format!("{name} is given twice"));
         match name {
             "select" if self.query.select.is_some() => return twice(),
-            "select" => self.query.select = Some(self.select(arguments, at)?),
+            "select" => self.query.select = Some(select(self.table, arguments, at)?),
             "sort" if !self.query.sort.is_empty() => return twice(),
             "sort" => self.query.sort = self.sort(arguments, at)?,
             "limit" if self.query.limit.is_some() => return twice(),
@@ -297,61 +343,15 @@ impl<'q, 't> Parser<'q, 't> {
         Ok(true)
     }
 
-    fn select(&self, arguments: &str, at: usize) -> Parsed<Select<'t>> {
-        if let Some(brace) = arguments.find('{') {
-            return wrong(at + brace, "what is within an attribute cannot be selected");
-        }
-        if let Some(inner) = arguments.strip_prefix('[').and_then(|inner| inner.strip_suffix(']')) {
-            return Ok(Select::Values(self.names(inner, at + 1)?));
-        }
-        if let Some(first) = arguments.strip_suffix(',').filter(|first| !first.is_empty()) {
-            return Ok(Select::Members(self.names(first, at)?));
-        }
-        let names = self.names(arguments, at)?;
-        Ok(if let [name] = names.as_slice() { Select::Value(name) } else { Select::Members(names) })
-    }
-
-    fn names(&self, list: &str, mut at: usize) -> Parsed<Vec<&'t str>> {
-        let mut names: Vec<&str> = Vec::new();
-        for name in list.split(',') {
-            let attribute = self.named(name, at)?;
-            if names.contains(&attribute.name.as_str()) {
-                return wrong(at, format!("{} is given twice", attribute.name));
-            }
-            names.push(&attribute.name);
-            at += name.len() + 1;
-        }
-        Ok(names)
-    }
-
     fn sort(&self, list: &str, mut at: usize) -> Parsed<Vec<(&'t Attribute, bool)>> {
         let mut sort = Vec::new();
         for name in list.split(',') {
             let descends = name.starts_with('-');
             let bare = ["+", "-", "%2B", "%2b"].iter().find_map(|sign| name.strip_prefix(sign)).unwrap_or(name);
-            sort.push((self.named(bare, at + name.len() - bare.len())?, descends));
+            sort.push((named(self.table, bare, at + name.len() - bare.len())?, descends));
             at += name.len() + 1;
         }
         Ok(sort)
-    }
-
-    fn named(&self, name: &str, at: usize) -> Parsed<&'t Attribute> {
-        let name = decoded(name, at)?;
-        if name.is_empty() {
-            return wrong(at, "expected an attribute's name");
-        }
-        match self.table.attribute(&name) {
-            Some((_, attribute)) => Ok(attribute),
-            None => Err(self.unknown(at, &name)),
-        }
-    }
-
-    fn unknown(&self, at: usize, name: &str) -> Wrong {
-        let mut why = format!("{} has no attribute \"{}\"", self.table.name, shown(name));
-        if let Some(near) = nearest(name, self.table.attributes.iter().map(|attribute| attribute.name.as_str())) {
-            why.push_str(&format!("; did you mean {near}?"));
-        }
-        Wrong { at, field: Some(name.to_owned()), why }
     }
 
     fn rest(&self) -> &'q str {
@@ -364,6 +364,54 @@ impl<'q, 't> Parser<'q, 't> {
         self.at += taken.len();
         taken
     }
+}
+
+fn names<'t>(table: &'t Table, list: &str, mut at: usize) -> Parsed<Vec<&'t str>> {
+    let mut names: Vec<&str> = Vec::new();
+    for name in list.split(',') {
+        let attribute = named(table, name, at)?;
+        if names.contains(&attribute.name.as_str()) {
+            return wrong(at, format!("{} is given twice", attribute.name));
+        }
+        names.push(&attribute.name);
+        at += name.len() + 1;
+    }
+    Ok(names)
+}
+
+fn named<'t>(table: &'t Table, name: &str, at: usize) -> Parsed<&'t Attribute> {
+    let name = decoded(name, at)?;
+    if name.is_empty() {
+        return wrong(at, "expected an attribute's name");
+    }
+    match table.attribute(&name) {
+        Some((_, attribute)) => Ok(attribute),
+        None => Err(unknown(table, at, &name)),
+    }
+}
+
+fn unknown(table: &Table, at: usize, name: &str) -> Wrong {
+    let mut why = format!("{} has no attribute \"{}\"", table.name, shown(name));
+    if let Some(near) = nearest(name, table.attributes.iter().map(|attribute| attribute.name.as_str())) {
+        why.push_str(&format!("; did you mean {near}?"));
+    } else if let Some(hint) = elsewhere(name) {
+        why.push_str("; ");
+        why.push_str(hint);
+    }
+    Wrong { at, field: Some(name.to_owned()), why }
+}
+
+/// How it is said here what a name means in the queries of other systems.
+fn elsewhere(name: &str) -> Option<&'static str> {
+    Some(match name {
+        "limit" | "offset" | "page" | "page_size" | "per_page" | "skip" | "start" | "top" => {
+            "how many are shown, and from where, is said by limit(end) or limit(start,end)"
+        }
+        "sort" | "sort_by" | "order" | "order_by" | "orderBy" => "the order is said by sort(attribute,-attribute)",
+        "select" | "fields" => "what is shown is said by select(attribute,attribute)",
+        name if name.contains('.') => "neither what is within an attribute nor another table can be asked for",
+        _ => return None,
+    })
 }
 
 /// Whether `lt=200` after `price=gt=100` is about the price too.

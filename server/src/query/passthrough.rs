@@ -11,8 +11,9 @@ use wtcache::{Bytes, Entry, LoadError, SourceError};
 use wtcache_http_source::{HttpSource, TraceContext};
 
 use super::parse::{Asked, Query};
-use super::{shape, told};
+use super::{not_resident, shape, told};
 use crate::answer::{Answer, header};
+use crate::asked::Asked as Wants;
 use crate::problem::{self, Problem};
 use crate::table::ServedTable;
 use crate::trace;
@@ -52,12 +53,15 @@ struct Told {
     all_kept: bool,
 }
 
-pub(super) async fn answer(table: &ServedTable, query: String) -> Answer {
+pub(super) async fn answer(table: &ServedTable, query: String, wants: &Wants) -> Answer {
     let Some(passthrough) = table.passthrough.clone() else {
         let name = &table.schema.name;
         let detail = format!("the origin of {name} has no list that queries are passed to (origin.list)");
         return Answer::refused(&Method::GET, Problem::new(StatusCode::BAD_REQUEST, detail));
     };
+    if wants.only_if_cached {
+        return not_resident("a list is the origin's alone");
+    }
     let begun = Instant::now();
     let waits = tokio::time::timeout(table.timeout, Arc::clone(&passthrough.places).acquire_owned());
     let Ok(Ok(place)) = waits.await else { return failed(&LoadError::Overloaded) };
@@ -86,7 +90,7 @@ pub(super) async fn answer(table: &ServedTable, query: String) -> Answer {
     match tokio::task::spawn_blocking(list).await {
         Ok(Ok(list)) => {
             let complete = list.wrong == 0 && !list.has_next_page;
-            let all = Query { of: Asked::Nothing, select: None, sort: Vec::new(), limit: None };
+            let all = Query { of: Asked::Nothing, select: None, sort: Vec::new(), limit: None, confirmed: false };
             let status = match list.all_kept {
                 true => "wtcache; fwd=request; stored; detail=passthrough",
                 false => "wtcache; fwd=request; detail=passthrough",

@@ -34,6 +34,11 @@ pub(super) fn response(query: &Query<'_>, mut entries: Vec<Entry<Bytes>>) -> Vec
     body
 }
 
+/// What is selected of one record.
+pub(super) fn part(select: &Select<'_>, entry: &Entry<Bytes>) -> Vec<u8> {
+    selected(select, members(entry)).to_string().into_bytes()
+}
+
 fn members(entry: &Entry<Bytes>) -> Map<String, Value> {
     serde_json::from_slice(entry.value()).unwrap_or_default()
 }

@@ -234,16 +234,21 @@ impl Attribute {
         }
     }
 
-    /// The canonical bytes of a condition's operand. `null` is null; the text `null` is written `string:null`, and so can be any other.
+    /// The canonical bytes of a condition's operand. `null` is null; the text `null` is written `string:null`, and so can be any other. Before a
+    /// number may stand `number:`, before `true` and `false` `boolean:`.
     ///
     /// # Errors
     /// As [`Attribute::query_value`].
     pub fn operand(&self, text: &str) -> Result<Vec<u8>, String> {
-        match (self.scalar, text.strip_prefix("string:")) {
-            (_, None) if text == "null" => Ok(NULL.to_vec()),
-            (Scalar::Id | Scalar::String, Some(text)) => self.query_value(text),
-            _ => self.query_value(text),
+        if text == "null" {
+            return Ok(NULL.to_vec());
         }
+        let kind = match self.scalar {
+            Scalar::Id | Scalar::String => "string:",
+            Scalar::Int | Scalar::Long | Scalar::Float => "number:",
+            Scalar::Boolean => "boolean:",
+        };
+        self.query_value(text.strip_prefix(kind).unwrap_or(text))
     }
 
     /// The canonical bytes of a value from a URL's query, to be compared with those of [`Table::index_values`].

@@ -147,6 +147,7 @@ impl ServedTable {
             .indexes(schema.attributes.iter().map(|attribute| attribute.name.clone()), move |_, value, rows| {
                 add_rows(&rows_of, value, rows);
             })
+            .ordered_indexes(true)
             .tags(move |_, value, tags| add_tags(&tags_of, value, tags));
         let optimistic = &config.optimistic;
         let mut bounds =

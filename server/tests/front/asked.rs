@@ -187,3 +187,63 @@ fn server_timing_tells_the_origins_time_from_the_caches() {
     let unasked = durations(&stage.ask("GET", "/InventoryItem/b", &[("Cache-Control", "only-if-cached")], ""));
     assert_eq!(unasked.len(), 1, "{unasked:?}");
 }
+
+fn several(stage: &Stage, query: &str, directives: &str) -> Response {
+    stage.ask("GET", &format!("/InventoryItem/?{query}"), &[("Cache-Control", directives)], "")
+}
+
+fn quantities(found: &Response) -> Vec<i64> {
+    found.json().as_array().unwrap().iter().map(|record| record["quantity"].as_i64().unwrap()).collect()
+}
+
+/// Of several records that are named, each is as a read of it with the same directives.
+#[test]
+fn f5_records_that_are_named_together_are_as_fresh_as_is_asked() {
+    let stage = outdated(30);
+    assert_eq!(quantities(&several(&stage, "id=a", "max-age=30").expect(200)), [1]);
+    let only = several(&stage, "id=a,b", "only-if-cached").expect(200);
+    assert_eq!((quantities(&only), stage.saw()), (vec![1], vec![]));
+    assert_eq!(only.header("wtcache-left-out"), Some("absent=0, failed=1"));
+    assert_eq!(only.header("wtcache-complete"), Some("?0"));
+    let none = several(&stage, "id=b", "only-if-cached").expect(504);
+    assert_eq!(none.header("cache-status"), Some("wtcache; detail=only-if-cached"));
+    several(&stage, "id=a", "only-if-cached, max-age=29").expect(504);
+    assert_eq!(stage.saw(), NOTHING);
+    assert_eq!(quantities(&several(&stage, "id=a", "max-age=29").expect(200)), [2]);
+    assert_eq!(stage.saw(), ["GET a"]);
+    stage.origin.seed("c", json!({ "quantity": 3 }));
+    assert_eq!(quantities(&several(&stage, "id=c", "no-store").expect(200)), [3]);
+    several(&stage, "id=c", "only-if-cached").expect(504);
+}
+
+/// What a query finds by its index is as fresh as is asked.
+#[test]
+fn f5_what_an_index_finds_is_as_fresh_as_is_asked() {
+    let stage = setup().start();
+    for (key, quantity) in [("a", 1), ("b", 2)] {
+        stage.origin.seed(key, json!({ "sku": "nut", "quantity": quantity }));
+        stage.get(key).expect(200);
+        stage.clock.advance(Duration::from_secs(20));
+    }
+    stage.origin.seed("a", json!({ "sku": "nut", "quantity": 7 }));
+    stage.saw();
+    let find = |directives: &str| several(&stage, "sku=nut", directives).expect(200);
+    assert_eq!(quantities(&find("max-age=40")), [1, 2]);
+    let only = find("only-if-cached, max-age=30");
+    assert_eq!(quantities(&only), [2]);
+    assert_eq!(only.header("wtcache-left-out"), Some("expired=1, failed=0, in-doubt=0"));
+    assert_eq!(stage.saw(), NOTHING);
+    assert_eq!(quantities(&find("max-age=30")), [7, 2]);
+    assert_eq!(stage.saw(), ["GET a"]);
+    find("no-cache").expect(200);
+    assert_eq!(stage.saw().len(), 2);
+    stage.clock.advance(Duration::from_secs(301));
+    let expired = find("only-if-cached");
+    assert_eq!(
+        (quantities(&expired), expired.header("wtcache-left-out")),
+        (vec![], Some("expired=2, failed=0, in-doubt=0"))
+    );
+    assert_eq!(quantities(&find("only-if-cached, max-stale=400")), [7, 2]);
+    assert_eq!(quantities(&find("max-stale=400")), [7, 2]);
+    assert_eq!(stage.saw(), NOTHING);
+}

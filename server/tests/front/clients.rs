@@ -267,3 +267,27 @@ fn more_connections_than_there_may_be_are_503() {
     assert!(counted(&metrics, "wtcache_connections_refused_total ") >= 5);
     assert_eq!(stage.saw(), NOTHING);
 }
+
+/// RFC 9112 §3.2: a request of HTTP/1.1 names its host once.
+#[test]
+fn a_request_names_its_host_once() {
+    let stage = stage();
+    stage.put_quantity("a", 1).expect(200);
+    stage.saw();
+    for (hosts, status) in [("", 400), ("Host: f\r\nHost: f\r\n", 400), ("Host: f\r\n", 200), ("Host:\r\n", 200)] {
+        for line in ["GET /InventoryItem/a", "PUT /InventoryItem/a", "GET /-/healthz"] {
+            let mut client = stage.client();
+            let length = if line.starts_with("PUT") { "Content-Length: 14\r\n" } else { "" };
+            client.raw(format!("{line} HTTP/1.1\r\n{hosts}Connection: close\r\n{length}\r\n").as_bytes());
+            if !length.is_empty() {
+                client.raw(br#"{"quantity":1}"#);
+            }
+            let answer = client.receive().expect(status);
+            assert!(status == 200 || answer.json()["detail"].as_str().unwrap().contains("Host"), "{line}: {answer:?}");
+        }
+    }
+    assert_eq!(stage.saw(), ["PUT a", "PUT a"]);
+    let mut old = stage.client();
+    old.raw(b"GET /InventoryItem/a HTTP/1.0\r\n\r\n");
+    old.receive().expect(200);
+}

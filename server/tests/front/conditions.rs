@@ -210,3 +210,36 @@ fn p6_a_condition_that_is_no_list_of_tags_is_400_and_not_sent() {
     }
     assert_eq!(stage.saw(), NOTHING);
 }
+
+/// RFC 9110 §13.1.1: a read on a condition that does not hold is 412, with the tag that is there.
+#[test]
+fn a_read_with_if_match_is_answered_where_that_holds() {
+    let stage = stage();
+    let tag = resident(&stage);
+    let read = |method: &str, tag: &str| stage.ask(method, "/InventoryItem/a", &[("If-Match", tag)], "");
+    for (value, status) in [
+        ("*", 200),
+        (tag.as_str(), 200),
+        (&format!("\"x\", {tag}"), 200),
+        ("\"x\"", 412),
+        (&format!("W/{tag}"), 412),
+        ("none", 400),
+    ] {
+        for method in ["GET", "HEAD"] {
+            let answer = read(method, value).expect(status);
+            let shown = (status != 400).then_some(tag.as_str());
+            assert_eq!(answer.header("etag"), shown, "{method} {value}");
+        }
+    }
+    let refused = read("GET", "\"x\"").expect(412);
+    assert_eq!(
+        (&refused.json()["current_etag"], refused.header("cache-status")),
+        (&json!(tag), Some("wtcache; hit; ttl=300"))
+    );
+    let csv = stage.ask("GET", "/InventoryItem/a", &[("Accept", "text/csv")], "");
+    let csv = csv.expect(200).header("etag").unwrap().to_owned();
+    let both = [("Accept", "text/csv"), ("If-Match", csv.as_str())];
+    stage.ask("GET", "/InventoryItem/a", &both, "").expect(200);
+    assert_eq!(stage.saw(), NOTHING);
+    stage.ask("GET", "/InventoryItem/none", &[("If-Match", "*")], "").expect(404);
+}

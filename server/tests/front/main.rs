@@ -23,6 +23,7 @@ mod invalidate;
 mod keys;
 mod life;
 mod limits;
+mod of_record;
 mod openapi;
 mod own;
 mod page;

@@ -1,6 +1,7 @@
 //! What the front is asked of itself: readiness, statistics, metrics; which methods it takes where; and at which address.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use wtcache_origin::{Answer, Fault, FaultKind, Method, When};
 use wtcache_server::config::Admin;
@@ -40,6 +41,7 @@ fn parse(text: &str) -> Vec<Metric> {
             assert!(["counter", "gauge", "histogram"].contains(&kind), "{line}");
             assert_eq!(kind == "counter", name.ends_with("_total"), "{line}");
             assert!(metrics.iter().all(|metric| metric.name != name), "{name} twice");
+            assert!(!name.contains("milli") && !name.contains("micro"), "{name}: time is in seconds");
             metrics.push(Metric { name: name.to_owned(), kind: kind.to_owned(), samples: Vec::new() });
         } else {
             let (labelled, value) = line.rsplit_once(' ').unwrap();
@@ -301,4 +303,15 @@ fn what_it_is_asked_of_itself_has_an_address_of_its_own() {
     let nowhere = setup().admin(Admin::Off).start();
     assert_eq!(nowhere.admin, None);
     assert_eq!(statuses(|path, body| nowhere.ask(method(body), path, &[], body)), [404, 404, 404, 200, 200, 404, 404]);
+}
+
+#[test]
+fn how_long_doubts_lasted_is_told_in_seconds() {
+    let stage = stage();
+    stage.origin.fault(Fault::on(Method::Put, "a").kind(FaultKind::Answer(Answer::new(500))));
+    stage.put_quantity("a", 1).expect(502);
+    stage.clock.advance(Duration::from_millis(10_500));
+    stage.get("a").expect(404);
+    let seconds = value(&metrics(&stage), "wtcache_doubt_seconds_total", "", &[("table", "InventoryItem")]).unwrap();
+    assert!((10.0..=10.5).contains(&seconds), "{seconds}");
 }

@@ -160,3 +160,15 @@ fn what_a_page_of_another_site_asks_changes_nothing() {
     let both = [("Sec-Fetch-Site", "cross-site"), ("Origin", "http://front")];
     stage.ask("POST", "/-/invalidate", &both, forget).expect(403);
 }
+
+/// Who types the address alone finds the page.
+#[test]
+fn the_root_leads_to_the_page_where_that_is() {
+    let stage = setup().admin(Admin::At("127.0.0.1:0".parse().unwrap())).start();
+    for path in ["/", "/-"] {
+        let led = request_at(stage.admin.unwrap(), "GET", path, &[], "");
+        assert_eq!((led.status, led.header("location")), (308, Some("/-/")), "{led:?}");
+        stage.ask("GET", path, &[], "").expect(404);
+        request_at(stage.admin.unwrap(), "POST", path, &[], "").expect(404);
+    }
+}

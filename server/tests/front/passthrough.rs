@@ -176,3 +176,14 @@ fn it_is_described_where_it_can_be_asked() {
         assert_eq!(parameters.iter().any(|parameter| parameter["name"] == "passthrough"), described);
     }
 }
+
+/// F5: who takes nothing of the origin gets nothing of its list; and who asks for nothing is told of the word.
+#[test]
+fn f5_a_list_is_not_asked_for_where_only_what_is_cached_is_taken() {
+    let stage = listing();
+    let asked = stage.ask("GET", "/InventoryItem/?passthrough", &[("Cache-Control", "only-if-cached")], "").expect(504);
+    assert_eq!(asked.header("cache-status"), Some("wtcache; detail=only-if-cached"));
+    assert_eq!(stage.saw(), NOTHING);
+    let told = pass(&stage, "").expect(400).json();
+    assert!(told["detail"].as_str().unwrap().contains("?passthrough"), "{told}");
+}

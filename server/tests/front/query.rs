@@ -133,11 +133,11 @@ fn calls_say_what_is_shown_in_which_order_and_how_much() {
 fn a_query_without_an_index_is_refused_and_says_which_there_are() {
     let stage = parts();
     for query in [
-        "count=gt=5",
         "sku!=bolt",
-        "sku==bolt*",
-        "sku=bolt|count=gt=1",
-        "sku=bolt|(count=gt=1&weight=lt=5)",
+        "sku=ct=bolt",
+        "sku=ew=bolt",
+        "sku=bolt|count!=1",
+        "sku=bolt|(count!=1&sku=ew=t)",
         "id==a",
         "id=sw=a",
         "sort(sku)",
@@ -190,6 +190,7 @@ fn what_is_wrong_with_a_query_is_told_with_its_place() {
         ("sku=a|limit(1)", 6, None, "set apart by &"),
         ("limit(1)|sku=a", 9, None, "set apart by &"),
         ("(limit(1)&sku=a)", 7, None, "expected an operator"),
+        ("sku=a&limit=1", 7, Some("limit"), "limit(end)"),
         ("sku=a&limit(-1)", 13, None, "expected limit("),
         ("sku=a&limit(3,2)", 13, None, "behind the end"),
         ("sku=a&limit(1)&limit(1)", 16, None, "given twice"),
@@ -270,6 +271,11 @@ fn o1_a_named_record_with_a_pending_write_is_marked() {
     assert_eq!(found.json()[0]["sku"], "pending");
     assert_eq!(found.header("wtcache-pending"), Some("?1"));
     assert_eq!(ids(&ask(&stage, "sku=pending").expect(200)), Vec::<String>::new(), "a query knows what is confirmed");
+    for query in ["id=a,b&confirmed", "confirmed&id=a&select(id,sku)"] {
+        let found = ask(&stage, query).expect(200);
+        assert_eq!((&found.json()[0]["sku"], found.header("wtcache-pending")), (&json!("bolt"), None), "{query}");
+    }
+    assert_eq!(ids(&ask(&stage, "sku=bolt&confirmed").expect(200)), ["a", "c"], "as without");
     gate.release();
 }
 
@@ -293,4 +299,109 @@ fn g10_keys_and_expired_records_are_loaded_with_one_request() {
     stage.clock.advance(Duration::from_secs(6));
     assert_eq!(ids(&ask("id=b")), ["b"]);
     assert_eq!(stage.saw(), ["GET b"]);
+}
+
+/// What users of other systems write for the calls is told what it is here.
+#[test]
+fn what_other_systems_call_it_is_told_by_its_name_here() {
+    let stage = parts();
+    for (query, words) in [
+        ("sku=a&limit=5", "limit(end) or limit(start,end)"),
+        ("limit=5", "limit(end) or limit(start,end)"),
+        ("sku=a&offset=5", "limit(end) or limit(start,end)"),
+        ("sku=a&page=2", "limit(end) or limit(start,end)"),
+        ("sku=a&sort=count", "sort(attribute,-attribute)"),
+        ("sku=a&order=count", "sort(attribute,-attribute)"),
+        ("sku=a&select=count", "select(attribute,attribute)"),
+        ("sku=a&fields=count", "select(attribute,attribute)"),
+        ("sku=in=a,b", "[sku=one|sku=other]"),
+        ("maker.name=a", "neither what is within an attribute nor another table"),
+        ("sku=a&select(maker.name)", "neither what is within an attribute nor another table"),
+        ("sku==number:5", "string:number:5"),
+        ("sku=sw=date:5", "string:date:5"),
+        ("sku=a&count==boolean:5", "expected Int"),
+    ] {
+        let refused = ask(&stage, query).expect(400).json();
+        assert!(refused["detail"].as_str().unwrap().contains(words), "{query}: {refused}");
+    }
+    let refused = stage.ask("DELETE", "/Part/?sku=a", &[], "").expect_outcome(405, "rejected").json();
+    assert!(refused["detail"].as_str().unwrap().contains("no records are deleted by a query"), "{refused}");
+    assert_eq!(stage.saw(), NOTHING);
+}
+
+/// A value may say its type, as in the tutorial system.
+#[test]
+fn values_may_say_their_type() {
+    let stage = parts();
+    let all = "[sku=bolt|sku=nut|sku=bolt+(M8)]";
+    for (query, expected) in [
+        ("count==number:5", "a"),
+        ("count=gt=number:5", "c"),
+        ("count!=number:5", "bcd"),
+        ("weight=number:12.5", "b"),
+        ("spare==boolean:true", "a"),
+        ("sku==string:nut", "b"),
+        ("sku=number:5", ""),
+        ("sku===number:5", ""),
+        ("number==string:7", "a"),
+    ] {
+        let found = ask(&stage, &format!("{all}&{query}")).expect(200);
+        assert_eq!(ids(&found).concat(), expected, "{query}");
+    }
+}
+
+/// A range, or a beginning, is looked up in the order of an index's values: no equality is needed.
+#[test]
+fn ranges_of_indexed_attributes_are_looked_up() {
+    let stage = parts();
+    for (query, expected) in [
+        ("count=gt=5", "c"),
+        ("count=ge=5", "ac"),
+        ("count=lt=5", "b"),
+        ("count=le=5", "ab"),
+        ("count=gt=-4&lt=10", "ab"),
+        ("count=gt=-4&count=lt=10", "ab"),
+        ("count=gt=4&count=gt=9", "c"),
+        ("count=gt=5&lt=5", ""),
+        ("count=gt=10", ""),
+        ("weight=gt=0.5", "bc"),
+        ("weight=le=2&count=gt=5", "c"),
+        ("sku==bolt*", "acd"),
+        ("sku=sw=bolt", "acd"),
+        ("sku=sw=", "abcd"),
+        ("sku=gt=bolt", "bd"),
+        ("sku=lt=c", "acd"),
+        ("spare=lt=true", "bc"),
+        ("marks=sw=n", "a"),
+        ("marks=gt=new&marks=lt=red", "a"),
+        ("sku=nut|count=gt=5", "bc"),
+        ("sku=nut|(count=ge=5&weight=lt=1)", "ab"),
+        ("count=gt=0&[sku=nut|weight=ge=2]", "c"),
+        ("count=gt=0&sku!=x", "ac"),
+        ("number=ge=7", "ab"),
+    ] {
+        let found = ask(&stage, query).expect(200);
+        assert_eq!(ids(&found).concat(), expected, "{query}");
+        assert_eq!(found.header("cache-status"), Some("wtcache; hit; detail=index"));
+    }
+    stage.ask("DELETE", "/Part/c", &[], "").expect(204);
+    assert_eq!(ids(&ask(&stage, "count=ge=5").expect(200)), ["a"]);
+}
+
+/// F1: what has expired and lies in a range is loaded again, and asked again.
+#[test]
+fn f1_expired_records_of_a_range_are_loaded_again() {
+    let stage = setup().expiration(5).start();
+    for (key, sku) in [("a", "s1"), ("b", "s2"), ("c", "t")] {
+        stage.origin.seed(key, json!({ "sku": sku }));
+        stage.get(key).expect(200);
+    }
+    stage.clock.advance(Duration::from_secs(6));
+    stage.origin.seed("a", json!({ "sku": "t" }));
+    stage.saw();
+    let found = stage.ask("GET", "/InventoryItem/?sku=gt=s&lt=t", &[], "").expect(200);
+    assert_eq!(ids(&found), ["b"], "a is another now");
+    let mut saw = stage.saw();
+    saw.sort();
+    assert_eq!(saw, ["GET a", "GET b"]);
 }
