@@ -461,7 +461,8 @@ async fn of_table(table: &ServedTable, key: &str, request: &Parts, body: &mut In
     if let Err(error) = check_key(key) {
         return Answer::refused(method, Problem::new(StatusCode::BAD_REQUEST, error.to_string()));
     }
-    if !reads && request.uri.query().is_some_and(|query| !query.is_empty()) {
+    let writes = matches!(*method, Method::PUT | Method::PATCH | Method::DELETE);
+    if writes && request.uri.query().is_some_and(|query| !query.is_empty()) {
         let detail = format!("{method} takes no query: nothing of it is passed over");
         return Answer::refused(method, Problem::new(StatusCode::BAD_REQUEST, detail));
     }
