@@ -525,12 +525,17 @@ fn split(uri: &Uri) -> Result<(Cow<'_, str>, Cow<'_, str>), Problem> {
         let detail = "a path is /{Table}/{key}; a slash within a key is written %2F";
         return Err(Problem::new(StatusCode::NOT_FOUND, detail));
     }
-    let decode = |text| {
-        percent_decode_str(text).decode_utf8().map_err(|_| {
-            Problem::new(StatusCode::BAD_REQUEST, "the path is not UTF-8 once its percent signs are decoded")
-        })
-    };
-    Ok((decode(table)?, decode(key)?))
+    Ok((decoded(table)?, decoded(key)?))
+}
+
+fn decoded(text: &str) -> Result<Cow<'_, str>, Problem> {
+    // Most have nothing to decode.
+    if !text.contains('%') {
+        return Ok(Cow::Borrowed(text));
+    }
+    percent_decode_str(text)
+        .decode_utf8()
+        .map_err(|_| Problem::new(StatusCode::BAD_REQUEST, "the path is not UTF-8 once its percent signs are decoded"))
 }
 
 #[cfg(test)]
