@@ -53,6 +53,12 @@ impl Answer {
         self
     }
 
+    /// The same, of a [plain](Door::is_plain) one.
+    pub(crate) fn through_plain(mut self, door: &Door) -> Self {
+        door.vary(self.response.headers_mut());
+        self
+    }
+
     pub(crate) fn finish(mut self) -> Response<Body> {
         self.response.headers_mut().insert(CACHE_STATUS, self.status);
         self.response
@@ -64,15 +70,58 @@ pub(crate) fn header(text: &str) -> HeaderValue {
     HeaderValue::from_str(text).expect("made of plain ASCII")
 }
 
+/// A header's value that is put together on the stack, of what is known to be plain ASCII and to have room.
+pub(crate) struct Line {
+    bytes: [u8; 96],
+    length: usize,
+}
+
+impl Line {
+    pub(crate) fn new() -> Self {
+        Self { bytes: [0; 96], length: 0 }
+    }
+
+    pub(crate) fn text(mut self, text: &str) -> Self {
+        let end = self.length + text.len();
+        self.bytes[self.length..end].copy_from_slice(text.as_bytes());
+        self.length = end;
+        self
+    }
+
+    pub(crate) fn number(self, number: impl itoa::Integer) -> Self {
+        self.text(itoa::Buffer::new().format(number))
+    }
+
+    pub(crate) fn value(&self) -> HeaderValue {
+        HeaderValue::from_bytes(&self.bytes[..self.length]).expect("made of plain ASCII")
+    }
+}
+
 /// A record and its tag.
-pub(crate) fn record(entry: &Entry<Bytes>) -> Response<Body> {
-    let mut response = json(entry.value().to_vec());
-    response.headers_mut().insert(ETAG, etag::of(entry));
+pub(crate) fn record(entry: Entry<Bytes>) -> Response<Body> {
+    let tag = etag::of(&entry);
+    tagged(entry, tag)
+}
+
+/// A record and the tag that it was found to have.
+pub(crate) fn tagged(entry: Entry<Bytes>, tag: HeaderValue) -> Response<Body> {
+    // Not copied: the record stays as long as it is on its way.
+    let mut response = json(axum::body::Bytes::from_owner(Held(entry)));
+    response.headers_mut().insert(ETAG, tag);
     response
 }
 
-pub(crate) fn json(body: Vec<u8>) -> Response<Body> {
-    let mut response = Response::new(Body::from(body));
+/// The bytes of a record.
+struct Held(Entry<Bytes>);
+
+impl AsRef<[u8]> for Held {
+    fn as_ref(&self) -> &[u8] {
+        self.0.value()
+    }
+}
+
+pub(crate) fn json(body: impl Into<Body>) -> Response<Body> {
+    let mut response = Response::new(body.into());
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
     response
 }

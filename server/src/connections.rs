@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use axum::body::Body;
+use axum::body::{Body, HttpBody};
 use axum::http::header::CONTENT_TYPE;
 use axum::http::{Request, StatusCode};
 use hyper::server::conn::http1;
@@ -27,7 +27,7 @@ use tokio_rustls::server::TlsStream;
 
 use crate::config::Limits;
 use crate::events;
-use crate::front::Front;
+use crate::front::{Answering, Front};
 use crate::own::Side;
 use crate::tls::Tls;
 
@@ -252,14 +252,22 @@ where
     let limits = &limits;
     let progress = Arc::new(Progress::new());
     let service = service_fn(|request: Request<hyper::body::Incoming>| {
-        let (front, progress) = (Arc::clone(&front), Arc::clone(&progress));
-        progress.is(Waits::Us);
+        let answering = front.answer(side, request.map(body_of));
+        let progress = Arc::clone(&progress);
+        match &answering {
+            Answering::AtOnce(_, at) => progress.answered((*at).into()),
+            Answering::Later(_) => progress.is(Waits::Us),
+        }
         async move {
-            let response = front.answer(side, request.map(Body::new)).await;
+            let answer = match answering {
+                Answering::AtOnce(response, _) => return Ok(response),
+                Answering::Later(answer) => answer,
+            };
+            let response = answer.await;
             if response.headers().get(CONTENT_TYPE).is_some_and(|kind| kind == events::STREAM) {
                 progress.streams();
             }
-            progress.is(Waits::Next);
+            progress.answered(Instant::now());
             Ok::<_, Infallible>(response)
         }
     });
@@ -309,6 +317,11 @@ where
     }
 }
 
+/// A request's body, without room of its own where there is none.
+fn body_of(body: hyper::body::Incoming) -> Body {
+    if body.is_end_stream() { Body::empty() } else { Body::new(body) }
+}
+
 /// Why the head of a request cannot be read.
 fn why_unread(status: StatusCode, error: &hyper::Error, limits: &Limits) -> String {
     match status {
@@ -334,6 +347,8 @@ fn of_unread(answer: &[u8]) -> Option<StatusCode> {
 enum Waits {
     /// The client, to take the answer and to begin with another request.
     Next,
+    /// The same, and nothing of the answer was written yet: it was made just now.
+    Answered,
     /// The client, who has begun with a request's head.
     Head,
     /// The request is being answered; its body has a time of its own.
@@ -382,13 +397,34 @@ impl Progress {
     }
 
     fn is(&self, waits: Waits) {
+        self.is_since(waits, Instant::now());
+    }
+
+    /// There is an answer, since just now.
+    fn answered(&self, now: Instant) {
+        self.is_since(Waits::Answered, now);
+    }
+
+    fn is_since(&self, waits: Waits, since: Instant) {
+        let since = since.saturating_duration_since(self.began).as_nanos();
+        self.since.store(u64::try_from(since).unwrap_or(u64::MAX), Ordering::Relaxed);
         self.waits.store(waits as u8, Ordering::Relaxed);
-        self.since.store(u64::try_from(self.began.elapsed().as_nanos()).unwrap_or(u64::MAX), Ordering::Relaxed);
+    }
+
+    /// Some of an answer was written, or none could be. A client that takes its answer slowly is not idle.
+    fn wrote(&self, any: bool) {
+        match self.waits() {
+            // In the same turn of the task as the answer was made: it is that time still.
+            Waits::Answered => self.waits.store(Waits::Next as u8, Ordering::Relaxed),
+            Waits::Next if any => self.is(Waits::Next),
+            Waits::Next | Waits::Head | Waits::Us => {}
+        }
     }
 
     fn waits(&self) -> Waits {
         match self.waits.load(Ordering::Relaxed) {
             waits if waits == Waits::Next as u8 => Waits::Next,
+            waits if waits == Waits::Answered as u8 => Waits::Answered,
             waits if waits == Waits::Head as u8 => Waits::Head,
             _ => Waits::Us,
         }
@@ -398,7 +434,7 @@ impl Progress {
     fn until(&self, limits: &Limits) -> Instant {
         let since = self.began + Duration::from_nanos(self.since.load(Ordering::Relaxed));
         match self.waits() {
-            Waits::Next => since + limits.keep_alive,
+            Waits::Next | Waits::Answered => since + limits.keep_alive,
             Waits::Head => since + limits.head_timeout,
             // The body's time and the caches' deadlines end it.
             Waits::Us => Instant::now() + limits.keep_alive,
@@ -418,7 +454,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for Watched<S> {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let before = buf.filled().len();
         let read = Pin::new(&mut self.stream).poll_read(cx, buf);
-        if buf.filled().len() > before && self.progress.waits() == Waits::Next {
+        if buf.filled().len() > before && matches!(self.progress.waits(), Waits::Next | Waits::Answered) {
             self.progress.is(Waits::Head);
         }
         read
@@ -485,11 +521,8 @@ impl<S> Watched<S> {
         self.unread.is_some()
     }
 
-    /// A client that takes its answer slowly is not idle.
     fn note(&self, written: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
-        if matches!(written, Poll::Ready(Ok(1..))) && self.progress.waits() == Waits::Next {
-            self.progress.is(Waits::Next);
-        }
+        self.progress.wrote(matches!(written, Poll::Ready(Ok(1..))));
         written
     }
 }

@@ -51,7 +51,7 @@ pub(crate) async fn create(table: &ServedTable, headers: &HeaderMap, body: &mut 
 }
 
 fn made(table: &str, created: &Created<Bytes>) -> Answer {
-    let mut response: Response<Body> = created.entry.as_ref().map_or_else(no_content, record);
+    let mut response: Response<Body> = created.entry.clone().map_or_else(no_content, record);
     *response.status_mut() = StatusCode::CREATED;
     let headers = response.headers_mut();
     headers.insert(OUTCOME, HeaderValue::from_static("applied"));

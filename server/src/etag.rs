@@ -23,22 +23,36 @@ pub(crate) fn of(entry: &Entry<Bytes>) -> HeaderValue {
 
 /// The tag of what pending writes make.
 pub(crate) fn of_pending(value: &[u8]) -> HeaderValue {
-    HeaderValue::from_str(&format!("W/\"pending-{}\"", sums(value))).expect("plain ASCII in quotes")
+    quoted(b"W/\"pending-", value)
 }
 
 fn over(value: &[u8]) -> HeaderValue {
-    HeaderValue::from_str(&format!("\"{}\"", sums(value))).expect("hexadecimal digits in quotes")
+    quoted(b"\"", value)
 }
 
-/// Two SipHash sums of bytes, so that a tag needs no state and is the same in every process of one build.
-fn sums(value: &[u8]) -> String {
-    let sum = |first: u8| {
-        let mut hasher = DefaultHasher::new();
-        hasher.write_u8(first);
-        hasher.write(value);
-        hasher.finish()
-    };
-    format!("{:016x}{:016x}", sum(0), sum(1))
+/// The sums of a value as 32 hexadecimal digits, behind this and before a quote.
+fn quoted(before: &[u8], value: &[u8]) -> HeaderValue {
+    const DIGITS: &[u8; 16] = b"0123456789abcdef";
+    const SUMS: usize = 32;
+    let mut text = [b'"'; 48];
+    let end = before.len() + SUMS;
+    text[..before.len()].copy_from_slice(before);
+    let [first, second] = sums(value).map(u64::to_be_bytes);
+    for (digits, byte) in text[before.len()..end].chunks_exact_mut(2).zip(first.into_iter().chain(second)) {
+        digits[0] = DIGITS[usize::from(byte >> 4)];
+        digits[1] = DIGITS[usize::from(byte & 0xf)];
+    }
+    HeaderValue::from_bytes(&text[..=end]).expect("plain ASCII in quotes")
+}
+
+/// Two SipHash sums of bytes, so that a tag needs no state and is the same in every process of one build. The bytes are gone through once: the
+/// second is over one byte more, as the longer output of SipHash is drawn from the same state once more.
+fn sums(value: &[u8]) -> [u64; 2] {
+    let mut hasher = DefaultHasher::new();
+    hasher.write(value);
+    let first = hasher.finish();
+    hasher.write_u8(0xdd);
+    [first, hasher.finish()]
 }
 
 /// If-None-Match holds a tag that is this one, by the weak comparison that RFC 9110 §13.1.2 asks for.

@@ -44,9 +44,13 @@ pub(crate) struct Incoming {
 
 impl Incoming {
     pub(crate) fn new(headers: &HeaderMap, body: Body, limit: Duration) -> Self {
+        let coding = Coding::of(headers);
+        if body.is_end_stream() {
+            return Self { body, announced: None, limit, waits: false, coding };
+        }
         let length = headers.get(CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse::<u64>().ok());
         let announced = length.map(|length| usize::try_from(length).unwrap_or(usize::MAX));
-        Self { body, announced, limit, waits: headers.contains_key(EXPECT), coding: Coding::of(headers) }
+        Self { body, announced, limit, waits: headers.contains_key(EXPECT), coding }
     }
 
     /// The whole body, of `limit` bytes at most.
@@ -102,8 +106,13 @@ impl Incoming {
         })
     }
 
+    /// Whether there is none, or nothing of it is left.
+    pub(crate) fn is_over(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
     /// Lets go of what was not read.
-    pub(crate) async fn end(mut self) {
+    pub(crate) async fn end(&mut self) {
         if self.waits || self.body.is_end_stream() || self.announced.is_some_and(|length| length > DRAINED_BYTES) {
             return;
         }

@@ -79,6 +79,8 @@ mod prefer;
 mod problem;
 #[cfg(feature = "serve")]
 mod query;
+#[cfg(feature = "serve")]
+mod read;
 pub mod record;
 #[cfg(feature = "serve")]
 pub mod reload;

@@ -1,8 +1,8 @@
 //! Server-Timing: how long a read took here, and how long of that it waited for the origin.
 //!
-//! Invariant: saying so costs a read of a resident record two looks at the clock, and nothing is allocated for it.
+//! Invariant: saying so costs a read of a resident record no look at the clock of its own, and nothing is allocated for it.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use axum::http::{HeaderName, HeaderValue};
 
@@ -30,26 +30,9 @@ static BELOW_A_MILLISECOND: [[u8; PREFIX.len() + 2]; 100] = {
     all
 };
 
-/// A read under way.
-pub(crate) struct Timing(Instant);
-
-impl Timing {
-    pub(crate) fn begins() -> Self {
-        Self(Instant::now())
-    }
-
-    /// What the header says now, of a read that waited for the origin for so long; `None`: not at all.
-    pub(crate) fn value(&self, origin: Option<Duration>) -> HeaderValue {
-        said(self.0.elapsed(), origin)
-    }
-
-    pub(crate) fn elapsed(&self) -> Duration {
-        self.0.elapsed()
-    }
-}
-
-/// Milliseconds, as the header has them; the origin's are none of the cache's.
-fn said(all: Duration, origin: Option<Duration>) -> HeaderValue {
+/// What the header says of a read that took so long, and of that waited for the origin for so long; `None`: not at all. The origin's milliseconds
+/// are none of the cache's.
+pub(crate) fn value(all: Duration, origin: Option<Duration>) -> HeaderValue {
     let own = all.saturating_sub(origin.unwrap_or_default());
     let known = BELOW_A_MILLISECOND.get(usize::try_from(own.as_micros() / 10).unwrap_or(usize::MAX));
     match (known.and_then(|text| std::str::from_utf8(text).ok()), origin) {
@@ -70,7 +53,7 @@ mod tests {
     #[test]
     fn times_are_told_in_milliseconds() {
         let says = |all: u64, origin: Option<u64>| {
-            said(Duration::from_micros(all), origin.map(Duration::from_micros)).to_str().unwrap_or_default().to_owned()
+            value(Duration::from_micros(all), origin.map(Duration::from_micros)).to_str().unwrap_or_default().to_owned()
         };
         assert_eq!(says(0, None), "cache;dur=0.00");
         assert_eq!(says(57, None), "cache;dur=0.05");

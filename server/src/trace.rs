@@ -4,11 +4,13 @@
 
 use std::any::Any;
 
-use axum::http::HeaderMap;
+use axum::http::{HeaderMap, HeaderName};
 use wtcache::tokio::Pool;
 use wtcache_http_source::TraceContext;
 
 use crate::asker;
+
+const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 
 tokio::task_local! {
     static CONTEXT: Option<TraceContext>;
@@ -39,7 +41,7 @@ pub(crate) fn passed_on(pool: Pool) -> Pool {
 
 /// The trace that these headers name. One that is malformed, or there twice, is none (W3C Trace Context, 3.2).
 pub(crate) fn of(headers: &HeaderMap) -> Option<TraceContext> {
-    let mut parents = headers.get_all("traceparent").iter();
+    let mut parents = headers.get_all(TRACEPARENT).iter();
     let context: TraceContext = parents.next()?.to_str().ok()?.parse().ok()?;
     if parents.next().is_some() {
         return None;

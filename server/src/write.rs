@@ -206,7 +206,7 @@ fn written(result: Result<Written<Bytes>, WriteError<Bytes>>) -> Answer {
     match result {
         Ok(written) => {
             let status = if written.kept { "wtcache; fwd=method; stored" } else { "wtcache; fwd=method" };
-            let response = written.entry.as_ref().map_or_else(no_content, record);
+            let response = written.entry.map_or_else(no_content, record);
             Answer::new(applied(response), HeaderValue::from_static(status), "written")
         }
         Err(error) => failed(&error),

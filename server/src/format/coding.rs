@@ -6,7 +6,7 @@
 use std::io::Write;
 
 use axum::body::{Body, HttpBody, to_bytes};
-use axum::http::header::{ACCEPT_ENCODING, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, ETAG, IF_NONE_MATCH, VARY};
+use axum::http::header::{ACCEPT_ENCODING, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, ETAG, IF_NONE_MATCH};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderValue, Method, Response, StatusCode};
 use brotli::CompressorWriter;
@@ -114,11 +114,17 @@ impl Codings {
         Self { varies, least: least.unwrap_or(0), taken, held }
     }
 
+    /// Whether answers may be compressed for this client.
+    pub(super) fn are_taken(&self) -> bool {
+        !self.taken.is_empty()
+    }
+
+    /// Whether the answer may be another by Accept-Encoding.
+    pub(super) fn vary(&self) -> bool {
+        self.varies
+    }
+
     pub(super) async fn leave(self, mut response: Response<Body>) -> Response<Body> {
-        if !self.varies {
-            return response;
-        }
-        response.headers_mut().append(VARY, HeaderValue::from_static("accept-encoding"));
         let Some(best) = self.taken.first().copied() else { return response };
         if response.status() == StatusCode::NOT_MODIFIED {
             // What the client has stays what it has.

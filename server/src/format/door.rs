@@ -48,17 +48,29 @@ impl Door {
     }
 
     /// The answer as the client wants it.
-    pub(crate) async fn leave(self, response: Response<Body>) -> Response<Body> {
+    pub(crate) async fn leave(self, mut response: Response<Body>) -> Response<Body> {
+        self.vary(response.headers_mut());
         let response = self.formatted(response).await;
         self.codings.leave(response).await
     }
 
-    async fn formatted(&self, mut response: Response<Body>) -> Response<Body> {
-        if !self.varies {
-            return response;
+    /// Whether answers leave as they are, but for [`vary`](Self::vary).
+    pub(crate) fn is_plain(&self) -> bool {
+        self.offer.format == Format::Json && !self.codings.are_taken()
+    }
+
+    /// Says what the answer would be another by.
+    pub(crate) fn vary(&self, headers: &mut HeaderMap) {
+        if self.varies {
+            headers.append(VARY, ACCEPT);
         }
-        response.headers_mut().append(VARY, ACCEPT);
-        if self.offer.format == Format::Json {
+        if self.codings.vary() {
+            headers.append(VARY, HeaderValue::from_static("accept-encoding"));
+        }
+    }
+
+    async fn formatted(&self, mut response: Response<Body>) -> Response<Body> {
+        if !self.varies || self.offer.format == Format::Json {
             return response;
         }
         if response.status() == StatusCode::NOT_MODIFIED {
@@ -82,7 +94,9 @@ impl Door {
             }
             Err(why) if self.reads => {
                 let detail = format!("this cannot be had as {}: {why}; ask for application/json", self.offer.kind);
-                Problem::new(StatusCode::NOT_ACCEPTABLE, detail).header(VARY, ACCEPT).response()
+                let mut response = Problem::new(StatusCode::NOT_ACCEPTABLE, detail).response();
+                self.vary(response.headers_mut());
+                response
             }
             // A write stands as it ended, and its answer says that it is JSON.
             Err(_) => Response::from_parts(head, Body::from(body)),

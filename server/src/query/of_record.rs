@@ -3,12 +3,13 @@
 //! Invariant: what is not understood is refused, with the place, and never passed over.
 
 use axum::body::Body;
-use axum::http::{Response, StatusCode};
+use axum::http::header::ETAG;
+use axum::http::{HeaderValue, Response, StatusCode};
 use wtcache::{Bytes, Entry};
 
 use super::parse::{CONFIRMED, Parsed, Select, select, wrong};
 use super::shape;
-use crate::answer::{json, record};
+use crate::answer::{json, tagged};
 use crate::diagnostic::{nearest, shown};
 use crate::problem::Problem;
 use crate::schema::Table;
@@ -70,10 +71,14 @@ impl<'t> OfRecord<'t> {
     }
 
     /// The record as it is asked for. Its tag is the record's: what is shown of it is another whenever the record is.
-    pub(crate) fn response(&self, entry: &Entry<Bytes>) -> Response<Body> {
+    pub(crate) fn response(&self, entry: Entry<Bytes>, tag: HeaderValue) -> Response<Body> {
         match &self.select {
-            None => record(entry),
-            Some(select) => json(shape::part(select, entry)),
+            None => tagged(entry, tag),
+            Some(select) => {
+                let mut response = json(shape::part(select, &entry));
+                response.headers_mut().insert(ETAG, tag);
+                response
+            }
         }
     }
 }

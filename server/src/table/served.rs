@@ -404,19 +404,26 @@ fn tell(table: &str, event: &KeyEvent<'_, Bytes>) {
 }
 
 fn add_rows(schema: &Table, value: &[u8], rows: &mut Rows) {
-    // What was checked on its way in is JSON; should it not be, it has no rows.
-    let Ok(record) = serde_json::from_slice::<Map<String, Value>>(value) else { return };
-    for (attribute, value) in schema.index_values(&record) {
+    for (attribute, value) in index_values(schema, value) {
         rows.add(attribute, &value);
     }
 }
 
 /// A record has a tag for each value that it has in the indexes; that it has none is no tag.
 fn add_tags(schema: &Table, value: &[u8], tags: &mut Tags<'_>) {
-    let Ok(record) = serde_json::from_slice::<Map<String, Value>>(value) else { return };
-    for (number, value) in schema.index_values(&record).into_iter().filter(|(_, value)| value != NULL) {
+    for (number, value) in index_values(schema, value).into_iter().filter(|(_, value)| value != NULL) {
         tags.add(tag(&schema.attributes[usize::from(number)].name, &value));
     }
+}
+
+/// The values of a record in the indexes. Where there are none, it is not read.
+fn index_values(schema: &Table, value: &[u8]) -> Vec<(u16, Vec<u8>)> {
+    if !schema.attributes.iter().any(|attribute| attribute.indexed) {
+        return Vec::new();
+    }
+    // What was checked on its way in is JSON; should it not be, it has no values.
+    let record = serde_json::from_slice::<Map<String, Value>>(value);
+    record.map_or_else(|_| Vec::new(), |record| schema.index_values(&record))
 }
 
 /// An attribute's name, which has no `=` in it, and the canonical bytes of its value.
