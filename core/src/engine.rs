@@ -246,7 +246,10 @@ impl<L: Layout> Engine<L> {
         let mut left = Left::default();
         let kept = shard.write().lone_applied(self, permit, known, stored, &mut left)?;
         let is_over = kept && self.budget.is_over();
-        if is_over || left.evicted.len() > 0 {
+        if !is_over && left.evicted.len() == 0 {
+            // Mostly one, which it replaced.
+            left.records.drop_all();
+        } else {
             let mut after = After::of(left, is_over.then(|| stored.clone()));
             self.finish(&mut after, key);
         }

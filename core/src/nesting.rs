@@ -111,10 +111,10 @@ pub(crate) fn enter(frame: Frame, within: Option<&Scope>) -> Inside {
     if within.is_some() {
         return enter_all([frame], within);
     }
-    FRAMES.with_borrow_mut(|frames| {
-        let before = frames.len();
+    FRAMES.with(|frames| {
+        let mut frames = frames.borrow_mut();
         frames.push(frame);
-        Inside { before }
+        Inside { before: frames.len() - 1 }
     })
 }
 

@@ -111,6 +111,16 @@ impl<T> Few<T> {
         *self = Self::More(all);
     }
 
+    /// Where there is mostly one.
+    #[inline]
+    pub(crate) fn drop_all(self) {
+        match self {
+            Self::None => {}
+            Self::One(one) => drop(one),
+            Self::More(all) => drop(all),
+        }
+    }
+
     pub(crate) fn iter(&self) -> impl Iterator<Item = &T> {
         self.all().iter()
     }
@@ -217,12 +227,12 @@ impl<L: Layout> Store<L> {
             }
             return false;
         }
-        let is_there =
-            |(place, before): &(Place, &L::Stored)| self.table.get(*place).is_some_and(|now| now.same(before));
-        let known = known.filter(is_there).map(|(place, _)| place);
-        match known.or_else(|| self.table.place(hash, |other| L::same_key(other.key(), stored.key()))) {
-            Some(place) => {
-                let old = self.table.at(place);
+        let there = known.and_then(|(place, before)| {
+            let now = self.table.get(place).filter(|now| now.same(before))?;
+            Some((place, now))
+        });
+        match there.or_else(|| self.look_up(hash, |key| L::same_key(key, stored.key()))) {
+            Some((place, old)) => {
                 if old.same(stored) {
                     return true;
                 }

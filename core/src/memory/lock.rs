@@ -52,7 +52,6 @@ impl<T> StripedLock<T> {
         Self { word: AtomicU32::new(0), stripes, value: UnsafeCell::new(value), sleep, freed, drained }
     }
 
-    #[inline]
     pub(crate) fn read(&self) -> Reading<'_, T> {
         let stripe = self.stripe();
         stripe.fetch_add(1, Ordering::SeqCst);
