@@ -498,6 +498,7 @@ impl<L: Layout> CacheOf<L> {
     }
 
     /// A hit, or nothing.
+    #[inline]
     pub(crate) fn hit<Q: Lookup<L> + ?Sized>(&self, key: &Q, wants: &Wants) -> Result<Option<Read<L>>, LoadError> {
         if self.0.is_closed() {
             return Err(LoadError::Closed);
