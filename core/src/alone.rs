@@ -1,6 +1,6 @@
 //! The short way of a write that meets nobody: turn, source and commit in the caller's thread, with nothing taken that nobody will ask for.
 //!
-//! It holds no permit, and borrows the cache and its key. Whatever is not the plain end (somebody met it, it is late, it was not applied, the source
+//! It holds no permit, and borrows the cache and its key, which it lends to its note. Whatever is not the plain end (somebody met it, it is late, it was not applied, the source
 //! panicked) makes it a [`Sent`] first, and goes on as any write. Invariant: an `Alone` ends applied, as a `Sent`, or is dropped, which is in doubt.
 
 #[cfg(feature = "tokio")]
@@ -14,11 +14,14 @@ use crate::engine::Engine;
 use crate::entry::{Entry, Layout, Lookup, SharedKey};
 use crate::error::{LoadError, WriteError};
 use crate::get::{self, OwnLoad};
+use crate::memory::lent::lend;
+use crate::memory::table::Place;
 use crate::nesting::{self, Nesting};
 use crate::options::Call;
 use crate::put::{self, Done, NoUpdate, Put, Write};
+use crate::shard::{NotedKey, Shard};
 use crate::slot::PermitId;
-use crate::source::{Existing, IdempotencyKey, Outcome, Record, Source, WriteCx};
+use crate::source::{Existing, IdempotencyKey, Outcome, Record, Source, WriteCx, caught};
 use crate::sync::{Arc, AtomicBool, Ordering};
 use crate::tags::Running;
 
@@ -30,32 +33,59 @@ pub(crate) fn put_now<L: Layout, Q: Lookup<L> + ?Sized>(
     call: &Call,
 ) -> Result<Written<L>, WriteError<L>> {
     let hash = engine.hash(key);
-    let owned;
-    let (lent, shared) = match key.as_key() {
-        Some(lent) => (lent, None),
+    match key.as_key() {
+        Some(plain) => lend(plain, |lent| write(engine, (hash, plain, None), NotedKey::Plain(lent), sending, call)),
         None => {
-            owned = Arc::new(key.to_key());
-            (L::key(&owned), Some(&owned))
-        }
-    };
-    let is_too_large = matches!(&sending, Sending::Put(value) if put::too_large::<L>(value).is_some());
-    let source = engine.source.blocking().filter(|_| !is_too_large);
-    match source.and_then(|source| Some((source, Alone::send(engine, (hash, lent), shared, call)?))) {
-        Some((source, alone)) => {
-            let _inside = nesting::enter(engine.frame(hash), call.scope.as_ref());
-            alone.end(source, sending)
-        }
-        None => {
-            let shared = shared.map_or_else(|| Arc::new(key.to_key()), Arc::clone);
-            let write: Write<L, NoUpdate<L>> = Write::Send(sending);
-            block_on(Put::new(engine, hash, shared, write, call), &*engine.clock, engine.source.runtime())
+            let owned = Arc::new(key.to_key());
+            let key = (hash, L::key(&owned), Some(&owned));
+            lend(&owned, |lent| write(engine, key, NotedKey::Shared(lent), sending, call))
         }
     }
+}
+
+/// A key, its hash, and the key as one to be held, if it was made.
+type Keyed<'a, L> = (u64, &'a <L as Layout>::Key, Option<&'a SharedKey<L>>);
+
+#[inline]
+fn write<L: Layout>(
+    engine: &Arc<Engine<L>>,
+    (hash, key, shared): Keyed<'_, L>,
+    noted: NotedKey<L>,
+    sending: Sending<L>,
+    call: &Call,
+) -> Result<Written<L>, WriteError<L>> {
+    let is_too_large = matches!(&sending, Sending::Put(value) if put::too_large::<L>(value).is_some());
+    // Whatever is to be said of it, the whole way says.
+    if let Some(source) = engine.source.blocking().filter(|_| !is_too_large)
+        && let Some(mut alone) = Alone::send(engine, (hash, key, shared), noted, call)
+    {
+        let _inside = nesting::enter(engine.frame(hash), call.scope.as_ref());
+        return match sending {
+            Sending::Put(value) => alone.put(source, value),
+            Sending::Delete => alone.delete(source),
+        };
+    }
+    the_whole_way(engine, (hash, key, shared), sending, call)
+}
+
+/// Apart: it wants a large frame.
+#[cold]
+#[inline(never)]
+fn the_whole_way<L: Layout>(
+    engine: &Arc<Engine<L>>,
+    (hash, key, shared): Keyed<'_, L>,
+    sending: Sending<L>,
+    call: &Call,
+) -> Result<Written<L>, WriteError<L>> {
+    let shared = shared.map_or_else(|| Arc::new(L::own(key)), Arc::clone);
+    let write: Write<L, NoUpdate<L>> = Write::Send(sending);
+    block_on(Put::new(engine, hash, shared, write, call), &*engine.clock, engine.source.runtime())
 }
 
 /// A write that was sent, and that nobody had met then.
 struct Alone<'a, L: Layout> {
     engine: &'a Arc<Engine<L>>,
+    shard: &'a Shard<L>,
     hash: u64,
     key: &'a L::Key,
     /// The key as one to be held, if it was made.
@@ -65,7 +95,8 @@ struct Alone<'a, L: Layout> {
     deadline: Tick,
     /// For the tags that were invalidated since.
     running: Running,
-    replaced: Option<Entry<L>>,
+    /// What was resident, and where it lay.
+    replaced: Option<(Place, Entry<L>)>,
     call: &'a Call,
     ended: bool,
 }
@@ -73,10 +104,11 @@ struct Alone<'a, L: Layout> {
 impl<'a, L: Layout> Alone<'a, L> {
     /// Takes the turn of a key with nothing going on for an unconditional write, whose source is called in the same breath: it counts
     /// as sent. `None`: there is more to say or to do, and nothing was done.
+    #[inline]
     fn send(
         engine: &'a Arc<Engine<L>>,
-        (hash, key): (u64, &'a L::Key),
-        shared: Option<&'a SharedKey<L>>,
+        (hash, key, shared): Keyed<'a, L>,
+        noted: NotedKey<L>,
         call: &'a Call,
     ) -> Option<Self> {
         let same_key = Nesting::of(engine.frame(hash), call.scope.as_ref()).same_key;
@@ -88,16 +120,16 @@ impl<'a, L: Layout> Alone<'a, L> {
         if deadline <= since {
             return None;
         }
-        let running = engine.tags.begins();
+        let (running, shard) = (engine.tags.begins(), engine.shard(hash));
         let (permit, replaced) = {
-            let mut state = engine.shard(hash).write();
+            let mut state = shard.write();
             if engine.is_closed() {
                 return None;
             }
-            state.send_lone(engine, (hash, key), shared, deadline)?
+            state.send_lone(engine, (hash, key), noted, deadline)?
         };
-        let replaced = replaced.and_then(Entry::of);
-        Some(Self { engine, hash, key, shared, permit, since, deadline, running, replaced, call, ended: false })
+        let replaced = replaced.and_then(|(place, stored)| Some((place, Entry::of(stored)?)));
+        Some(Self { engine, shard, hash, key, shared, permit, since, deadline, running, replaced, call, ended: false })
     }
 
     fn idempotency_key(&self) -> IdempotencyKey {
@@ -108,61 +140,90 @@ impl<'a, L: Layout> Alone<'a, L> {
         self.shared.map_or_else(|| Arc::new(L::own(self.key)), Arc::clone)
     }
 
-    /// Calls the source, and ends it by the answer.
-    fn end(self, source: &dyn Source<L>, sending: Sending<L>) -> Result<Written<L>, WriteError<L>> {
-        let (outcome, stray) = {
-            let cx = WriteCx {
-                clock: &*self.engine.clock,
-                deadline: self.deadline,
-                idempotency_key: self.idempotency_key(),
-                condition: None,
-                replaced: self.replaced.as_ref(),
-                existing: Some(&self),
-                stray: AtomicBool::new(false),
-            };
-            let outcome = match &sending {
-                Sending::Put(value) => {
-                    put::answered(source, |source| source.put(self.key, L::view(value), &cx)).map(Done::Put)
-                }
-                Sending::Delete => put::answered(source, |source| source.delete(self.key, &cx)).map(|()| Done::Deleted),
-            };
-            put::judged(self.engine, outcome, cx.stray.load(Ordering::Relaxed))
-        };
-        match outcome {
-            Outcome::Applied(Done::Put(confirmed)) if !stray => {
-                let Sending::Put(value) = sending else { unreachable!("a delete is answered as one") };
-                let record = Done::Put(confirmed).record(self.engine, Some(value));
+    /// Sends a value, and ends by the answer.
+    #[inline]
+    fn put(&mut self, source: &dyn Source<L>, value: L::Value) -> Result<Written<L>, WriteError<L>> {
+        let (answer, stray);
+        {
+            let cx = self.told();
+            answer = caught(|| source.put(self.key, L::view(&value), &cx));
+            stray = cx.stray.load(Ordering::Relaxed);
+        }
+        match answer {
+            // The plain end, without a look at what else there may be.
+            Ok(Outcome::Applied(confirmed)) if !stray => {
+                let record = put::confirmed(self.engine, confirmed, value);
                 Ok(self.applied(record))
             }
-            outcome => put::conclude(self.engine, self.sent(), sending, None, outcome, stray),
+            answer => self.conclude(put::outcome(answer).map(Done::Put), Sending::Put(value), stray),
         }
     }
 
+    fn delete(&mut self, source: &dyn Source<L>) -> Result<Written<L>, WriteError<L>> {
+        let (answer, stray);
+        {
+            let cx = self.told();
+            answer = caught(|| source.delete(self.key, &cx));
+            stray = cx.stray.load(Ordering::Relaxed);
+        }
+        self.conclude(put::outcome(answer).map(|()| Done::Deleted), Sending::Delete, stray)
+    }
+
+    /// What the source is told.
+    #[inline]
+    fn told(&self) -> WriteCx<'_, L> {
+        WriteCx {
+            clock: &*self.engine.clock,
+            deadline: self.deadline,
+            idempotency_key: self.idempotency_key(),
+            condition: None,
+            replaced: self.replaced.as_ref().map(|(_, entry)| entry),
+            existing: Some(self),
+            stray: AtomicBool::new(false),
+        }
+    }
+
+    #[cold]
+    fn conclude(
+        &mut self,
+        outcome: Outcome<Done<L::Value>>,
+        sending: Sending<L>,
+        stray: bool,
+    ) -> Result<Written<L>, WriteError<L>> {
+        let (outcome, stray) = put::judged(self.engine, outcome, stray);
+        put::conclude(self.engine, self.sent(), sending, None, outcome, stray)
+    }
+
     /// The origin applied the put, and nothing of it is under way any more.
-    fn applied(mut self, record: Option<Record<L::Value>>) -> Written<L> {
+    #[inline]
+    fn applied(&mut self, record: Option<Record<L::Value>>) -> Written<L> {
         let engine = self.engine;
         // The record is made while the write is open: should that unwind, the key is in doubt.
-        let made = record.filter(can_hold::<L>).map(|record| {
-            let lifetime = record.lifetime.or(self.call.lifetime);
-            engine.record(self.hash, self.key, record.lifetime(lifetime), self.since)
-        });
-        if let Some((stored, true)) = &made
-            && let Some(kept) = engine.lone_applied((self.hash, self.key), self.permit, stored)
-        {
-            self.ended = true;
-            return Written { entry: made.and_then(|(stored, _)| Entry::of(stored)), kept };
+        let mut made = match record {
+            Some(mut record) if can_hold::<L>(&record) => {
+                record.lifetime.fill(&self.call.lifetime);
+                Some(engine.record(self.hash, self.key, record, self.since))
+            }
+            _ => None,
+        };
+        if let Some((stored, true)) = &mut made {
+            let known = self.replaced.as_ref().map(|(place, entry)| (*place, entry.stored()));
+            if let Some(kept) = engine.lone_applied((self.shard, self.key), self.permit, known, stored) {
+                self.ended = true;
+                return Written { entry: made.map(|(stored, _)| Entry::with_value(stored)), kept };
+            }
         }
         self.sent().applied_as(made)
     }
 
     /// The same as a write that others know of.
-    fn sent(mut self) -> Sent<L> {
+    fn sent(&mut self) -> Sent<L> {
         self.ended = true;
         self.as_sent()
     }
 
     fn as_sent(&mut self) -> Sent<L> {
-        self.engine.shard(self.hash).write().meet(self.engine, self.hash);
+        self.shard.write().meet(self.engine, self.hash);
         let permit = Permit {
             engine: Arc::clone(self.engine),
             hash: self.hash,
@@ -173,7 +234,8 @@ impl<'a, L: Layout> Alone<'a, L> {
             lifetime: self.call.lifetime,
             is_pending: false,
         };
-        Sent::met(permit, self.since, self.replaced.take(), self.running)
+        let replaced = self.replaced.take().map(|(_, entry)| entry);
+        Sent::met(permit, self.since, replaced, self.running)
     }
 }
 

@@ -19,7 +19,7 @@ use crate::error::{LoadError, NotSent, WriteError};
 use crate::get::{self, GetMany, Read, Wants};
 use crate::invalidate::{self, Forgotten};
 use crate::metrics::Stats;
-use crate::options::{Builder, Call};
+use crate::options::{Builder, Call, PLAIN};
 use crate::pattern::{KeyBytes, Keys, Pattern, PatternError};
 use crate::prepare::TakeTurn;
 use crate::put::{Change, Expect, NoUpdate, Put, Write};
@@ -197,7 +197,7 @@ impl<L: Layout> CacheOf<L> {
     /// [`WriteError::Rejected`] and [`WriteError::NotSent`]: not applied, nothing changed here (but for an entry that the
     /// refusal proved out of date). [`WriteError::InDoubt`]: it may have been applied.
     pub fn put<Q: Lookup<L> + ?Sized>(&self, key: &Q, value: L::Value) -> Result<Written<L>, WriteError<L>> {
-        self.put_with(key, value, &Call::new())
+        self.put_with(key, value, &PLAIN)
     }
 
     /// [`CacheOf::put`] with options of its own.
@@ -237,7 +237,7 @@ impl<L: Layout> CacheOf<L> {
     /// # Errors
     /// As [`CacheOf::put`].
     pub fn delete<Q: Lookup<L> + ?Sized>(&self, key: &Q) -> Result<Written<L>, WriteError<L>> {
-        self.delete_with(key, &Call::new())
+        self.delete_with(key, &PLAIN)
     }
 
     /// [`CacheOf::delete`] with options of its own.
@@ -458,6 +458,7 @@ impl<L: Layout> CacheOf<L> {
     }
 
     /// A hit, or nothing.
+    #[inline]
     pub(crate) fn hit<Q: Lookup<L> + ?Sized>(
         &self,
         (hash, key): (u64, &Q),

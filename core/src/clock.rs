@@ -42,8 +42,12 @@ impl Tick {
 
     /// This tick and `duration` more; [`Tick::NEVER`] where that is past the end.
     #[must_use]
+    #[inline]
     pub fn after(self, duration: Duration) -> Self {
-        let nanos = u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX);
+        self.after_nanos(nanos(duration))
+    }
+
+    pub(crate) fn after_nanos(self, nanos: u64) -> Self {
         Self(self.0.saturating_add(nanos))
     }
 
@@ -53,8 +57,7 @@ impl Tick {
         if self == Self::NEVER {
             return self;
         }
-        let nanos = u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX);
-        Self(self.0.saturating_sub(nanos))
+        Self(self.0.saturating_sub(nanos(duration)))
     }
 
     /// How long after `earlier` this tick is; zero when it is not later.
@@ -62,6 +65,13 @@ impl Tick {
     pub const fn since(self, earlier: Self) -> Duration {
         Duration::from_nanos(self.0.saturating_sub(earlier.0))
     }
+}
+
+/// In 64 bits; as many as there are where that is too few.
+#[inline]
+fn nanos(duration: Duration) -> u64 {
+    const SECOND: u64 = 1_000_000_000;
+    duration.as_secs().saturating_mul(SECOND).saturating_add(duration.subsec_nanos().into())
 }
 
 /// How a wait until some tick is to be done.

@@ -306,10 +306,10 @@ impl<L: Layout> Sent<L> {
     pub(crate) fn applied(mut self, record: Option<Record<L::Value>>, stray: bool) -> Written<L> {
         let record = record.filter(can_hold::<L>);
         // The record is made while the permit is armed: should that unwind, the key is in doubt.
-        let made = record.map(|record| {
+        let made = record.map(|mut record| {
             let permit = self.permit();
-            let lifetime = record.lifetime.or(permit.lifetime);
-            permit.engine.record(permit.hash, permit.key(), record.lifetime(lifetime), self.since)
+            record.lifetime.fill(&permit.lifetime);
+            permit.engine.record(permit.hash, permit.key(), record, self.since)
         });
         self.ends_applied(made, stray, |kept| EventKind::Put { kept })
     }

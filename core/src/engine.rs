@@ -24,6 +24,7 @@ use crate::index::{Index, Rows};
 use crate::key_index::{KeyIndex, ToBytes};
 use crate::layers::PendingPlaces;
 use crate::listener::Listener;
+use crate::memory::table::Place;
 use crate::metrics::{Counters, Event, Stats};
 use crate::moves::Moves;
 use crate::nesting::Frame;
@@ -241,25 +242,30 @@ impl<L: Layout> Engine<L> {
     /// [`State::lone_applied`](crate::shard::State::lone_applied), and what is left to do after it.
     pub(crate) fn lone_applied(
         &self,
-        (hash, key): (u64, &L::Key),
+        (shard, key): (&Shard<L>, &L::Key),
         permit: PermitId,
-        stored: &L::Stored,
+        known: Option<(Place, &L::Stored)>,
+        stored: &mut L::Stored,
     ) -> Option<bool> {
         let mut left = Left::default();
-        let (kept, _ended) = self.shard(hash).write().lone_applied(self, permit, stored, &mut left)?;
-        self.finish_alone(key, left, kept.then_some(stored));
+        let kept = shard.write().lone_applied(self, permit, known, stored, &mut left)?;
+        self.finish_alone(key, left, kept.then_some(&*stored));
         Some(kept)
     }
 
     /// What is left to do for a key after a step that met nobody, and of which nobody is told, once no lock is held: `kept` is its
     /// record now.
     pub(crate) fn finish_alone(&self, key: &L::Key, left: Left<L>, kept: Option<&L::Stored>) {
-        let evicted = left.evicted.len() as u64;
-        match kept.filter(|_| self.budget.is_over()) {
-            Some(newcomer) => self.finish(&mut After::of(left, newcomer.clone()), key),
-            None if evicted > 0 => self.counters.add(Event::Evicted, evicted),
-            None => {}
+        if let Some(newcomer) = kept.filter(|_| self.budget.is_over()) {
+            self.finish(&mut After::of(left, newcomer.clone()), key);
+            return;
         }
+        let evicted = left.evicted.len() as u64;
+        if evicted > 0 {
+            self.counters.add(Event::Evicted, evicted);
+        }
+        // Mostly one: what was replaced, or went.
+        left.records.drop_all();
     }
 
     /// The same on what the shards know of many keys, each given once, in one step: under the locks of all their shards.
@@ -304,7 +310,11 @@ impl<L: Layout> Engine<L> {
 
     /// The deadline of a call that begins at `now`.
     pub(crate) fn deadline_of(&self, call: &Call, now: Tick) -> Tick {
-        now.after(call.deadline.unwrap_or_else(|| self.deadline()).min(LONGEST_DEADLINE))
+        match call.deadline {
+            Some(deadline) => now.after(deadline.min(LONGEST_DEADLINE)),
+            // A day at most, as the options are checked. Relaxed: it guards no other memory.
+            None => now.after_nanos(self.deadline.load(Ordering::Relaxed)),
+        }
     }
 
     /// How long a call may take that says nothing else.
@@ -470,22 +480,26 @@ impl<L: Layout> Engine<L> {
     /// held. A panic of theirs is counted, and the record is not kept.
     pub(crate) fn record(&self, hash: u64, key: &L::Key, record: Record<L::Value>, since: Tick) -> (L::Stored, bool) {
         let Record { value, version, lifetime, tags } = record;
-        let times = self.lifetimes.of_record(since, lifetime, self.chance());
-        let extracted = catch_unwind(AssertUnwindSafe(|| {
+        let mut times = self.lifetimes.of_record(since, lifetime, self.chance());
+        let mut extracted = (0, Rows::default());
+        let called = catch_unwind(AssertUnwindSafe(|| {
             let view = L::view(&value);
-            let times = self.cut(times, key, view);
-            let mut rows = Rows::default();
+            let (weight, rows) = &mut extracted;
+            if self.own_end.is_some() {
+                times = self.cut(times, key, view);
+            }
             if let Some(extract) = &self.extractor {
-                extract(key, view, &mut rows);
+                extract(key, view, rows);
             }
             if let Some(tagger) = &self.tagger {
-                tagger(key, view, &mut Tags::new(&mut rows));
+                tagger(key, view, &mut Tags::new(rows));
             }
             tags.iter().for_each(|tag| rows.add_tag(tag));
-            (times, (self.weigh(key, Some(view), version.as_ref()), (!rows.is_empty()).then(|| Box::new(rows))))
+            *weight = self.weigh(key, Some(view), version.as_ref());
         }));
-        let (times, extracted) = extracted.map_or((times, None), |(times, extracted)| (times, Some(extracted)));
-        self.make(hash, key, Some(value), version, times, since, extracted)
+        let (weight, rows) = extracted;
+        let rows = (!rows.is_empty()).then(|| Box::new(rows));
+        self.make(hash, key, Some(value), version, times, since, called.is_ok().then_some((weight, rows)))
     }
 
     /// Makes what pending writes show, or the absence that they show. The key's clone is the program's code: no lock is held.
@@ -530,6 +544,7 @@ impl<L: Layout> Engine<L> {
     }
 
     #[allow(clippy::too_many_arguments)]
+    #[inline(always)]
     fn make(
         &self,
         hash: u64,

@@ -318,6 +318,10 @@ pub(crate) mod sealed {
         /// Index rows that move with the entry.
         fn rows(&self) -> Option<&Rows>;
         fn same(&self, other: &Self) -> bool;
+        /// Another handle on it: a clone, which may cost less where this is the only one there is.
+        fn twin(&mut self) -> Self {
+            self.clone()
+        }
     }
 }
 
@@ -513,6 +517,7 @@ pub struct Entry<L: Layout>(L::Stored);
 
 impl<L: Layout> Entry<L> {
     /// The handle of a stored record; `None` for an absent mark.
+    #[inline]
     pub(crate) fn of(stored: L::Stored) -> Option<Self> {
         (!sealed::Stored::is_absent(&stored)).then_some(Self(stored))
     }

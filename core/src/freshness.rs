@@ -35,16 +35,16 @@ impl Lifetimes {
     /// The times of a record whose request began at `since`; `None` where it is not to be kept. `chance` is in 0..1.
     ///
     /// It may be expired from the start: whether that is of use, the shard says.
+    #[inline]
     pub(crate) fn of_record(&self, since: Tick, lifetime: Lifetime, chance: f64) -> Option<Times> {
-        let windows = match lifetime {
-            Lifetime::Default | Lifetime::AsBefore(_) => Windows::default(),
-            Lifetime::For(lifetime) => Windows { fresh: Some(lifetime), ..Windows::default() },
-            Lifetime::With(windows) => windows,
+        let (fresh, windows) = match lifetime {
+            Lifetime::Default | Lifetime::AsBefore(_) => (None, OwnWindows::UNSAID),
+            Lifetime::For(lifetime) => (Some(lifetime), OwnWindows::UNSAID),
+            Lifetime::With(windows) => (windows.fresh, OwnWindows::of(&windows)),
             Lifetime::NotKept => return None,
         };
-        let expires = self.expires(since, windows.fresh.or(self.default), chance);
-        let own = windows.fresh.is_some();
-        let mut times = Times { windows: OwnWindows::of(&windows), own, ..Times::until(since, expires) };
+        let expires = self.expires(since, fresh.or(self.default), chance);
+        let mut times = Times { windows, own: fresh.is_some(), ..Times::until(since, expires) };
         times.refresh = self.refresh_from(times);
         // The first tick of all, as an end, says something else (see `Header`).
         (expires > Tick::ZERO).then_some(times)
@@ -123,13 +123,17 @@ impl Lifetimes {
         if self.refresh_ahead > 0.0 {
             return times.since.after(times.expires.since(times.since).mul_f64(1.0 - self.refresh_ahead));
         }
-        let window = self.window(times.windows, Stale::WhileRevalidate, None);
+        let window = match times.windows {
+            OwnWindows::UNSAID => self.stale_while_revalidate,
+            own => self.window(own, Stale::WhileRevalidate, None),
+        };
         if window.is_zero() { Tick::NEVER } else { times.expires }
     }
 
     fn expires(&self, since: Tick, lifetime: Option<Duration>, chance: f64) -> Tick {
         let mut expires = match lifetime {
             None => Tick::NEVER,
+            Some(lifetime) if self.jitter == 0.0 => since.after(lifetime),
             Some(lifetime) => {
                 let share = (1.0 - self.jitter * chance).clamp(0.0, 1.0);
                 // Exact without jitter: floating point would round long lifetimes.

@@ -104,6 +104,7 @@ pub(crate) fn peek<L: Layout, Q: Lookup<L> + ?Sized>(
 
 /// The same for a reader: what is about to expire is refreshed in the background, if the options say so. `confirmed`: what is pending
 /// is not shown.
+#[inline]
 pub(crate) fn hit<L: Layout, Q: Lookup<L> + ?Sized>(
     engine: &Arc<Engine<L>>,
     hash: u64,

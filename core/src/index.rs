@@ -70,8 +70,14 @@ impl<L: Layout> Index<L> {
     }
 
     /// Adds the rows of an entry that has just become resident.
+    #[inline]
     pub(crate) fn add(&mut self, stored: &L::Stored) {
-        let Some(rows) = stored.rows() else { return };
+        if let Some(rows) = stored.rows() {
+            self.add_rows(stored, rows);
+        }
+    }
+
+    fn add_rows(&mut self, stored: &L::Stored, rows: &Rows) {
         for (index, value) in &rows.0 {
             let hash = self.seed.hash_one((index, value));
             let row = self
@@ -90,8 +96,14 @@ impl<L: Layout> Index<L> {
 
     /// Removes the rows of an entry that is about to go. The caller keeps a handle on it, so that nothing of the program's
     /// is dropped here.
+    #[inline]
     pub(crate) fn remove(&mut self, stored: &L::Stored) {
-        let Some(rows) = stored.rows() else { return };
+        if let Some(rows) = stored.rows() {
+            self.remove_rows(stored, rows);
+        }
+    }
+
+    fn remove_rows(&mut self, stored: &L::Stored, rows: &Rows) {
         for (index, value) in &rows.0 {
             let hash = self.seed.hash_one((index, value));
             let found = self.rows.find_entry(hash, |row| row.index == *index && row.value == *value);

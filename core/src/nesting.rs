@@ -72,16 +72,23 @@ pub(crate) struct Nesting {
 }
 
 impl Nesting {
+    #[inline]
     pub(crate) fn of(frame: Frame, within: Option<&Scope>) -> Self {
+        // Most calls are inside of none.
+        if within.is_none() && FRAMES.with(|frames| frames.borrow().is_empty()) {
+            return Self { depth: 0, same_key: false };
+        }
+        Self::among(frame, within)
+    }
+
+    #[cold]
+    fn among(frame: Frame, within: Option<&Scope>) -> Self {
         let count = |frames: &[Frame]| Self {
             depth: frames.iter().filter(|f| f.cache == frame.cache && !f.beside).count(),
             same_key: frames.iter().any(|f| f.is_of_key(frame)),
         };
         FRAMES.with(|frames| {
             let frames = frames.borrow();
-            if frames.is_empty() && within.is_none() {
-                return Self { depth: 0, same_key: false };
-            }
             let here = count(&frames);
             let passed = count(within.map_or(&[], |scope| scope.beyond(&frames)));
             Self { depth: here.depth + passed.depth, same_key: here.same_key || passed.same_key }
@@ -99,6 +106,7 @@ pub(crate) struct Inside {
 }
 
 /// Marks that this thread now serves `frame`, on behalf of `within` where the call came from another thread.
+#[inline]
 pub(crate) fn enter(frame: Frame, within: Option<&Scope>) -> Inside {
     if within.is_some() {
         return enter_all([frame], within);
@@ -135,6 +143,7 @@ pub(crate) async fn within<T>(served: &[Frame], scope: Option<&Scope>, work: imp
 }
 
 impl Drop for Inside {
+    #[inline]
     fn drop(&mut self) {
         FRAMES.with(|frames| frames.borrow_mut().truncate(self.before));
     }

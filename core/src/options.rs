@@ -614,6 +614,10 @@ pub struct Call {
     pub(crate) wants: Wants,
 }
 
+/// Who asks for nothing has it at hand.
+pub(crate) static PLAIN: Call =
+    Call { deadline: None, scope: None, idempotency_key: None, lifetime: Lifetime::Default, wants: Wants::NONE };
+
 impl Call {
     /// A call with the cache's own options.
     pub fn new() -> Self {

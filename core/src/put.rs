@@ -24,8 +24,7 @@ use crate::nesting::{self, Scope};
 use crate::options::{Call, InDoubtWrites};
 use crate::prepare::{TakeTurn, Ticket, TurnStep};
 use crate::source::{
-    Condition, Confirmed, Existing, Failure, IdempotencyKey, Outcome, Record, Rejection, Source, SourceError, WriteCx,
-    caught,
+    Condition, Confirmed, Existing, Failure, IdempotencyKey, NoAnswer, Outcome, Record, Rejection, SourceError, WriteCx,
 };
 use crate::sync::{Arc, AtomicBool, Ordering};
 
@@ -400,12 +399,26 @@ impl<V> Done<V> {
     /// The record that is known of an applied put, as far as the source may be believed.
     pub(crate) fn record<L: Layout<Value = V>>(self, engine: &Engine<L>, sent: Option<V>) -> Option<Record<V>> {
         match (self, sent) {
-            (Self::Put(Confirmed::Record(record)), _) => Some(record),
-            (Self::Put(Confirmed::AsSent { version, lifetime }), Some(value)) if engine.declared.stores_verbatim => {
-                Some(Record { value, version, lifetime, tags: Vec::new() })
-            }
+            (Self::Put(done), Some(value)) => confirmed(engine, done, value),
+            (Self::Put(Confirmed::Record(record)), None) => Some(record),
             _ => None,
         }
+    }
+}
+
+/// The same of a put whose value is at hand.
+#[inline]
+pub(crate) fn confirmed<L: Layout>(
+    engine: &Engine<L>,
+    done: Confirmed<L::Value>,
+    sent: L::Value,
+) -> Option<Record<L::Value>> {
+    match done {
+        Confirmed::Record(record) => Some(record),
+        Confirmed::AsSent { version, lifetime } if engine.declared.stores_verbatim => {
+            Some(Record { value: sent, version, lifetime, tags: Vec::new() })
+        }
+        Confirmed::AsSent { .. } | Confirmed::Unseen => None,
     }
 }
 
@@ -454,12 +467,9 @@ pub(crate) fn judged<L: Layout, T>(engine: &Engine<L>, outcome: Outcome<T>, stra
     }
 }
 
-/// What a blocking source answers a write.
-pub(crate) fn answered<L: Layout, T>(
-    source: &dyn Source<L>,
-    write: impl FnOnce(&dyn Source<L>) -> Outcome<T>,
-) -> Outcome<T> {
-    caught(|| write(source)).unwrap_or_else(|why| Outcome::Unknown(why.cause()))
+/// How a write ended whose source gave this answer, or none.
+pub(crate) fn outcome<T>(answer: Result<Outcome<T>, NoAnswer>) -> Outcome<T> {
+    answer.unwrap_or_else(|why| Outcome::Unknown(why.cause()))
 }
 
 /// The refusal of a write that left a stray.

@@ -44,6 +44,7 @@ use crate::sync::{Arc, AtomicU64, Ordering};
 
 pub(crate) use at_key::{AtKey, PushStanding};
 pub(crate) use at_keys::AtKeys;
+pub(crate) use lone::NotedKey;
 use lone::{AtHand, Lone};
 pub(crate) use lone_load::LoneEnd;
 use lone_load::LoneLoads;
@@ -119,7 +120,7 @@ impl<L: Layout> Default for After<L> {
         Self {
             left: Left::default(),
             wakers: Vec::new(),
-            cells: Few::default(),
+            cells: Few::None,
             layers: Vec::new(),
             events: Vec::new(),
             newcomer: None,

@@ -22,7 +22,7 @@ use crate::nesting::Scope;
 use crate::pushed::VersionOrder;
 use crate::sync::{Arc, AtomicBool, Ordering};
 
-pub(crate) use any::{AnySource, caught, load_now, panic_message};
+pub(crate) use any::{AnySource, NoAnswer, caught, load_now, panic_message};
 #[cfg(feature = "tokio")]
 pub use awaited::{AsyncSource, AsyncWriteCx};
 #[cfg(feature = "tokio")]
@@ -232,6 +232,15 @@ pub enum Lifetime {
 }
 
 impl Lifetime {
+    /// What it leaves open is as `other` says.
+    #[inline]
+    pub(crate) fn fill(&mut self, other: &Self) {
+        // Which mostly says nothing.
+        if !matches!(other, Self::Default) {
+            *self = self.or(*other);
+        }
+    }
+
     /// This one; and what it leaves open, as `other` says.
     pub(crate) fn or(self, other: Self) -> Self {
         let own = match self {

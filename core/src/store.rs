@@ -86,31 +86,55 @@ impl Budget {
 }
 
 /// Things to be dropped once no lock is held: mostly one, which then needs no allocation.
-pub(crate) struct Few<T> {
-    first: Option<T>,
-    rest: Vec<T>,
-}
-
-impl<T> Default for Few<T> {
-    fn default() -> Self {
-        Self { first: None, rest: Vec::new() }
-    }
+pub(crate) enum Few<T> {
+    None,
+    One(T),
+    More(Vec<T>),
 }
 
 impl<T> Few<T> {
+    #[inline]
     pub(crate) fn push(&mut self, one: T) {
-        match &self.first {
-            None => self.first = Some(one),
-            Some(_) => self.rest.push(one),
+        match self {
+            Self::None => *self = Self::One(one),
+            _ => self.push_more(one),
+        }
+    }
+
+    fn push_more(&mut self, one: T) {
+        let mut all = match std::mem::replace(self, Self::None) {
+            Self::None => Vec::new(),
+            Self::One(first) => vec![first],
+            Self::More(all) => all,
+        };
+        all.push(one);
+        *self = Self::More(all);
+    }
+
+    /// Where there is mostly one.
+    #[inline]
+    pub(crate) fn drop_all(self) {
+        match self {
+            Self::None => {}
+            Self::One(one) => drop(one),
+            Self::More(all) => drop(all),
         }
     }
 
     pub(crate) fn iter(&self) -> impl Iterator<Item = &T> {
-        self.first.iter().chain(&self.rest)
+        self.all().iter()
     }
 
     pub(crate) fn len(&self) -> usize {
-        usize::from(self.first.is_some()) + self.rest.len()
+        self.all().len()
+    }
+
+    fn all(&self) -> &[T] {
+        match self {
+            Self::None => &[],
+            Self::One(one) => std::slice::from_ref(one),
+            Self::More(all) => all,
+        }
     }
 }
 
@@ -123,7 +147,7 @@ pub(crate) struct Left<L: Layout> {
 
 impl<L: Layout> Default for Left<L> {
     fn default() -> Self {
-        Self { records: Few::default(), evicted: Few::default() }
+        Self { records: Few::None, evicted: Few::None }
     }
 }
 
@@ -155,13 +179,13 @@ impl<L: Layout> Store<L> {
         self.table.find(hash, |stored| is_key(stored.key()))
     }
 
-    /// Where the record of a key lies, until the store changes; fresh or not.
-    pub(crate) fn place(&self, hash: u64, mut is_key: impl FnMut(&L::Key) -> bool) -> Option<Place> {
-        self.table.place(hash, |stored| is_key(stored.key()))
-    }
-
-    pub(crate) fn at(&self, place: Place) -> Held<'_, L::Stored> {
-        self.table.at(place)
+    /// The same, and where it lies until the store changes.
+    pub(crate) fn look_up(
+        &self,
+        hash: u64,
+        mut is_key: impl FnMut(&L::Key) -> bool,
+    ) -> Option<(Place, Held<'_, L::Stored>)> {
+        self.table.look_up(hash, |stored| is_key(stored.key()))
     }
 
     /// Resident records from a random place on, expired ones and absent marks included, after a look at `looks` places
@@ -184,14 +208,14 @@ impl<L: Layout> Store<L> {
     /// not kept; the older record goes all the same. True if it is resident now. If the cache is over its capacity then,
     /// [`Store::give_room`] of other shards is to follow.
     pub(crate) fn admit(&mut self, stored: &L::Stored, budget: &Budget, left: &mut Left<L>) -> bool {
-        self.admit_at(None, stored, budget, left)
+        self.admit_at(None, (stored, stored.clone()), budget, left)
     }
 
-    /// The same of who knows where the record of its key lay, and which that was.
+    /// The same of who knows where the record of its key lay, and which that was. `handle` is the one that the store is to have.
     pub(crate) fn admit_at(
         &mut self,
         known: Option<(Place, &L::Stored)>,
-        stored: &L::Stored,
+        (stored, handle): (&L::Stored, L::Stored),
         budget: &Budget,
         left: &mut Left<L>,
     ) -> bool {
@@ -203,19 +227,19 @@ impl<L: Layout> Store<L> {
             }
             return false;
         }
-        let is_there =
-            |(place, before): &(Place, &L::Stored)| self.table.get(*place).is_some_and(|now| now.same(before));
-        let known = known.filter(is_there).map(|(place, _)| place);
-        match known.or_else(|| self.table.place(hash, |other| L::same_key(other.key(), stored.key()))) {
-            Some(place) => {
-                let old = self.table.at(place);
+        let there = known.and_then(|(place, before)| {
+            let now = self.table.get(place).filter(|now| now.same(before))?;
+            Some((place, now))
+        });
+        match there.or_else(|| self.look_up(hash, |key| L::same_key(key, stored.key()))) {
+            Some((place, old)) => {
                 if old.same(stored) {
                     return true;
                 }
                 let node = old.header().node();
                 header.set_node(node);
                 header.set_touched(old.header().touched());
-                let old = self.table.replace(place, stored.clone());
+                let old = self.table.replace(place, handle);
                 self.index.remove(&old);
                 let before = old.header().weight();
                 if before != weight {
@@ -229,9 +253,8 @@ impl<L: Layout> Store<L> {
                 let node = self.policy.insert(hash, weight);
                 let policy = &mut self.policy;
                 header.set_node(node);
-                let place = self
-                    .table
-                    .insert(stored.clone(), |other, place| policy.moved(other.header().node(), place.number()));
+                let place =
+                    self.table.insert(handle, |other, place| policy.moved(other.header().node(), place.number()));
                 policy.moved(node, place.number());
                 budget.add(self.shard, weight);
             }

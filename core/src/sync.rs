@@ -38,7 +38,7 @@ mod real {
     pub(crate) use std::thread::{Thread, current, park, park_timeout};
     pub(crate) use std::thread_local;
 
-    pub(crate) use parking_lot::{Mutex, MutexGuard, RwLock, RwLockReadGuard, RwLockWriteGuard};
+    pub(crate) use parking_lot::{Mutex, MutexGuard};
 
     pub(crate) struct Condvar(parking_lot::Condvar);
 
@@ -145,7 +145,9 @@ mod real {
     }
 }
 
+// By its path, for the interleavings have this file by its own.
 #[cfg(not(wtcache_shuttle))]
+#[path = "sync/number.rs"]
 mod number;
 
 #[cfg(not(wtcache_shuttle))]
@@ -162,8 +164,8 @@ mod explored {
 
     use super::AtGate;
 
+    pub(crate) use shuttle::sync::MutexGuard;
     pub(crate) use shuttle::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Ordering, fence};
-    pub(crate) use shuttle::sync::{MutexGuard, RwLockReadGuard, RwLockWriteGuard};
     pub(crate) use shuttle::thread::{Thread, current, park};
     pub(crate) use shuttle::thread_local;
 
@@ -245,30 +247,6 @@ mod explored {
 
         pub(crate) fn lock(&self) -> MutexGuard<'_, T> {
             self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
-        }
-    }
-
-    pub(crate) struct RwLock<T>(shuttle::sync::RwLock<T>);
-
-    impl<T> RwLock<T> {
-        pub(crate) fn new(value: T) -> Self {
-            Self(shuttle::sync::RwLock::new(value))
-        }
-
-        pub(crate) fn read(&self) -> RwLockReadGuard<'_, T> {
-            self.0.read().unwrap_or_else(std::sync::PoisonError::into_inner)
-        }
-
-        pub(crate) fn try_read(&self) -> Option<RwLockReadGuard<'_, T>> {
-            match self.0.try_read() {
-                Ok(guard) => Some(guard),
-                Err(std::sync::TryLockError::Poisoned(poisoned)) => Some(poisoned.into_inner()),
-                Err(std::sync::TryLockError::WouldBlock) => None,
-            }
-        }
-
-        pub(crate) fn write(&self) -> RwLockWriteGuard<'_, T> {
-            self.0.write().unwrap_or_else(std::sync::PoisonError::into_inner)
         }
     }
 

@@ -24,6 +24,10 @@ pub(crate) struct Wants {
 }
 
 impl Wants {
+    /// Nothing is asked for.
+    pub(crate) const NONE: Self =
+        Self { max_age: None, min_fresh: Duration::ZERO, max_stale: None, stale_if_error: None, not_kept: false };
+
     /// Every fresh record will do.
     pub(crate) fn takes_any(&self) -> bool {
         self.max_age.is_none() && self.min_fresh.is_zero()

@@ -245,6 +245,18 @@ impl Stored<Bytes> for ByteRecord {
     fn same(&self, other: &Self) -> bool {
         self.0 == other.0
     }
+
+    fn twin(&mut self) -> Self {
+        let count = &self.head().count;
+        // Acquire: pairs with the release of those that were dropped, as they came before what this thread does when it drops one; the store below
+        // hides them from who frees the record.
+        if count.load(Ordering::Acquire) != 1 {
+            return self.clone();
+        }
+        // Of the only handle nobody else can make one, for this thread alone has this one now.
+        count.store(2, Ordering::Relaxed);
+        Self(self.0)
+    }
 }
 
 impl Handle for ByteRecord {
@@ -352,6 +364,19 @@ mod tests {
         let record = ByteRecord::store(header(), None, &key, Some(vec![5; 70_000]), version.clone());
         assert!(record.key() == &*key && record.version() == version.as_ref().map(Version::as_bytes));
         assert!(record.value().is_some_and(|value| value.len() == 70_000 && value.iter().all(|byte| *byte == 5)));
+    }
+
+    #[test]
+    fn a_twin_is_a_handle_like_any_other() {
+        let mut record = ByteRecord::store(header(), None, b"k", Some(vec![7; 100]), None);
+        let count = |record: &ByteRecord| record.head().count.load(Ordering::Relaxed);
+        let first = record.twin();
+        assert_eq!(count(&record), 2, "of the only one");
+        let mut second = first.clone().twin();
+        assert_eq!(count(&record), 3, "of one of three, which went");
+        drop((record, first));
+        assert_eq!((count(&second), count(&second.twin())), (1, 2));
+        assert_eq!(second.value(), Some(&[7; 100][..]));
     }
 
     #[test]

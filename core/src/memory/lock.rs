@@ -1,27 +1,43 @@
-//! A lock whose readers do not meet: each thread reads under a stripe of its own, and a writer takes all stripes.
+//! A lock whose readers do not meet: each thread reads under a count of its own, and a writer waits until all counts are zero.
 //!
-//! Two threads that read what one lock guards would else pass its word back and forth with every read. It costs a writer as many
-//! locks as there are stripes, which are few: at most one a core, and never more than [`MOST`].
+//! Two threads that read what one lock guards would else pass its word back and forth with every read. A reader counts itself in its stripe, and then
+//! looks whether somebody writes; a writer says that it writes, and then looks at the stripes. So one of the two sees the other: the reader then
+//! leaves again and waits for its turn at the word, the writer waits for those who read. Where nobody waits, writing costs two steps that lock the bus, however many stripes
+//! there are, and reading two.
 //!
-//! Invariants: whoever looks at the value holds at least one stripe for reading, or all for writing; all take stripes in their order, so that two
-//! writers never wait for each other crosswise. The order of memory is that of the stripes' own locks.
+//! Invariants: the value is changed only by who has the word while all stripes are zero; whoever reads is counted in a stripe since before it saw the
+//! word free, or while it had the word itself. All steps on word and stripes are `SeqCst`, for what each side does first is to be seen by the other.
 #![allow(unsafe_code)]
 
 use std::cell::UnsafeCell;
 use std::ops::{Deref, DerefMut};
 
-use crossbeam_utils::CachePadded;
+use crossbeam_utils::{Backoff, CachePadded};
 
-use crate::sync::{RwLock, RwLockReadGuard, RwLockWriteGuard, thread_number};
+use crate::sync::{AtomicU32, AtomicUsize, Condvar, Mutex, Ordering, thread_number};
 
 /// Stripes of a lock at most.
 const MOST: usize = 4;
 
+/// Of the word: somebody writes, or is about to.
+const HELD: u32 = 1;
+/// Somebody sleeps until the word is free, or did.
+const AWAITED: u32 = 1 << 1;
+/// Who has the word sleeps until the readers have left.
+const DRAINS: u32 = 1 << 2;
+
 pub(crate) struct StripedLock<T> {
-    /// A power of two of them.
-    stripes: Box<[CachePadded<RwLock<()>>]>,
+    word: AtomicU32,
+    /// A power of two of them: how many read.
+    stripes: Box<[Stripe]>,
     value: UnsafeCell<T>,
+    /// Held by who goes to sleep, from before the last look, and by who wakes.
+    sleep: Mutex<()>,
+    freed: Condvar,
+    drained: Condvar,
 }
+
+type Stripe = CachePadded<AtomicUsize>;
 
 // SAFETY: the value is reached through guards only, which are given out as an `RwLock<T>` gives out its own: many for reading, or one
 // for writing, which may be another thread's than the value's maker.
@@ -31,70 +47,187 @@ impl<T> StripedLock<T> {
     /// A lock for so many threads at once.
     pub(crate) fn new(value: T, threads: usize) -> Self {
         let stripes = threads.clamp(1, MOST).next_power_of_two();
-        let stripes = (0..stripes).map(|_| CachePadded::new(RwLock::new(()))).collect();
-        Self { stripes, value: UnsafeCell::new(value) }
+        let stripes = (0..stripes).map(|_| CachePadded::new(AtomicUsize::new(0))).collect();
+        let (sleep, freed, drained) = (Mutex::new(()), Condvar::new(), Condvar::new());
+        Self { word: AtomicU32::new(0), stripes, value: UnsafeCell::new(value), sleep, freed, drained }
     }
 
+    /// A call of its own, so that all else of a hit is one.
+    #[inline(never)]
     pub(crate) fn read(&self) -> Reading<'_, T> {
-        let stripe = self.stripes[thread_number() & (self.stripes.len() - 1)].read();
-        // SAFETY: while a stripe is held for reading, no writer holds all of them, and only a writer makes a mutable reference.
-        Reading { value: unsafe { &*self.value.get() }, _stripe: stripe }
+        let stripe = self.stripe();
+        stripe.fetch_add(1, Ordering::SeqCst);
+        if self.word.load(Ordering::SeqCst) & HELD != 0 {
+            self.wait_to_read(stripe);
+        }
+        Reading { lock: self, stripe }
     }
 
     /// The same, if nobody has to be waited for.
     pub(crate) fn try_read(&self) -> Option<Reading<'_, T>> {
-        let stripe = self.stripes[thread_number() & (self.stripes.len() - 1)].try_read()?;
-        // SAFETY: as in `read`.
-        Some(Reading { value: unsafe { &*self.value.get() }, _stripe: stripe })
+        let stripe = self.stripe();
+        stripe.fetch_add(1, Ordering::SeqCst);
+        if self.word.load(Ordering::SeqCst) & HELD != 0 {
+            self.leave(stripe);
+            return None;
+        }
+        Some(Reading { lock: self, stripe })
     }
 
+    #[inline]
     pub(crate) fn write(&self) -> Writing<'_, T> {
-        let mut stripes = self.stripes.iter();
-        let mut next = || stripes.next().map(|stripe| stripe.write());
-        let first = (next(), next());
-        // By branches: a loop costs a machine of few cores as much as its locks do.
-        let rest = if self.stripes.len() > 2 { Some((next(), next())) } else { None };
-        // SAFETY: all stripes are held for writing, there being four at most, so that nobody else holds any: no other reference to the
-        // value exists, and none is made before this one is gone with its guard.
-        Writing { value: unsafe { &mut *self.value.get() }, _stripes: (first, rest) }
+        self.take();
+        if self.is_read() {
+            self.drain();
+        }
+        Writing { lock: self }
+    }
+
+    fn stripe(&self) -> &Stripe {
+        &self.stripes[thread_number() & (self.stripes.len() - 1)]
+    }
+
+    fn is_read(&self) -> bool {
+        self.stripes.iter().any(|stripe| stripe.load(Ordering::SeqCst) != 0)
+    }
+
+    /// Takes the word.
+    #[inline]
+    fn take(&self) {
+        if !self.take_at_once(HELD) {
+            self.wait();
+        }
+    }
+
+    #[inline]
+    fn take_at_once(&self, held: u32) -> bool {
+        self.word.compare_exchange(0, held, Ordering::SeqCst, Ordering::Relaxed).is_ok()
+    }
+
+    #[inline]
+    fn give_back(&self) {
+        if self.word.swap(0, Ordering::SeqCst) & AWAITED != 0 {
+            self.wake(&self.freed);
+        }
+    }
+
+    /// A reader has left, or found that somebody writes.
+    #[inline]
+    fn leave(&self, stripe: &Stripe) {
+        stripe.fetch_sub(1, Ordering::SeqCst);
+        if self.word.load(Ordering::SeqCst) & DRAINS != 0 {
+            self.wake(&self.drained);
+        }
+    }
+
+    // Those who wait.
+
+    #[cold]
+    fn wait_to_read(&self, stripe: &Stripe) {
+        self.leave(stripe);
+        self.take();
+        stripe.fetch_add(1, Ordering::SeqCst);
+        self.give_back();
+    }
+
+    #[cold]
+    fn wait(&self) {
+        let mut held = HELD;
+        loop {
+            let backoff = Backoff::new();
+            while !backoff.is_completed() {
+                if self.word.load(Ordering::Relaxed) == 0 && self.take_at_once(held) {
+                    return;
+                }
+                backoff.snooze();
+            }
+            // One at a time is woken, who does not know whether others sleep: it leaves the mark that has the next one woken after it.
+            held = HELD | AWAITED;
+            let sleep = self.sleep.lock();
+            if self.word.fetch_or(held, Ordering::SeqCst) & HELD == 0 {
+                return;
+            }
+            drop(self.freed.wait(sleep));
+        }
+    }
+
+    /// Waits for those who read.
+    #[cold]
+    fn drain(&self) {
+        let backoff = Backoff::new();
+        while !backoff.is_completed() {
+            if !self.is_read() {
+                return;
+            }
+            backoff.snooze();
+        }
+        let mut sleep = self.sleep.lock();
+        self.word.fetch_or(DRAINS, Ordering::SeqCst);
+        while self.is_read() {
+            sleep = self.drained.wait(sleep);
+        }
+        self.word.fetch_and(!DRAINS, Ordering::SeqCst);
+    }
+
+    /// Who is to be woken sleeps, or has yet to take a last look, once the mutex was free.
+    #[cold]
+    fn wake(&self, who: &Condvar) {
+        drop(self.sleep.lock());
+        who.notify_one();
     }
 }
 
 /// Given to those who read.
 pub(crate) struct Reading<'a, T> {
-    value: &'a T,
-    _stripe: RwLockReadGuard<'a, ()>,
+    lock: &'a StripedLock<T>,
+    stripe: &'a Stripe,
 }
 
 impl<T> Deref for Reading<'_, T> {
     type Target = T;
 
+    #[inline]
     fn deref(&self) -> &T {
-        self.value
+        // SAFETY: this reader is counted, so that no writer gets beyond looking at the stripes, and only a writer makes a mutable reference.
+        unsafe { &*self.lock.value.get() }
     }
 }
 
-type Two<'a> = (Option<RwLockWriteGuard<'a, ()>>, Option<RwLockWriteGuard<'a, ()>>);
-
-const _: () = assert!(MOST == 4, "a writer takes two and two");
+impl<T> Drop for Reading<'_, T> {
+    #[inline]
+    fn drop(&mut self) {
+        self.lock.leave(self.stripe);
+    }
+}
 
 /// Given to the one who writes.
 pub(crate) struct Writing<'a, T> {
-    value: &'a mut T,
-    _stripes: (Two<'a>, Option<Two<'a>>),
+    lock: &'a StripedLock<T>,
 }
 
 impl<T> Deref for Writing<'_, T> {
     type Target = T;
 
+    #[inline]
     fn deref(&self) -> &T {
-        self.value
+        // SAFETY: as in `deref_mut`.
+        unsafe { &*self.lock.value.get() }
     }
 }
 
 impl<T> DerefMut for Writing<'_, T> {
+    #[inline]
     fn deref_mut(&mut self) -> &mut T {
-        self.value
+        // SAFETY: this guard has the word, of which there is one, and saw all stripes at zero since. Who counts itself in one after that sees the word
+        // taken, and leaves without a look at the value. So nobody else has a reference.
+        unsafe { &mut *self.lock.value.get() }
+    }
+}
+
+impl<T> Drop for Writing<'_, T> {
+    #[inline]
+    fn drop(&mut self) {
+        self.lock.give_back();
     }
 }
 

@@ -122,7 +122,7 @@ impl<S: Handle> Table<S> {
 
     /// The entry that has this hash and is meant, and where it lies.
     #[inline]
-    fn look_up(&self, hash: u64, mut is_meant: impl FnMut(&S) -> bool) -> Option<(Place, Held<'_, S>)> {
+    pub(crate) fn look_up(&self, hash: u64, mut is_meant: impl FnMut(&S) -> bool) -> Option<(Place, Held<'_, S>)> {
         let last = self.words.len().checked_sub(1)?;
         let mut at = hash as usize & last;
         loop {
@@ -178,6 +178,7 @@ impl<S: Handle> Table<S> {
     }
 
     /// Puts `stored`, which has the same hash, in the place of another.
+    #[inline]
     pub(crate) fn replace(&mut self, place: Place, stored: S) -> S {
         assert!(self.words[place.0] > GONE, "an entry lies there");
         let before = std::mem::replace(&mut self.words[place.0], word(stored));

@@ -16,6 +16,7 @@ use crate::doubt::DoubtPlace;
 use crate::engine::Engine;
 use crate::entry::sealed::Stored;
 use crate::entry::{Layout, SharedKey};
+use crate::memory::lent::Lent;
 use crate::memory::table::Place;
 use crate::slot::{self, PermitId};
 use crate::store::Left;
@@ -34,11 +35,24 @@ pub(crate) struct Lone<L: Layout> {
     place: DoubtPlace,
 }
 
-/// How a note holds its key.
-enum NotedKey<L: Layout> {
-    Shared(SharedKey<L>),
-    /// As that of a record, which lay there. Only where owning it runs no code of the program's.
-    Of(Place, L::Stored),
+/// A record that is resident, and where it lies until the store changes.
+type Laid<L> = (Place, <L as Layout>::Stored);
+
+/// How a note has its key: lent by the writer, who waits for nobody, but ends no sooner than the note.
+pub(crate) enum NotedKey<L: Layout> {
+    Shared(Lent<SharedKey<L>>),
+    /// Only where owning it runs no code of the program's.
+    Plain(Lent<L::Key>),
+}
+
+impl<L: Layout> NotedKey<L> {
+    /// As it is held by who may outlive the writer.
+    fn shared(&self) -> SharedKey<L> {
+        match self {
+            Self::Shared(key) => Arc::clone(key.get()),
+            Self::Plain(key) => Arc::new(L::own(key.get())),
+        }
+    }
 }
 
 /// What a shard has for its next lone write.
@@ -74,75 +88,61 @@ impl<L: Layout> State<L> {
             && !self.loads.has(hash)
     }
 
-    /// A write takes the turn of a key with nothing going on, and counts as sent from now on. Gives its permit, and the resident record, if there is
-    /// one. `shared`: the key as one to be held, where owning it may run code of the program's. `None`: something goes on, or there is no place
-    /// at hand for a doubt.
+    /// A write takes the turn of a key with nothing going on, and counts as sent from now on. Gives its permit, and the resident record and where it
+    /// lies, if there is one. `None`: something goes on, or there is no place at hand for a doubt.
     pub(crate) fn send_lone(
         &mut self,
         engine: &Engine<L>,
         (hash, key): (u64, &L::Key),
-        shared: Option<&SharedKey<L>>,
+        noted: NotedKey<L>,
         deadline: Tick,
-    ) -> Option<(PermitId, Option<L::Stored>)> {
+    ) -> Option<(PermitId, Option<Laid<L>>)> {
         if !self.is_quiet(hash) {
             return None;
         }
         let place = self.at_hand.place.take().or_else(|| engine.place_at_once())?;
         let permit = self.at_hand.permit(engine);
-        let place_of = self.store.place(hash, |other| L::same_key(other, key));
-        let resident = place_of.map(|place| {
-            let stored = self.store.at(place);
+        let found = self.store.look_up(hash, |other| L::same_key(other, key));
+        let resident = found.map(|(place, stored)| {
             stored.header().cap(slot::sent_hits_end(deadline));
             (place, stored.clone())
         });
-        let key = match (shared, &resident) {
-            (Some(shared), _) => NotedKey::Shared(Arc::clone(shared)),
-            (None, Some((place, record))) => NotedKey::Of(*place, record.clone()),
-            (None, None) => NotedKey::Shared(Arc::new(L::own(key))),
-        };
         if bugs::has(Bug::TurnReleasedBeforeCommit) {
             engine.open_sends.fetch_add(1, Ordering::AcqRel);
         } else {
-            self.lone.push(Lone { hash, key, permit, deadline, place });
+            self.lone.push(Lone { hash, key: noted, permit, deadline, place });
         }
         engine.note_tick(deadline);
-        Some((permit, resident.map(|(_, record)| record)))
+        Some((permit, resident))
     }
 
-    /// Takes the note of a write back. `None` where somebody met the write.
-    fn take_lone(&mut self, permit: PermitId) -> Option<Lone<L>> {
-        let place = self.lone.iter().position(|lone| lone.permit == permit)?;
-        Some(self.lone.swap_remove(place))
-    }
-
-    /// Makes `stored`, which a lone write was applied with, the record of its key. Says whether it is resident now. `None`: somebody met the write, it
-    /// is late, or there is more to it, and nothing was done but that it is a cell now. What is given back beside is to be dropped once no lock is held.
+    /// Makes `stored`, which a lone write was applied with, the record of its key; `known` is where that lay at the send, and which it was. Says whether it
+    /// is resident now. `None`: somebody met the write, it is late, or there is more to it, and nothing was done but that it is a cell now.
     pub(crate) fn lone_applied(
         &mut self,
         engine: &Engine<L>,
         permit: PermitId,
-        stored: &L::Stored,
+        known: Option<(Place, &L::Stored)>,
+        stored: &mut L::Stored,
         left: &mut Left<L>,
-    ) -> Option<(bool, impl Sized + use<L>)> {
+    ) -> Option<bool> {
         let recent = engine.clock.recent();
-        let lone = self.take_lone(permit)?;
+        let number = self.lone.iter().position(|lone| lone.permit == permit)?;
         let has_come = |at| has_come_by(&*engine.clock, at, recent);
         // Creates and listings that are out are told of it, as of every move of a key.
         let told = engine.moves.is_watched();
-        let more = told || has_come(lone.deadline) || has_come(stored.header().expires()) || engine.is_closed();
-        if more || bugs::has(Bug::AbsentMarkSurvivesWrite) {
-            self.make_cell(engine, lone);
+        let late = has_come(self.lone[number].deadline) || has_come(stored.header().expires());
+        if told || late || engine.is_closed() || bugs::has(Bug::AbsentMarkSurvivesWrite) {
+            self.meet_one(engine, number);
             return None;
         }
+        let Lone { place, .. } = self.lone.swap_remove(number);
         // A tag that was invalidated since the send either met it, or has yet to come by, and finds the record then.
-        let known = match &lone.key {
-            NotedKey::Of(place, record) => Some((*place, record)),
-            NotedKey::Shared(_) => None,
-        };
-        let kept = self.store.admit_at(known, stored, &engine.budget, left);
+        let handle = stored.twin();
+        let kept = self.store.admit_at(known, (stored, handle), &engine.budget, left);
         self.at_hand.applied += 1;
-        let Lone { key, place, .. } = lone;
-        Some((kept, (key, self.at_hand.place.replace(place))))
+        self.at_hand.place = Some(place);
+        Some(kept)
     }
 
     /// Lone writes that ended Applied, of all that there were.
@@ -158,28 +158,24 @@ impl<L: Layout> State<L> {
     /// Somebody comes to the keys with this hash.
     pub(crate) fn meet(&mut self, engine: &Engine<L>, hash: u64) {
         self.meet_load(engine, hash);
-        if let Some(place) = self.lone.iter().position(|lone| lone.hash == hash) {
-            let lone = self.lone.swap_remove(place);
-            self.make_cell(engine, lone);
+        if let Some(number) = self.lone.iter().position(|lone| lone.hash == hash) {
+            self.meet_one(engine, number);
         }
     }
 
     /// Somebody looks through all cells.
     pub(crate) fn meet_all(&mut self, engine: &Engine<L>) {
         self.meet_all_loads(engine);
-        while let Some(lone) = self.lone.pop() {
-            self.make_cell(engine, lone);
+        while !self.lone.is_empty() {
+            self.meet_one(engine, 0);
         }
     }
 
-    fn make_cell(&mut self, engine: &Engine<L>, lone: Lone<L>) {
-        let Lone { hash, key, permit, deadline, place } = lone;
-        // What is dropped here with a record is no more than bytes.
-        let key = match key {
-            NotedKey::Shared(key) => key,
-            NotedKey::Of(_, record) => Arc::new(L::own(record.key())),
-        };
-        let mut cell = Cell::new(hash, key);
+    /// Makes a note a cell.
+    #[cold]
+    fn meet_one(&mut self, engine: &Engine<L>, number: usize) {
+        let Lone { hash, key, permit, deadline, place } = self.lone.swap_remove(number);
+        let mut cell = Cell::new(hash, key.shared());
         cell.slot.prepare(permit, deadline);
         let sent = cell.slot.send(permit, None, None);
         debug_assert!(sent, "it has just been prepared");

@@ -132,6 +132,7 @@ impl NoAnswer {
 }
 
 /// Runs code of the source's.
+#[inline]
 pub(crate) fn caught<T>(code: impl FnOnce() -> T) -> Result<T, NoAnswer> {
     catch_unwind(AssertUnwindSafe(code)).map_err(|panic| NoAnswer::Panicked(panic_message(&*panic)))
 }

@@ -12,6 +12,7 @@ mod explorer;
 mod index;
 mod life;
 mod listener;
+mod lock;
 mod many;
 mod nested;
 mod pending;
@@ -21,5 +22,10 @@ mod room;
 mod scenarios;
 mod transactions;
 mod world;
+
+/// What the lock is made of, under the name by which it knows it.
+#[path = "../../src/sync.rs"]
+#[allow(dead_code, unused_imports)]
+mod sync;
 
 use explorer::explore;
