@@ -49,7 +49,7 @@ impl<L: Layout> CacheOf<L> {
     /// As [`CacheOf::find`], of the values between two, compared byte by byte. A record that has several of them is there once for each.
     /// Costs what it finds.
     ///
-    /// `None` where no index has that name, or the cache was built without [`Builder::ordered_indexes`].
+    /// `None` where no index has that name, or the cache was built without [`Builder::ordered_indexes`](crate::Builder::ordered_indexes).
     ///
     /// # Example
     /// ```
