@@ -17,6 +17,7 @@ use crate::control;
 use crate::faults::FaultKind;
 use crate::hold::{Go, When};
 use crate::http::{Head, Method, Unread, Wire};
+use crate::idempotency::key_of;
 use crate::log::Entry;
 use crate::server::Shared;
 
@@ -244,7 +245,7 @@ fn entry_of(head: &Head, route: &Route, connection: u64) -> Entry {
     entry.authorization = head.header("authorization");
     entry.if_match = head.header("if-match");
     entry.if_none_match = head.header("if-none-match");
-    entry.idempotency_key = head.header("idempotency-key");
+    entry.idempotency_key = key_of(head);
     entry
 }
 

@@ -25,10 +25,23 @@ struct Kept {
     order: VecDeque<String>,
 }
 
+/// The request's key: what stands in the quotes, as the IETF's draft has it (a string of RFC 8941), or all of it where there are none.
+pub(crate) fn key_of(head: &Head) -> Option<String> {
+    let value = head.header("idempotency-key")?;
+    let Some(quoted) = value.strip_prefix('"').and_then(|rest| rest.strip_suffix('"')) else { return Some(value) };
+    let mut key = String::with_capacity(quoted.len());
+    let mut characters = quoted.chars();
+    while let Some(character) = characters.next() {
+        // What a backslash is before stands for itself.
+        key.push(if character == '\\' { characters.next().unwrap_or(character) } else { character });
+    }
+    Some(key)
+}
+
 impl Answered {
     /// Carries the write out, unless it was before.
     pub(crate) fn once<E>(&self, head: &Head, write: impl FnOnce() -> Result<Answer, E>) -> Result<Answer, E> {
-        let Some(key) = head.header("idempotency-key") else { return write() };
+        let Some(key) = key_of(head) else { return write() };
         // A key is of one request: the same of another is another.
         let key = format!("{} {} {key}", head.method.name(), head.target);
         let mut kept = locked(&self.kept);

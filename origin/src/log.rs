@@ -43,7 +43,7 @@ pub struct Entry {
     pub if_match: Option<String>,
     /// The `If-None-Match` header.
     pub if_none_match: Option<String>,
-    /// The `Idempotency-Key` header.
+    /// The `Idempotency-Key` header, without its quotes.
     pub idempotency_key: Option<String>,
     /// Which TCP connection it came on, counted from 1.
     pub connection: u64,

@@ -252,13 +252,17 @@ fn the_log_has_every_request_with_its_connection_and_body() {
     client.receive().unwrap();
     client.send("GET", "/items/a?q", &[("If-None-Match", "\"x\"")], "");
     client.receive().unwrap();
-    ask(&origin, "DELETE", "/items/a", "").unwrap();
+    // In quotes, as the IETF's draft has it.
+    let mut other = Client::of(&origin);
+    other.send("DELETE", "/items/a", &[("Idempotency-Key", r#""k\"2""#)], "");
+    other.receive().unwrap();
     let log = origin.log();
     assert_eq!(log.iter().map(|e| e.seq).collect::<Vec<_>>(), [1, 2, 3]);
     assert_eq!(log.iter().map(|e| e.connection).collect::<Vec<_>>(), [1, 1, 2]);
     assert_eq!(log.iter().map(|e| e.status).collect::<Vec<_>>(), [Some(201), Some(200), Some(204)]);
     assert_eq!(log.iter().map(|e| e.applied_seq).collect::<Vec<_>>(), [Some(1), None, Some(2)]);
     assert_eq!((log[0].body.as_deref(), log[0].idempotency_key.as_deref()), (Some("{\"n\":1}"), Some("k1")));
+    assert_eq!(log[2].idempotency_key.as_deref(), Some("k\"2"));
     assert_eq!((log[1].path.as_str(), log[1].if_none_match.as_deref()), ("/items/a?q", Some("\"x\"")));
     assert_eq!(*seen.lock().unwrap(), [(1, Some(201)), (2, Some(200)), (3, Some(204))]);
     assert_eq!(origin.calls(), 3);
