@@ -325,7 +325,7 @@ fn record_path(table: &Table) -> Value {
     confirmed["allowEmptyValue"] = json!(true);
     let conditions = vec![condition("If-Match"), condition("If-None-Match"), prefer];
 
-    let found = records("The record.", &schema);
+    let found = records("The record, or what select() makes of it in a read.", &schema);
     let reads = [400, 404, 406, 412, 422, 500, 502, 503, 504];
     let read = |id: &str, ok: Value| {
         let mut answers = responses(Some(("200", ok)), &reads);
