@@ -19,9 +19,10 @@ use crate::memory::table::Place;
 use crate::nesting::{self, Nesting};
 use crate::options::Call;
 use crate::put::{self, Done, NoUpdate, Put, Write};
-use crate::shard::{NotedKey, Shard};
+use crate::shard::{Laid, NotedKey, Shard};
 use crate::slot::PermitId;
 use crate::source::{Existing, IdempotencyKey, Outcome, Record, Source, WriteCx, caught};
+use crate::store::Left;
 use crate::sync::{Arc, AtomicBool, Ordering};
 use crate::tags::Running;
 
@@ -57,9 +58,11 @@ fn write<L: Layout>(
     let is_too_large = matches!(&sending, Sending::Put(value) if put::too_large::<L>(value).is_some());
     // Whatever is to be said of it, the whole way says.
     if let Some(source) = engine.source.blocking().filter(|_| !is_too_large)
-        && let Some(mut alone) = Alone::send(engine, (hash, key, shared), noted, call)
+        && let Some((mut alone, laid)) = Alone::send(engine, (hash, key, shared), noted, call)
     {
         let _inside = nesting::enter(engine.frame(hash), call.scope.as_ref());
+        // The last handle of an absent mark may go with this, and run code of the program's: as part of the write, which ends should that unwind.
+        alone.replaced = laid.and_then(|(place, stored)| Some((place, Entry::of(stored)?)));
         return match sending {
             Sending::Put(value) => alone.put(source, value),
             Sending::Delete => alone.delete(source),
@@ -103,14 +106,14 @@ struct Alone<'a, L: Layout> {
 
 impl<'a, L: Layout> Alone<'a, L> {
     /// Takes the turn of a key with nothing going on for an unconditional write, whose source is called in the same breath: it counts
-    /// as sent. `None`: there is more to say or to do, and nothing was done.
+    /// as sent. With what is resident, and where it lies. `None`: there is more to say or to do, and nothing was done.
     #[inline]
     fn send(
         engine: &'a Arc<Engine<L>>,
         (hash, key, shared): Keyed<'a, L>,
         noted: NotedKey<L>,
         call: &'a Call,
-    ) -> Option<Self> {
+    ) -> Option<(Self, Option<Laid<L>>)> {
         let same_key = Nesting::of(engine.frame(hash), call.scope.as_ref()).same_key;
         if same_key || engine.listener.is_some() || engine.too_long(key).is_some() {
             return None;
@@ -121,15 +124,15 @@ impl<'a, L: Layout> Alone<'a, L> {
             return None;
         }
         let (running, shard) = (engine.tags.begins(), engine.shard(hash));
-        let (permit, replaced) = {
+        let (permit, laid) = {
             let mut state = shard.write();
             if engine.is_closed() {
                 return None;
             }
             state.send_lone(engine, (hash, key), noted, deadline)?
         };
-        let replaced = replaced.and_then(|(place, stored)| Some((place, Entry::of(stored)?)));
-        Some(Self { engine, shard, hash, key, shared, permit, since, deadline, running, replaced, call, ended: false })
+        let (replaced, ended) = (None, false);
+        Some((Self { engine, shard, hash, key, shared, permit, since, deadline, running, replaced, call, ended }, laid))
     }
 
     fn idempotency_key(&self) -> IdempotencyKey {
@@ -208,8 +211,12 @@ impl<'a, L: Layout> Alone<'a, L> {
         };
         if let Some((stored, true)) = &mut made {
             let known = self.replaced.as_ref().map(|(place, entry)| (*place, entry.stored()));
-            if let Some(kept) = engine.lone_applied((self.shard, self.key), self.permit, known, stored) {
+            let mut left = Left::default();
+            let kept = self.shard.write().lone_applied(engine, self.permit, known, stored, &mut left);
+            if let Some(kept) = kept {
+                // Before what goes with it, which may run code of the program's: should that unwind, the write has ended all the same.
                 self.ended = true;
+                engine.finish_alone(self.key, left, kept.then_some(&*stored));
                 return Written { entry: made.map(|(stored, _)| Entry::with_value(stored)), kept };
             }
         }

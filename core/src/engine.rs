@@ -24,7 +24,6 @@ use crate::index::{Index, Rows};
 use crate::key_index::{KeyIndex, ToBytes};
 use crate::layers::PendingPlaces;
 use crate::listener::Listener;
-use crate::memory::table::Place;
 use crate::metrics::{Counters, Event, Stats};
 use crate::moves::Moves;
 use crate::nesting::Frame;
@@ -237,20 +236,6 @@ impl<L: Layout> Engine<L> {
         };
         self.finish(&mut after, key);
         result
-    }
-
-    /// [`State::lone_applied`](crate::shard::State::lone_applied), and what is left to do after it.
-    pub(crate) fn lone_applied(
-        &self,
-        (shard, key): (&Shard<L>, &L::Key),
-        permit: PermitId,
-        known: Option<(Place, &L::Stored)>,
-        stored: &mut L::Stored,
-    ) -> Option<bool> {
-        let mut left = Left::default();
-        let kept = shard.write().lone_applied(self, permit, known, stored, &mut left)?;
-        self.finish_alone(key, left, kept.then_some(&*stored));
-        Some(kept)
     }
 
     /// What is left to do for a key after a step that met nobody, and of which nobody is told, once no lock is held: `kept` is its

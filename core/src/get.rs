@@ -136,7 +136,8 @@ pub(crate) fn stale<L: Layout>(
     wants.max_stale?;
     let now = engine.clock.now();
     let stored = engine.at_key(hash, L::key(&key), |at| {
-        if at.shown().is_some() {
+        // One that is fresh, and does not do for this call, is no stale one.
+        if at.shown().is_some() || at.fresh().is_some() {
             return None;
         }
         let does = |stored: &L::Stored| stored.header().since() >= wants.oldest(now);

@@ -44,8 +44,8 @@ use crate::sync::{Arc, AtomicU64, Ordering};
 
 pub(crate) use at_key::{AtKey, PushStanding};
 pub(crate) use at_keys::AtKeys;
-pub(crate) use lone::NotedKey;
 use lone::{AtHand, Lone};
+pub(crate) use lone::{Laid, NotedKey};
 pub(crate) use lone_load::LoneEnd;
 use lone_load::LoneLoads;
 

@@ -4,7 +4,7 @@
 
 mod shelf;
 
-use std::panic::resume_unwind;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Barrier, OnceLock};
 use std::thread;
@@ -581,4 +581,34 @@ fn b5_a_panic_of_the_extractor_is_contained_and_counted() {
     assert_eq!(cache.stats().extractors_panicked, 1);
     assert!(cache.put(&1, 14).unwrap().kept);
     assert_eq!(cache.find("all", b"all").unwrap().entries.len(), 1);
+}
+
+/// What a put replaces or makes go may be dropped by it: should that unwind, the write has ended all the same.
+#[test]
+fn b5_a_panic_of_what_goes_leaves_no_write_open() {
+    struct Value(Arc<AtomicBool>);
+    impl Drop for Value {
+        fn drop(&mut self) {
+            if self.0.swap(false, Ordering::Relaxed) {
+                resume_unwind(Box::new("scripted"));
+            }
+        }
+    }
+    // Of the values that are kept; those that are sent are others.
+    let armed = Arc::new(AtomicBool::new(false));
+    let kept = Arc::clone(&armed);
+    let source = Fns::<Typed<u32, Value>>::get(|_, _| Ok(Loaded::Absent))
+        .put(move |_, _, _| Outcome::Applied(Confirmed::Record(Record::new(Value(Arc::clone(&kept))))));
+    let cache = Cache::builder(source).capacity(1).shards(1).build().unwrap();
+    let put = |key: u32| {
+        let sent = Value(Arc::default());
+        catch_unwind(AssertUnwindSafe(|| drop(cache.put(&key, sent).unwrap()))).is_ok()
+    };
+    assert!(put(1) && put(2));
+    armed.store(true, Ordering::Relaxed);
+    assert!(!put(3));
+    let stats = cache.stats();
+    assert_eq!((stats.in_doubt, stats.entries), (0, 1), "the origin applied it: {stats:?}");
+    assert!(cache.drain(Duration::ZERO), "none is out");
+    assert!(put(4) && cache.drain(Duration::ZERO));
 }

@@ -172,6 +172,9 @@ fn g9_what_is_resident_is_told_as_a_read_would_without_a_call() {
     outdated(&w);
     assert_eq!(resident("k", &Call::new()), Some(is(HIT.0, HIT.1, "old")));
     assert_eq!(resident("k", &anew()), None);
+    let soon = Call::new().min_fresh(secs(11));
+    assert_eq!(resident("k", &soon), None);
+    assert_eq!(resident("k", &soon.max_stale(secs(3))), None, "it is fresh, and not for long enough");
     assert_eq!(w.get("none"), None);
     assert_eq!(resident("none", &Call::new()), Some((HIT.0, HIT.1, None)), "a remembered absence");
     w.clock.advance(secs(12));

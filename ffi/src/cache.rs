@@ -198,7 +198,8 @@ pub unsafe extern "C" fn wtcache_close(
 
 /// Waits until no write of the cache is out or pending, for `timeout_ms` at most: each that was sent has its outcome, or is in doubt. Gives
 /// `WTCACHE_PENDING` if that is not so by then. Calls go on as before; whoever calls this sees to it that nobody writes meanwhile. So a program
-/// puts another cache in the place of one: it drains the first, opens the second, and closes the first.
+/// puts another cache in the place of one: it drains the first, opens the second, and closes the first. Within a function of a source that writes, it
+/// waits for that write too, and so for itself, until `timeout_ms` is over.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn wtcache_drain(
     cache: *const wtcache_cache,

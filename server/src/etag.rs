@@ -69,9 +69,9 @@ fn opaque(tag: &[u8]) -> &[u8] {
     tag.strip_prefix(b"W/").unwrap_or(tag)
 }
 
-/// The strong comparison of theirs with a record's, which is strong: a weak tag is never the same.
+/// The strong comparison of RFC 9110 §8.8.3.2: a weak tag is never the same. Ours is one where it is of what is pending.
 pub(crate) fn is_strongly(theirs: &[u8], ours: &HeaderValue) -> bool {
-    theirs == ours.as_bytes()
+    theirs == ours.as_bytes() && !theirs.starts_with(b"W/")
 }
 
 /// Whether this is one entity tag, weak or strong.

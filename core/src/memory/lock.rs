@@ -65,6 +65,10 @@ impl<T> StripedLock<T> {
 
     /// The same, if nobody has to be waited for.
     pub(crate) fn try_read(&self) -> Option<Reading<'_, T>> {
+        // A look, so that whoever tries again and again does not keep a writer from seeing nobody read.
+        if self.word.load(Ordering::Relaxed) & HELD != 0 {
+            return None;
+        }
         let stripe = self.stripe();
         stripe.fetch_add(1, Ordering::SeqCst);
         if self.word.load(Ordering::SeqCst) & HELD != 0 {
@@ -125,6 +129,19 @@ impl<T> StripedLock<T> {
     #[cold]
     fn wait_to_read(&self, stripe: &Stripe) {
         self.leave(stripe);
+        let backoff = Backoff::new();
+        while !backoff.is_completed() {
+            backoff.snooze();
+            if self.word.load(Ordering::Relaxed) & HELD != 0 {
+                continue;
+            }
+            stripe.fetch_add(1, Ordering::SeqCst);
+            if self.word.load(Ordering::SeqCst) & HELD == 0 {
+                return;
+            }
+            self.leave(stripe);
+        }
+        // In its turn, among those who write.
         self.take();
         stripe.fetch_add(1, Ordering::SeqCst);
         self.give_back();

@@ -36,7 +36,7 @@ pub(crate) struct Lone<L: Layout> {
 }
 
 /// A record that is resident, and where it lies until the store changes.
-type Laid<L> = (Place, <L as Layout>::Stored);
+pub(crate) type Laid<L> = (Place, <L as Layout>::Stored);
 
 /// How a note has its key: lent by the writer, who waits for nobody, but ends no sooner than the note.
 pub(crate) enum NotedKey<L: Layout> {
@@ -136,10 +136,11 @@ impl<L: Layout> State<L> {
             self.meet_one(engine, number);
             return None;
         }
-        let Lone { place, .. } = self.lone.swap_remove(number);
         // A tag that was invalidated since the send either met it, or has yet to come by, and finds the record then.
         let handle = stored.twin();
+        // The note is there until this is done: should a key's comparison unwind, the write is in doubt like any other.
         let kept = self.store.admit_at(known, (stored, handle), &engine.budget, left);
+        let Lone { place, .. } = self.lone.swap_remove(number);
         self.at_hand.applied += 1;
         self.at_hand.place = Some(place);
         Some(kept)
