@@ -255,7 +255,7 @@ where
         let answering = front.answer(side, request.map(body_of));
         let progress = Arc::clone(&progress);
         match &answering {
-            Answering::AtOnce(_, at) => progress.answered((*at).into()),
+            Answering::AtOnce(_, at) => progress.answered((*at).into(), false),
             Answering::Later(_) => progress.is(Waits::Us),
         }
         async move {
@@ -264,10 +264,11 @@ where
                 Answering::Later(answer) => answer,
             };
             let response = answer.await;
-            if response.headers().get(CONTENT_TYPE).is_some_and(|kind| kind == events::STREAM) {
+            let is_endless = response.headers().get(CONTENT_TYPE).is_some_and(|kind| kind == events::STREAM);
+            if is_endless {
                 progress.streams();
             }
-            progress.answered(Instant::now());
+            progress.answered(Instant::now(), is_endless);
             Ok::<_, Infallible>(response)
         }
     });
@@ -377,6 +378,11 @@ struct Progress {
     began: Instant,
     /// An answer without an end is about to be written, and the system still holds as much of it as it likes.
     streams: AtomicBool,
+    /// Some of the answer may be on its way yet: always, where it has no end.
+    writes: AtomicBool,
+    is_endless: AtomicBool,
+    /// The client began with the next request meanwhile.
+    early: AtomicBool,
     waits: AtomicU8,
     /// In nanoseconds from when it began.
     since: AtomicU64,
@@ -387,6 +393,9 @@ impl Progress {
         Self {
             began: Instant::now(),
             streams: AtomicBool::new(false),
+            writes: AtomicBool::new(false),
+            is_endless: AtomicBool::new(false),
+            early: AtomicBool::new(false),
             waits: AtomicU8::new(Waits::Next as u8),
             since: AtomicU64::new(0),
         }
@@ -401,8 +410,32 @@ impl Progress {
     }
 
     /// There is an answer, since just now.
-    fn answered(&self, now: Instant) {
+    fn answered(&self, now: Instant, is_endless: bool) {
+        self.writes.store(true, Ordering::Relaxed);
+        self.is_endless.store(is_endless, Ordering::Relaxed);
+        self.early.store(false, Ordering::Relaxed);
         self.is_since(Waits::Answered, now);
+    }
+
+    /// The client sent something. The time of a head does not begin while its client has an answer to take: nor is there a word about it, which would be
+    /// taken for a part of that.
+    fn came(&self) {
+        if matches!(self.waits(), Waits::Next | Waits::Answered) {
+            match self.writes.load(Ordering::Relaxed) {
+                true => self.early.store(true, Ordering::Relaxed),
+                false => self.is(Waits::Head),
+            }
+        }
+    }
+
+    /// The system has all that there was to write.
+    fn flushed(&self) {
+        if !self.is_endless.load(Ordering::Relaxed) && self.waits() != Waits::Us {
+            self.writes.store(false, Ordering::Relaxed);
+            if self.early.swap(false, Ordering::Relaxed) {
+                self.is(Waits::Head);
+            }
+        }
     }
 
     fn is_since(&self, waits: Waits, since: Instant) {
@@ -454,8 +487,8 @@ impl<S: AsyncRead + Unpin> AsyncRead for Watched<S> {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let before = buf.filled().len();
         let read = Pin::new(&mut self.stream).poll_read(cx, buf);
-        if buf.filled().len() > before && matches!(self.progress.waits(), Waits::Next | Waits::Answered) {
-            self.progress.is(Waits::Head);
+        if buf.filled().len() > before {
+            self.progress.came();
         }
         read
     }
@@ -472,7 +505,11 @@ impl<S: AsyncWrite + Unpin + OverTcp> AsyncWrite for Watched<S> {
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(cx)
+        let flushed = Pin::new(&mut self.stream).poll_flush(cx);
+        if matches!(flushed, Poll::Ready(Ok(()))) {
+            self.progress.flushed();
+        }
+        flushed
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {

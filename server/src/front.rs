@@ -31,7 +31,7 @@ use crate::incoming::Incoming;
 use crate::latency::Latency;
 use crate::own::{self, Side};
 use crate::precondition::Precondition;
-use crate::problem::Problem;
+use crate::problem::{Outcome, Problem};
 use crate::query::OfRecord;
 use crate::record::check_key;
 use crate::served::Served;
@@ -507,7 +507,13 @@ async fn of_table(table: &ServedTable, key: &str, request: &Parts, body: &mut In
     if *method == Method::OPTIONS {
         return Answer::options(if key.is_empty() { table_methods } else { RECORD_METHODS });
     }
-    if key.is_empty() && *method == Method::POST && table.creates {
+    let creates = key.is_empty() && *method == Method::POST && table.creates;
+    let writes = matches!(*method, Method::PUT | Method::PATCH | Method::DELETE) && !key.is_empty();
+    if (creates || writes) && request.uri.query().is_some_and(|query| !query.is_empty()) {
+        let detail = format!("{method} takes no query: nothing of it is passed over");
+        return Answer::refused(method, Problem::new(StatusCode::BAD_REQUEST, detail).outcome(Outcome::Rejected));
+    }
+    if creates {
         return Box::pin(create::create(table, &request.headers, body)).await;
     }
     let reads = matches!(*method, Method::GET | Method::HEAD);
@@ -528,11 +534,6 @@ async fn of_table(table: &ServedTable, key: &str, request: &Parts, body: &mut In
     }
     if let Err(error) = check_key(key) {
         return Answer::refused(method, Problem::new(StatusCode::BAD_REQUEST, error.to_string()));
-    }
-    let writes = matches!(*method, Method::PUT | Method::PATCH | Method::DELETE);
-    if writes && request.uri.query().is_some_and(|query| !query.is_empty()) {
-        let detail = format!("{method} takes no query: nothing of it is passed over");
-        return Answer::refused(method, Problem::new(StatusCode::BAD_REQUEST, detail));
     }
     match *method {
         Method::GET | Method::HEAD => {

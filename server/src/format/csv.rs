@@ -7,10 +7,16 @@ use std::collections::HashSet;
 
 use serde_json::Value;
 
-/// The text, and whether its first line names the columns: not where the query asked for bare values.
-pub(super) fn text(value: &Value) -> (Vec<u8>, bool) {
-    let one = std::slice::from_ref(value);
-    let rows = if let Value::Array(rows) = value { rows.as_slice() } else { one };
+/// The text of records, or of `one`, and whether its first line names the columns: not where the query asked for bare values.
+pub(super) fn text(value: &Value, one: bool) -> (Vec<u8>, bool) {
+    let alone = std::slice::from_ref(value);
+    let rows = if let Value::Array(rows) = value
+        && !one
+    {
+        rows.as_slice()
+    } else {
+        alone
+    };
     let mut seen = HashSet::new();
     let members = rows.iter().filter_map(Value::as_object).flat_map(|record| record.keys());
     let columns: Vec<&str> = members.map(String::as_str).filter(|name| seen.insert(*name)).collect();

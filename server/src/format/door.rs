@@ -14,6 +14,10 @@ use super::{Format, OFFERS, Offer, accept, csv, encode};
 use crate::etag;
 use crate::problem::Problem;
 
+/// With a response whose body is what was asked of one record.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct One;
+
 /// The way of one request.
 pub(crate) struct Door {
     offer: Offer,
@@ -85,7 +89,7 @@ impl Door {
         let (mut head, body) = response.into_parts();
         // It was made here, whole.
         let body = to_bytes(body, usize::MAX).await.unwrap_or_default();
-        match self.encoded(&body) {
+        match self.encoded(&body, head.extensions.get::<One>().is_some()) {
             Ok((body, kind)) => {
                 head.headers.remove(CONTENT_LENGTH);
                 head.headers.insert(CONTENT_TYPE, HeaderValue::from_static(kind));
@@ -103,14 +107,14 @@ impl Door {
         }
     }
 
-    fn encoded(&self, json: &[u8]) -> Result<(Vec<u8>, &'static str), String> {
+    fn encoded(&self, json: &[u8], one: bool) -> Result<(Vec<u8>, &'static str), String> {
         let value: Value = serde_json::from_slice(json).map_err(|error| error.to_string())?;
         let kind = self.offer.kind;
         match self.offer.format {
             Format::Json => Ok((json.to_vec(), kind)),
             Format::Cbor => Ok((encode::cbor(&value)?, kind)),
             Format::MessagePack => Ok((encode::message_pack(&value)?, kind)),
-            Format::Csv => Ok(match csv::text(&value) {
+            Format::Csv => Ok(match csv::text(&value, one) {
                 (text, true) => (text, "text/csv; charset=utf-8; header=present"),
                 (text, false) => (text, "text/csv; charset=utf-8; header=absent"),
             }),

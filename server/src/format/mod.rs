@@ -13,7 +13,7 @@ mod encode;
 use axum::http::header::{ACCEPT, CONTENT_TYPE};
 use axum::http::{HeaderMap, HeaderValue, StatusCode};
 
-pub(crate) use self::door::{Door, take_conditions};
+pub(crate) use self::door::{Door, One, take_conditions};
 use crate::problem::Problem;
 
 /// How a record is written down.

@@ -5,6 +5,7 @@
 //! more than [`MOST_LOADS`] of expired records.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Instant;
 
 use serde_json::{Map, Value};
 use tokio::task::JoinSet;
@@ -57,12 +58,10 @@ pub(super) async fn by_index(table: &ServedTable, filter: &Filter<'_>, wants: &A
     keys.truncate(most);
     let tried = keys.len();
     let (mut failed, mut failure) = (0, None);
-    for (key, loaded) in keys.iter().zip(load(table, &keys, &call).await) {
-        // Queries are about what the origin confirmed, and what is pending may lie above it.
-        let loaded = match loaded {
-            Ok(read) if read.how == How::Pending => table.cache.read_confirmed(key.as_str(), &call).await,
-            loaded => loaded,
-        };
+    let mut answers = load(table, &keys, &call).await;
+    // Queries are about what the origin confirmed, and what is pending may lie above it.
+    confirm(table, &keys, &mut answers, &call).await;
+    for (key, loaded) in keys.iter().zip(answers) {
         match loaded {
             Ok(read) => found
                 .extend(read.entry.filter(|entry| holds(filter, entry)).map(|entry| (key.as_bytes().to_vec(), entry))),
@@ -209,25 +208,24 @@ pub(super) async fn by_keys(table: &ServedTable, keys: &[String], wants: &Asked,
     let mut batch = ByKeys { entries: Vec::new(), loaded: 0, absent: 0, failed: 0, failure: None, pending: false };
     let call = wants.call();
     let answers: Vec<Option<Loaded>> = if wants.only_if_cached {
-        let resident = |key: &String| table.cache().read_resident(key.as_str(), &call).map(Ok);
+        let does = |read: &Read<Bytes>| !confirmed || read.how != How::Pending;
+        let resident = |key: &String| table.cache().read_resident(key.as_str(), &call).filter(does).map(Ok);
         keys.iter().map(resident).collect()
     } else {
-        load(table, keys, &call).await.into_iter().map(Some).collect()
+        let mut answers = load(table, keys, &call).await;
+        if confirmed {
+            confirm(table, keys, &mut answers, &call).await;
+        }
+        answers.into_iter().map(Some).collect()
     };
-    for (key, loaded) in keys.iter().zip(answers) {
-        let loaded = match loaded {
-            Some(Ok(read)) if confirmed && read.how == How::Pending => match wants.only_if_cached {
-                true => None,
-                false => Some(table.cache.read_confirmed(key.as_str(), &call).await),
-            },
-            loaded => loaded,
-        };
+    for loaded in answers {
         // It is not here, and nothing else is taken.
         let Some(loaded) = loaded else {
             batch.failed += 1;
             continue;
         };
-        batch.loaded += usize::from(!matches!(&loaded, Ok(read) if matches!(read.how, How::Hit | How::Pending)));
+        batch.loaded +=
+            usize::from(!matches!(&loaded, Ok(read) if matches!(read.how, How::Hit | How::Stale | How::Pending)));
         match loaded {
             Ok(read) => {
                 batch.pending |= read.how == How::Pending;
@@ -243,6 +241,32 @@ pub(super) async fn by_keys(table: &ServedTable, keys: &[String], wants: &Asked,
         }
     }
     batch
+}
+
+/// Puts in the place of each answer that shows what is pending what the origin confirmed of its key, within one call's time for all of them.
+async fn confirm(table: &ServedTable, keys: &[String], answers: &mut [Loaded], call: &Call) {
+    let is_pending = |loaded: &Loaded| matches!(loaded, Ok(read) if read.how == How::Pending);
+    let pending: Vec<usize> = (0..answers.len()).filter(|at| is_pending(&answers[*at])).collect();
+    let end = Instant::now() + table.timeout;
+    let mut lanes = JoinSet::new();
+    for places in pending.chunks(pending.len().div_ceil(AT_ONCE).max(1)) {
+        let keys: Vec<(usize, String)> = places.iter().map(|at| (*at, keys[*at].clone())).collect();
+        let (cache, call) = (table.cache.clone(), call.clone());
+        lanes.spawn(async move {
+            let mut confirmed: Vec<(usize, Loaded)> = Vec::new();
+            for (at, key) in keys {
+                let call = call.clone().deadline(end.saturating_duration_since(Instant::now()));
+                confirmed.push((at, cache.read_confirmed(key.as_str(), &call).await));
+            }
+            confirmed
+        });
+    }
+    while let Some(lane) = lanes.join_next().await {
+        // A panic of the cache's is the request's.
+        for (at, loaded) in lane.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic())) {
+            answers[at] = loaded;
+        }
+    }
 }
 
 /// The answer for each key. They are split among a few calls, no more than it takes where the source loads several together; what it

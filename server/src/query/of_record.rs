@@ -11,6 +11,7 @@ use super::parse::{CONFIRMED, Parsed, Select, select, wrong};
 use super::shape;
 use crate::answer::{json, tagged};
 use crate::diagnostic::{nearest, shown};
+use crate::format::One;
 use crate::problem::Problem;
 use crate::schema::Table;
 
@@ -77,6 +78,7 @@ impl<'t> OfRecord<'t> {
             Some(select) => {
                 let mut response = json(shape::part(select, &entry));
                 response.headers_mut().insert(ETAG, tag);
+                response.extensions_mut().insert(One);
                 response
             }
         }

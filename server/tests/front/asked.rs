@@ -126,7 +126,11 @@ fn o1_only_if_cached_tells_what_is_pending_from_what_is_confirmed() {
 fn f5_a_record_must_be_fresh_for_as_long_as_min_fresh_says() {
     let stage = outdated(30);
     hit(&stage, read(&stage, "min-fresh=270"), 1, "30", "270");
-    loaded(&stage, read(&stage, "min-fresh=271"), 2, ANEW);
+    // What is fresh, and not for long enough, is not what has expired.
+    stage
+        .ask("GET", "/InventoryItem/a", &[("Cache-Control", "min-fresh=271, max-stale, only-if-cached")], "")
+        .expect(504);
+    loaded(&stage, read(&stage, "min-fresh=271, must-revalidate"), 2, ANEW);
 }
 
 #[test]

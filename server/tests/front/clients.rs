@@ -66,6 +66,39 @@ fn a_head_that_does_not_come_to_its_end_is_408() {
     assert_eq!(counted(&metrics, "wtcache_connections_late_total "), 1);
 }
 
+/// Who takes an answer slowly, and has begun with the next request: the time of its head begins once the answer is out, and nothing is said within
+/// that.
+#[test]
+fn a_head_that_is_begun_while_an_answer_is_on_its_way_has_its_time_after_it() {
+    let stage = limited(Limits { head_timeout: SHORT, ..Limits::default() });
+    let name = "x".repeat(900_000);
+    let keys: Vec<String> = (0..16).map(|n| format!("k{n}")).collect();
+    for key in &keys {
+        stage.put(key, &format!(r#"{{"id":"{key}","name":"{name}"}}"#)).expect(200);
+    }
+    let mut stream = connect(&stage);
+    let head = format!("GET /InventoryItem/?id={} HTTP/1.1\r\nHost: f\r\n\r\n", keys.join(","));
+    stream.write_all(head.as_bytes()).unwrap();
+    let mut reader = stream.try_clone().unwrap();
+    let mut answer = vec![0; 1];
+    reader.read_exact(&mut answer).unwrap();
+    stream.write_all(b"GET /-/healthz HTTP/1.1\r\nHo").unwrap();
+    let begun = Instant::now();
+    let mut piece = vec![0; 64 * 1024];
+    while begun.elapsed() < 4 * SHORT {
+        let read = reader.read(&mut piece[..1024]).unwrap();
+        assert_ne!(read, 0, "it was cut off");
+        answer.extend_from_slice(&piece[..read]);
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    answer.extend_from_slice(rest(&mut reader).as_bytes());
+    let answer = String::from_utf8(answer).unwrap();
+    let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+    let length: usize = head.lines().find_map(|line| line.strip_prefix("content-length: ")?.parse().ok()).unwrap();
+    assert!(length > 14_000_000 && body.len() > length, "{length} of {}", body.len());
+    assert!(body[..length].ends_with("}]") && body[length..].starts_with("HTTP/1.1 408 "), "{}", &body[length..]);
+}
+
 #[test]
 fn a_connection_on_which_nothing_happens_is_closed() {
     let stage = limited(Limits { keep_alive: SHORT, ..Limits::default() });

@@ -108,6 +108,9 @@ fn what_is_wrong_with_a_request_is_said_before_the_origin_is_called() {
     assert_eq!(sealed.json()["field"], "colour");
     let required = stage.ask("POST", "/Part/", &[], "{}").expect(400);
     assert_eq!(required.json()["field"], "sku");
+    let dry = stage.ask("POST", "/InventoryItem/?dry_run=true", &[], "{}").expect(400);
+    assert_eq!(dry.header("wtcache-outcome"), Some("rejected"));
+    assert!(dry.json()["detail"].as_str().unwrap().contains("takes no query"), "{}", dry.json());
     assert_eq!(stage.saw(), NOTHING);
     // The origin's own refusal goes through.
     assert_eq!(post(&stage, r#"{"quantity":1000001}"#).expect(422).header("wtcache-outcome"), Some("rejected"));

@@ -38,6 +38,8 @@ fn a_record_is_shown_in_part() {
     assert_eq!(known.header("content-length"), None, "{known:?}");
     let csv = stage.ask("GET", "/InventoryItem/a?select(sku,quantity)", &[("Accept", "text/csv")], "").expect(200);
     assert_eq!(csv.body, "sku,quantity\r\nWB-100,5\r\n");
+    let csv = stage.ask("GET", "/InventoryItem/a?select([sku,quantity])", &[("Accept", "text/csv")], "").expect(200);
+    assert_eq!(csv.body, "WB-100,5\r\n");
     assert_eq!(
         stage.ask("HEAD", "/InventoryItem/a?select(sku)", &[], "").expect(200).header("content-length"),
         Some("8")

@@ -153,6 +153,7 @@ fn o1_the_tag_of_what_is_pending_is_no_version() {
     let seen = stage.ask("GET", "/InventoryItem/a", &[("If-None-Match", &tag)], "");
     expect_pending(seen, 304);
     stage.ask("GET", "/InventoryItem/a?confirmed", &[("If-None-Match", &tag)], "").expect(200);
+    stage.ask("GET", "/InventoryItem/a", &[("If-Match", &tag)], "").expect(412);
     gate.release();
     ended(&stage, &location, "settled");
     stage.saw();
