@@ -2055,7 +2055,8 @@ int32_t wtcache_close(const struct wtcache_cache *cache,
 /**
  * Waits until no write of the cache is out or pending, for `timeout_ms` at most: each that was sent has its outcome, or is in doubt. Gives
  * `WTCACHE_PENDING` if that is not so by then. Calls go on as before; whoever calls this sees to it that nobody writes meanwhile. So a program
- * puts another cache in the place of one: it drains the first, opens the second, and closes the first.
+ * puts another cache in the place of one: it drains the first, opens the second, and closes the first. Within a function of a source that writes, it
+ * waits for that write too, and so for itself, until `timeout_ms` is over.
  */
 int32_t wtcache_drain(const struct wtcache_cache *cache,
                       uint64_t timeout_ms,
