@@ -274,6 +274,8 @@ static void where_a_feed_stands_is_told(void)
     NULL_IS_REFUSED(wtcache_get_feed_json(cache, NULL, NULL, &error));
     CHECK(json == NULL);
     wtcache_cache_free(cache);
+    /* Its thread does not hold that up, and may end later. */
+    wait_for(&hearing.destroyed, 1);
     CHECK(pthread_join(origin.thread, NULL) == 0);
     close(origin.feed);
     close(origin.listening);
